@@ -1,0 +1,22 @@
+"""The types that annotations use throughout."""
+
+from __future__ import annotations
+
+from typing import Any, TypeAlias
+
+import numpy as np
+from numpy.typing import NDArray
+
+__all__ = ["Array", "Mask", "RandomSource", "State"]
+
+Array: TypeAlias = NDArray[Any]
+"""A NumPy array; its shape stands in the docstring."""
+
+Mask: TypeAlias = NDArray[np.bool_]
+"""A boolean array ``(batch, time)``, True where the step is real."""
+
+State: TypeAlias = tuple[Array, ...]
+"""What a cell hands from step to step: arrays ``(batch, ...)``."""
+
+RandomSource: TypeAlias = None | int | np.random.Generator
+"""What every ``rng=`` keyword takes."""
