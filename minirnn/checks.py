@@ -1,0 +1,294 @@
+"""The one place where arguments are checked and errors are worded.
+
+Every message names the layer, the axis by number and name, what was expected, what came, and the
+likely mistake. Nothing here changes its arguments: a check returns the array that the layer goes on
+with, cast to the layer's dtype where that is needed and the caller's own array where it is not.
+"""
+
+from __future__ import annotations
+
+import operator
+from typing import Any
+
+import numpy as np
+
+from minirnn.typing import Array, Mask
+
+__all__ = [
+    "as_array",
+    "as_floats",
+    "as_integers",
+    "as_mask",
+    "check_axis",
+    "check_shape",
+    "choice",
+    "features",
+    "float_dtype",
+    "fraction",
+    "generator",
+    "name_of",
+    "positive_float",
+    "positive_int",
+    "sequence",
+    "step",
+]
+
+_AXES = {
+    1: ("features",),
+    2: ("batch", "features"),
+    3: ("batch", "time", "features"),
+}
+
+
+def name_of(owner: object) -> str:
+    """Return the name an error gives to a layer: its class, or the text itself."""
+    return owner if isinstance(owner, str) else type(owner).__name__
+
+
+def _axis_name(axis: int, rank: int) -> str:
+    names = _AXES.get(rank)
+    name = names[axis] if names else ("features" if axis == rank - 1 else f"axis {axis} of {rank}")
+    return f"axis {axis} ({name})"
+
+
+# ---------------------------------------------------------------- constructor arguments
+
+
+def positive_int(owner: object, name: str, value: Any) -> int:
+    """Return `value` as an int of at least 1."""
+    try:
+        number = operator.index(value)
+    except TypeError:
+        number = None
+    if number is None or isinstance(value, bool | np.bool_):
+        raise TypeError(
+            f"{name_of(owner)}: {name} should be a whole number, got {value!r} "
+            f"({type(value).__name__})"
+        )
+    if number < 1:
+        raise ValueError(f"{name_of(owner)}: {name} should be at least 1, got {number}")
+    return number
+
+
+def _real(owner: object, name: str, value: Any) -> float:
+    if isinstance(value, bool | np.bool_) or not isinstance(
+        value, int | float | np.integer | np.floating
+    ):
+        raise TypeError(
+            f"{name_of(owner)}: {name} should be a number, got {value!r} ({type(value).__name__})"
+        )
+    number = float(value)
+    if not np.isfinite(number):
+        raise ValueError(f"{name_of(owner)}: {name} should be finite, got {number}")
+    return number
+
+
+def positive_float(owner: object, name: str, value: Any, *, zero: bool = False) -> float:
+    """Return `value` as a finite float above 0 (or of at least 0 where `zero` is allowed)."""
+    number = _real(owner, name, value)
+    if number < 0 or (number == 0 and not zero):
+        bound = "at least 0" if zero else "greater than 0"
+        raise ValueError(f"{name_of(owner)}: {name} should be {bound}, got {number:g}")
+    return number
+
+
+def fraction(owner: object, name: str, value: Any) -> float:
+    """Return `value` as a float in [0, 1)."""
+    number = _real(owner, name, value)
+    if not 0 <= number < 1:
+        raise ValueError(
+            f"{name_of(owner)}: {name} should be at least 0 and below 1, got {number:g}"
+        )
+    return number
+
+
+def choice(owner: object, name: str, value: Any, options: tuple[str, ...]) -> str:
+    """Return `value` if it is one of `options`."""
+    if not isinstance(value, str) or value not in options:
+        listed = ", ".join(repr(option) for option in options)
+        raise ValueError(f"{name_of(owner)}: {name} should be one of {listed}, got {value!r}")
+    return value
+
+
+def float_dtype(owner: object, dtype: Any) -> np.dtype[Any]:
+    """Return `dtype` as a NumPy dtype, float32 or float64."""
+    try:
+        result = np.dtype(dtype)
+    except TypeError:
+        result = None
+    if dtype is None or result not in (np.dtype(np.float32), np.dtype(np.float64)):
+        raise ValueError(f"{name_of(owner)}: dtype should be float32 or float64, got {dtype!r}")
+    return result
+
+
+def generator(owner: object, rng: Any) -> np.random.Generator:
+    """Return the generator that an ``rng=`` argument stands for."""
+    if rng is not None and not isinstance(rng, int | np.integer | np.random.Generator):
+        raise TypeError(
+            f"{name_of(owner)}: rng should be None, an int seed or a numpy.random.Generator, "
+            f"got {type(rng).__name__}"
+        )
+    if isinstance(rng, int | np.integer) and (isinstance(rng, bool) or rng < 0):
+        raise ValueError(f"{name_of(owner)}: rng should be a seed of at least 0, got {rng!r}")
+    return np.random.default_rng(rng)
+
+
+# ---------------------------------------------------------------- arrays
+
+
+def as_array(owner: object, x: Any, what: str) -> Array:
+    """Return `x` as an array of whatever it holds."""
+    if x is None:
+        raise TypeError(f"{name_of(owner)}: {what} should be an array, got None")
+    try:
+        return np.asarray(x)
+    except ValueError:
+        raise ValueError(
+            f"{name_of(owner)}: {what} is not a rectangular array: do its sequences have different "
+            f"lengths? minirnn.data.pad_sequences pads them and returns the mask"
+        ) from None
+
+
+def as_floats(owner: object, x: Any, dtype: Any = None, what: str = "the input") -> Array:
+    """Return `x` as an array of floats, of `dtype` where one is given.
+
+    Without `dtype`, float32 and float64 stay what they are and everything else becomes float32.
+    """
+    if dtype is not None and type(x) is np.ndarray and x.dtype == dtype:
+        return x  # the common case, at the price of one comparison
+    array = as_array(owner, x, what)
+    if array.dtype.kind not in "fiub":
+        raise TypeError(
+            f"{name_of(owner)}: {what} should hold real numbers, got an array of "
+            f"{array.dtype} (from a {type(x).__name__})"
+        )
+    if dtype is None:
+        dtype = array.dtype if array.dtype in (np.float32, np.float64) else np.float32
+    return array.astype(dtype, copy=False)
+
+
+def as_integers(owner: object, x: Any, size: int, what: str, mask: Mask | None = None) -> Array:
+    """Return `x` as an array of integers in ``0 .. size - 1``; masked positions are not looked at.
+
+    Masked positions come back as 0, so that whatever stands in the padding is never an index.
+    """
+    array = as_array(owner, x, what)
+    if array.dtype.kind not in "iu":
+        hint = ""
+        if array.dtype.kind == "f":
+            hint = "; for whole numbers stored as floats, write x.astype(int)"
+        raise TypeError(
+            f"{name_of(owner)}: {what} should be integers in 0..{size - 1}, got an array of "
+            f"{array.dtype}{hint}"
+        )
+    if mask is not None:
+        array = np.where(mask, array, 0)
+    if array.size and (array.min() < 0 or array.max() >= size):
+        wrong = np.argwhere((array < 0) | (array >= size))[0]
+        where = tuple(int(k) for k in wrong)
+        raise ValueError(
+            f"{name_of(owner)}: {what} should be in 0..{size - 1} ({size} of them), "
+            f"got {array[where]} at position {where}"
+        )
+    return array
+
+
+def check_axis(owner: object, x: Array, axis: int, size: int, what: str = "") -> None:
+    """Raise unless `x` has `size` elements on `axis`; say so if another axis would fit."""
+    if x.shape[axis] == size:
+        return
+    axis %= x.ndim
+    message = (
+        f"{name_of(owner)}: {what}{_axis_name(axis, x.ndim)} should be {size}, "
+        f"got {x.shape[axis]} in shape {x.shape}"
+    )
+    names = _AXES.get(x.ndim)
+    for other in reversed(range(x.ndim)):
+        if names and other != axis and x.shape[other] == size:
+            swapped = f"are {names[other]} and {names[axis]} swapped?"
+            message += f"; {_axis_name(other, x.ndim)} is {size}: {swapped}"
+            break
+    raise ValueError(message)
+
+
+def features(owner: object, x: Any, size: int, dtype: Any) -> Array:
+    """Return `x` as floats with `size` features on its last axis, at any rank."""
+    x = as_floats(owner, x, dtype)
+    if x.ndim == 0:
+        raise ValueError(
+            f"{name_of(owner)}: the input should have {size} features on its last axis, "
+            f"got a single number"
+        )
+    if x.shape[-1] != size:
+        check_axis(owner, x, -1, size)
+    return x
+
+
+def sequence(owner: object, x: Any, size: int | None, dtype: Any) -> Array:
+    """Return `x` as floats of shape ``(batch, time, size)``, none of the three empty."""
+    x = as_floats(owner, x, dtype)
+    if x.ndim != 3:
+        hint = ""
+        if x.ndim == 2:
+            hint = (
+                "; for integer tokens put an Embedding first, for one feature a step write "
+                "x[:, :, None], for one sequence x[None], for a single time step call step(x_t)"
+            )
+        raise ValueError(
+            f"{name_of(owner)}: the input should be (batch, time, features), got {x.ndim} axes in "
+            f"shape {x.shape}{hint}"
+        )
+    _not_empty(owner, x)
+    if size is not None and x.shape[2] != size:
+        check_axis(owner, x, 2, size)
+    return x
+
+
+def step(owner: object, x_t: Any, size: int | None, dtype: Any) -> Array:
+    """Return `x_t` as floats of shape ``(batch, size)``, neither of the two empty."""
+    x_t = as_floats(owner, x_t, dtype)
+    if x_t.ndim != 2:
+        hint = "; a cell and step() take one time step, x[:, t]" if x_t.ndim == 3 else ""
+        raise ValueError(
+            f"{name_of(owner)}: one time step should be (batch, features), got {x_t.ndim} axes in "
+            f"shape {x_t.shape}{hint}"
+        )
+    _not_empty(owner, x_t)
+    if size is not None and x_t.shape[1] != size:
+        check_axis(owner, x_t, 1, size)
+    return x_t
+
+
+def _not_empty(owner: object, x: Array) -> None:
+    for axis, length in enumerate(x.shape[:-1]):
+        if length == 0:
+            raise ValueError(
+                f"{name_of(owner)}: {_axis_name(axis, x.ndim)} should be at least 1, got 0 in "
+                f"shape {x.shape}: there is nothing to run on"
+            )
+
+
+def check_shape(owner: object, x: Any, shape: tuple[int, ...], dtype: Any, what: str) -> Array:
+    """Return `x` as floats of exactly `shape`: nothing is broadcast in silence."""
+    array = as_floats(owner, x, dtype, what)
+    if array.shape != shape:
+        raise ValueError(f"{name_of(owner)}: {what} should have shape {shape}, got {array.shape}")
+    return array
+
+
+def as_mask(owner: object, mask: Any, shape: tuple[int, ...]) -> Mask:
+    """Return `mask` as a boolean array of `shape`."""
+    array = as_array(owner, mask, "the mask")
+    if array.dtype != np.bool_:
+        raise TypeError(
+            f"{name_of(owner)}: the mask should be boolean, True where the step is real, got an "
+            f"array of {array.dtype}; write mask.astype(bool), or "
+            f"minirnn.data.lengths_to_mask(lengths) for lengths"
+        )
+    if array.shape != shape:
+        swapped = ": are batch and time swapped?" if array.shape == shape[::-1] != shape else ""
+        raise ValueError(
+            f"{name_of(owner)}: the mask should have shape {shape} (batch, time), "
+            f"got {array.shape}{swapped}"
+        )
+    return array

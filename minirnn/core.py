@@ -1,0 +1,333 @@
+"""Parameter and Layer: the contract that everything in minirnn keeps."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Iterator, Mapping
+from typing import Any, Self, TypeVar
+
+import numpy as np
+
+from minirnn import checks
+from minirnn.typing import Array
+
+__all__ = ["Layer", "Parameter", "dtype_of"]
+
+_Member = TypeVar("_Member", "Parameter", "Layer")
+
+
+class Parameter:
+    """An array that is learned, and the gradient of the loss with respect to it.
+
+    Parameters
+    ----------
+    value : array of any shape
+        Copied. float32 and float64 arrays keep their dtype; lists, numbers and integer arrays
+        become float32.
+    decay : bool
+        False for what an optimizer's weight decay should skip, as biases usually are.
+
+    Notes
+    -----
+    `value` and `grad` always have the same shape and dtype. Assigning to either copies *into* the
+    existing storage, which may be a view of the one flat vector that an optimizer works on.
+
+    Raises
+    ------
+    TypeError
+        If the value does not hold real numbers.
+    ValueError
+        If an assigned array has another shape: nothing is broadcast.
+
+    Examples
+    --------
+    >>> W = Parameter([[1.0, 2.0]])
+    >>> W.shape, W.size, W.value.dtype
+    ((1, 2), 2, dtype('float32'))
+    >>> W.grad += 3
+    >>> W.grad
+    array([[3., 3.]], dtype=float32)
+    >>> W.zero_grad()
+    >>> W.grad
+    array([[0., 0.]], dtype=float32)
+    """
+
+    __slots__ = ("_grad", "_value", "decay")
+
+    def __init__(self, value: Any, *, decay: bool = True) -> None:
+        dtype = None if isinstance(value, np.ndarray | np.generic) else np.float32
+        array = checks.as_floats(self, value, dtype, "the value")
+        self._value: Array = np.array(array, order="C")
+        self._grad: Array = np.zeros_like(self._value)
+        self.decay = decay
+
+    @property
+    def value(self) -> Array:
+        """The array itself; assigning copies into it."""
+        return self._value
+
+    @value.setter
+    def value(self, new: Any) -> None:
+        self._copy_into(self._value, new, "the value")
+
+    @property
+    def grad(self) -> Array:
+        """The accumulated gradient, of the value's shape; assigning copies into it."""
+        return self._grad
+
+    @grad.setter
+    def grad(self, new: Any) -> None:
+        self._copy_into(self._grad, new, "the gradient")
+
+    def _copy_into(self, storage: Array, new: Any, what: str) -> None:
+        if new is not storage:  # `p.value += x` has already written where it belongs
+            storage[...] = checks.check_shape(self, new, self.shape, storage.dtype, what)
+
+    def move(self, value: Array, grad: Array) -> None:
+        """Take new storage for value and gradient, keeping the numbers in both.
+
+        For optimizers: this is how every parameter becomes a view of one flat vector.
+        """
+        value[...] = self._value
+        grad[...] = self._grad
+        self._value, self._grad = value, grad
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """Shape of the value and of the gradient."""
+        return self._value.shape
+
+    @property
+    def size(self) -> int:
+        """Number of elements."""
+        return self._value.size
+
+    def zero_grad(self) -> None:
+        """Set the gradient to zero."""
+        self._grad.fill(0)
+
+    def __repr__(self) -> str:
+        return f"Parameter(shape={self.shape}, dtype={self._value.dtype}, decay={self.decay})"
+
+
+class Layer:
+    """Anything with a forward and a backward method, and parameters between them.
+
+    A layer of your own sets `Parameter` objects as plain attributes and writes two methods::
+
+        y = layer.forward(x)
+        grad_x = layer.backward(grad_y)
+
+    The contract that ``backward`` relies on and keeps:
+
+    - it belongs to the **latest** ``forward``, and uses what that call stored on ``self``;
+    - `grad_y` is the gradient of the loss with respect to ``y``, in ``y``'s shape; the result is
+      that with respect to ``x``, in ``x``'s shape;
+    - it **adds** to each ``Parameter.grad``; only `zero_grad` clears;
+    - it changes neither `grad_y` nor anything that ``forward`` was given or returned.
+
+    No ``super().__init__()`` is needed. Parameters, sublayers, and lists, tuples or dictionaries of
+    either are found by looking through the attributes in the order in which they were set.
+
+    Attributes
+    ----------
+    training : bool
+        True at first; `train` and `eval` set it, here and in all sublayers. Dropout reads it.
+    uses_mask : bool
+        Set it to True in a layer whose method is ``forward(x, mask=None)``.
+    keeps_time : bool
+        Set it to False in a layer that takes ``(batch, time, features)`` and returns no time axis:
+        the mask ends there, and reaches neither later layers nor the loss.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> class Scale(Layer):
+    ...     def __init__(self, size):
+    ...         self.w = Parameter(np.ones(size))
+    ...
+    ...     def forward(self, x):
+    ...         self.x = x
+    ...         return x * self.w.value
+    ...
+    ...     def backward(self, grad):
+    ...         self.w.grad += (grad * self.x).sum(axis=0)
+    ...         return grad * self.w.value
+    >>> layer = Scale(2)
+    >>> layer.forward(np.array([[3.0, 4.0]]))
+    array([[3., 4.]])
+    >>> layer.backward(np.array([[1.0, 10.0]]))
+    array([[ 1., 10.]])
+    >>> dict(layer.named_parameters())["w"].grad
+    array([ 3., 40.])
+    """
+
+    training: bool = True
+    uses_mask: bool = False
+    keeps_time: bool = True
+    _cache: Any = None
+
+    # ------------------------------------------------------------ what a subclass writes
+
+    def forward(self, *args: Any, **kwargs: Any) -> Any:
+        """Return the output ``y`` for the input ``x``, and keep what `backward` will need."""
+        raise NotImplementedError(f"{type(self).__name__} has no forward method")
+
+    def backward(self, *args: Any, **kwargs: Any) -> Any:
+        """Return the gradient on ``x`` from that on ``y``; add to each parameter's gradient."""
+        raise NotImplementedError(f"{type(self).__name__} has no backward method")
+
+    def backward_parameters(self, grad: Array) -> None:
+        """Do what `backward` does, where nobody asks for the gradient on the input.
+
+        A training loop calls this on the whole model; a layer that can save the work overrides it.
+        """
+        self.backward(grad)
+
+    def step(self, x_t: Any) -> Any:
+        """Return the output for one time step ``(batch, features)`` of a stream.
+
+        Nothing is kept for `backward`. A layer without state just applies itself to the step;
+        recurrent layers override this and carry their state to the next call.
+        """
+        return self.forward(x_t)
+
+    def reset_state(self) -> None:
+        """Forget the state carried between calls, here and in all sublayers."""
+        for _, layer in self._members(Layer, "", set()):
+            if type(layer).reset_state is not Layer.reset_state:
+                layer.reset_state()
+
+    def _saved(self) -> Any:
+        """Return what `forward` kept, or say that there was no forward."""
+        if self._cache is None:
+            raise RuntimeError(
+                f"{type(self).__name__}: backward was called before forward: there is nothing to "
+                f"go back through"
+            )
+        return self._cache
+
+    # ------------------------------------------------------------ parameters
+
+    def named_parameters(self) -> Iterator[tuple[str, Parameter]]:
+        """Yield ``(dotted name, Parameter)`` in declaration order, each object once."""
+        yield from self._members(Parameter, "", set())
+
+    def named_layers(self) -> Iterator[tuple[str, Layer]]:
+        """Yield ``(dotted name, Layer)`` for this layer, named ``""``, and all below it."""
+        yield "", self
+        yield from self._members(Layer, "", {id(self)})
+
+    def _members(
+        self, kind: type[_Member], prefix: str, seen: set[int]
+    ) -> Iterator[tuple[str, _Member]]:
+        seen.add(id(self))
+        for name, value in vars(self).items():
+            yield from _find(kind, value, f"{prefix}{name}", seen)
+
+    def parameters(self) -> list[Parameter]:
+        """Return all parameters, sublayers' included, each object once."""
+        return [parameter for _, parameter in self.named_parameters()]
+
+    @property
+    def parameter_count(self) -> int:
+        """Number of learned numbers; a parameter used in two places counts once."""
+        return sum(parameter.size for parameter in self.parameters())
+
+    def zero_grad(self) -> None:
+        """Set the gradient of every parameter to zero."""
+        for parameter in self.parameters():
+            parameter.zero_grad()
+
+    def state_dict(self) -> dict[str, Array]:
+        """Return a copy of every parameter's value under its dotted name."""
+        return {name: parameter.value.copy() for name, parameter in self.named_parameters()}
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Copy values into the parameters; all of them, or none if anything does not fit.
+
+        Parameters
+        ----------
+        state : mapping from dotted names to arrays
+            As `state_dict` returns it.
+
+        Raises
+        ------
+        ValueError
+            That lists every missing name, unexpected name and misshapen array.
+        """
+        if not isinstance(state, Mapping):
+            raise TypeError(
+                f"{type(self).__name__}: load_state_dict takes a dictionary from names to arrays, "
+                f"got {type(state).__name__}"
+            )
+        own = dict(self.named_parameters())
+        problems = [f"missing: {name} {own[name].shape}" for name in own if name not in state]
+        problems += [f"unexpected: {name}" for name in state if name not in own]
+        arrays = {
+            name: checks.as_floats(self, state[name], own[name].value.dtype, name)
+            for name in own
+            if name in state
+        }
+        problems += [
+            f"misshapen: {name} should be {own[name].shape}, got {array.shape}"
+            for name, array in arrays.items()
+            if array.shape != own[name].shape
+        ]
+        if problems:
+            raise ValueError(
+                f"{type(self).__name__}: the weights do not fit, nothing was loaded:\n  "
+                + "\n  ".join(problems)
+            )
+        for name, array in arrays.items():
+            own[name].value = array
+
+    # ------------------------------------------------------------ modes
+
+    def train(self) -> Self:
+        """Switch to training mode, sublayers included; returns the layer."""
+        return self._set_training(True)
+
+    def eval(self) -> Self:
+        """Switch to evaluation mode, sublayers included; returns the layer."""
+        return self._set_training(False)
+
+    def _set_training(self, training: bool) -> Self:
+        for _, layer in self.named_layers():
+            layer.training = training
+        return self
+
+    def __repr__(self) -> str:
+        shown = []
+        for name, argument in inspect.signature(type(self)).parameters.items():
+            value = vars(self).get(name, argument.default)
+            if isinstance(value, int | float | str) and value != argument.default:
+                shown.append(f"{name}={value!r}")
+        return f"{type(self).__name__}({', '.join(shown)})"
+
+
+def _find(
+    kind: type[_Member], value: object, name: str, seen: set[int]
+) -> Iterator[tuple[str, _Member]]:
+    """Yield what `value` holds of `kind`, looking through layers, lists, tuples and dicts."""
+    if isinstance(value, Parameter | Layer):
+        if id(value) in seen:
+            return
+        seen.add(id(value))
+        if isinstance(value, kind):
+            yield name, value
+        if isinstance(value, Layer):
+            yield from value._members(kind, f"{name}.", seen)
+    elif isinstance(value, list | tuple):
+        for position, item in enumerate(value):
+            yield from _find(kind, item, f"{name}.{position}", seen)
+    elif isinstance(value, dict):
+        for key, item in value.items():
+            yield from _find(kind, item, f"{name}.{key}", seen)
+
+
+def dtype_of(layer: Layer) -> np.dtype[Any] | None:
+    """Return the dtype of a layer's first parameter; None where it has none."""
+    for _, parameter in layer.named_parameters():
+        return parameter.value.dtype
+    return None

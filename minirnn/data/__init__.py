@@ -1,0 +1,15 @@
+"""Text, sequences of unequal length, batches."""
+
+from minirnn.data.batching import Batches, PaddedBatches, StreamBatches
+from minirnn.data.sequences import lengths_to_mask, one_hot, pad_sequences
+from minirnn.data.text import Vocabulary
+
+__all__ = [
+    "Batches",
+    "PaddedBatches",
+    "StreamBatches",
+    "Vocabulary",
+    "lengths_to_mask",
+    "one_hot",
+    "pad_sequences",
+]

@@ -1,0 +1,125 @@
+"""Two recurrent layers, one for each direction of time."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from minirnn import checks
+from minirnn.core import Layer
+from minirnn.layers.recurrent import Recurrent
+from minirnn.typing import Array, State
+
+__all__ = ["Bidirectional"]
+
+
+class Bidirectional(Layer):
+    """One layer reads the sequence forwards, one backwards; their outputs stand side by side.
+
+    ``y[:, t] = [forward_layer(x)[:, t], backward_layer(x)[:, t]]``: the first half has seen the
+    steps up to ``t``, the second those from ``t`` on. The gradient on the input is the sum of both.
+
+    Parameters
+    ----------
+    forward_layer : Recurrent
+    backward_layer : Recurrent
+        Set to ``reverse=True`` if it is not yet.
+
+    Attributes
+    ----------
+    state, grad_state : tuple of arrays
+        Those of the forward layer, then those of the backward layer.
+
+    Notes
+    -----
+    `LastStep` after this layer takes from the backward layer what it made of one single step. To
+    give each sequence one vector from both ends, use ``state``, or an average over time.
+
+    Schuster and Paliwal, Bidirectional recurrent neural networks, IEEE Transactions on Signal
+    Processing 45, 1997.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from minirnn import GRU
+    >>> layer = Bidirectional(GRU(3, 4, rng=0), GRU(3, 5, rng=1, reverse=True))
+    >>> layer.forward(np.ones((2, 6, 3))).shape
+    (2, 6, 9)
+    """
+
+    uses_mask = True
+
+    def __init__(self, forward_layer: Recurrent, backward_layer: Recurrent) -> None:
+        for name, layer in [("forward_layer", forward_layer), ("backward_layer", backward_layer)]:
+            if not isinstance(layer, Recurrent):
+                raise TypeError(
+                    f"Bidirectional: {name} should be a recurrent layer, got {type(layer).__name__}"
+                )
+        if forward_layer is backward_layer:
+            raise ValueError("Bidirectional: the two directions need a layer each, got one twice")
+        if forward_layer.reverse:
+            raise ValueError("Bidirectional: forward_layer should not have reverse=True")
+        self.forward_layer = forward_layer
+        self.backward_layer = backward_layer
+        backward_layer.reverse = True
+
+    @property
+    def output_size(self) -> int:
+        """Features of the output: those of both layers."""
+        return self.forward_layer.output_size + self.backward_layer.output_size
+
+    @property
+    def state(self) -> State | None:
+        """The final states of both layers, one after the other."""
+        one, two = self.forward_layer.state, self.backward_layer.state
+        return None if one is None or two is None else one + two
+
+    @property
+    def grad_state(self) -> State | None:
+        """The gradients on the initial states of both layers, one after the other."""
+        one, two = self.forward_layer.grad_state, self.backward_layer.grad_state
+        return None if one is None or two is None else one + two
+
+    def forward(self, x: Any, mask: Any = None, state: Any = None) -> Array:
+        """Return ``(batch, time, output_size)`` for x ``(batch, time, input_size)``.
+
+        Parameters
+        ----------
+        x : array (batch, time, input_size)
+        mask : boolean array (batch, time), optional
+        state : tuple of arrays (batch, ...), optional
+            Initial states of the forward layer, then of the backward layer.
+        """
+        one, two = self._halves(state)
+        outputs = (
+            self.forward_layer.forward(x, mask, one),
+            self.backward_layer.forward(x, mask, two),
+        )
+        self._cache = outputs[0].shape[:2]
+        return np.concatenate(outputs, axis=2)
+
+    def backward(self, grad: Any, grad_state: Any = None) -> Array:
+        """Return the gradient on x, for that on the output and (optional) the final states."""
+        batch, time = self._saved()
+        shape = (batch, time, self.output_size)
+        grad = checks.check_shape(self, grad, shape, None, "the gradient")
+        one, two = self._halves(grad_state)
+        split = self.forward_layer.output_size
+        grad_x: Array = self.forward_layer.backward(grad[:, :, :split], one)
+        return grad_x + self.backward_layer.backward(grad[:, :, split:], two)
+
+    def step(self, x_t: Any) -> Array:
+        """Refuse: the backward layer would have to know the future."""
+        raise ValueError("Bidirectional: reads the whole sequence; it cannot be run step by step")
+
+    def _halves(self, arrays: Any) -> tuple[Any, Any]:
+        if arrays is None:
+            return None, None
+        sizes = [len(r.cell.initial_state(1)) for r in (self.forward_layer, self.backward_layer)]
+        if not isinstance(arrays, tuple | list) or len(arrays) != sum(sizes):
+            raise TypeError(
+                f"Bidirectional: the state should be a tuple of {sum(sizes)} arrays, "
+                f"{sizes[0]} for the forward layer and {sizes[1]} for the backward layer"
+            )
+        return tuple(arrays[: sizes[0]]), tuple(arrays[sizes[0] :])

@@ -1,0 +1,125 @@
+"""RNN, LSTM and GRU: the time loop over the three built-in cells."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from minirnn.layers.cells import GRUCell, LSTMCell, RNNCell
+from minirnn.layers.recurrent import Recurrent
+from minirnn.typing import RandomSource
+
+__all__ = ["GRU", "LSTM", "RNN"]
+
+
+class RNN(Recurrent):
+    """A layer of simple recurrent units: `Recurrent` over an `RNNCell`.
+
+    ``h_t = activation(x_t Wx + h_{t-1} Wh + b)``; the output at ``t`` is ``h_t``.
+
+    Parameters
+    ----------
+    input_size, hidden_size : int
+    activation : "tanh", "relu" or "sigmoid"
+    stateful, reverse : bool
+        As in `Recurrent`.
+    rng : None, int or numpy.random.Generator
+    dtype : float32 or float64
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> RNN(3, 4, rng=0).forward(np.ones((2, 5, 3))).shape
+    (2, 5, 4)
+    """
+
+    def __init__(
+        self,
+        input_size: int,
+        hidden_size: int,
+        *,
+        activation: str = "tanh",
+        stateful: bool = False,
+        reverse: bool = False,
+        rng: RandomSource = None,
+        dtype: Any = np.float32,
+    ) -> None:
+        cell = RNNCell(input_size, hidden_size, activation=activation, rng=rng, dtype=dtype)
+        super().__init__(cell, stateful=stateful, reverse=reverse)
+
+
+class LSTM(Recurrent):
+    """A layer of long short-term memory: `Recurrent` over an `LSTMCell`.
+
+    The equations stand in `LSTMCell`; the output at ``t`` is ``h_t``, the state ``(h, c)``.
+
+    Parameters
+    ----------
+    input_size, hidden_size : int
+    forget_bias : float
+        Initial bias of the forget gate.
+    stateful, reverse : bool
+        As in `Recurrent`.
+    rng : None, int or numpy.random.Generator
+    dtype : float32 or float64
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> layer = LSTM(3, 4, rng=0)
+    >>> layer.forward(np.ones((2, 5, 3))).shape
+    (2, 5, 4)
+    >>> h, c = layer.state
+    """
+
+    def __init__(
+        self,
+        input_size: int,
+        hidden_size: int,
+        *,
+        forget_bias: float = 1.0,
+        stateful: bool = False,
+        reverse: bool = False,
+        rng: RandomSource = None,
+        dtype: Any = np.float32,
+    ) -> None:
+        cell = LSTMCell(input_size, hidden_size, forget_bias=forget_bias, rng=rng, dtype=dtype)
+        super().__init__(cell, stateful=stateful, reverse=reverse)
+
+
+class GRU(Recurrent):
+    """A layer of gated recurrent units: `Recurrent` over a `GRUCell`.
+
+    The equations of both variants stand in `GRUCell`; the output at ``t`` is ``h_t``.
+
+    Parameters
+    ----------
+    input_size, hidden_size : int
+    reset_after : bool
+        True for the variant of PyTorch, cuDNN and Keras; False for the one first published.
+    stateful, reverse : bool
+        As in `Recurrent`.
+    rng : None, int or numpy.random.Generator
+    dtype : float32 or float64
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> GRU(3, 4, rng=0).forward(np.ones((2, 5, 3))).shape
+    (2, 5, 4)
+    """
+
+    def __init__(
+        self,
+        input_size: int,
+        hidden_size: int,
+        *,
+        reset_after: bool = True,
+        stateful: bool = False,
+        reverse: bool = False,
+        rng: RandomSource = None,
+        dtype: Any = np.float32,
+    ) -> None:
+        cell = GRUCell(input_size, hidden_size, reset_after=reset_after, rng=rng, dtype=dtype)
+        super().__init__(cell, stateful=stateful, reverse=reverse)

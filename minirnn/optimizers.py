@@ -1,0 +1,602 @@
+"""Optimizers: from gradients to new values, over one flat vector of all parameters."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any, TypeAlias
+
+import numpy as np
+
+from minirnn import checks
+from minirnn.core import Layer, Parameter
+from minirnn.typing import Array
+
+__all__ = ["SGD", "Adagrad", "Adam", "AdamW", "Optimizer", "RMSProp", "Slots"]
+
+LearningRate: TypeAlias = float | Callable[[int], float]
+
+
+class Slots(dict[str, Array]):
+    """Vectors that an optimizer keeps from step to step, each zero at first.
+
+    ``slots["momentum"]`` is a vector of the length of the values, made of zeros when it is first
+    asked for. Change it in place.
+    """
+
+    def __init__(self, like: Array) -> None:
+        self._like = like
+
+    def __missing__(self, name: str) -> Array:
+        self[name] = np.zeros_like(self._like)
+        return self[name]
+
+
+class _Buffer:
+    """Parameters of one dtype as one flat vector, those with weight decay first."""
+
+    def __init__(self, parameters: list[Parameter]) -> None:
+        self.parameters = sorted(parameters, key=lambda parameter: not parameter.decay)
+        size = sum(parameter.size for parameter in parameters)
+        dtype = parameters[0].value.dtype
+        self.values = np.empty(size, dtype)
+        self.grads = np.empty(size, dtype)
+        self.scratch = np.empty(size, dtype)
+        self.decayed = sum(parameter.size for parameter in parameters if parameter.decay)
+        self.slots = Slots(self.values)
+        self.gather()
+
+    def gather(self) -> None:
+        """Make each parameter a view of this buffer, unless it is one already.
+
+        It no longer is when another optimizer, or a copy of the model, has moved it.
+        """
+        start = 0
+        for parameter in self.parameters:
+            if parameter.value.base is not self.values:
+                part = slice(start, start + parameter.size)
+                parameter.move(
+                    self.values[part].reshape(parameter.shape),
+                    self.grads[part].reshape(parameter.shape),
+                )
+            start += parameter.size
+
+
+class Optimizer:
+    """Base of all optimizers: a subclass writes `update` and gets the rest.
+
+    On construction, the parameters move into one contiguous vector of values and one of gradients;
+    each `Parameter.value` and `.grad` is from then on a view into them. So whatever the number of
+    layers, an update, the global norm and zeroing are one vectorised operation each. (Arrays that
+    were taken out of a parameter *before* are no longer its storage. Parameters of different
+    dtypes get a vector for each dtype.)
+
+    A step, in this order::
+
+        1.  g = grad
+        2.  g = g * min(1, clip_norm / |g|)            |g| over all parameters together
+            g = min(max(g, -clip_value), clip_value)   element by element
+        3.  g = g + weight_decay * value               L2; AdamW shrinks the value instead
+        4.  update(value, g, learning rate, slots)
+
+    Biases (``decay=False``) take part in everything but 3. Gradients are left as they are.
+
+    Parameters
+    ----------
+    parameters : iterable of Parameter
+        ``model.parameters()``. An object met twice is updated once.
+    learning_rate : float, or a callable from the step number (0 at first) to a float
+    weight_decay : float
+    clip_norm : float, optional
+        Bound on the Euclidean norm of the gradient over all parameters.
+    clip_value : float, optional
+        Bound on the size of each element of the gradient.
+
+    Attributes
+    ----------
+    step_count : int
+        Steps taken so far.
+    grad_norm : float or None
+        Global norm of the gradient before clipping at the latest step; None without `clip_norm`.
+
+    Raises
+    ------
+    ValueError
+        For an empty list, a learning rate that is not above 0, or a bound that is not above 0.
+    TypeError
+        If what is given is not parameters.
+    FloatingPointError
+        From `step`, if the gradient's norm is not finite while `clip_norm` is set. Nothing changes.
+
+    Examples
+    --------
+    An optimizer of one's own, moving each number by a fixed amount:
+
+    >>> import numpy as np
+    >>> class SignSGD(Optimizer):
+    ...     def update(self, value, grad, learning_rate, slots):
+    ...         value -= learning_rate * np.sign(grad)
+    >>> w = Parameter(np.array([1.0, 1.0]))
+    >>> optimizer = SignSGD([w], learning_rate=0.1)
+    >>> w.grad = [5.0, -0.01]
+    >>> optimizer.step()
+    >>> w.value
+    array([0.9, 1.1])
+    """
+
+    decoupled_weight_decay = False
+    """True in a subclass whose weight decay acts on the value, not through the gradient."""
+
+    def __init__(
+        self,
+        parameters: Iterable[Parameter],
+        learning_rate: LearningRate,
+        *,
+        weight_decay: float = 0.0,
+        clip_norm: float | None = None,
+        clip_value: float | None = None,
+    ) -> None:
+        found = self._parameters(parameters)
+        self.learning_rate = learning_rate
+        self.weight_decay = checks.positive_float(self, "weight_decay", weight_decay, zero=True)
+        self.clip_norm = clip_norm
+        self.clip_value = clip_value
+        for name, bound in [("clip_norm", clip_norm), ("clip_value", clip_value)]:
+            if bound is not None:
+                checks.positive_float(self, name, bound)
+        self.step_count = 0
+        self.grad_norm: float | None = None
+        self.parameters = found
+        by_dtype: dict[Any, list[Parameter]] = {}
+        for parameter in found:
+            by_dtype.setdefault(parameter.value.dtype, []).append(parameter)
+        self._buffers = [_Buffer(group) for group in by_dtype.values()]
+
+    def _parameters(self, given: Any) -> list[Parameter]:
+        name = type(self).__name__
+        if isinstance(given, Layer):
+            raise TypeError(f"{name}: takes parameters, got a layer; write model.parameters()")
+        if isinstance(given, Parameter) or not isinstance(given, Iterable):
+            raise TypeError(f"{name}: takes a list of parameters, got {type(given).__name__}")
+        found: dict[int, Parameter] = {}
+        for item in given:
+            if not isinstance(item, Parameter):
+                hint = ""
+                if isinstance(item, tuple):
+                    hint = "; parameters() has them without names"
+                raise TypeError(f"{name}: takes Parameters, got a {type(item).__name__}{hint}")
+            found[id(item)] = item
+        if not found:
+            raise ValueError(
+                f"{name}: the list of parameters is empty, so there is nothing to learn"
+            )
+        return list(found.values())
+
+    # ------------------------------------------------------------ what a subclass writes
+
+    def update(self, value: Array, grad: Array, learning_rate: float, slots: Slots) -> None:
+        """Change `value` in place.
+
+        Parameters
+        ----------
+        value : array (n,)
+            All parameters as one vector.
+        grad : array (n,)
+            The gradient, clipped and with L2 decay added; read-only.
+        learning_rate : float
+            That of this step.
+        slots : mapping from names to arrays (n,)
+            What is kept from step to step, zero at first.
+        """
+        raise NotImplementedError(f"{type(self).__name__} has no update method")
+
+    # ------------------------------------------------------------ a step
+
+    @property
+    def learning_rate(self) -> LearningRate:
+        """A float, or a schedule: a callable from the step number."""
+        return self._learning_rate
+
+    @learning_rate.setter
+    def learning_rate(self, rate: LearningRate) -> None:
+        if not callable(rate):
+            rate = checks.positive_float(self, "learning_rate", rate)
+        self._learning_rate = rate
+
+    def current_learning_rate(self) -> float:
+        """Return the learning rate of the next step."""
+        if not callable(self._learning_rate):
+            return self._learning_rate
+        return checks.positive_float(
+            self, "the scheduled learning rate", self._learning_rate(self.step_count), zero=True
+        )
+
+    def step(self) -> None:
+        """Update every parameter from its gradient."""
+        learning_rate = self.current_learning_rate()
+        for buffer in self._buffers:
+            buffer.gather()
+        scale = self._norm_scale()
+        for buffer in self._buffers:
+            grad = self._effective_gradient(buffer, scale)
+            if self.decoupled_weight_decay and self.weight_decay:
+                buffer.values[: buffer.decayed] *= 1 - learning_rate * self.weight_decay
+            self.update(buffer.values, grad, learning_rate, buffer.slots)
+        self.step_count += 1
+
+    def zero_grad(self) -> None:
+        """Set every gradient to zero."""
+        for buffer in self._buffers:
+            buffer.gather()
+            buffer.grads.fill(0)
+
+    def _norm_scale(self) -> float:
+        """Return the factor that brings the global norm down to `clip_norm`."""
+        if self.clip_norm is None:
+            self.grad_norm = None
+            return 1.0
+        norm = math.sqrt(sum(_sum_of_squares(buffer.grads) for buffer in self._buffers))
+        if not math.isfinite(norm):
+            raise FloatingPointError(
+                f"{type(self).__name__}: the norm of the gradient is {norm}; no parameter was "
+                f"changed. A smaller learning rate is the usual cure"
+            )
+        self.grad_norm = norm
+        return min(1.0, self.clip_norm / norm) if norm > 0 else 1.0
+
+    def _effective_gradient(self, buffer: _Buffer, scale: float) -> Array:
+        """Return the gradient after clipping and L2 decay; `buffer.grads` stays as it is."""
+        grad = buffer.grads
+        if scale != 1.0:
+            grad = np.multiply(grad, scale, out=buffer.scratch)
+        if self.clip_value is not None:
+            grad = np.clip(grad, -self.clip_value, self.clip_value, out=buffer.scratch)
+        if self.weight_decay and not self.decoupled_weight_decay:
+            if grad is buffer.grads:
+                np.copyto(buffer.scratch, grad)
+                grad = buffer.scratch
+            grad[: buffer.decayed] += self.weight_decay * buffer.values[: buffer.decayed]
+        view = grad[:]
+        view.flags.writeable = False
+        return view
+
+    # ------------------------------------------------------------ saving
+
+    def state_dict(self) -> dict[str, Any]:
+        """Return copies of all that the next step depends on, but for the parameters.
+
+        ``{"step": int, "learning_rate": float or None for a schedule, "sizes": [[int]], "slots":
+        [{name: array}]}``, with one entry of `sizes` and `slots` for each dtype.
+        """
+        rate = self._learning_rate
+        return {
+            "step": self.step_count,
+            "learning_rate": None if callable(rate) else rate,
+            "sizes": self._sizes(),
+            "slots": [
+                {name: vector.copy() for name, vector in buffer.slots.items()}
+                for buffer in self._buffers
+            ],
+        }
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Take over what `state_dict` returned; everything, or nothing if anything does not fit.
+
+        A learning rate that is a schedule here stays one.
+        """
+        name = type(self).__name__
+        missing = {"step", "learning_rate", "sizes", "slots"} - set(state)
+        if missing:
+            raise ValueError(f"{name}: the state has no {', '.join(sorted(missing))}")
+        sizes = [[int(size) for size in group] for group in state["sizes"]]
+        if sizes != self._sizes():
+            raise ValueError(
+                f"{name}: the state belongs to parameters of sizes {sizes}, not {self._sizes()}"
+            )
+        slots = []
+        for buffer, given in zip(self._buffers, state["slots"], strict=True):
+            new = Slots(buffer.values)
+            for key, vector in given.items():
+                shape, dtype = buffer.values.shape, buffer.values.dtype
+                new[key] = np.array(checks.check_shape(self, vector, shape, dtype, f"slot {key}"))
+            slots.append(new)
+        step = int(state["step"])
+        if step < 0:
+            raise ValueError(f"{name}: the step should be at least 0, got {step}")
+        if state["learning_rate"] is not None and not callable(self._learning_rate):
+            self.learning_rate = float(state["learning_rate"])
+        self.step_count = step
+        for buffer, new in zip(self._buffers, slots, strict=True):
+            buffer.slots = new
+
+    def _sizes(self) -> list[list[int]]:
+        return [[parameter.size for parameter in buffer.parameters] for buffer in self._buffers]
+
+    def __repr__(self) -> str:
+        return f"{type(self).__name__}(learning_rate={self.learning_rate})"
+
+
+def _sum_of_squares(vector: Array) -> float:
+    total = float(np.dot(vector, vector))
+    if not math.isfinite(total):  # too large for float32 is not yet too large
+        wide = vector.astype(np.float64)
+        total = float(np.dot(wide, wide))
+    return total
+
+
+# ---------------------------------------------------------------- the well-known ones
+
+
+class SGD(Optimizer):
+    """Stochastic gradient descent, with momentum if you like.
+
+    ::
+
+        v = momentum * v + g
+        value -= learning_rate * v                       or, with Nesterov's look ahead,
+        value -= learning_rate * (g + momentum * v)
+
+    Parameters
+    ----------
+    parameters, learning_rate, weight_decay, clip_norm, clip_value
+        As in `Optimizer`; weight decay is L2, added to the gradient.
+    momentum : float
+        In [0, 1).
+    nesterov : bool
+        Needs a momentum above 0. Sutskever et al., On the importance of initialization and momentum
+        in deep learning, ICML 2013.
+
+    Examples
+    --------
+    >>> w = Parameter([1.0])
+    >>> optimizer = SGD([w], learning_rate=0.5)
+    >>> w.grad = [1.0]
+    >>> optimizer.step()
+    >>> w.value
+    array([0.5], dtype=float32)
+    """
+
+    def __init__(
+        self,
+        parameters: Iterable[Parameter],
+        learning_rate: LearningRate,
+        *,
+        momentum: float = 0.0,
+        nesterov: bool = False,
+        weight_decay: float = 0.0,
+        clip_norm: float | None = None,
+        clip_value: float | None = None,
+    ) -> None:
+        self.momentum = checks.fraction(self, "momentum", momentum)
+        self.nesterov = nesterov
+        if nesterov and not momentum:
+            raise ValueError("SGD: nesterov=True needs a momentum above 0")
+        super().__init__(
+            parameters,
+            learning_rate,
+            weight_decay=weight_decay,
+            clip_norm=clip_norm,
+            clip_value=clip_value,
+        )
+
+    def update(self, value: Array, grad: Array, learning_rate: float, slots: Slots) -> None:
+        """Take one step; the slot is ``v``."""
+        if self.momentum:
+            v = slots["v"]
+            v *= self.momentum
+            v += grad
+            grad = grad + self.momentum * v if self.nesterov else v
+        value -= learning_rate * grad
+
+
+class RMSProp(Optimizer):
+    """Steps divided by a running root mean square of the gradient.
+
+    ::
+
+        s = rho * s + (1 - rho) * g^2
+        value -= learning_rate * g / (sqrt(s) + epsilon)
+
+    Parameters
+    ----------
+    parameters, learning_rate, weight_decay, clip_norm, clip_value
+        As in `Optimizer`; weight decay is L2.
+    rho : float
+        In [0, 1). PyTorch's default is 0.99.
+    epsilon : float
+
+    References
+    ----------
+    Tieleman and Hinton, Lecture 6.5 of Neural Networks for Machine Learning, 2012.
+
+    Examples
+    --------
+    >>> w = Parameter([1.0])
+    >>> optimizer = RMSProp([w], learning_rate=0.1)
+    >>> w.grad = [2.0]
+    >>> optimizer.step()
+    >>> w.value.round(3)
+    array([0.684], dtype=float32)
+    """
+
+    def __init__(
+        self,
+        parameters: Iterable[Parameter],
+        learning_rate: LearningRate,
+        *,
+        rho: float = 0.9,
+        epsilon: float = 1e-8,
+        weight_decay: float = 0.0,
+        clip_norm: float | None = None,
+        clip_value: float | None = None,
+    ) -> None:
+        self.rho = checks.fraction(self, "rho", rho)
+        self.epsilon = checks.positive_float(self, "epsilon", epsilon)
+        super().__init__(
+            parameters,
+            learning_rate,
+            weight_decay=weight_decay,
+            clip_norm=clip_norm,
+            clip_value=clip_value,
+        )
+
+    def update(self, value: Array, grad: Array, learning_rate: float, slots: Slots) -> None:
+        """Take one step; the slot is ``s``."""
+        s = slots["s"]
+        s *= self.rho
+        s += (1 - self.rho) * grad * grad
+        value -= learning_rate * grad / (np.sqrt(s) + self.epsilon)
+
+
+class Adagrad(Optimizer):
+    """Steps divided by the root of the sum of all squared gradients so far.
+
+    ::
+
+        s = s + g^2
+        value -= learning_rate * g / (sqrt(s) + epsilon)
+
+    Parameters
+    ----------
+    parameters, learning_rate, weight_decay, clip_norm, clip_value
+        As in `Optimizer`; weight decay is L2.
+    epsilon : float
+
+    References
+    ----------
+    Duchi, Hazan and Singer, Adaptive subgradient methods for online learning and stochastic
+    optimization, JMLR 2011.
+
+    Examples
+    --------
+    >>> w = Parameter([1.0])
+    >>> optimizer = Adagrad([w], learning_rate=0.1)
+    >>> w.grad = [2.0]
+    >>> optimizer.step()
+    >>> w.value
+    array([0.9], dtype=float32)
+    """
+
+    def __init__(
+        self,
+        parameters: Iterable[Parameter],
+        learning_rate: LearningRate,
+        *,
+        epsilon: float = 1e-10,
+        weight_decay: float = 0.0,
+        clip_norm: float | None = None,
+        clip_value: float | None = None,
+    ) -> None:
+        self.epsilon = checks.positive_float(self, "epsilon", epsilon)
+        super().__init__(
+            parameters,
+            learning_rate,
+            weight_decay=weight_decay,
+            clip_norm=clip_norm,
+            clip_value=clip_value,
+        )
+
+    def update(self, value: Array, grad: Array, learning_rate: float, slots: Slots) -> None:
+        """Take one step; the slot is ``s``."""
+        s = slots["s"]
+        s += grad * grad
+        value -= learning_rate * grad / (np.sqrt(s) + self.epsilon)
+
+
+class Adam(Optimizer):
+    """Adaptive moments: momentum divided by a running root mean square, both without bias.
+
+    With ``t`` counted from 1::
+
+        m = beta1 * m + (1 - beta1) * g             m_hat = m / (1 - beta1^t)
+        v = beta2 * v + (1 - beta2) * g^2           v_hat = v / (1 - beta2^t)
+        value -= learning_rate * m_hat / (sqrt(v_hat) + epsilon)
+
+    Parameters
+    ----------
+    parameters, learning_rate, weight_decay, clip_norm, clip_value
+        As in `Optimizer`; weight decay is L2, added to the gradient. For the decoupled form take
+        `AdamW`.
+    betas : (float, float)
+        Each in [0, 1).
+    epsilon : float
+
+    References
+    ----------
+    Kingma and Ba, Adam: a method for stochastic optimization, ICLR 2015.
+
+    Examples
+    --------
+    >>> w = Parameter([1.0])
+    >>> optimizer = Adam([w], learning_rate=0.1)
+    >>> w.grad = [2.0]
+    >>> optimizer.step()
+    >>> w.value
+    array([0.9], dtype=float32)
+    """
+
+    def __init__(
+        self,
+        parameters: Iterable[Parameter],
+        learning_rate: LearningRate,
+        *,
+        betas: tuple[float, float] = (0.9, 0.999),
+        epsilon: float = 1e-8,
+        weight_decay: float = 0.0,
+        clip_norm: float | None = None,
+        clip_value: float | None = None,
+    ) -> None:
+        if not isinstance(betas, tuple | list) or len(betas) != 2:
+            raise TypeError(f"{type(self).__name__}: betas should be two numbers, got {betas!r}")
+        self.betas = (
+            checks.fraction(self, "betas[0]", betas[0]),
+            checks.fraction(self, "betas[1]", betas[1]),
+        )
+        self.epsilon = checks.positive_float(self, "epsilon", epsilon)
+        super().__init__(
+            parameters,
+            learning_rate,
+            weight_decay=weight_decay,
+            clip_norm=clip_norm,
+            clip_value=clip_value,
+        )
+
+    def update(self, value: Array, grad: Array, learning_rate: float, slots: Slots) -> None:
+        """Take one step; the slots are ``m`` and ``v``."""
+        (beta1, beta2), t = self.betas, self.step_count + 1
+        m, v = slots["m"], slots["v"]
+        m *= beta1
+        m += (1 - beta1) * grad
+        v *= beta2
+        v += (1 - beta2) * grad * grad
+        root = np.sqrt(v / (1 - beta2**t))
+        value -= learning_rate / (1 - beta1**t) * m / (root + self.epsilon)
+
+
+class AdamW(Adam):
+    """Adam with decoupled weight decay.
+
+    The value shrinks by itself, untouched by the running root mean square::
+
+        value *= 1 - learning_rate * weight_decay        then as Adam without weight decay
+
+    Parameters
+    ----------
+    parameters, learning_rate, betas, epsilon, weight_decay, clip_norm, clip_value
+        As in `Adam`; the default weight decay is 0, PyTorch's is 0.01.
+
+    References
+    ----------
+    Loshchilov and Hutter, Decoupled weight decay regularization, ICLR 2019.
+
+    Examples
+    --------
+    >>> w = Parameter([1.0])
+    >>> optimizer = AdamW([w], learning_rate=0.1, weight_decay=0.5)
+    >>> w.grad = [0.0]
+    >>> optimizer.step()
+    >>> w.value
+    array([0.95], dtype=float32)
+    """
+
+    decoupled_weight_decay = True

@@ -1,0 +1,82 @@
+"""What a running fit shows: a bar in a terminal or notebook, plain lines elsewhere."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Mapping
+from typing import Any
+
+__all__ = ["Progress"]
+
+_MOST_LINES = 50
+
+
+class Progress:
+    """One bar over all epochs, with the latest figures behind it.
+
+    Where the error stream is not a terminal (a log file, CI), a line for every epoch instead, or
+    for every n-th, so that there are never more than about fifty.
+
+    Parameters
+    ----------
+    shown : bool
+        False shows nothing.
+    epochs : int
+    batches : int or None
+        Batches an epoch, where that is known.
+    """
+
+    def __init__(self, shown: bool, epochs: int, batches: int | None) -> None:
+        self.epochs = epochs
+        self._bar: Any = None
+        self._lines = shown and not _is_interactive()
+        if shown and not self._lines:
+            self._bar = _tqdm()(
+                total=None if batches is None else epochs * batches, unit="batch", leave=True
+            )
+
+    def batch(self, epoch: int, loss: float) -> None:
+        """Show that one more batch is done; `epoch` counts from 1."""
+        if self._bar is not None:
+            self._bar.set_description(f"epoch {epoch}/{self.epochs}", refresh=False)
+            if self._bar.n == 0:
+                self._bar.set_postfix_str(f"loss {loss:.4g}", refresh=False)
+            self._bar.update()
+
+    def epoch(self, epoch: int, figures: Mapping[str, float]) -> None:
+        """Show the figures of an epoch that is done."""
+        text = "  ".join(f"{name} {figure:.4g}" for name, figure in figures.items())
+        if self._bar is not None:
+            self._bar.set_postfix_str(text, refresh=True)
+        elif self._lines:
+            every = -(-self.epochs // _MOST_LINES)
+            if epoch % every == 0 or epoch in (1, self.epochs):
+                print(f"epoch {epoch}/{self.epochs}  {text}", file=sys.stderr, flush=True)
+
+    def close(self) -> None:
+        """Leave the last state of the bar on the screen."""
+        if self._bar is not None:
+            self._bar.close()
+
+
+def _in_notebook() -> bool:
+    return "ipykernel" in sys.modules
+
+
+def _is_interactive() -> bool:
+    return _in_notebook() or bool(getattr(sys.stderr, "isatty", lambda: False)())
+
+
+def _tqdm() -> Any:
+    """Return the bar that suits: the notebook's where its widgets are installed."""
+    if _in_notebook():
+        try:
+            import ipywidgets  # type: ignore[import-not-found,unused-ignore]  # noqa: F401
+            from tqdm.notebook import tqdm as notebook_bar
+        except ImportError:
+            pass
+        else:
+            return notebook_bar
+    from tqdm import tqdm
+
+    return tqdm
