@@ -26,6 +26,7 @@ __all__ = [
     "float_dtype",
     "fraction",
     "generator",
+    "instance",
     "name_of",
     "positive_float",
     "positive_int",
@@ -113,12 +114,22 @@ def choice(owner: object, name: str, value: Any, options: tuple[str, ...]) -> st
 def float_dtype(owner: object, dtype: Any) -> np.dtype[Any]:
     """Return `dtype` as a NumPy dtype, float32 or float64."""
     try:
-        result = np.dtype(dtype)
+        result: np.dtype[Any] | None = np.dtype(dtype)
     except TypeError:
         result = None
-    if dtype is None or result not in (np.dtype(np.float32), np.dtype(np.float64)):
+    if dtype is None or result is None or result not in (np.float32, np.float64):
         raise ValueError(f"{name_of(owner)}: dtype should be float32 or float64, got {dtype!r}")
     return result
+
+
+def instance(owner: object, name: str, value: Any, kind: type) -> None:
+    """Raise unless `value` is of `kind`; say so if it is the class and not an object of it."""
+    if isinstance(value, kind):
+        return
+    got, hint = type(value).__name__, ""
+    if isinstance(value, type):
+        got, hint = f"the class {value.__name__}", f": write {value.__name__}(...)"
+    raise TypeError(f"{name_of(owner)}: {name} should be a {kind.__name__}, got {got}{hint}")
 
 
 def generator(owner: object, rng: Any) -> np.random.Generator:
@@ -155,7 +166,8 @@ def as_floats(owner: object, x: Any, dtype: Any = None, what: str = "the input")
     Without `dtype`, float32 and float64 stay what they are and everything else becomes float32.
     """
     if dtype is not None and type(x) is np.ndarray and x.dtype == dtype:
-        return x  # the common case, at the price of one comparison
+        same: Array = x  # the common case, at the price of one comparison
+        return same
     array = as_array(owner, x, what)
     if array.dtype.kind not in "fiub":
         raise TypeError(
@@ -213,50 +225,50 @@ def check_axis(owner: object, x: Array, axis: int, size: int, what: str = "") ->
 
 def features(owner: object, x: Any, size: int, dtype: Any) -> Array:
     """Return `x` as floats with `size` features on its last axis, at any rank."""
-    x = as_floats(owner, x, dtype)
-    if x.ndim == 0:
+    array = as_floats(owner, x, dtype)
+    if array.ndim == 0:
         raise ValueError(
             f"{name_of(owner)}: the input should have {size} features on its last axis, "
             f"got a single number"
         )
-    if x.shape[-1] != size:
-        check_axis(owner, x, -1, size)
-    return x
+    if array.shape[-1] != size:
+        check_axis(owner, array, -1, size)
+    return array
 
 
 def sequence(owner: object, x: Any, size: int | None, dtype: Any) -> Array:
     """Return `x` as floats of shape ``(batch, time, size)``, none of the three empty."""
-    x = as_floats(owner, x, dtype)
-    if x.ndim != 3:
+    array = as_floats(owner, x, dtype)
+    if array.ndim != 3:
         hint = ""
-        if x.ndim == 2:
+        if array.ndim == 2:
             hint = (
                 "; for integer tokens put an Embedding first, for one feature a step write "
                 "x[:, :, None], for one sequence x[None], for a single time step call step(x_t)"
             )
         raise ValueError(
-            f"{name_of(owner)}: the input should be (batch, time, features), got {x.ndim} axes in "
-            f"shape {x.shape}{hint}"
+            f"{name_of(owner)}: the input should be (batch, time, features), got {array.ndim} axes "
+            f"in shape {array.shape}{hint}"
         )
-    _not_empty(owner, x)
-    if size is not None and x.shape[2] != size:
-        check_axis(owner, x, 2, size)
-    return x
+    _not_empty(owner, array)
+    if size is not None and array.shape[2] != size:
+        check_axis(owner, array, 2, size)
+    return array
 
 
 def step(owner: object, x_t: Any, size: int | None, dtype: Any) -> Array:
     """Return `x_t` as floats of shape ``(batch, size)``, neither of the two empty."""
-    x_t = as_floats(owner, x_t, dtype)
-    if x_t.ndim != 2:
-        hint = "; a cell and step() take one time step, x[:, t]" if x_t.ndim == 3 else ""
+    array = as_floats(owner, x_t, dtype)
+    if array.ndim != 2:
+        hint = "; a cell and step() take one time step, x[:, t]" if array.ndim == 3 else ""
         raise ValueError(
-            f"{name_of(owner)}: one time step should be (batch, features), got {x_t.ndim} axes in "
-            f"shape {x_t.shape}{hint}"
+            f"{name_of(owner)}: one time step should be (batch, features), got {array.ndim} axes "
+            f"in shape {array.shape}{hint}"
         )
-    _not_empty(owner, x_t)
-    if size is not None and x_t.shape[1] != size:
-        check_axis(owner, x_t, 1, size)
-    return x_t
+    _not_empty(owner, array)
+    if size is not None and array.shape[1] != size:
+        check_axis(owner, array, 1, size)
+    return array
 
 
 def _not_empty(owner: object, x: Array) -> None:

@@ -263,7 +263,8 @@ class _LayerProbe(_Probe):
         super().__init__(layer, rng)
         if len(inputs) != 1:
             raise TypeError(
-                f"check_gradients: {type(layer).__name__}.forward takes one input, got {len(inputs)}"
+                f"check_gradients: {type(layer).__name__}.forward takes one input, got "
+                f"{len(inputs)}"
             )
         (self.x,) = (_movable(array) for array in inputs)
         if mask is not None and not layer.uses_mask:
@@ -396,7 +397,7 @@ def _compare(
     wrong = difference > tolerance * scale + noise
     for where in np.argwhere(wrong):
         index = tuple(int(k) for k in where)
-        slope = analytic[index]
+        slope = float(analytic[index])
         if _near_kink(function, array, index, slope, epsilon, tolerance * scale, noise):
             wrong[index], difference[index] = False, 0.0
     index = tuple(int(k) for k in np.unravel_index(difference.argmax(), array.shape))

@@ -105,10 +105,10 @@ def as_classes(owner: object, target: Any, prediction: Array, mask: Mask | None)
 
 
 def _like_prediction(owner: object, target: Any, prediction: Array, mask: Mask | None) -> Array:
-    target = checks.check_shape(
+    array = checks.check_shape(
         owner, target, prediction.shape, prediction.dtype, "the target (as the prediction)"
     )
-    return target if mask is None else np.where(mask[..., None], target, target.dtype.type(0))
+    return array if mask is None else np.where(mask[..., None], array, array.dtype.type(0))
 
 
 def _count(prediction: Array, mask: Mask | None) -> int:
@@ -256,7 +256,8 @@ def _add_at_class(array: Array, target: Array, number: float) -> None:
 def _cross_entropy(log_p: Array, target: Array) -> Array:
     """Return ``-sum_k t_k log p_k`` at each position."""
     if target.shape == log_p.shape:
-        return -(target * log_p).sum(axis=-1)
+        terms: Array = -(target * log_p).sum(axis=-1)
+        return terms
     return -np.take_along_axis(log_p, target[..., None], axis=-1)[..., 0]
 
 
@@ -302,14 +303,15 @@ class SigmoidCrossEntropy(Loss):
                 f"SigmoidCrossEntropy: targets should be in 0..1, got numbers from "
                 f"{target.min():g} to {target.max():g}"
             )
-        count = _count(x, mask) * x.shape[-1]
+        count: int = _count(x, mask) * x.shape[-1]
         self._cache = (x, target, mask, count)
-        return _total(np.maximum(x, 0) - x * target + np.log1p(np.exp(-np.abs(x))), mask) / count
+        terms: Array = np.maximum(x, 0) - x * target + np.log1p(np.exp(-np.abs(x)))
+        return _total(terms, mask) / count
 
     def backward(self) -> Array:
         """Return the gradient on the logits, zero in the padding."""
         x, target, mask, count = self._saved()
-        grad = (sigmoid(x) - target) / count
+        grad: Array = (sigmoid(x) - target) / count
         if mask is not None:
             grad[~mask] = 0
         return grad
@@ -347,11 +349,12 @@ class MeanSquaredError(Loss):
         """Return the mean squared error, in the square of the target's unit."""
         prediction, mask = real_positions(self, prediction, mask)
         difference = prediction - _like_prediction(self, target, prediction, mask)
-        count = _count(prediction, mask) * prediction.shape[-1]
+        count: int = _count(prediction, mask) * prediction.shape[-1]
         self._cache = (difference, count)
         return _total(difference * difference, mask) / count
 
     def backward(self) -> Array:
         """Return the gradient on the prediction, zero in the padding."""
         difference, count = self._saved()
-        return difference * difference.dtype.type(2 / count)
+        grad: Array = difference * (2 / count)
+        return grad

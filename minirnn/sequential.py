@@ -71,13 +71,7 @@ class Sequential(Layer):
             raise ValueError("Sequential: the list of layers is empty")
         seen: dict[int, int] = {}
         for k, layer in enumerate(self.layers):
-            if not isinstance(layer, Layer):
-                hint = ""
-                if isinstance(layer, type):
-                    hint = f", the class {layer.__name__}: write {layer.__name__}(...)"
-                raise TypeError(
-                    f"Sequential: layer {k} should be a Layer, got {type(layer).__name__}{hint}"
-                )
+            checks.instance(self, f"layer {k}", layer, Layer)
             for _, part in layer.named_layers():
                 if id(part) in seen:
                     raise ValueError(

@@ -18,5 +18,5 @@ Mask: TypeAlias = NDArray[np.bool_]
 State: TypeAlias = tuple[Array, ...]
 """What a cell hands from step to step: arrays ``(batch, ...)``."""
 
-RandomSource: TypeAlias = None | int | np.random.Generator
+RandomSource: TypeAlias = int | np.random.Generator | None
 """What every ``rng=`` keyword takes."""

@@ -65,7 +65,8 @@ class Softmax(_Activation):
         return softmax(x)
 
     def _gradient(self, grad: Array, y: Array) -> Array:
-        return y * (grad - (grad * y).sum(axis=-1, keepdims=True))
+        grad_x: Array = y * (grad - (grad * y).sum(axis=-1, keepdims=True))
+        return grad_x
 
 
 class Sigmoid(_Activation):
@@ -84,7 +85,8 @@ class Sigmoid(_Activation):
         return sigmoid(x)
 
     def _gradient(self, grad: Array, y: Array) -> Array:
-        return grad * y * (1 - y)
+        grad_x: Array = grad * y * (1 - y)
+        return grad_x
 
 
 class Tanh(_Activation):
@@ -103,7 +105,8 @@ class Tanh(_Activation):
         return np.tanh(x)
 
     def _gradient(self, grad: Array, y: Array) -> Array:
-        return grad * (1 - y * y)
+        grad_x: Array = grad * (1 - y * y)
+        return grad_x
 
 
 class ReLU(_Activation):

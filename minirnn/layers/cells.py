@@ -10,6 +10,7 @@ hidden,)``. ``dz`` stands for the gradient of the loss with respect to ``z``.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any, ClassVar
 
 import numpy as np
@@ -61,7 +62,7 @@ class _GatedCell(Cell):
         )
 
 
-_ACTIVATIONS = {
+_ACTIVATIONS: dict[str, tuple[Callable[[Array], Array], Callable[[Array], Array]]] = {
     # name: the function, and its derivative written in terms of its value h
     "tanh": (np.tanh, lambda h: 1 - h * h),
     "relu": (lambda z: np.maximum(z, 0), lambda h: (h > 0).astype(h.dtype)),

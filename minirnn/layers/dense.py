@@ -87,8 +87,8 @@ class Dense(Layer):
 
     def backward(self, grad: Any) -> Array:
         """Return the gradient on x ``(..., input_size)`` for that on y ``(..., output_size)``."""
-        grad = self._accumulate(grad)
-        return (grad @ self.W.value.T).reshape(self._cache.shape)
+        grad_x: Array = self._accumulate(grad) @ self.W.value.T
+        return grad_x.reshape(self._cache.shape)
 
     def backward_parameters(self, grad: Any) -> None:
         """Add to the parameters' gradients, without the product for the input's."""
@@ -98,8 +98,8 @@ class Dense(Layer):
         x = self._saved()
         shape = (*x.shape[:-1], self.output_size)
         grad = checks.check_shape(self, grad, shape, x.dtype, "the gradient")
-        grad = grad.reshape(-1, self.output_size)
-        self.W.grad += x.reshape(-1, self.input_size).T @ grad
+        rows: Array = grad.reshape(-1, self.output_size)
+        self.W.grad += x.reshape(-1, self.input_size).T @ rows
         if self.b is not None:
-            self.b.grad += grad.sum(axis=0)
-        return grad
+            self.b.grad += rows.sum(axis=0)
+        return rows

@@ -35,7 +35,7 @@ class Dropout(Layer):
     >>> import numpy as np
     >>> layer = Dropout(0.5, rng=0)
     >>> layer.forward(np.ones((1, 6)))
-    array([[2., 0., 0., 0., 2., 2.]])
+    array([[2., 2., 2., 0., 0., 0.]])
     >>> layer.eval().forward(np.ones((1, 6)))
     array([[1., 1., 1., 1., 1., 1.]])
     """
@@ -53,7 +53,8 @@ class Dropout(Layer):
         else:
             self._cache = np.ones((), x.dtype)
         self._shape = x.shape
-        return x * self._cache
+        y: Array = x * self._cache
+        return y
 
     def step(self, x_t: Any) -> Array:
         """Return the step as it is: a stream is run to be used, not to be trained."""
@@ -63,4 +64,5 @@ class Dropout(Layer):
         """Return the gradient on x, of its shape."""
         factors = self._saved()
         grad = checks.check_shape(self, grad, self._shape, factors.dtype, "the gradient")
-        return grad * factors
+        grad_x: Array = grad * factors
+        return grad_x

@@ -93,7 +93,8 @@ class Embedding(Layer):
             raise ValueError(
                 f"Embedding: the tokens of one step should be (batch,), got shape {x_t.shape}"
             )
-        return self.W.value[x_t]
+        y_t: Array = self.W.value[x_t]
+        return y_t
 
     def backward(self, grad: Any) -> None:
         """Add to the gradient of W, from that on the output ``(batch, time, output_size)``."""

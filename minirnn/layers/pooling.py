@@ -52,7 +52,8 @@ class LastStep(Layer):
                 )
             last -= mask[:, ::-1].argmax(axis=1)
         self._cache = (x.shape, x.dtype, last)
-        return x[np.arange(batch), last]
+        y: Array = x[np.arange(batch), last]
+        return y
 
     def step(self, x_t: Any) -> Array:
         """Return the step itself: of all so far, it is the last."""

@@ -74,10 +74,7 @@ class Recurrent(Layer):
     uses_mask = True
 
     def __init__(self, cell: Cell, *, stateful: bool = False, reverse: bool = False) -> None:
-        if not isinstance(cell, Cell):
-            hint = f": write {cell.__name__}(...)" if isinstance(cell, type) else ""
-            got = cell.__name__ if isinstance(cell, type) else type(cell).__name__
-            raise TypeError(f"{type(self).__name__}: cell should be a Cell, got {got}{hint}")
+        checks.instance(self, "cell", cell, Cell)
         self.cell = cell
         self.stateful = stateful
         self.reverse = reverse
@@ -123,9 +120,8 @@ class Recurrent(Layer):
         if mask is not None:
             mask = checks.as_mask(self, mask, (batch, time))
             x = np.where(mask[:, :, None], x, x.dtype.type(0))  # padding may hold anything
-        state = self._first_state(
-            state, batch, x.dtype, self.carried_state if self.stateful else None
-        )
+        carried = self.carried_state if self.stateful else None
+        state = self._first_state(state, batch, x.dtype, carried)
 
         y = np.zeros((batch, time, self.output_size), x.dtype)
         caches: list[Any] = [None] * time
@@ -292,4 +288,5 @@ def _where(mask: Mask | None, t: int, real: Any, padding: Any) -> Array:
     if mask is None:
         return np.asarray(real)
     rows = mask[:, t].reshape(-1, *[1] * (np.ndim(real) - 1))
-    return np.where(rows, real, padding)
+    chosen: Array = np.where(rows, real, padding)
+    return chosen

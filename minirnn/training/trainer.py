@@ -94,14 +94,7 @@ class Trainer:
             ("loss", loss, Loss),
             ("optimizer", optimizer, Optimizer),
         ]:
-            if isinstance(value, type):
-                raise TypeError(
-                    f"Trainer: {name} is the class {value.__name__}: write {value.__name__}(...)"
-                )
-            if kind is not Loss and not isinstance(value, kind):
-                raise TypeError(
-                    f"Trainer: {name} should be of kind {kind.__name__}, got {type(value).__name__}"
-                )
+            checks.instance(self, name, value, kind)
         own = {id(parameter) for parameter in model.parameters()}
         if not any(id(parameter) in own for parameter in optimizer.parameters):
             raise ValueError(
@@ -146,10 +139,10 @@ class Trainer:
             if not math.isfinite(loss):
                 found = first_not_finite(self.model, inputs, mask)
                 raise NotFiniteError(f"the loss is {loss}; {found}")
+            self._means.add(loss, prediction, targets, real)
             self.optimizer.zero_grad()
             self.model.backward_parameters(self.loss.backward())
             self._update()
-        self._means.add(loss, prediction, targets, real)
         return loss
 
     def _update(self) -> None:
