@@ -300,7 +300,7 @@ class Layer:
     def __repr__(self) -> str:
         shown = []
         for name, argument in inspect.signature(type(self)).parameters.items():
-            value = vars(self).get(name, argument.default)
+            value = getattr(self, name, argument.default)
             if isinstance(value, int | float | str) and value != argument.default:
                 shown.append(f"{name}={value!r}")
         return f"{type(self).__name__}({', '.join(shown)})"
