@@ -1,188 +1,25 @@
-"""Every gradient of a layer, cell or loss against central differences."""
+"""A layer, a cell or a loss as one number that depends on arrays."""
 
 from __future__ import annotations
 
 import copy
-from collections.abc import Callable
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
 from minirnn import checks
 from minirnn.core import Layer
+from minirnn.gradcheck.report import GradientError
 from minirnn.layers.bidirectional import Bidirectional
 from minirnn.layers.cell import Cell
 from minirnn.layers.recurrent import Recurrent
 from minirnn.losses import Loss
-from minirnn.typing import Array, RandomSource
+from minirnn.typing import Array
 
-__all__ = ["GradientError", "GradientReport", "check_gradients"]
-
-
-class GradientError(AssertionError):
-    """A gradient that is not what central differences say.
-
-    Attributes
-    ----------
-    name : str
-        Which gradient: ``"input"``, ``"state[0]"``, or a parameter's dotted name.
-    index : tuple of int
-        Where it is worst.
-    analytic, numeric : float
-        What backward gave there, and what central differences give.
-    """
-
-    def __init__(
-        self, message: str, name: str, index: tuple[int, ...], analytic: float, numeric: float
-    ) -> None:
-        super().__init__(message)
-        self.name = name
-        self.index = index
-        self.analytic = analytic
-        self.numeric = numeric
+__all__ = ["Probe", "probe"]
 
 
-@dataclass(frozen=True)
-class Comparison:
-    """One gradient, compared element by element.
-
-    Attributes
-    ----------
-    name : str
-    shape : tuple of int
-    error : float
-        Largest difference, relative to the largest element of the numeric gradient.
-    index : tuple of int
-        Where the difference is largest.
-    analytic, numeric : float
-        The two numbers there.
-    passed : bool
-    """
-
-    name: str
-    shape: tuple[int, ...]
-    error: float
-    index: tuple[int, ...]
-    analytic: float
-    numeric: float
-    passed: bool
-
-
-@dataclass(frozen=True)
-class GradientReport:
-    """What `check_gradients` found, one `Comparison` for each gradient; prints as a table."""
-
-    layer: str
-    comparisons: tuple[Comparison, ...]
-
-    @property
-    def passed(self) -> bool:
-        """Whether every gradient agrees."""
-        return all(comparison.passed for comparison in self.comparisons)
-
-    @property
-    def max_error(self) -> float:
-        """The largest relative error of all."""
-        return max((comparison.error for comparison in self.comparisons), default=0.0)
-
-    def __repr__(self) -> str:
-        width = max([len(c.name) for c in self.comparisons] + [8])
-        lines = [f"{'gradient':<{width}}  {'shape':<16}  relative error"]
-        for c in self.comparisons:
-            verdict = "" if c.passed else "  WRONG"
-            lines.append(f"{c.name:<{width}}  {c.shape!s:<16}  {c.error:.1e}{verdict}")
-        return f"{self.layer}: {'passed' if self.passed else 'FAILED'}\n" + "\n".join(lines)
-
-
-def check_gradients(
-    layer: Any,
-    *inputs: Any,
-    mask: Any = None,
-    state: Any = None,
-    epsilon: float = 1e-5,
-    tolerance: float = 1e-6,
-    rng: RandomSource = 0,
-    raises: bool = True,
-) -> GradientReport:
-    """Compare every gradient of a layer, cell or loss with central differences.
-
-    The layer is copied and the copy's parameters become float64, so the layer itself stays as it
-    is. The output ``y`` is turned into one number, ``sum(r * y)`` with random ``r`` (and the final
-    state likewise, where there is one), and each element ``e`` of each input, parameter and initial
-    state is moved both ways::
-
-        numeric = (sum(r * y(e + epsilon)) - sum(r * y(e - epsilon))) / (2 epsilon)
-
-    An element passes if it differs from that by at most `tolerance` times the largest element of
-    its array, plus the rounding noise of the difference. At the kink of a ReLU or the like, any
-    slope between those on the two sides passes.
-
-    Parameters
-    ----------
-    layer : Layer, Cell, Recurrent or Loss
-        Yours or ours.
-    *inputs : arrays
-        What ``forward`` takes: ``x`` for a layer; ``x_t`` and, if you like, the state tuple for a
-        cell; the prediction and the target for a loss. Integer arrays are not moved.
-    mask : boolean array (batch, time), optional
-    state : tuple of arrays, optional
-        Initial state of a recurrent layer; by default a random one.
-    epsilon : float
-        How far each element is moved.
-    tolerance : float
-    rng : None, int or numpy.random.Generator
-        For ``r`` and the state.
-    raises : bool
-        False returns the report even where a gradient is wrong.
-
-    Returns
-    -------
-    GradientReport
-
-    Raises
-    ------
-    GradientError
-        That names the gradient, the index and both numbers.
-
-    Examples
-    --------
-    >>> import numpy as np
-    >>> from minirnn import Dense
-    >>> check_gradients(Dense(3, 2, rng=0), np.ones((4, 3)))
-    Dense: passed
-    gradient  shape             relative error
-    input     (4, 3)            ...
-    W         (3, 2)            ...
-    b         (2,)              ...
-    """
-    rng = checks.generator("check_gradients", rng)
-    if not inputs:
-        raise TypeError("check_gradients: takes the layer and what its forward takes, got no input")
-    function = _probe(layer, inputs, mask, state, rng)
-    analytic = function.gradients()
-    comparisons = tuple(
-        _compare(name, array, analytic[name], function, epsilon, tolerance)
-        for name, array in function.variables.items()
-    )
-    report = GradientReport(type(layer).__name__, comparisons)
-    if raises and not report.passed:
-        worst = max((c for c in comparisons if not c.passed), key=lambda c: c.error)
-        raise GradientError(
-            f"{report.layer}: the gradient on {worst.name} is wrong at {worst.index}: backward "
-            f"gives {worst.analytic:.9g}, central differences {worst.numeric:.9g}\n{report!r}",
-            worst.name,
-            worst.index,
-            worst.analytic,
-            worst.numeric,
-        )
-    return report
-
-
-# ---------------------------------------------------------------- what is differentiated
-
-
-class _Probe:
+class Probe:
     """A number that depends on arrays, and the gradients on them that backward gives.
 
     `variables` are moved in place; `outputs` runs forward and returns the arrays that the number
@@ -203,13 +40,16 @@ class _Probe:
         self.weights: list[Array] = []
 
     def add_parameters(self) -> None:
+        """Let every parameter's value be moved."""
         for name, parameter in self.layer.named_parameters():
             self.variables[name] = parameter.value
 
     def outputs(self) -> list[Array]:
+        """Run forward and return the arrays that the number is made of."""
         raise NotImplementedError
 
     def run_backward(self) -> dict[str, Any]:
+        """Run backward and return the gradients on inputs and state."""
         raise NotImplementedError
 
     def restart(self) -> None:
@@ -221,6 +61,7 @@ class _Probe:
             generator.bit_generator.state = generator_state
 
     def __call__(self) -> float:
+        """Return the number, from a fresh start."""
         self.restart()
         outputs = self.outputs()
         if not self.weights:
@@ -256,7 +97,7 @@ class _Probe:
         }
 
 
-class _LayerProbe(_Probe):
+class _LayerProbe(Probe):
     def __init__(
         self, layer: Layer, inputs: tuple[Any, ...], mask: Any, state: Any, rng: Any
     ) -> None:
@@ -308,7 +149,7 @@ class _LayerProbe(_Probe):
         return gradients | {f"state[{k}]": g for k, g in enumerate(self.layer.grad_state)}
 
 
-class _CellProbe(_Probe):
+class _CellProbe(Probe):
     def __init__(self, cell: Cell, inputs: tuple[Any, ...], state: Any, rng: Any) -> None:
         super().__init__(cell, rng)
         if len(inputs) > 2:
@@ -333,7 +174,7 @@ class _CellProbe(_Probe):
         return {"input": grad_x} | {f"state[{k}]": g for k, g in enumerate(grad_state)}
 
 
-class _LossProbe(_Probe):
+class _LossProbe(Probe):
     def __init__(self, loss: Loss, inputs: tuple[Any, ...], mask: Any, rng: Any) -> None:
         super().__init__(loss, rng)
         if len(inputs) != 2:
@@ -349,9 +190,10 @@ class _LossProbe(_Probe):
         return {"input": self.weights[0] * self.layer.backward()}
 
 
-def _probe(
+def probe(
     layer: Any, inputs: tuple[Any, ...], mask: Any, state: Any, rng: np.random.Generator
-) -> _Probe:
+) -> Probe:
+    """Return the probe that suits: for a cell, a loss, or any other layer."""
     if isinstance(layer, Cell):
         return _CellProbe(layer, inputs, state, rng)
     if isinstance(layer, Loss):
@@ -374,81 +216,3 @@ def _generators(layers: list[Layer]) -> list[tuple[np.random.Generator, Any]]:
         for value in found
         if isinstance(value, np.random.Generator)
     ]
-
-
-# ---------------------------------------------------------------- comparing
-
-
-def _compare(
-    name: str,
-    array: Array,
-    analytic: Array,
-    function: Callable[[], float],
-    epsilon: float,
-    tolerance: float,
-) -> Comparison:
-    numeric = np.empty(array.shape)
-    for index in np.ndindex(array.shape):
-        numeric[index] = _slope(function, array, index, epsilon)
-    noise = 100 * np.finfo(np.float64).eps * max(1.0, abs(function())) / epsilon
-    scale = float(np.abs(numeric).max(initial=0.0))
-    difference = np.abs(analytic - numeric)
-    difference[np.isnan(difference)] = np.inf
-    wrong = difference > tolerance * scale + noise
-    for where in np.argwhere(wrong):
-        index = tuple(int(k) for k in where)
-        slope = float(analytic[index])
-        if _near_kink(function, array, index, slope, epsilon, tolerance * scale, noise):
-            wrong[index], difference[index] = False, 0.0
-    index = tuple(int(k) for k in np.unravel_index(difference.argmax(), array.shape))
-    return Comparison(
-        name=name,
-        shape=array.shape,
-        error=float(difference[index]) / max(scale, noise / tolerance),
-        index=index,
-        analytic=float(analytic[index]),
-        numeric=float(numeric[index]),
-        passed=not wrong.any(),
-    )
-
-
-def _slope(
-    function: Callable[[], float], array: Array, index: tuple[int, ...], epsilon: float
-) -> float:
-    original = array[index]
-    array[index] = original + epsilon
-    above = function()
-    array[index] = original - epsilon
-    below = function()
-    array[index] = original
-    return (above - below) / (2 * epsilon)
-
-
-def _near_kink(
-    function: Callable[[], float],
-    array: Array,
-    index: tuple[int, ...],
-    analytic: float,
-    epsilon: float,
-    slack: float,
-    noise: float,
-) -> bool:
-    """Whether a kink explains the difference: a closer look agrees with the analytic slope.
-
-    Near a kink, a smaller move does not reach it, and the central difference is right. At a kink,
-    the slopes on the two sides stay apart however small the move, and any slope between is right.
-    """
-    original, here = array[index], function()
-    gaps = []
-    for shrink in (10, 100):
-        move = epsilon / shrink
-        array[index] = original + move
-        right = (function() - here) / move
-        array[index] = original - move
-        left = (here - function()) / move
-        array[index] = original
-        if abs((left + right) / 2 - analytic) <= slack + noise * shrink:
-            return True
-        gaps.append(abs(right - left))
-    between = min(left, right) - slack <= analytic <= max(left, right) + slack
-    return between and gaps[1] > 0.5 * gaps[0] > 10 * noise

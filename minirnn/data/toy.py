@@ -1,0 +1,278 @@
+"""Small synthetic tasks: a spiral to classify, binary addition, sine waves to continue.
+
+Each function draws fresh data from ``rng`` and says in its docstring what a guess would score, so
+that a loss can be read as "has learned" or "has not". The tasks that test how long a network
+remembers are in `minirnn.data.long_memory`, the Reber grammar is in `minirnn.data.reber`.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import numpy as np
+from numpy.typing import DTypeLike
+
+from minirnn.checks import float_dtype, generator, positive_float, positive_int
+from minirnn.typing import Array, RandomSource
+
+__all__ = ["all_binary_additions", "binary_addition", "sine_waves", "spiral"]
+
+
+def bounded(
+    function: str, argument: str, number: float, smallest: float, largest: float = math.inf
+) -> None:
+    """Refuse a number outside the range that `function` can work with, both ends allowed."""
+    if not smallest <= number <= largest:
+        wanted = f"at least {smallest}" if largest == math.inf else f"from {smallest} to {largest}"
+        raise ValueError(f"{function}: {argument} should be {wanted}, got {number}")
+
+
+def two_ends(function: str, argument: str, value: Any) -> tuple[Any, Any]:
+    """Return the ends of a range given as a pair; what each end is remains to be checked."""
+    if not isinstance(value, tuple | list) or len(value) != 2:
+        raise TypeError(
+            f"{function}: {argument} should be a pair (smallest, largest), got {value!r}"
+        )
+    return value[0], value[1]
+
+
+def spiral(
+    points_per_class: int = 100,
+    *,
+    classes: int = 3,
+    noise: float = 0.2,
+    rng: RandomSource = None,
+    dtype: DTypeLike = np.float32,
+) -> tuple[Array, Array]:
+    """Draw points on interleaved spiral arms, one arm a class; no line separates the classes.
+
+    Arm ``j`` winds outwards from the origin::
+
+        r     = linspace(0, 1, points_per_class)
+        theta = linspace(4 j, 4 (j + 1), points_per_class) + noise * randn
+        point = (r sin(theta), r cos(theta))
+
+    The points come in the order of the arms, each from the centre outwards. They are not a
+    sequence: the task is for a plain feed-forward net.
+
+    Guessing: with equally many points in every class, equal probabilities score a cross-entropy
+    of ``ln(classes)``, 1.0986 for three, and an accuracy of ``1 / classes``.
+
+    Parameters
+    ----------
+    points_per_class : 1 or more
+    classes : number of arms, 2 or more. With 3 the arms share the circle as published.
+    noise : standard deviation of the angle, in radians
+    rng : None, int seed or Generator
+    dtype : of the points, float32 or float64
+
+    Returns
+    -------
+    points : float array (classes * points_per_class, 2), inside the unit circle
+    labels : int64 array (classes * points_per_class,), from 0 to classes - 1
+
+    References
+    ----------
+    A. Karpathy, "Putting it together: minimal neural network case study", notes of the Stanford
+    course CS231n, 2015.
+
+    Examples
+    --------
+    >>> points, labels = spiral(rng=0)
+    >>> points.shape, labels.shape
+    ((300, 2), (300,))
+    >>> np.bincount(labels)
+    array([100, 100, 100])
+    """
+    size = positive_int("spiral", "points_per_class", points_per_class)
+    classes = positive_int("spiral", "classes", classes)
+    bounded("spiral", "classes", classes, 2)
+    noise = positive_float("spiral", "noise", noise, zero=True)
+    float_type = float_dtype("spiral", dtype)
+    random = generator("spiral", rng)
+
+    radius = np.linspace(0.0, 1.0, size)
+    arms = []
+    for j in range(classes):
+        theta = np.linspace(4 * j, 4 * (j + 1), size) + noise * random.standard_normal(size)
+        arms.append(np.stack([radius * np.sin(theta), radius * np.cos(theta)], axis=1))
+    return np.concatenate(arms).astype(float_type), np.repeat(np.arange(classes), size)
+
+
+def binary_addition(
+    count: int,
+    *,
+    bits: int = 8,
+    rng: RandomSource = None,
+    dtype: DTypeLike = np.float32,
+) -> tuple[Array, Array]:
+    """Draw pairs of binary numbers, lowest bit first, with their sums.
+
+    Step ``k`` shows bit ``k`` of both numbers and asks for bit ``k`` of the sum. All a network
+    has to remember is one carry bit. Two numbers of 8 bits may need 9 for their sum, so one more
+    step follows the last bits: there the inputs are 0 and the target is the final carry. Every
+    sum is therefore exact.
+
+    Guessing: the numbers are uniform from 0 to ``2**bits - 1``. Each bit of the sum but the last
+    is 1 with probability exactly 1/2, since a fair bit of one number is added to whatever else
+    meets there; the last is 1 with probability ``1/2 - 2**-(bits + 1)``. A probability of 1/2
+    everywhere scores a sigmoid cross-entropy of ``ln 2 = 0.6931``, and half the bits right. The
+    likeliest sum of all, ``2**bits - 1``, is right once in ``2**bits`` pairs.
+
+    Parameters
+    ----------
+    count : number of pairs, 1 or more
+    bits : bits of each number, from 1 to 62
+    rng : None, int seed or Generator
+    dtype : of both arrays, float32 or float64
+
+    Returns
+    -------
+    inputs : float array (count, bits + 1, 2) of 0 and 1
+    targets : float array (count, bits + 1, 1) of 0 and 1
+
+    References
+    ----------
+    G. Cottrell and F. Tsung, "Learning simple arithmetic procedures", Connection Science 5, 1993,
+    add digit by digit with a recurrent net. The task here is its common form in base two.
+
+    Examples
+    --------
+    >>> inputs, targets = binary_addition(64, rng=0)
+    >>> inputs.shape, targets.shape
+    ((64, 9, 2), (64, 9, 1))
+    >>> weights = 2 ** np.arange(9)  # reads bits, lowest first, as a number
+    >>> first, second = weights @ inputs[0]
+    >>> bool(first + second == weights @ targets[0, :, 0])
+    True
+    """
+    count = positive_int("binary_addition", "count", count)
+    bits = positive_int("binary_addition", "bits", bits)
+    # The sum has one bit more, and an int64 holds 63 besides its sign.
+    bounded("binary_addition", "bits", bits, 1, 62)
+    float_type = float_dtype("binary_addition", dtype)
+    random = generator("binary_addition", rng)
+
+    first, second = random.integers(2**bits, size=(2, count))
+    return _addition_arrays(first, second, bits, float_type)
+
+
+def all_binary_additions(bits: int = 8, *, dtype: DTypeLike = np.float32) -> tuple[Array, Array]:
+    """List every pair of binary numbers with its sum: a network right on all of them can add.
+
+    Row ``first * 2**bits + second`` holds the pair ``(first, second)``, laid out and to be
+    guessed as in `binary_addition`: ``ln 2`` for every bit. For 8 bits that is 65,536 pairs,
+    from 0 + 0 to 255 + 255. Nothing is drawn.
+
+    Parameters
+    ----------
+    bits : bits of each number, from 1 to 10; the number of pairs is ``4**bits``
+    dtype : of both arrays, float32 or float64
+
+    Returns
+    -------
+    inputs : float array (4**bits, bits + 1, 2) of 0 and 1
+    targets : float array (4**bits, bits + 1, 1) of 0 and 1
+
+    References
+    ----------
+    As for `binary_addition`.
+
+    Examples
+    --------
+    >>> inputs, targets = all_binary_additions()
+    >>> inputs.shape
+    (65536, 9, 2)
+    >>> inputs[3 * 256 + 5, :4].T  # 3 is 1100 and 5 is 1010 when read lowest bit first
+    array([[1., 1., 0., 0.],
+           [1., 0., 1., 0.]], dtype=float32)
+    >>> targets[3 * 256 + 5, :4, 0]  # and 8 is 0001
+    array([0., 0., 0., 1.], dtype=float32)
+    """
+    bits = positive_int("all_binary_additions", "bits", bits)
+    # 10 bits are already a million pairs; one bit more would be four times as many.
+    bounded("all_binary_additions", "bits", bits, 1, 10)
+    float_type = float_dtype("all_binary_additions", dtype)
+
+    first, second = np.divmod(np.arange(4**bits), 2**bits)
+    return _addition_arrays(first, second, bits, float_type)
+
+
+def _addition_arrays(
+    first: Array, second: Array, bits: int, float_type: np.dtype[Any]
+) -> tuple[Array, Array]:
+    """Write integer pairs ``(count,)`` and their sums as bits along the time axis."""
+    place = np.arange(bits + 1)
+    pairs = np.stack([first, second], axis=1)
+    inputs = (pairs[:, np.newaxis, :] >> place[:, np.newaxis]) & 1
+    targets = ((first + second)[:, np.newaxis] >> place) & 1
+    return inputs.astype(float_type), targets[:, :, np.newaxis].astype(float_type)
+
+
+def sine_waves(
+    count: int,
+    length: int = 50,
+    *,
+    periods: tuple[float, float] = (10.0, 40.0),
+    noise: float = 0.0,
+    rng: RandomSource = None,
+    dtype: DTypeLike = np.float32,
+) -> tuple[Array, Array]:
+    """Draw sine waves of random period and phase; the target is the value one step ahead.
+
+    ``x[t] = sin(2 pi t / period + phase) + noise * randn``, with one period and one phase a
+    sequence, both uniform.
+
+    Guessing: the phase is uniform over the circle, so 0 is the best constant and scores a mean
+    squared error of ``E[sin**2] + noise**2 = 1/2 + noise**2``. Repeating the last value scores
+    ``E[1 - cos(2 pi / period)] + 2 noise**2``, which is 0.0486 for the periods and noise given
+    by default. Without noise an error of 0 is in reach: ``x[t+1] = 2 cos(2 pi / period) x[t] -
+    x[t-1]``, and three values are enough to find the cosine.
+
+    Parameters
+    ----------
+    count : number of waves, 1 or more
+    length : time steps of inputs and of targets, 1 or more
+    periods : smallest and largest period in time steps, 2 or more
+    noise : standard deviation of what is added to each value; a value is the same as target and
+        as the next input
+    rng : None, int seed or Generator
+    dtype : of both arrays, float32 or float64
+
+    Returns
+    -------
+    inputs : float array (count, length, 1), the values at times 0 to length - 1
+    targets : float array (count, length, 1), the values at times 1 to length
+
+    References
+    ----------
+    None: a demonstration as old as the field, not a published benchmark.
+
+    Examples
+    --------
+    >>> inputs, targets = sine_waves(32, length=50, rng=0)
+    >>> inputs.shape, targets.shape
+    ((32, 50, 1), (32, 50, 1))
+    >>> np.array_equal(inputs[:, 1:], targets[:, :-1])
+    True
+    """
+    count = positive_int("sine_waves", "count", count)
+    length = positive_int("sine_waves", "length", length)
+    ends = two_ends("sine_waves", "periods", periods)
+    shortest = positive_float("sine_waves", "periods[0]", ends[0])
+    # Below two steps a period, a sampled wave looks like one of a longer period.
+    bounded("sine_waves", "periods[0]", shortest, 2.0)
+    longest = positive_float("sine_waves", "periods[1]", ends[1])
+    bounded("sine_waves", "periods[1]", longest, shortest)
+    noise = positive_float("sine_waves", "noise", noise, zero=True)
+    float_type = float_dtype("sine_waves", dtype)
+    random = generator("sine_waves", rng)
+
+    period = random.uniform(shortest, longest, size=(count, 1))
+    phase = random.uniform(0.0, 2 * np.pi, size=(count, 1))
+    waves = np.sin(2 * np.pi * np.arange(length + 1) / period + phase)
+    waves += noise * random.standard_normal(waves.shape)
+    # Copies: were both views of one array, writing to the targets would change the inputs.
+    values = waves[:, :, np.newaxis]
+    return values[:, :-1].astype(float_type), values[:, 1:].astype(float_type)

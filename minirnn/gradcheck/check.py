@@ -1,0 +1,97 @@
+"""The check itself."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from minirnn import checks
+from minirnn.gradcheck.compare import compare
+from minirnn.gradcheck.probes import probe
+from minirnn.gradcheck.report import GradientError, GradientReport
+from minirnn.typing import RandomSource
+
+__all__ = ["check_gradients"]
+
+
+def check_gradients(
+    layer: Any,
+    *inputs: Any,
+    mask: Any = None,
+    state: Any = None,
+    epsilon: float = 1e-5,
+    tolerance: float = 1e-6,
+    rng: RandomSource = 0,
+    raises: bool = True,
+) -> GradientReport:
+    """Compare every gradient of a layer, cell or loss with central differences.
+
+    The layer is copied and the copy's parameters become float64, so the layer itself stays as it
+    is. The output ``y`` is turned into one number, ``sum(r * y)`` with random ``r`` (and the final
+    state likewise, where there is one), and each element ``e`` of each input, parameter and initial
+    state is moved both ways::
+
+        numeric = (sum(r * y(e + epsilon)) - sum(r * y(e - epsilon))) / (2 epsilon)
+
+    An element passes if it differs from that by at most `tolerance` times the largest element of
+    its array, plus the rounding noise of the difference. At the kink of a ReLU or the like, any
+    slope between those on the two sides passes.
+
+    Parameters
+    ----------
+    layer : Layer, Cell, Recurrent or Loss
+        Yours or ours.
+    *inputs : arrays
+        What ``forward`` takes: ``x`` for a layer; ``x_t`` and, if you like, the state tuple for a
+        cell; the prediction and the target for a loss. Integer arrays are not moved.
+    mask : boolean array (batch, time), optional
+    state : tuple of arrays, optional
+        Initial state of a recurrent layer; by default a random one.
+    epsilon : float
+        How far each element is moved.
+    tolerance : float
+    rng : None, int or numpy.random.Generator
+        For ``r`` and the state.
+    raises : bool
+        False returns the report even where a gradient is wrong.
+
+    Returns
+    -------
+    GradientReport
+
+    Raises
+    ------
+    GradientError
+        That names the gradient, the index and both numbers.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from minirnn import Dense
+    >>> check_gradients(Dense(3, 2, rng=0), np.ones((4, 3)))
+    Dense: passed
+    gradient  shape             relative error
+    input     (4, 3)            ...
+    W         (3, 2)            ...
+    b         (2,)              ...
+    """
+    rng = checks.generator("check_gradients", rng)
+    if not inputs:
+        raise TypeError("check_gradients: takes the layer and what its forward takes, got no input")
+    function = probe(layer, inputs, mask, state, rng)
+    analytic = function.gradients()
+    comparisons = tuple(
+        compare(name, array, analytic[name], function, epsilon, tolerance)
+        for name, array in function.variables.items()
+    )
+    report = GradientReport(type(layer).__name__, comparisons)
+    if raises and not report.passed:
+        worst = max((c for c in comparisons if not c.passed), key=lambda c: c.error)
+        raise GradientError(
+            f"{report.layer}: the gradient on {worst.name} is wrong at {worst.index}: backward "
+            f"gives {worst.analytic:.9g}, central differences {worst.numeric:.9g}\n{report!r}",
+            worst.name,
+            worst.index,
+            worst.analytic,
+            worst.numeric,
+        )
+    return report
