@@ -1,7 +1,8 @@
 """minirnn: recurrent networks in NumPy, to read, to check and to train."""
 
-from minirnn import data
+from minirnn import callbacks, data, schedules
 from minirnn.core import Layer, Parameter
+from minirnn.files import CheckpointError
 from minirnn.gradcheck import GradientError, GradientReport, check_gradients
 from minirnn.layers import (
     GRU,
@@ -47,6 +48,7 @@ __all__ = [
     "AdamW",
     "Bidirectional",
     "Cell",
+    "CheckpointError",
     "CrossEntropy",
     "Dense",
     "Dropout",
@@ -77,6 +79,8 @@ __all__ = [
     "Tanh",
     "Trainer",
     "__version__",
+    "callbacks",
     "check_gradients",
     "data",
+    "schedules",
 ]

@@ -27,6 +27,7 @@ __all__ = [
     "fraction",
     "generator",
     "instance",
+    "locate",
     "name_of",
     "positive_float",
     "positive_int",
@@ -50,6 +51,14 @@ def _axis_name(axis: int, rank: int) -> str:
     names = _AXES.get(rank)
     name = names[axis] if names else ("features" if axis == rank - 1 else f"axis {axis} of {rank}")
     return f"axis {axis} ({name})"
+
+
+def locate(error: Exception, where: str) -> None:
+    """Put `where` in front of an error's message, whatever its kind."""
+    if error.args and isinstance(error.args[0], str):
+        error.args = (f"{where}: {error.args[0]}", *error.args[1:])
+    else:
+        error.add_note(where)
 
 
 # ---------------------------------------------------------------- constructor arguments

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+import os
 from collections.abc import Iterator, Mapping
 from typing import Any, Self, TypeVar
 
@@ -281,6 +282,30 @@ class Layer:
             )
         for name, array in arrays.items():
             own[name].value = array
+
+    def save(self, path: str | os.PathLike[str]) -> None:
+        """Write the parameters to a safetensors file, under their dotted names.
+
+        The file is whole or not there: an old one is replaced only when the new one is on disk.
+        Other frameworks read it too. Needs ``pip install "minirnn[safetensors]"``.
+        """
+        from minirnn.weights import save_weights
+
+        save_weights(self, path)
+
+    def load(self, path: str | os.PathLike[str]) -> None:
+        """Read the parameters from a safetensors file: all of them, or none if any does not fit.
+
+        Raises
+        ------
+        CheckpointError
+            If the file is truncated, corrupted or something else.
+        ValueError
+            That lists every missing name, unexpected name and misshapen array.
+        """
+        from minirnn.weights import load_weights
+
+        load_weights(self, path)
 
     # ------------------------------------------------------------ modes
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
@@ -58,6 +59,14 @@ class Metric:
     def reset(self) -> None:
         """Forget everything."""
         self._total, self._count = 0.0, 0
+
+    def state_dict(self) -> dict[str, float]:
+        """Return what is needed to go on adding."""
+        return {"total": self._total, "count": self._count}
+
+    def load_state_dict(self, state: Mapping[str, float]) -> None:
+        """Go on from what `state_dict` returned."""
+        self._total, self._count = float(state["total"]), int(state["count"])
 
 
 class Accuracy(Metric):

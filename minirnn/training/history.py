@@ -2,10 +2,23 @@
 
 from __future__ import annotations
 
+import csv
+import io
 import math
+import os
 from collections.abc import Iterator, Mapping
+from typing import Any
 
-__all__ = ["History"]
+import numpy as np
+
+from minirnn.files import replacing
+
+__all__ = ["History", "higher_is_better"]
+
+
+def higher_is_better(name: str) -> bool:
+    """Return whether a figure of this name is the better the higher it is."""
+    return name.removeprefix("val_") == "accuracy"
 
 
 class History(Mapping[str, list[float]]):
@@ -57,13 +70,85 @@ class History(Mapping[str, list[float]]):
     def __len__(self) -> int:
         return len(self._lists)
 
+    # ------------------------------------------------------------ out of the program
+
+    def to_csv(self, path: str | os.PathLike[str]) -> None:
+        """Write one row an epoch, with a column `epoch` and one for each figure."""
+        with replacing(path) as file:
+            file.write(self.csv_text().encode())
+
+    def csv_text(self) -> str:
+        """Return what `to_csv` writes."""
+        text = io.StringIO()
+        writer = csv.writer(text, lineterminator="\n")
+        writer.writerow(["epoch", *self])
+        for k in range(self.epochs):
+            writer.writerow([k + 1, *(values[k] for values in self._lists.values())])
+        return text.getvalue()
+
+    def plot(self, path: str | os.PathLike[str] | None = None) -> Any:
+        """Draw each figure over the epochs, training and validation together.
+
+        Parameters
+        ----------
+        path : path of a picture, optional
+            Written in the format of its ending.
+
+        Returns
+        -------
+        matplotlib.figure.Figure
+
+        Raises
+        ------
+        ImportError
+            If matplotlib is not installed: ``pip install "minirnn[plot]"``.
+        ValueError
+            If there is no epoch yet.
+        """
+        try:
+            from matplotlib.figure import Figure
+        except ImportError:
+            raise ImportError(
+                'History.plot needs matplotlib: pip install "minirnn[plot]"'
+            ) from None
+        if not self.epochs:
+            raise ValueError("History.plot: there is no epoch to draw yet")
+        names = list(dict.fromkeys(name.removeprefix("val_") for name in self))
+        figure = Figure(figsize=(6.4, 3.2 * len(names)), layout="constrained")
+        panels = np.atleast_1d(figure.subplots(len(names), sharex=True))
+        epochs = np.arange(1, self.epochs + 1)
+        marker = "." if self.epochs < 30 else ""
+        for axes, name in zip(panels, names, strict=True):
+            for key, label in [(name, "training"), (f"val_{name}", "validation")]:
+                if key in self:
+                    axes.plot(epochs, self[key], marker=marker, label=label)
+            axes.set_ylabel(name)
+            axes.legend()
+            axes.grid(alpha=0.3)
+        panels[-1].set_xlabel("epoch")
+        panels[-1].xaxis.get_major_locator().set_params(integer=True)
+        if path is not None:
+            figure.savefig(path)
+        return figure
+
+    def state_dict(self) -> dict[str, list[float]]:
+        """Return the lists, copied."""
+        return {name: list(values) for name, values in self._lists.items()}
+
+    @classmethod
+    def from_state_dict(cls, state: Mapping[str, list[float]]) -> History:
+        """Return the history that `state_dict` was taken from."""
+        history = cls()
+        history._lists = {name: [float(value) for value in state[name]] for name in state}
+        return history
+
     def __repr__(self) -> str:
         lines = [f"History of {self.epochs} epoch{'' if self.epochs == 1 else 's'}"]
         width = max((len(name) for name in self), default=0)
         if self:
             lines.append(f"{'':<{width}}  {'last':>8}  {'best':>8}")
         for name, values in self.items():
-            higher = name.removeprefix("val_") == "accuracy"
+            higher = higher_is_better(name)
             known = [(value, epoch) for epoch, value in enumerate(values, 1) if value == value]
             if known:
                 best, epoch = max(known, key=lambda pair: pair[0] if higher else -pair[0])

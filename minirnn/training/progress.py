@@ -24,15 +24,21 @@ class Progress:
     epochs : int
     batches : int or None
         Batches an epoch, where that is known.
+    epoch, batch : int
+        Where a resumed run goes on.
     """
 
-    def __init__(self, shown: bool, epochs: int, batches: int | None) -> None:
+    def __init__(
+        self, shown: bool, epochs: int, batches: int | None, epoch: int = 0, batch: int = 0
+    ) -> None:
         self.epochs = epochs
         self._bar: Any = None
         self._lines = shown and not _is_interactive()
         if shown and not self._lines:
             self._bar = _tqdm()(
-                total=None if batches is None else epochs * batches, unit="batch", leave=True
+                total=None if batches is None else epochs * batches,
+                initial=0 if batches is None else max(epoch - 1, 0) * batches + batch,
+                unit="batch",
             )
 
     def batch(self, epoch: int, loss: float) -> None:

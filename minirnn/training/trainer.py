@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import copy
 import math
-from collections.abc import Iterable, Iterator, Sequence
-from contextlib import contextmanager
+import os
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import numpy as np
@@ -13,19 +13,26 @@ import numpy as np
 from minirnn import checks
 from minirnn.core import Layer
 from minirnn.data.batching import Batches
-from minirnn.data.sequences import lengths_to_mask
-from minirnn.layers.recurrent import Recurrent
+from minirnn.files import read_tree, write_tree
 from minirnn.losses import Loss
 from minirnn.metrics import Metric
 from minirnn.optimizers import Optimizer
+from minirnn.training import feeding, state
 from minirnn.training.diagnosis import (
     NotFiniteError,
     first_gradient_not_finite,
     first_not_finite,
 )
+from minirnn.training.guards import (
+    interruptible,
+    modes_restored,
+    recurrent_layers,
+    states_restored,
+)
 from minirnn.training.history import History
+from minirnn.training.means import Means
 from minirnn.training.progress import Progress
-from minirnn.typing import Array, Mask, RandomSource
+from minirnn.typing import Array, RandomSource
 
 __all__ = ["Trainer"]
 
@@ -38,24 +45,27 @@ class Trainer:
     model : Layer
         Mostly a `Sequential`.
     loss : Loss
+        Or anything with its two methods.
     optimizer : Optimizer
         Over the model's parameters, or some of them.
     metrics : sequence of Metric
         Each is measured on the training batches and on the validation data.
     callbacks : sequence
-        Objects with any of the methods ``on_train_begin``, ``on_epoch_begin``, ``on_batch_end``,
-        ``on_epoch_end`` and ``on_train_end``; each is called with the trainer, in the order given.
-        Setting ``trainer.stop = True`` ends `fit` after the batch.
+        See `minirnn.callbacks`; called in the order given.
     rng : None, int or numpy.random.Generator
         For shuffling.
 
     Attributes
     ----------
     history : History
-        Of the latest `fit`.
+        Of the latest `fit`; it has an entry for each epoch that came to its end.
     epoch, batch : int
-        Where `fit` is, counted from 1.
+        The current epoch, counted from 1, and how many of its batches are done.
     stop : bool
+        Set it to True, in a callback say, and `fit` ends after the batch. Saved with the rest: a
+        run that was stopped stays stopped when it is resumed, unless this is set to False.
+    resumed : bool
+        True while `fit` goes on from a file.
 
     Raises
     ------
@@ -89,12 +99,10 @@ class Trainer:
         callbacks: Sequence[Any] = (),
         rng: RandomSource = None,
     ) -> None:
-        for name, value, kind in [
-            ("model", model, Layer),
-            ("loss", loss, Loss),
-            ("optimizer", optimizer, Optimizer),
-        ]:
-            checks.instance(self, name, value, kind)
+        checks.instance(self, "model", model, Layer)
+        checks.instance(self, "optimizer", optimizer, Optimizer)
+        if isinstance(loss, type) or not hasattr(loss, "backward"):
+            checks.instance(self, "loss", loss, Loss)
         own = {id(parameter) for parameter in model.parameters()}
         if not any(id(parameter) in own for parameter in optimizer.parameters):
             raise ValueError(
@@ -111,7 +119,11 @@ class Trainer:
         self.epoch = 0
         self.batch = 0
         self.stop = False
-        self._means = _Means(self.metrics)
+        self.resumed = False
+        self.means = Means(self.metrics)
+        self.position = state.Position()
+        self._interrupted = False
+        self._files_to_write: list[tuple[str, Callable[[], None]]] = []
 
     # ------------------------------------------------------------ the heart
 
@@ -132,14 +144,17 @@ class Trainer:
         """
         if not self.model.training:
             self.model.train()
-        with _undone_on_error(self.model), np.errstate(over="ignore", invalid="ignore"):
-            prediction = _run(self.model, inputs, mask)
-            real = self._real_steps(prediction, mask)
+        with (
+            states_restored(self.model, only_on_error=True),
+            np.errstate(over="ignore", invalid="ignore"),
+        ):
+            prediction = feeding.run(self.model, inputs, mask)
+            real = feeding.real_steps(self.model, prediction, mask)
             loss = self.loss.forward(prediction, targets, real)
             if not math.isfinite(loss):
                 found = first_not_finite(self.model, inputs, mask)
                 raise NotFiniteError(f"the loss is {loss}; {found}")
-            self._means.add(loss, prediction, targets, real)
+            self.means.add(loss, prediction, targets, real)
             self.optimizer.zero_grad()
             self.model.backward_parameters(self.loss.backward())
             self._update()
@@ -150,6 +165,8 @@ class Trainer:
             self.optimizer.step()
         except FloatingPointError as error:
             raise NotFiniteError(f"{error}; {first_gradient_not_finite(self.model)}") from None
+
+    # ------------------------------------------------------------ over all the data
 
     def fit(
         self,
@@ -165,6 +182,9 @@ class Trainer:
         progress: bool = True,
     ) -> History:
         """Train over all the data, `epochs` times.
+
+        Ctrl-C ends it after the batch and returns what there is; a second Ctrl-C raises at once.
+        After `resume`, the run in the file goes on until it has had `epochs` epochs in all.
 
         Parameters
         ----------
@@ -192,65 +212,156 @@ class Trainer:
             `loss`, each metric, and with `validation` the same with `val_` in front.
         """
         epochs = checks.positive_int(self, "epochs", epochs)
-        if targets is not None and shuffle and self._stateful():
+        stateful = any(layer.stateful for layer in recurrent_layers(self.model).values())
+        if targets is not None and shuffle and stateful:
             raise ValueError(
                 "Trainer: the model has a layer with stateful=True, which reads a batch as the "
                 "continuation of the one before, so the data cannot be shuffled; pass "
                 "shuffle=False, or batches such as data.StreamBatches"
             )
-        batches = self._batches(
-            inputs, targets, mask, lengths, batch_size=batch_size, shuffle=shuffle
+        batches = feeding.as_batches(
+            inputs, targets, mask, lengths, batch_size=batch_size, shuffle=shuffle, rng=self.rng
         )
-        if epochs > 1 and iter(batches) is batches:
-            raise TypeError(
-                "Trainer: the batches are a generator, which is used up after one epoch; pass a "
-                "list, or an object whose __iter__ begins anew"
-            )
-        validation = self._validation_batches(validation, batch_size)
-        self.history, self.stop = History(), False
-        bar = Progress(progress, epochs, _length(batches))
+        if epochs > 1:
+            feeding.refuse_generator(batches)
+        held_out = feeding.validation_batches(validation, batch_size, self.rng)
+        if not self.resumed:
+            self.history, self.epoch, self.batch = History(), 0, 0
+            self.stop, self.position = False, state.Position()
+        self._interrupted = False
+        bar = Progress(progress, epochs, feeding.count_of(batches), self.epoch, self.batch)
         try:
-            with _modes_restored(self.model):
-                self._fit(batches, epochs, validation, bar)
+            with modes_restored(self.model), interruptible(self._interrupt):
+                self._fit(batches, held_out, epochs, bar)
         finally:
+            self.resumed = False
             bar.close()
         return self.history
 
-    def _fit(self, batches: Any, epochs: int, validation: Any, bar: Progress) -> None:
-        self._call("on_train_begin")
-        for self.epoch in range(1, epochs + 1):
-            self._call("on_epoch_begin")
-            self._means = _Means(self.metrics)
-            self.model.reset_state()
-            for self.batch, batch in enumerate(batches, 1):
-                loss = self._locating(batch)
-                bar.batch(self.epoch, loss)
-                self._call("on_batch_end")
-                if self.stop:
-                    break
-            figures = self._means.figures()
-            if validation is not None:
-                evaluated = self.evaluate(validation)
-                figures |= {f"val_{name}": figure for name, figure in evaluated.items()}
-            self.history.append(figures)
-            bar.epoch(self.epoch, figures)
-            self._call("on_epoch_end")
-            if self.stop:
-                break
-        self._call("on_train_end")
+    def _fit(self, batches: Any, held_out: Any, epochs: int, bar: Progress) -> None:
+        try:
+            self._call("on_train_begin")
+            while not self._ending() and (self.epoch < epochs or self.position.inside):
+                self._train_epoch(batches, held_out, bar)
+        except BaseException as error:
+            self._end(error)
+            raise
+        self._end(None)
 
-    def _locating(self, batch: Any) -> float:
+    def _train_epoch(self, batches: Any, held_out: Any, bar: Progress) -> None:
+        for batch in self._rest_of_epoch(batches):
+            loss = self._train_on(batch)
+            self.batch += 1
+            bar.batch(self.epoch, loss)
+            self._call("on_batch_end")
+            if self._ending():
+                return  # inside the epoch, where a file written now goes on
+        figures = self.means.figures()
+        if held_out is not None:
+            evaluated = self.evaluate(held_out)
+            figures |= {f"val_{name}": figure for name, figure in evaluated.items()}
+        self.history.append(figures)
+        self.position.inside = False
+        bar.epoch(self.epoch, figures)
+        self._call("on_epoch_end")
+
+    def _rest_of_epoch(self, batches: Any) -> Iterator[Any]:
+        """Begin an epoch, or go on inside the one that a resumed run stopped in."""
+        if self.position.inside:
+            return self.position.skip(self, batches)
+        self.epoch += 1
+        self.batch = 0
+        self.means = Means(self.metrics)
+        self.model.reset_state()
+        self._call("on_epoch_begin")
+        self.position.begin_epoch(self, batches)
+        return iter(batches)
+
+    def _train_on(self, batch: Any) -> float:
         """Train on one batch; an error says which epoch and batch it was."""
         try:
-            return self.train_step(*_unpack(batch))
+            return self.train_step(*feeding.unpack(batch))
         except NotFiniteError as error:
-            raise NotFiniteError(f"epoch {self.epoch}, batch {self.batch}: {error}") from None
+            checks.locate(error, f"epoch {self.epoch}, batch {self.batch + 1}")
+            raise
+
+    def _interrupt(self) -> None:
+        self._interrupted = True
+
+    def _ending(self) -> bool:
+        return self.stop or self._interrupted
+
+    # ------------------------------------------------------------ callbacks
 
     def _call(self, event: str) -> None:
+        """Call all callbacks, then write the files that they asked for."""
         for callback in self.callbacks:
             method = getattr(callback, event, None)
             if method is not None:
-                method(self)
+                try:
+                    method(self)
+                except Exception as error:
+                    checks.locate(error, f"in callback {type(callback).__name__}.{event}")
+                    raise
+        while self._files_to_write:
+            path, then = self._files_to_write.pop(0)
+            self.save(path)
+            then()
+
+    def _end(self, error: BaseException | None) -> None:
+        """Give every callback its end call, even when another one's fails."""
+        failed: Exception | None = None
+        for callback in self.callbacks:
+            method = getattr(callback, "on_train_end", None)
+            try:
+                if method is not None:
+                    method(self)
+            except Exception as new:
+                checks.locate(new, f"in callback {type(callback).__name__}.on_train_end")
+                failed = failed or new
+        if failed is not None and error is None:
+            raise failed
+        if failed is not None and error is not None:
+            error.add_note(str(failed))
+
+    def save_after_callbacks(
+        self, path: str | os.PathLike[str], then: Callable[[], None] = lambda: None
+    ) -> None:
+        """Save as soon as all callbacks of the present event have been called; then call `then`.
+
+        For callbacks that write checkpoints: so the file has what every other callback, also one
+        later in the order, made of the event.
+        """
+        self._files_to_write.append((os.fspath(path), then))
+
+    # ------------------------------------------------------------ files
+
+    def save(self, path: str | os.PathLike[str]) -> None:
+        """Write all that the rest of the run depends on, so that `resume` can go on from it.
+
+        Weights, optimizer, step of the schedule, every random generator (of the trainer, of the
+        batches and of layers such as Dropout), the position inside the epoch, the history, the
+        callbacks' own state, and the state that stateful layers carry. The file is a ``.npz``
+        archive of arrays and JSON with nothing pickled; an old one is replaced only when the new
+        one is whole and on disk.
+        """
+        write_tree(path, state.state_dict(self))
+
+    def resume(self, path: str | os.PathLike[str]) -> None:
+        """Take over what `save` wrote; the next `fit` goes on where that run was.
+
+        The trainer is to be built as it was: the same model, optimizer, metrics and callbacks, and
+        `fit` is to be called with the same data. On the same machine and number of threads the
+        result is then bit for bit that of a run that was never interrupted.
+
+        Raises
+        ------
+        CheckpointError
+            If the file is truncated, corrupted, foreign, or of a later version; if it belongs to
+            another model, optimizer or set of callbacks, it says what differs. The trainer is then
+            as it was.
+        """
+        state.load_state_dict(self, read_tree(path), os.fspath(path))
 
     # ------------------------------------------------------------ using the model
 
@@ -276,18 +387,18 @@ class Trainer:
             ``{"loss": ..., "accuracy": ...}``: means over all real positions. Carried states begin
             anew here, and are as before afterwards.
         """
-        batches = self._batches(
-            inputs, targets, mask, lengths, batch_size=batch_size, shuffle=False
+        batches = feeding.as_batches(
+            inputs, targets, mask, lengths, batch_size=batch_size, shuffle=False, rng=self.rng
         )
-        means = _Means([copy.deepcopy(metric) for metric in self.metrics])
+        means = Means([copy.deepcopy(metric) for metric in self.metrics])
         loss = copy.copy(self.loss)  # so that a loss.backward() to come keeps its forward
-        with _modes_restored(self.model), _states_restored(self.model):
+        with modes_restored(self.model), states_restored(self.model):
             self.model.eval()
             self.model.reset_state()
             for batch in batches:
-                x, y, batch_mask = _unpack(batch)
-                prediction = _run(self.model, x, batch_mask)
-                real = self._real_steps(prediction, batch_mask)
+                x, y, batch_mask = feeding.unpack(batch)
+                prediction = feeding.run(self.model, x, batch_mask)
+                real = feeding.real_steps(self.model, prediction, batch_mask)
                 means.add(loss.forward(prediction, y, real), prediction, y, real)
         return means.figures()
 
@@ -309,161 +420,14 @@ class Trainer:
         array (examples, ...)
         """
         inputs = checks.as_array(self, inputs, "the input")
-        mask = self._mask(inputs, mask, lengths)
+        mask = feeding.as_mask(inputs, mask, lengths)
         arrays = (inputs,) if mask is None else (inputs, mask)
         size = len(inputs) if batch_size is None and inputs.ndim else batch_size
-        with _modes_restored(self.model), _states_restored(self.model):
+        with modes_restored(self.model), states_restored(self.model):
             self.model.eval()
             self.model.reset_state()
             outputs = [
-                _run(self.model, batch[0], batch[1] if len(batch) == 2 else None)
-                for batch in Batches(*arrays, batch_size=max(size or 1, 1))
+                feeding.run(self.model, batch[0], batch[1] if len(batch) == 2 else None)
+                for batch in Batches(*arrays, batch_size=1 if size is None else max(size, 1))
             ]
         return np.concatenate(outputs)
-
-    # ------------------------------------------------------------ arguments
-
-    def _batches(
-        self,
-        inputs: Any,
-        targets: Any,
-        mask: Any,
-        lengths: Any,
-        *,
-        batch_size: int,
-        shuffle: bool,
-    ) -> Iterable[Any]:
-        if targets is None:
-            if mask is not None or lengths is not None:
-                raise TypeError(
-                    "Trainer: mask and lengths go with arrays; a batch brings its own mask, as "
-                    "(inputs, targets, mask)"
-                )
-            if isinstance(inputs, np.ndarray) or not isinstance(inputs, Iterable):
-                raise TypeError(
-                    f"Trainer: without targets, takes batches of (inputs, targets), got "
-                    f"{type(inputs).__name__}"
-                )
-            return inputs
-        inputs = checks.as_array(self, inputs, "the input")
-        targets = checks.as_array(self, targets, "the target")
-        mask = self._mask(inputs, mask, lengths)
-        arrays = (inputs, targets) if mask is None else (inputs, targets, mask)
-        return Batches(*arrays, batch_size=batch_size, shuffle=shuffle, rng=self.rng)
-
-    def _mask(self, inputs: Array, mask: Any, lengths: Any) -> Mask | None:
-        if mask is not None and lengths is not None:
-            raise TypeError("Trainer: takes a mask or lengths, got both")
-        if mask is None and lengths is None:
-            return None
-        if inputs.ndim < 2:
-            raise ValueError(
-                f"Trainer: a mask needs inputs with a time axis, got shape {inputs.shape}"
-            )
-        if lengths is not None:
-            mask = lengths_to_mask(lengths, inputs.shape[1])
-        return checks.as_mask(self, mask, inputs.shape[:2])
-
-    def _validation_batches(self, validation: Any, batch_size: int) -> Any:
-        if validation is None:
-            return None
-        if isinstance(validation, tuple) and not isinstance(validation[0], tuple | list):
-            x, y, mask = _unpack(validation)
-            return self._batches(x, y, mask, None, batch_size=batch_size, shuffle=False)
-        if iter(validation) is validation:
-            raise TypeError("Trainer: validation is a generator, which can be used only once")
-        return validation
-
-    def _stateful(self) -> bool:
-        return any(layer.stateful for layer in _recurrent(self.model))
-
-    def _real_steps(self, prediction: Array, mask: Any) -> Any:
-        """Return the mask if it still says anything of the prediction.
-
-        Once the time axis is gone there is one prediction a sequence, even if its shape happens to
-        be that of the mask.
-        """
-        if mask is None or not self.model.keeps_time or np.ndim(prediction) < 3:
-            return None
-        return mask
-
-
-class _Means:
-    """Means of the loss and the metrics over the real positions of many batches."""
-
-    def __init__(self, metrics: Sequence[Metric]) -> None:
-        self.metrics = metrics
-        self.total, self.count = 0.0, 0
-        for metric in metrics:
-            metric.reset()
-
-    def add(self, loss: float, prediction: Array, targets: Any, mask: Any) -> None:
-        count = math.prod(np.shape(prediction)[:-1]) if mask is None else int(np.sum(mask))
-        self.total += loss * count
-        self.count += count
-        for metric in self.metrics:
-            metric.update(prediction, targets, mask)
-
-    def figures(self) -> dict[str, float]:
-        if self.count == 0:
-            raise ValueError("Trainer: there was no batch at all: are the batches empty?")
-        return {"loss": self.total / self.count} | {m.name: m.value for m in self.metrics}
-
-
-def _run(model: Layer, inputs: Any, mask: Any) -> Array:
-    if mask is not None and model.uses_mask:
-        return model.forward(inputs, mask)  # type: ignore[no-any-return]
-    return model.forward(inputs)  # type: ignore[no-any-return]
-
-
-def _unpack(batch: Any) -> tuple[Any, Any, Any]:
-    if not isinstance(batch, tuple | list) or len(batch) not in (2, 3):
-        got = f"{type(batch).__name__}"
-        got += f" of {len(batch)}" if isinstance(batch, tuple | list) else ""
-        raise TypeError(
-            f"Trainer: a batch should be (inputs, targets) or (inputs, targets, mask), got {got}"
-        )
-    return batch[0], batch[1], batch[2] if len(batch) == 3 else None
-
-
-def _length(batches: Any) -> int | None:
-    try:
-        return len(batches)
-    except TypeError:
-        return None
-
-
-def _recurrent(model: Layer) -> list[Recurrent]:
-    return [layer for _, layer in model.named_layers() if isinstance(layer, Recurrent)]
-
-
-@contextmanager
-def _modes_restored(model: Layer) -> Iterator[None]:
-    modes = [(layer, layer.training) for _, layer in model.named_layers()]
-    try:
-        yield
-    finally:
-        for layer, training in modes:
-            layer.training = training
-
-
-@contextmanager
-def _states_restored(model: Layer) -> Iterator[None]:
-    states = [(layer, layer.state, layer.carried_state) for layer in _recurrent(model)]
-    try:
-        yield
-    finally:
-        for layer, state, carried in states:
-            layer.state, layer.carried_state = state, carried
-
-
-@contextmanager
-def _undone_on_error(model: Layer) -> Iterator[None]:
-    """Give recurrent layers their carried state back if the batch is refused."""
-    states = [(layer, layer.state, layer.carried_state) for layer in _recurrent(model)]
-    try:
-        yield
-    except Exception:
-        for layer, state, carried in states:
-            layer.state, layer.carried_state = state, carried
-        raise

@@ -1,0 +1,221 @@
+"""Files that are either whole or not there: written aside, flushed to disk, then renamed.
+
+A checkpoint is a tree of dictionaries and lists with numbers, texts and arrays at its leaves, kept
+as an ``.npz`` archive: each array as it is, and one entry of JSON that holds the rest. Nothing is
+pickled, so reading a stranger's file cannot run code.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import tempfile
+import zipfile
+import zlib
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import IO, Any
+
+import numpy as np
+
+__all__ = ["CheckpointError", "read_tree", "replacing", "write_tree"]
+
+_FORMAT = "minirnn checkpoint"
+_VERSION = 1
+_JSON = "tree.json"
+
+
+class CheckpointError(ValueError):
+    """A file that is not a whole, readable checkpoint, or that belongs to something else."""
+
+
+@contextmanager
+def replacing(path: str | os.PathLike[str]) -> Iterator[IO[bytes]]:
+    """Open a file for writing that takes the place of `path` only when all went well.
+
+    The bytes go to a temporary name in the same folder, are flushed to disk, and the file is then
+    renamed: whatever happens at whatever moment (a crash, a full disk, an exception in the block),
+    `path` holds the old file whole or the new file whole.
+
+    Parameters
+    ----------
+    path : path of the file
+
+    Yields
+    ------
+    a binary file, open for writing
+
+    Examples
+    --------
+    >>> folder = Path(tempfile.mkdtemp())
+    >>> with replacing(folder / "note.txt") as file:
+    ...     _ = file.write(b"whole")
+    >>> [entry.name for entry in folder.iterdir()]
+    ['note.txt']
+    """
+    path = Path(path)
+    descriptor, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.", suffix=".tmp")
+    try:
+        with os.fdopen(descriptor, "wb") as file:
+            yield file
+            file.flush()
+            os.fsync(file.fileno())
+        os.chmod(name, _usual_mode(path))
+        os.replace(name, path)
+    except BaseException:
+        Path(name).unlink(missing_ok=True)
+        raise
+    _flush_folder(path.parent)
+
+
+def _usual_mode(path: Path) -> int:
+    """Return the old file's permissions, or those that any new file would have."""
+    try:
+        return path.stat().st_mode & 0o777
+    except OSError:
+        mask = os.umask(0)
+        os.umask(mask)
+        return 0o666 & ~mask
+
+
+def _flush_folder(folder: Path) -> None:
+    """Make the renaming itself last, where the system lets a folder be flushed."""
+    try:
+        descriptor = os.open(folder, os.O_RDONLY)
+    except OSError:
+        return
+    try:
+        os.fsync(descriptor)
+    except OSError:
+        pass
+    finally:
+        os.close(descriptor)
+
+
+# ---------------------------------------------------------------- trees
+
+
+def write_tree(path: str | os.PathLike[str], tree: Mapping[str, Any]) -> None:
+    """Write a tree of dictionaries, lists, numbers, texts and arrays.
+
+    Parameters
+    ----------
+    path : path of the file, with any ending
+    tree : dictionary
+        Its leaves: None, bool, int, float, str, NumPy scalars and arrays of numbers.
+
+    Raises
+    ------
+    TypeError
+        For a leaf of another kind, named by its place, before anything is written.
+    """
+    arrays: dict[str, np.ndarray[Any, Any]] = {}
+    packed = {"format": _FORMAT, "version": _VERSION, "tree": _pack(tree, "", arrays)}
+    text = json.dumps(packed).encode()
+    with replacing(path) as file, zipfile.ZipFile(file, "w") as archive:
+        archive.writestr(_JSON, text)
+        for name, array in arrays.items():
+            with archive.open(f"{name}.npy", "w", force_zip64=True) as entry:
+                np.lib.format.write_array(entry, array, allow_pickle=False)
+
+
+def read_tree(path: str | os.PathLike[str]) -> dict[str, Any]:
+    """Return the tree that `write_tree` wrote.
+
+    Raises
+    ------
+    FileNotFoundError
+        If there is no such file.
+    CheckpointError
+        If it is truncated, corrupted, not a checkpoint, or of a later version than is known here.
+    """
+    path = Path(path)
+    if not path.exists():
+        raise FileNotFoundError(f"there is no file {path}")
+    with path.open("rb") as file:
+        beginning = file.read(2)
+    if beginning != b"PK":
+        what = "is empty" if not beginning else "is not a minirnn checkpoint"
+        raise CheckpointError(f"{path} {what}")
+    try:
+        with zipfile.ZipFile(path) as archive:
+            names = archive.namelist()
+            if _JSON not in names:
+                raise CheckpointError(f"{path} is not a minirnn checkpoint: it has no {_JSON}")
+            packed = json.loads(archive.read(_JSON))
+            _check_header(path, packed)
+            arrays = {}
+            for name in names:
+                if name != _JSON:
+                    with archive.open(name) as entry:
+                        arrays[name.removesuffix(".npy")] = _read_array(entry)
+            tree = _unpack(packed["tree"], arrays)
+    except zipfile.BadZipFile as error:
+        raise CheckpointError(f"{path} is truncated or corrupted: {error}") from None
+    except (
+        EOFError,
+        KeyError,
+        ValueError,
+        OSError,
+        NotImplementedError,
+        RuntimeError,
+        zlib.error,
+    ) as error:  # what zipfile, json and NumPy say of bytes that make no sense
+        if isinstance(error, CheckpointError):
+            raise
+        raise CheckpointError(f"{path} is corrupted: {error}") from None
+    return tree  # type: ignore[no-any-return]
+
+
+def _read_array(entry: IO[bytes]) -> np.ndarray[Any, Any]:
+    array = np.lib.format.read_array(entry, allow_pickle=False)
+    if entry.read(1):  # reading to the very end is what checks the entry's checksum
+        raise ValueError("an array is longer than its header says")
+    return array
+
+
+def _check_header(path: Path, packed: Any) -> None:
+    if not isinstance(packed, dict) or packed.get("format") != _FORMAT:
+        raise CheckpointError(f"{path} is not a minirnn checkpoint")
+    version = packed.get("version")
+    if not isinstance(version, int) or version > _VERSION:
+        raise CheckpointError(
+            f"{path} was written by a later version of minirnn (format {version}; this one reads "
+            f"up to {_VERSION})"
+        )
+
+
+def _pack(value: Any, place: str, arrays: dict[str, np.ndarray[Any, Any]]) -> Any:
+    """Return `value` as JSON knows it; arrays go to `arrays` and leave their name behind."""
+    if isinstance(value, np.ndarray):
+        if value.dtype.kind not in "biufc":
+            raise TypeError(f"{place or 'the tree'} is an array of {value.dtype}, not of numbers")
+        name = f"a{len(arrays)}"
+        arrays[name] = np.ascontiguousarray(value) if value.ndim else value
+        return {"array": name}
+    if isinstance(value, np.generic):
+        value = value.item()
+    if isinstance(value, Mapping):
+        wrong = [key for key in value if not isinstance(key, str)]
+        if wrong:
+            raise TypeError(f"{place or 'the tree'} has the key {wrong[0]!r}, which is not a str")
+        return {"dict": {key: _pack(item, f"{place}/{key}", arrays) for key, item in value.items()}}
+    if isinstance(value, list | tuple):
+        return [_pack(item, f"{place}/{k}", arrays) for k, item in enumerate(value)]
+    if value is None or isinstance(value, bool | int | float | str):
+        return value
+    raise TypeError(
+        f"{place or 'the tree'} is a {type(value).__name__}, which cannot be saved; numbers, "
+        f"texts, arrays, and lists and dictionaries of them can"
+    )
+
+
+def _unpack(value: Any, arrays: Mapping[str, Any]) -> Any:
+    if isinstance(value, list):
+        return [_unpack(item, arrays) for item in value]
+    if isinstance(value, dict):
+        if "array" in value:
+            return arrays[value["array"]]
+        return {key: _unpack(item, arrays) for key, item in value["dict"].items()}
+    return value
