@@ -113,7 +113,9 @@ def main(argv: list[str] | None = None) -> int:
     hidden_size = options.hidden_size or int(saved.get("hidden_size", 96))
 
     # Characters to integers; a tenth of the names held out.
-    vocabulary = Vocabulary(str(saved["characters"])) if saved else Vocabulary.from_text([END, *names])
+    vocabulary = (
+        Vocabulary(str(saved["characters"])) if saved else Vocabulary.from_text([END, *names])
+    )
     try:
         sequences = [vocabulary.encode(f"{END}{name}{END}") for name in names]
     except ValueError as error:
@@ -170,7 +172,9 @@ def main(argv: list[str] | None = None) -> int:
         print("  (the rest of what it said is in the list, or never came to an end)")
 
     if options.epochs:
-        save_picture("names", lambda plt: learning_curve(plt, history, ngrams), "the learning curve")
+        save_picture(
+            "names", lambda plt: learning_curve(plt, history, ngrams), "the learning curve"
+        )
     if options.save:
         save(options.save, model, vocabulary, cell, hidden_size)
     print(f"{time.perf_counter() - started:.0f} s in all")

@@ -3,13 +3,34 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import dataclass
 
 import numpy as np
 
 from minirnn.gradcheck.report import Comparison
 from minirnn.typing import Array
 
-__all__ = ["compare"]
+__all__ = ["Measurement", "compare"]
+
+
+@dataclass(frozen=True)
+class Measurement:
+    """A comparison with all its numbers; `wrong` is True where an element does not pass."""
+
+    comparison: Comparison
+    analytic: Array
+    numeric: Array
+    wrong: Array
+
+    @property
+    def name(self) -> str:
+        """Under which name the gradient is reported."""
+        return self.comparison.name
+
+    @property
+    def passed(self) -> bool:
+        """Whether every element passes."""
+        return self.comparison.passed
 
 
 def compare(
@@ -19,7 +40,7 @@ def compare(
     function: Callable[[], float],
     epsilon: float,
     tolerance: float,
-) -> Comparison:
+) -> Measurement:
     """Compare `analytic`, the gradient of `function` on `array`, with central differences.
 
     Parameters
@@ -38,18 +59,20 @@ def compare(
     numeric = np.empty(array.shape)
     for index in np.ndindex(array.shape):
         numeric[index] = _slope(function, array, index, epsilon)
+    finite = np.isfinite(numeric)
     noise = 100 * np.finfo(np.float64).eps * max(1.0, abs(function())) / epsilon
-    scale = float(np.abs(numeric).max(initial=0.0))
-    difference = np.abs(analytic - numeric)
-    difference[np.isnan(difference)] = np.inf
-    wrong = difference > tolerance * scale + noise
-    for where in np.argwhere(wrong):
+    scale = float(np.abs(numeric[finite]).max(initial=0.0))
+    difference = np.full(array.shape, np.inf)
+    np.subtract(analytic, numeric, out=difference, where=finite & np.isfinite(analytic))
+    difference = np.abs(difference)
+    wrong = ~(difference <= tolerance * scale + noise)
+    for where in np.argwhere(wrong & np.isfinite(difference)):
         index = tuple(int(k) for k in where)
         slope = float(analytic[index])
         if _near_kink(function, array, index, slope, epsilon, tolerance * scale, noise):
             wrong[index], difference[index] = False, 0.0
     index = tuple(int(k) for k in np.unravel_index(difference.argmax(), array.shape))
-    return Comparison(
+    comparison = Comparison(
         name=name,
         shape=array.shape,
         error=float(difference[index]) / max(scale, noise / tolerance),
@@ -58,6 +81,7 @@ def compare(
         numeric=float(numeric[index]),
         passed=not wrong.any(),
     )
+    return Measurement(comparison, analytic, numeric, wrong)
 
 
 def _slope(
@@ -84,7 +108,8 @@ def _near_kink(
     """Whether a kink explains the difference: a closer look agrees with the analytic slope.
 
     Near a kink, a smaller move does not reach it, and the central difference is right. At a kink,
-    the slopes on the two sides stay apart however small the move, and any slope between is right.
+    the slopes on the two sides stay as far apart however small the move, and any slope between is
+    right. (Apart by more and more for smaller moves: a jump, or noise, and no kink.)
     """
     original, here = array[index], function()
     gaps = []
@@ -99,4 +124,4 @@ def _near_kink(
             return True
         gaps.append(abs(right - left))
     between = min(left, right) - slack <= analytic <= max(left, right) + slack
-    return between and gaps[1] > 0.5 * gaps[0] > 10 * noise
+    return between and 2 * gaps[0] > gaps[1] > 0.5 * gaps[0] > 10 * noise

@@ -2,104 +2,33 @@
 
 from __future__ import annotations
 
-import copy
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 
-from minirnn import checks
 from minirnn.core import Layer
-from minirnn.gradcheck.report import GradientError
+from minirnn.gradcheck.probe import Probe
+from minirnn.gradcheck.report import Diagnosis, GradientKindError
 from minirnn.layers.bidirectional import Bidirectional
 from minirnn.layers.cell import Cell
 from minirnn.layers.recurrent import Recurrent
 from minirnn.losses import Loss
 from minirnn.typing import Array
 
-__all__ = ["Probe", "probe"]
+__all__ = ["CellProbe", "LayerProbe", "LossProbe", "probe"]
 
 
-class Probe:
-    """A number that depends on arrays, and the gradients on them that backward gives.
+class LayerProbe(Probe):
+    """Any layer that takes one input; a recurrent one with its states as well."""
 
-    `variables` are moved in place; `outputs` runs forward and returns the arrays that the number
-    is made of; `run_backward` returns the gradients on all variables but the parameters.
-    """
-
-    def __init__(self, layer: Any, rng: np.random.Generator) -> None:
-        self.layer = copy.deepcopy(layer)
-        self.rng = rng
-        self.variables: dict[str, Array] = {}
-        self.parts: list[Layer] = []
-        if isinstance(self.layer, Layer):
-            self.parts = [part for _, part in self.layer.named_layers()]
-            for parameter in self.layer.parameters():
-                parameter.move(np.empty(parameter.shape), np.empty(parameter.shape))
-        self._start = [dict(vars(part)) for part in self.parts]
-        self._generators = _generators(self.parts)
-        self.weights: list[Array] = []
-
-    def add_parameters(self) -> None:
-        """Let every parameter's value be moved."""
-        for name, parameter in self.layer.named_parameters():
-            self.variables[name] = parameter.value
-
-    def outputs(self) -> list[Array]:
-        """Run forward and return the arrays that the number is made of."""
-        raise NotImplementedError
-
-    def run_backward(self) -> dict[str, Any]:
-        """Run backward and return the gradients on inputs and state."""
-        raise NotImplementedError
-
-    def restart(self) -> None:
-        """Put the layers back to where they began, their random generators included."""
-        for part, attributes in zip(self.parts, self._start, strict=True):
-            vars(part).clear()
-            vars(part).update(attributes)
-        for generator, generator_state in self._generators:
-            generator.bit_generator.state = generator_state
-
-    def __call__(self) -> float:
-        """Return the number, from a fresh start."""
-        self.restart()
-        outputs = self.outputs()
-        if not self.weights:
-            self.weights = [self.rng.standard_normal(output.shape) for output in outputs]
-        return float(sum(float((w * y).sum()) for w, y in zip(self.weights, outputs, strict=True)))
-
-    def gradients(self) -> dict[str, Array]:
-        """Return what backward gives, with parameter gradients that did not begin at zero."""
-        self()
-        if isinstance(self.layer, Layer):
-            named = dict(self.layer.named_parameters())
-            for parameter in named.values():
-                parameter.grad = np.ones(parameter.shape)
-        before = {name: array.copy() for name, array in self.variables.items()}
-        gradients = self.run_backward()
-        for name, array in self.variables.items():
-            if not np.array_equal(array, before[name], equal_nan=True):
-                raise GradientError(
-                    f"{type(self.layer).__name__}: {name} was changed in place by forward or "
-                    f"backward",
-                    name,
-                    (),
-                    np.nan,
-                    np.nan,
-                )
-        if isinstance(self.layer, Layer):
-            gradients |= {name: parameter.grad - 1 for name, parameter in named.items()}
-        return {
-            name: checks.check_shape(
-                self.layer, gradients[name], array.shape, np.float64, f"the gradient on {name}"
-            )
-            for name, array in self.variables.items()
-        }
-
-
-class _LayerProbe(Probe):
     def __init__(
-        self, layer: Layer, inputs: tuple[Any, ...], mask: Any, state: Any, rng: Any
+        self,
+        layer: Layer,
+        inputs: tuple[Any, ...],
+        mask: Any,
+        state: Any,
+        rng: np.random.Generator,
     ) -> None:
         super().__init__(layer, rng)
         if len(inputs) != 1:
@@ -107,87 +36,142 @@ class _LayerProbe(Probe):
                 f"check_gradients: {type(layer).__name__}.forward takes one input, got "
                 f"{len(inputs)}"
             )
-        (self.x,) = (_movable(array) for array in inputs)
         if mask is not None and not layer.uses_mask:
             raise TypeError(
                 f"check_gradients: {type(layer).__name__} takes no mask; a layer that does sets "
                 f"uses_mask = True"
             )
-        self.mask = mask
-        self.state: tuple[Array, ...] = ()
+        self.given["input"] = _movable(inputs[0])
         self.has_state = isinstance(layer, Recurrent | Bidirectional)
         if self.has_state:
-            self.state = self._initial(state)
-        if self.x.dtype.kind == "f":
-            self.variables["input"] = self.x
-        self.variables |= {f"state[{k}]": array for k, array in enumerate(self.state)}
-        self.add_parameters()
+            arrays = self._initial() if state is None else state
+            self.given |= {f"state[{k}]": _floats(array) for k, array in enumerate(arrays)}
+        if mask is not None:
+            self.given["mask"] = np.array(mask)
+        self.add_variables()
 
-    def _initial(self, state: Any) -> tuple[Array, ...]:
-        if state is not None:
-            return tuple(np.array(array, np.float64) for array in state)
+    def _initial(self) -> list[Array]:
         layers = [self.layer]
         if isinstance(self.layer, Bidirectional):
             layers = [self.layer.forward_layer, self.layer.backward_layer]
-        zeros = [array for one in layers for array in one.cell.initial_state(len(self.x))]
-        return tuple(self.rng.standard_normal(np.shape(array)) * 0.5 for array in zeros)
+        batch = len(self.given["input"])
+        zeros = [array for one in layers for array in one.cell.initial_state(batch)]
+        return [self.rng.standard_normal(np.shape(array)) * 0.5 for array in zeros]
 
     def outputs(self) -> list[Array]:
+        """Return the output, then the final state."""
         arguments: dict[str, Any] = {}
-        if self.mask is not None:
-            arguments["mask"] = self.mask
+        if "mask" in self.given:
+            arguments["mask"] = self.hand("mask")
         if self.has_state:
-            arguments["state"] = self.state
-        y = self.layer.forward(self.x, **arguments)
+            arguments["state"] = tuple(self.hand(name) for name in _states(self.given))
+        y = self.layer.forward(self.hand("input"), **arguments)
         return [y, *(self.layer.state if self.has_state else ())]
 
-    def run_backward(self) -> dict[str, Any]:
+    def run_backward(self, weights: Sequence[Array]) -> dict[str, Any]:
+        """Return the gradients on the input and on the initial state."""
+        grad_y, *grad_state = self.hand_back(weights)
         if not self.has_state:
-            return {"input": self.layer.backward(self.weights[0].copy())}
-        grad_y, *grad_state = (weight.copy() for weight in self.weights)
+            return {"input": self.layer.backward(grad_y)}
         gradients = {"input": self.layer.backward(grad_y, tuple(grad_state))}
-        return gradients | {f"state[{k}]": g for k, g in enumerate(self.layer.grad_state)}
+        return gradients | _numbered(self.layer.grad_state)
+
+    def similar(self, **changes: Any) -> LayerProbe:
+        """Return a probe of the same layer with other inputs."""
+        self.restart()
+        given = self.given | changes
+        state = [given[name] for name in _states(given)] if self.has_state else None
+        x, mask = given["input"], given.get("mask")
+        return LayerProbe(self.layer, (x,), mask, state, np.random.default_rng(0))
 
 
-class _CellProbe(Probe):
-    def __init__(self, cell: Cell, inputs: tuple[Any, ...], state: Any, rng: Any) -> None:
+class CellProbe(Probe):
+    """A cell: one time step."""
+
+    def __init__(
+        self, cell: Cell, inputs: tuple[Any, ...], state: Any, rng: np.random.Generator
+    ) -> None:
         super().__init__(cell, rng)
         if len(inputs) > 2:
             raise TypeError("check_gradients: a cell takes x_t and the state")
-        self.x = np.array(inputs[0], np.float64)
+        self.cache: Any = None
+        self.given["input"] = _floats(inputs[0])
         state = inputs[1] if len(inputs) == 2 else state
         if state is None:
-            zeros = self.layer.initial_state(len(self.x))
+            zeros = self.layer.initial_state(len(self.given["input"]))
             state = [rng.standard_normal(np.shape(array)) * 0.5 for array in zeros]
-        self.state = tuple(np.array(array, np.float64) for array in state)
-        self.variables["input"] = self.x
-        self.variables |= {f"state[{k}]": array for k, array in enumerate(self.state)}
-        self.add_parameters()
+        self.given |= {f"state[{k}]": _floats(array) for k, array in enumerate(state)}
+        self.add_variables()
+
+    @property
+    def kept(self) -> dict[str, Any]:
+        """The cache, and what there is on the cell itself."""
+        return {"cache": self.cache} | super().kept
 
     def outputs(self) -> list[Array]:
-        y, state, self.cache = self.layer.forward(self.x, self.state)
+        """Return the output of the step, then the next state."""
+        state = tuple(self.hand(name) for name in _states(self.given))
+        y, state, self.cache = self.layer.forward(self.hand("input"), state)
         return [y, *state]
 
-    def run_backward(self) -> dict[str, Any]:
-        grad_y, *grad_state = (weight.copy() for weight in self.weights)
-        grad_x, grad_state = self.layer.backward(grad_y, tuple(grad_state), self.cache)
-        return {"input": grad_x} | {f"state[{k}]": g for k, g in enumerate(grad_state)}
+    def run_backward(self, weights: Sequence[Array]) -> dict[str, Any]:
+        """Return the gradients on the input and on the state."""
+        grad_y, *grad_state = self.hand_back(weights)
+        result = self.layer.backward(grad_y, tuple(grad_state), self.cache)
+        pair = isinstance(result, tuple) and len(result) == 2
+        if not pair or not isinstance(result[1], tuple | list):
+            got = type(result).__name__ if not pair else f"(grad_x, {type(result[1]).__name__})"
+            text = (
+                f"looks like a wrong return: a cell's backward gives two things, (grad_x, "
+                f"grad_state), the second a tuple with an array for each state; this one gives "
+                f"{got}"
+            )
+            found = Diagnosis("kind", ("input",), text)
+            name = type(self.layer).__name__
+            raise GradientKindError(
+                f"{name}: {found!r}", "input", (), np.nan, np.nan, (found,)
+            )
+        return {"input": result[0]} | _numbered(result[1])
+
+    def similar(self, **changes: Any) -> CellProbe:
+        """Return a probe of the same cell with other inputs."""
+        self.restart()
+        given = self.given | changes
+        state = [given[name] for name in _states(given)]
+        return CellProbe(self.layer, (given["input"],), state, np.random.default_rng(0))
 
 
-class _LossProbe(Probe):
-    def __init__(self, loss: Loss, inputs: tuple[Any, ...], mask: Any, rng: Any) -> None:
+class LossProbe(Probe):
+    """A loss; its gradient is multiplied by the weight from outside."""
+
+    def __init__(
+        self, loss: Loss, inputs: tuple[Any, ...], mask: Any, rng: np.random.Generator
+    ) -> None:
         super().__init__(loss, rng)
         if len(inputs) != 2:
             raise TypeError("check_gradients: a loss takes the prediction and the target")
-        self.prediction = np.array(inputs[0], np.float64)
-        self.target, self.mask = inputs[1], mask
-        self.variables["input"] = self.prediction
+        self.given["input"] = _floats(inputs[0])
+        self.given["target"] = np.array(inputs[1])
+        if mask is not None:
+            self.given["mask"] = np.array(mask)
+        self.add_variables()
 
     def outputs(self) -> list[Array]:
-        return [np.asarray(self.layer.forward(self.prediction, self.target, self.mask))]
+        """Return the loss."""
+        mask = self.hand("mask") if "mask" in self.given else None
+        return [np.asarray(self.layer.forward(self.hand("input"), self.hand("target"), mask))]
 
-    def run_backward(self) -> dict[str, Any]:
-        return {"input": self.weights[0] * self.layer.backward()}
+    def run_backward(self, weights: Sequence[Array]) -> dict[str, Any]:
+        """Return the gradient on the prediction."""
+        gradient = self.layer.backward()
+        return {"input": None if gradient is None else weights[0] * gradient}
+
+    def similar(self, **changes: Any) -> LossProbe:
+        """Return a probe of the same loss with other inputs."""
+        self.restart()
+        given = self.given | changes
+        x, target, mask = given["input"], given["target"], given.get("mask")
+        return LossProbe(self.layer, (x, target), mask, np.random.default_rng(0))
 
 
 def probe(
@@ -195,11 +179,11 @@ def probe(
 ) -> Probe:
     """Return the probe that suits: for a cell, a loss, or any other layer."""
     if isinstance(layer, Cell):
-        return _CellProbe(layer, inputs, state, rng)
+        return CellProbe(layer, inputs, state, rng)
     if isinstance(layer, Loss):
-        return _LossProbe(layer, inputs, mask, rng)
+        return LossProbe(layer, inputs, mask, rng)
     if isinstance(layer, Layer):
-        return _LayerProbe(layer, inputs, mask, state, rng)
+        return LayerProbe(layer, inputs, mask, state, rng)
     raise TypeError(f"check_gradients: takes a Layer, a Cell or a Loss, got {type(layer).__name__}")
 
 
@@ -209,10 +193,14 @@ def _movable(x: Any) -> Array:
     return array if array.dtype.kind in "iub" else array.astype(np.float64)
 
 
-def _generators(layers: list[Layer]) -> list[tuple[np.random.Generator, Any]]:
-    found = (value for layer in layers for value in vars(layer).values())
-    return [
-        (value, value.bit_generator.state)
-        for value in found
-        if isinstance(value, np.random.Generator)
-    ]
+def _floats(x: Any) -> Array:
+    array: Array = np.array(x, np.float64)
+    return array
+
+
+def _states(given: dict[str, Array]) -> list[str]:
+    return [name for name in given if name.startswith("state[")]
+
+
+def _numbered(arrays: Any) -> dict[str, Any]:
+    return {f"state[{k}]": array for k, array in enumerate(arrays)}

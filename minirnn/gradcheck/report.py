@@ -4,30 +4,89 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-__all__ = ["Comparison", "GradientError", "GradientReport"]
+__all__ = [
+    "Comparison",
+    "Diagnosis",
+    "GradientError",
+    "GradientKindError",
+    "GradientReport",
+    "GradientShapeError",
+]
+
+
+@dataclass(frozen=True)
+class Diagnosis:
+    """What a wrong gradient looks like, and the measurement that says so.
+
+    Attributes
+    ----------
+    kind : str
+        A short name of the mistake, such as ``"overwritten"`` or ``"factor"``.
+    names : tuple of str
+        The gradients, or the arrays, that it is about.
+    text : str
+        One or two plain sentences with the evidence.
+
+    Examples
+    --------
+    >>> Diagnosis("factor", ("W", "b"), "looks like a constant factor: ...")
+    W, b: looks like a constant factor: ...
+    """
+
+    kind: str
+    names: tuple[str, ...]
+    text: str
+
+    def __repr__(self) -> str:
+        return f"{', '.join(self.names)}: {self.text}"
 
 
 class GradientError(AssertionError):
-    """A gradient that is not what central differences say.
+    """A gradient that is not what central differences say, or a backward that breaks a rule.
 
     Attributes
     ----------
     name : str
-        Which gradient: ``"input"``, ``"state[0]"``, or a parameter's dotted name.
+        Which gradient: ``"input"``, ``"state[0]"``, or a parameter's dotted name; or which array
+        was changed in place.
     index : tuple of int
         Where it is worst.
     analytic, numeric : float
         What backward gave there, and what central differences give.
+    diagnosis : str or None
+        What it looks like, in plain words; None where no known mistake fits.
+    diagnoses : tuple of Diagnosis
+        The same, one by one.
     """
 
     def __init__(
-        self, message: str, name: str, index: tuple[int, ...], analytic: float, numeric: float
+        self,
+        message: str,
+        name: str,
+        index: tuple[int, ...],
+        analytic: float,
+        numeric: float,
+        diagnoses: tuple[Diagnosis, ...] = (),
     ) -> None:
         super().__init__(message)
         self.name = name
         self.index = index
         self.analytic = analytic
         self.numeric = numeric
+        self.diagnoses = diagnoses
+
+    @property
+    def diagnosis(self) -> str | None:
+        """What it looks like, in plain words."""
+        return _in_words(self.diagnoses)
+
+
+class GradientShapeError(GradientError, ValueError):
+    """A gradient of another shape than the array that it belongs to."""
+
+
+class GradientKindError(GradientError, TypeError):
+    """Something else than an array where backward should give a gradient."""
 
 
 @dataclass(frozen=True)
@@ -45,6 +104,8 @@ class Comparison:
     analytic, numeric : float
         The two numbers there.
     passed : bool
+    diagnosis : str or None
+        What a wrong gradient looks like; None where it is right, and where no known mistake fits.
     """
 
     name: str
@@ -54,24 +115,41 @@ class Comparison:
     analytic: float
     numeric: float
     passed: bool
+    diagnosis: str | None = None
 
 
 @dataclass(frozen=True)
 class GradientReport:
-    """What `check_gradients` found, one `Comparison` for each gradient; prints as a table."""
+    """What `check_gradients` found, one `Comparison` for each gradient; prints as a table.
+
+    Attributes
+    ----------
+    layer : str
+        Class of what was checked.
+    comparisons : tuple of Comparison
+    diagnoses : tuple of Diagnosis
+        What wrong gradients look like, and rules that were broken although the numbers are right:
+        an array changed in place, a cache that a later call spoils. Empty for a sound layer.
+    """
 
     layer: str
     comparisons: tuple[Comparison, ...]
+    diagnoses: tuple[Diagnosis, ...] = ()
 
     @property
     def passed(self) -> bool:
-        """Whether every gradient agrees."""
-        return all(comparison.passed for comparison in self.comparisons)
+        """Whether every gradient agrees and no rule is broken."""
+        return all(comparison.passed for comparison in self.comparisons) and not self.diagnoses
 
     @property
     def max_error(self) -> float:
         """The largest relative error of all."""
         return max((comparison.error for comparison in self.comparisons), default=0.0)
+
+    @property
+    def diagnosis(self) -> str | None:
+        """All diagnoses, a line each; None where there are none."""
+        return _in_words(self.diagnoses)
 
     def __repr__(self) -> str:
         width = max([len(c.name) for c in self.comparisons] + [8])
@@ -79,4 +157,12 @@ class GradientReport:
         for c in self.comparisons:
             verdict = "" if c.passed else "  WRONG"
             lines.append(f"{c.name:<{width}}  {c.shape!s:<16}  {c.error:.1e}{verdict}")
+        if self.diagnoses:
+            lines += [f"- {diagnosis!r}" for diagnosis in self.diagnoses]
+        elif not self.passed:
+            lines.append("No mistake that this check knows fits these numbers.")
         return f"{self.layer}: {'passed' if self.passed else 'FAILED'}\n" + "\n".join(lines)
+
+
+def _in_words(diagnoses: tuple[Diagnosis, ...]) -> str | None:
+    return "\n".join(map(repr, diagnoses)) or None
