@@ -26,7 +26,7 @@ from pathlib import Path
 from typing import Any
 
 from minirnn import checks
-from minirnn.files import replacing
+from minirnn.files import check_place, replacing
 from minirnn.training.history import higher_is_better
 from minirnn.training.trainer import Trainer
 
@@ -59,8 +59,9 @@ class _Watch:
             )
         value = history[self.monitor][-1]
         largest = self.mode == "max" or (self.mode == "auto" and higher_is_better(self.monitor))
-        gain = math.inf
-        if self.best is not None:
+        if self.best is None:
+            gain = math.nan if math.isnan(value) else math.inf
+        else:
             gain = (value - self.best) if largest else (self.best - value)
         if gain > self.minimum_improvement:  # False for nan
             self.best, self.epochs_since = value, 0
@@ -79,7 +80,7 @@ class EarlyStopping:
     """End the training when a figure has not improved for some epochs.
 
     However the training ends (also by Ctrl-C, an error, or the last epoch), the weights of the best
-    epoch are restored.
+    epoch are restored. A run that is saved after that and resumed goes on from its last weights.
 
     Parameters
     ----------
@@ -122,6 +123,7 @@ class EarlyStopping:
         self._watch = _Watch(self, monitor, mode, minimum_improvement)
         self.best_epoch: int | None = None
         self._weights: dict[str, Any] | None = None
+        self._last: dict[str, Any] | None = None  # what the best weights took the place of
 
     @property
     def best(self) -> float | None:
@@ -132,7 +134,10 @@ class EarlyStopping:
         """Forget an earlier run, unless this one goes on with it."""
         if not trainer.resumed:
             self._watch.reset()
-            self.best_epoch = self._weights = None
+            self.best_epoch = self._weights = self._last = None
+        elif self._last is not None:
+            trainer.model.load_state_dict(self._last)
+            self._last = None
 
     def on_epoch_end(self, trainer: Trainer) -> None:
         """Compare with the best."""
@@ -144,21 +149,23 @@ class EarlyStopping:
     def on_train_end(self, trainer: Trainer) -> None:
         """Restore the best weights."""
         if self.restore_best and self._weights is not None:
+            self._last = trainer.model.state_dict()
             trainer.model.load_state_dict(self._weights)
 
     def state_dict(self) -> dict[str, Any]:
-        """Return the best value, when it was, and its weights."""
-        weights = None if self._weights is None else dict(self._weights)
+        """Return the best value, when it was, its weights, and those to go on from."""
         return {
             "watch": self._watch.state_dict(),
             "best_epoch": self.best_epoch,
-            "weights": weights,
+            "weights": self._weights,
+            "last": self._last,
         }
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         """Take over what `state_dict` returned."""
         self._watch.load_state_dict(state["watch"])
-        self.best_epoch, self._weights = state["best_epoch"], state["weights"]
+        self.best_epoch = state["best_epoch"]
+        self._weights, self._last = state["weights"], state["last"]
 
 
 class Checkpoint:
@@ -226,7 +233,7 @@ class Checkpoint:
     def _name(self, epoch: int, batch: int) -> str:
         try:
             return self.path.format(epoch=epoch, batch=batch)
-        except (KeyError, IndexError, ValueError) as error:
+        except (KeyError, IndexError, ValueError, AttributeError) as error:
             raise ValueError(
                 f"Checkpoint: {self.path!r} should have no other fields than {{epoch}} and "
                 f"{{batch}} ({error})"
@@ -234,9 +241,7 @@ class Checkpoint:
 
     def on_train_begin(self, trainer: Trainer) -> None:
         """Look whether the folder is there, before any time is spent."""
-        folder = Path(self._name(1, 1)).parent
-        if not folder.is_dir():
-            raise FileNotFoundError(f"there is no folder {folder} to save in")
+        check_place(self._name(1, 1))
         if not trainer.resumed:
             self.files = []
             if self._watch is not None:

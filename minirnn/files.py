@@ -7,11 +7,11 @@ pickled, so reading a stranger's file cannot run code.
 
 from __future__ import annotations
 
+import io
 import json
 import os
 import tempfile
 import zipfile
-import zlib
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
@@ -19,7 +19,7 @@ from typing import IO, Any
 
 import numpy as np
 
-__all__ = ["CheckpointError", "read_tree", "replacing", "write_tree"]
+__all__ = ["CheckpointError", "check_place", "read_tree", "replacing", "write_tree"]
 
 _FORMAT = "minirnn checkpoint"
 _VERSION = 1
@@ -46,6 +46,11 @@ def replacing(path: str | os.PathLike[str]) -> Iterator[IO[bytes]]:
     ------
     a binary file, open for writing
 
+    Raises
+    ------
+    FileNotFoundError, IsADirectoryError
+        If the folder does not exist, or `path` is a folder itself.
+
     Examples
     --------
     >>> folder = Path(tempfile.mkdtemp())
@@ -54,7 +59,8 @@ def replacing(path: str | os.PathLike[str]) -> Iterator[IO[bytes]]:
     >>> [entry.name for entry in folder.iterdir()]
     ['note.txt']
     """
-    path = Path(path)
+    check_place(path)
+    path = Path(os.path.realpath(path))  # a link stays, what it leads to is replaced
     descriptor, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.", suffix=".tmp")
     try:
         with os.fdopen(descriptor, "wb") as file:
@@ -67,6 +73,15 @@ def replacing(path: str | os.PathLike[str]) -> Iterator[IO[bytes]]:
         Path(name).unlink(missing_ok=True)
         raise
     _flush_folder(path.parent)
+
+
+def check_place(path: str | os.PathLike[str]) -> None:
+    """Raise unless a file can have this path: its folder exists, and it is no folder itself."""
+    path = Path(path)
+    if path.is_dir():
+        raise IsADirectoryError(f"{path} is a folder: give the file in it a name")
+    if not path.parent.is_dir():
+        raise FileNotFoundError(f"there is no folder {path.parent} to save {path.name} in")
 
 
 def _usual_mode(path: Path) -> int:
@@ -145,32 +160,28 @@ def read_tree(path: str | os.PathLike[str]) -> dict[str, Any]:
                 raise CheckpointError(f"{path} is not a minirnn checkpoint: it has no {_JSON}")
             packed = json.loads(archive.read(_JSON))
             _check_header(path, packed)
-            arrays = {}
-            for name in names:
-                if name != _JSON:
-                    with archive.open(name) as entry:
-                        arrays[name.removesuffix(".npy")] = _read_array(entry)
+            arrays = {
+                name.removesuffix(".npy"): _read_array(archive.read(name))
+                for name in names
+                if name != _JSON
+            }
             tree = _unpack(packed["tree"], arrays)
+    except (CheckpointError, MemoryError):
+        raise
     except zipfile.BadZipFile as error:
         raise CheckpointError(f"{path} is truncated or corrupted: {error}") from None
-    except (
-        EOFError,
-        KeyError,
-        ValueError,
-        OSError,
-        NotImplementedError,
-        RuntimeError,
-        zlib.error,
-    ) as error:  # what zipfile, json and NumPy say of bytes that make no sense
-        if isinstance(error, CheckpointError):
-            raise
+    except Exception as error:  # whatever zipfile, json and NumPy say of bytes without sense
         raise CheckpointError(f"{path} is corrupted: {error}") from None
-    return tree  # type: ignore[no-any-return]
+    if not isinstance(tree, dict):
+        raise CheckpointError(f"{path} is corrupted: its tree is no dictionary")
+    return tree
 
 
-def _read_array(entry: IO[bytes]) -> np.ndarray[Any, Any]:
-    array = np.lib.format.read_array(entry, allow_pickle=False)
-    if entry.read(1):  # reading to the very end is what checks the entry's checksum
+def _read_array(data: bytes) -> np.ndarray[Any, Any]:
+    """Read an array from bytes, which the archive has compared with their checksum."""
+    file = io.BytesIO(data)
+    array = np.lib.format.read_array(file, allow_pickle=False)
+    if file.read(1):
         raise ValueError("an array is longer than its header says")
     return array
 

@@ -53,7 +53,8 @@ def softmax(x: Array, axis: int = -1) -> Array:
     >>> softmax(np.array([1000.0, 1000.0]))
     array([0.5, 0.5])
     """
-    result: Array = np.exp(x - x.max(axis=axis, keepdims=True))
+    with np.errstate(over="ignore"):  # a difference beyond the largest number is -inf: exp gives 0
+        result: Array = np.exp(x - x.max(axis=axis, keepdims=True))
     result /= result.sum(axis=axis, keepdims=True)
     return result
 
@@ -72,6 +73,7 @@ def log_softmax(x: Array, axis: int = -1) -> Array:
     >>> log_softmax(np.array([0.0, -1000.0]))
     array([    0., -1000.])
     """
-    shifted: Array = x - x.max(axis=axis, keepdims=True)
+    with np.errstate(over="ignore"):
+        shifted: Array = x - x.max(axis=axis, keepdims=True)
     shifted -= np.log(np.exp(shifted).sum(axis=axis, keepdims=True))
     return shifted

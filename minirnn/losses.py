@@ -258,7 +258,8 @@ def _cross_entropy(log_p: Array, target: Array) -> Array:
     if target.shape == log_p.shape:
         terms: Array = -(target * log_p).sum(axis=-1)
         return terms
-    return -np.take_along_axis(log_p, target[..., None], axis=-1)[..., 0]
+    rows = log_p.reshape(-1, log_p.shape[-1])
+    return -rows[np.arange(len(rows)), target.reshape(-1)].reshape(target.shape)
 
 
 class SigmoidCrossEntropy(Loss):

@@ -118,8 +118,10 @@ class Sequential(Layer):
 
     def backward_parameters(self, grad: Any) -> None:
         """Add to the parameters' gradients, and stop at the first layer that has any."""
-        first = next((k for k, layer in enumerate(self.layers) if layer.parameters()), None)
-        if first is None:
+        for first, layer in enumerate(self.layers):
+            if next(layer.named_parameters(), None) is not None:
+                break
+        else:
             return
         for k in reversed(range(first + 1, len(self.layers))):
             grad = self._run(k, self.layers[k].backward, grad)

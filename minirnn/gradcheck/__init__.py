@@ -1,6 +1,21 @@
-"""Every gradient of a layer, cell or loss against central differences."""
+"""Every gradient of a layer, cell or loss against central differences, and what a wrong one means."""
 
 from minirnn.gradcheck.check import check_gradients
-from minirnn.gradcheck.report import Comparison, GradientError, GradientReport
+from minirnn.gradcheck.report import (
+    Comparison,
+    Diagnosis,
+    GradientError,
+    GradientKindError,
+    GradientReport,
+    GradientShapeError,
+)
 
-__all__ = ["Comparison", "GradientError", "GradientReport", "check_gradients"]
+__all__ = [
+    "Comparison",
+    "Diagnosis",
+    "GradientError",
+    "GradientKindError",
+    "GradientReport",
+    "GradientShapeError",
+    "check_gradients",
+]

@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
+import numpy as np
+
 from minirnn import checks
-from minirnn.gradcheck.compare import compare
+from minirnn.gradcheck.conduct import breaches
+from minirnn.gradcheck.diagnose import diagnose
+from minirnn.gradcheck.evidence import measure
 from minirnn.gradcheck.probes import probe
-from minirnn.gradcheck.report import GradientError, GradientReport
+from minirnn.gradcheck.report import Comparison, Diagnosis, GradientError, GradientReport
 from minirnn.typing import RandomSource
 
 __all__ = ["check_gradients"]
@@ -78,20 +83,43 @@ def check_gradients(
     if not inputs:
         raise TypeError("check_gradients: takes the layer and what its forward takes, got no input")
     function = probe(layer, inputs, mask, state, rng)
-    analytic = function.gradients()
-    comparisons = tuple(
-        compare(name, array, analytic[name], function, epsilon, tolerance)
-        for name, array in function.variables.items()
-    )
-    report = GradientReport(type(layer).__name__, comparisons)
+    broken = breaches(function)
+    measurements = measure(function, epsilon, tolerance)
+    found = tuple(broken)
+    if not all(measurement.passed for measurement in measurements):
+        found = diagnose(function, measurements, broken, epsilon, tolerance)
+    comparisons = tuple(_with_words(m.comparison, found) for m in measurements)
+    report = GradientReport(type(layer).__name__, comparisons, found)
     if raises and not report.passed:
-        worst = max((c for c in comparisons if not c.passed), key=lambda c: c.error)
-        raise GradientError(
-            f"{report.layer}: the gradient on {worst.name} is wrong at {worst.index}: backward "
-            f"gives {worst.analytic:.9g}, central differences {worst.numeric:.9g}\n{report!r}",
-            worst.name,
-            worst.index,
-            worst.analytic,
-            worst.numeric,
-        )
+        raise _error(report)
     return report
+
+
+def _with_words(comparison: Comparison, found: tuple[Diagnosis, ...]) -> Comparison:
+    """Return the comparison with what is said of it, if it is wrong."""
+    own = [diagnosis.text for diagnosis in found if comparison.name in diagnosis.names]
+    if comparison.passed or not own:
+        return comparison
+    return replace(comparison, diagnosis="\n".join(own))
+
+
+def _error(report: GradientReport) -> GradientError:
+    """Return the error about the gradient that is most wrong, or the rule that is broken."""
+    wrong = [comparison for comparison in report.comparisons if not comparison.passed]
+    changed = [d.names[0] for d in report.diagnoses if d.kind == "in place"]
+    if changed or not wrong:
+        name = changed[0] if changed else report.diagnoses[0].names[0]
+        text = f"{report.layer}: {name} was changed in place by forward or backward"
+        if not changed:
+            text = f"{report.layer}: backward breaks a rule, although its numbers are right"
+        return GradientError(f"{text}\n{report!r}", name, (), np.nan, np.nan, report.diagnoses)
+    worst = max(wrong, key=lambda comparison: comparison.error)
+    return GradientError(
+        f"{report.layer}: the gradient on {worst.name} is wrong at {worst.index}: backward gives "
+        f"{worst.analytic:.9g}, central differences {worst.numeric:.9g}\n{report!r}",
+        worst.name,
+        worst.index,
+        worst.analytic,
+        worst.numeric,
+        report.diagnoses,
+    )

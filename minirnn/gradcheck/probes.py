@@ -128,9 +128,7 @@ class CellProbe(Probe):
             )
             found = Diagnosis("kind", ("input",), text)
             name = type(self.layer).__name__
-            raise GradientKindError(
-                f"{name}: {found!r}", "input", (), np.nan, np.nan, (found,)
-            )
+            raise GradientKindError(f"{name}: {found!r}", "input", (), np.nan, np.nan, (found,))
         return {"input": result[0]} | _numbered(result[1])
 
     def similar(self, **changes: Any) -> CellProbe:

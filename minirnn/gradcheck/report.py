@@ -159,6 +159,9 @@ class GradientReport:
             lines.append(f"{c.name:<{width}}  {c.shape!s:<16}  {c.error:.1e}{verdict}")
         if self.diagnoses:
             lines += [f"- {diagnosis!r}" for diagnosis in self.diagnoses]
+            rest = [c.name for c in self.comparisons if not c.passed and c.diagnosis is None]
+            if rest:
+                lines.append(f"Of {', '.join(rest)} nothing else is known: mend, then check again.")
         elif not self.passed:
             lines.append("No mistake that this check knows fits these numbers.")
         return f"{self.layer}: {'passed' if self.passed else 'FAILED'}\n" + "\n".join(lines)

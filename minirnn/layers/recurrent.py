@@ -1,17 +1,32 @@
-"""The one time loop, in which every cell runs."""
+"""Recurrent: a cell, run over time, and the states before and after."""
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
 from minirnn import checks
 from minirnn.core import Layer, dtype_of
+from minirnn.kernels import Workspace
 from minirnn.layers.cell import Cell
+from minirnn.layers.fast import fast_backward, fast_forward, fast_step, kernel_of
+from minirnn.layers.loop import check_step, loop_backward, loop_forward
 from minirnn.typing import Array, Mask, State
 
 __all__ = ["Recurrent"]
+
+
+@dataclass
+class _Call:
+    """What `forward` was given, and what it kept for `backward`."""
+
+    x: Array
+    mask: Mask | None
+    first: State
+    final: State
+    caches: Any
 
 
 class Recurrent(Layer):
@@ -23,7 +38,8 @@ class Recurrent(Layer):
 
     and backpropagation through time, from the last step to the first, where the gradient on a
     state is what the later steps sent back. Masks, initial and final states, reversed and carried
-    runs are written here once, for every cell.
+    runs are there for every cell. The loop itself is `minirnn.layers.loop`; over the built-in cells
+    a kernel for whole sequences gives the same numbers faster.
 
     Parameters
     ----------
@@ -81,6 +97,7 @@ class Recurrent(Layer):
         self.state: State | None = None
         self.grad_state: State | None = None
         self.carried_state: State | None = None
+        self._workspace = Workspace()
 
     @property
     def input_size(self) -> int:
@@ -114,33 +131,37 @@ class Recurrent(Layer):
         -------
         array (batch, time, output_size)
         """
-        dtype = self._dtype()
-        x = checks.sequence(self, x, self._input_size(), dtype)
+        x = checks.sequence(self, x, self._input_size(), self._dtype())
         batch, time, _ = x.shape
         if mask is not None:
             mask = checks.as_mask(self, mask, (batch, time))
-            x = np.where(mask[:, :, None], x, x.dtype.type(0))  # padding may hold anything
         carried = self.carried_state if self.stateful else None
-        state = self._first_state(state, batch, x.dtype, carried)
-
-        y = np.zeros((batch, time, self.output_size), x.dtype)
-        caches: list[Any] = [None] * time
-        for t in self._order(time):
-            if mask is not None and not mask[:, t].any():
-                continue
-            y_t, next_state, caches[t] = self.cell.forward(x[:, t], state)
-            self._check_step(y_t, next_state, state)
-            y[:, t] = _where(mask, t, y_t, 0)
-            state = tuple(
-                _where(mask, t, new, old).astype(x.dtype, copy=False)
-                for new, old in zip(next_state, state, strict=True)
-            )
-
-        self._cache = (x.shape, x.dtype, mask, caches, state)
-        self.state = state
+        first = self._first_state(state, batch, x.dtype, carried)
+        # Outside training nothing is kept but the arguments: should backward be called all the
+        # same, it runs forward again.
+        y, final, caches = self._run(x, mask, first, keep=self.training)
+        self._cache = _Call(x, mask, first, final, caches)
+        self.state = final
         if self.stateful:
-            self.carried_state = state
+            self.carried_state = final
         return y
+
+    def _run(
+        self, x: Array, mask: Mask | None, state: State, *, keep: bool
+    ) -> tuple[Array, State, Any]:
+        kernel = kernel_of(self.cell)
+        if kernel is None:
+            return loop_forward(self.cell, x, mask, state, reverse=self.reverse, keep=keep)
+        return fast_forward(
+            kernel,
+            self.cell,
+            x,
+            mask,
+            state,
+            reverse=self.reverse,
+            keep=keep,
+            workspace=self._workspace,
+        )
 
     def backward(self, grad: Any, grad_state: Any = None) -> Array:
         """Go back through time.
@@ -157,31 +178,47 @@ class Recurrent(Layer):
         array (batch, time, input_size)
             Gradient on the input. That on the initial state is in `grad_state` afterwards.
         """
-        (batch, time, size), dtype, mask, caches, state = self._saved()
-        shape = (batch, time, self.output_size)
-        grad = checks.check_shape(self, grad, shape, dtype, "the gradient")
+        grad_x = self._backward(grad, grad_state, need_grad_x=True)
+        assert grad_x is not None
+        return grad_x
+
+    def backward_parameters(self, grad: Any) -> None:
+        """Add to the parameters' gradients, without the product for the input's."""
+        self._backward(grad, None, need_grad_x=False)
+
+    def _backward(self, grad: Any, grad_state: Any, *, need_grad_x: bool) -> Array | None:
+        call: _Call = self._saved()
+        x, mask = call.x, call.mask
+        shape = (*x.shape[:2], self.output_size)
+        grad = checks.check_shape(self, grad, shape, x.dtype, "the gradient")
         if grad_state is None:
-            grad_state = tuple(np.zeros_like(array) for array in state)
+            grad_state = tuple(np.zeros_like(array) for array in call.final)
         else:
-            grad_state = self._like(grad_state, state, "grad_state")
-
-        grad_x = np.zeros((batch, time, size), dtype)
-        for t in reversed(self._order(time)):
-            if caches[t] is None and mask is not None and not mask[:, t].any():
-                continue
-            # A masked row hands its state on unchanged: the gradient on it passes by the cell.
-            into_cell = tuple(_where(mask, t, array, 0) for array in grad_state)
-            grad_x_t, out_of_cell = self.cell.backward(
-                _where(mask, t, grad[:, t], 0), into_cell, caches[t]
+            grad_state = self._like(grad_state, call.final, "grad_state")
+        if call.caches is None:
+            _, _, call.caches = self._run(x, mask, call.first, keep=True)
+        kernel = kernel_of(self.cell)
+        grad_x: Array | None
+        if kernel is None or isinstance(call.caches, list):
+            grad_x, self.grad_state = loop_backward(
+                self.cell,
+                grad,
+                grad_state,
+                mask,
+                call.caches,
+                input_size=x.shape[2],
+                reverse=self.reverse,
             )
-            self._check_gradients(grad_x_t, out_of_cell, (batch, size), grad_state)
-            grad_x[:, t] = _where(mask, t, grad_x_t, 0)
-            grad_state = tuple(
-                _where(mask, t, new, old).astype(dtype, copy=False)
-                for new, old in zip(out_of_cell, grad_state, strict=True)
+        else:
+            grad_x, self.grad_state = fast_backward(
+                kernel,
+                self.cell,
+                grad,
+                grad_state,
+                call.caches,
+                reverse=self.reverse,
+                need_grad_x=need_grad_x,
             )
-
-        self.grad_state = grad_state
         return grad_x
 
     def step(self, x_t: Any) -> Array:
@@ -196,18 +233,21 @@ class Recurrent(Layer):
             )
         x_t = checks.step(self, x_t, self._input_size(), self._dtype())
         state = self._first_state(None, len(x_t), x_t.dtype, self.carried_state)
-        y_t, next_state, _ = self.cell.forward(x_t, state)
-        self._check_step(y_t, next_state, state)
-        self.state = self.carried_state = tuple(a.astype(x_t.dtype, copy=False) for a in next_state)
-        return y_t.astype(x_t.dtype, copy=False)
+        kernel = kernel_of(self.cell)
+        if kernel is not None:
+            y_t, self.carried_state = fast_step(kernel, self.cell, x_t, state)
+        else:
+            y_t, next_state, _ = self.cell.forward(x_t, state)
+            check_step(self.cell, y_t, next_state, state)
+            y_t = np.asarray(y_t, x_t.dtype)
+            self.carried_state = tuple(np.asarray(array, x_t.dtype) for array in next_state)
+        self.state = self.carried_state
+        return y_t
 
     def reset_state(self) -> None:
         """Forget the carried state: the next call begins at the cell's initial state."""
         self.carried_state = None
         self.state = None
-
-    def _order(self, time: int) -> range:
-        return range(time - 1, -1, -1) if self.reverse else range(time)
 
     # ------------------------------------------------------------ checks
 
@@ -235,7 +275,9 @@ class Recurrent(Layer):
                 f"(batch, ...), got {type(own).__name__}; for one array write (array,)"
             )
         own = tuple(checks.as_floats(self.cell, a, dtype, "initial_state") for a in own)
-        return own if given is None else self._like(given, own, "the state")
+        if given is None:
+            return own
+        return tuple(array.copy() for array in self._like(given, own, "the state"))
 
     def _like(self, arrays: Any, model: State, what: str) -> State:
         """Return `arrays` as a tuple with the shapes and dtypes of `model`."""
@@ -249,44 +291,3 @@ class Recurrent(Layer):
             checks.check_shape(self, array, like.shape, like.dtype, f"{what}[{k}] (batch, ...)")
             for k, (array, like) in enumerate(zip(arrays, model, strict=True))
         )
-
-    def _check_step(self, y_t: Any, new: Any, old: State) -> None:
-        """Tell the author of a cell what its forward should have returned."""
-        cell, shape = type(self.cell).__name__, (len(old[0]), self.output_size)
-        if np.shape(y_t) != shape:
-            raise ValueError(
-                f"{cell}: forward should return an output (batch, output_size) = {shape}, got "
-                f"{np.shape(y_t)}; set self.output_size if it is not the hidden size"
-            )
-        _check_states(f"{cell}: forward", new, old)
-
-    def _check_gradients(self, grad_x_t: Any, new: Any, shape: tuple[int, int], old: State) -> None:
-        cell = type(self.cell).__name__
-        if np.shape(grad_x_t) != shape:
-            raise ValueError(
-                f"{cell}: backward should return a gradient on the input (batch, input_size) = "
-                f"{shape}, got {np.shape(grad_x_t)}"
-            )
-        _check_states(f"{cell}: backward", new, old)
-
-
-def _check_states(who: str, new: Any, old: State) -> None:
-    expected = [array.shape for array in old]
-    if not isinstance(new, tuple):
-        raise TypeError(
-            f"{who} should return a tuple of {len(old)} state arrays, got {type(new).__name__}"
-        )
-    if [np.shape(array) for array in new] != expected:
-        raise ValueError(
-            f"{who} should return state arrays of shapes {expected}, got "
-            f"{[np.shape(array) for array in new]}"
-        )
-
-
-def _where(mask: Mask | None, t: int, real: Any, padding: Any) -> Array:
-    """Return `real` in the rows where step t is real, `padding` in the others."""
-    if mask is None:
-        return np.asarray(real)
-    rows = mask[:, t].reshape(-1, *[1] * (np.ndim(real) - 1))
-    chosen: Array = np.where(rows, real, padding)
-    return chosen

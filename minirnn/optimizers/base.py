@@ -22,10 +22,17 @@ class Slots(dict[str, Array]):
 
     ``slots["momentum"]`` is a vector of the length of the values, made of zeros when it is first
     asked for. Change it in place.
+
+    Attributes
+    ----------
+    scratch : array
+        One more such vector to compute in, whose content is nobody's: with it an update needs no
+        temporary arrays.
     """
 
     def __init__(self, like: Array) -> None:
         self._like = like
+        self.scratch = np.empty_like(like)
 
     def __missing__(self, name: str) -> Array:
         self[name] = np.zeros_like(self._like)

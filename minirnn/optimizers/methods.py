@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable
 
 import numpy as np
@@ -12,6 +13,18 @@ from minirnn.optimizers.base import LearningRate, Optimizer, Slots
 from minirnn.typing import Array
 
 __all__ = ["SGD", "Adagrad", "Adam", "AdamW", "RMSProp"]
+
+
+def _divided(
+    vector: Array, squares: Array, rate: float, bias: float, epsilon: float, out: Array
+) -> Array:
+    """Return ``rate * vector / (sqrt(squares / bias) + epsilon)``, written to `out`."""
+    np.sqrt(squares, out=out)
+    out /= math.sqrt(bias)
+    out += epsilon
+    np.divide(vector, out, out=out)
+    out *= rate
+    return out
 
 
 class SGD(Optimizer):
@@ -68,12 +81,18 @@ class SGD(Optimizer):
 
     def update(self, value: Array, grad: Array, learning_rate: float, slots: Slots) -> None:
         """Take one step; the slot is ``v``."""
+        scratch = slots.scratch
         if self.momentum:
             v = slots["v"]
             v *= self.momentum
             v += grad
-            grad = grad + self.momentum * v if self.nesterov else v
-        value -= learning_rate * grad
+            if self.nesterov:
+                np.multiply(v, self.momentum, out=scratch)
+                scratch += grad
+                grad = scratch
+            else:
+                grad = v
+        value -= np.multiply(grad, learning_rate, out=scratch)
 
 
 class RMSProp(Optimizer):
@@ -129,10 +148,12 @@ class RMSProp(Optimizer):
 
     def update(self, value: Array, grad: Array, learning_rate: float, slots: Slots) -> None:
         """Take one step; the slot is ``s``."""
-        s = slots["s"]
+        s, scratch = slots["s"], slots.scratch
+        np.multiply(grad, grad, out=scratch)
+        scratch *= 1 - self.rho
         s *= self.rho
-        s += (1 - self.rho) * grad * grad
-        value -= learning_rate * grad / (np.sqrt(s) + self.epsilon)
+        s += scratch
+        value -= _divided(grad, s, learning_rate, 1.0, self.epsilon, scratch)
 
 
 class Adagrad(Optimizer):
@@ -185,9 +206,9 @@ class Adagrad(Optimizer):
 
     def update(self, value: Array, grad: Array, learning_rate: float, slots: Slots) -> None:
         """Take one step; the slot is ``s``."""
-        s = slots["s"]
-        s += grad * grad
-        value -= learning_rate * grad / (np.sqrt(s) + self.epsilon)
+        s, scratch = slots["s"], slots.scratch
+        s += np.multiply(grad, grad, out=scratch)
+        value -= _divided(grad, s, learning_rate, 1.0, self.epsilon, scratch)
 
 
 class Adam(Optimizer):
@@ -251,13 +272,15 @@ class Adam(Optimizer):
     def update(self, value: Array, grad: Array, learning_rate: float, slots: Slots) -> None:
         """Take one step; the slots are ``m`` and ``v``."""
         (beta1, beta2), t = self.betas, self.step_count + 1
-        m, v = slots["m"], slots["v"]
+        m, v, scratch = slots["m"], slots["v"], slots.scratch
         m *= beta1
-        m += (1 - beta1) * grad
+        m += np.multiply(grad, 1 - beta1, out=scratch)
+        np.multiply(grad, grad, out=scratch)
+        scratch *= 1 - beta2
         v *= beta2
-        v += (1 - beta2) * grad * grad
-        root = np.sqrt(v / (1 - beta2**t))
-        value -= learning_rate / (1 - beta1**t) * m / (root + self.epsilon)
+        v += scratch
+        rate = learning_rate / (1 - beta1**t)
+        value -= _divided(m, v, rate, 1 - beta2**t, self.epsilon, scratch)
 
 
 class AdamW(Adam):

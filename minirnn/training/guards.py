@@ -5,7 +5,7 @@ from __future__ import annotations
 import signal
 import sys
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from contextlib import contextmanager
 from typing import Any
 
@@ -32,9 +32,10 @@ def modes_restored(model: Layer) -> Iterator[None]:
 
 
 @contextmanager
-def states_restored(model: Layer, *, only_on_error: bool = False) -> Iterator[None]:
+def states_restored(
+    layers: Collection[Recurrent], *, only_on_error: bool = False
+) -> Iterator[None]:
     """Give recurrent layers their states back: always, or only if the block raises."""
-    layers = recurrent_layers(model).values()
     states = [(layer, layer.state, layer.carried_state) for layer in layers]
     done = False
     try:

@@ -15,7 +15,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from minirnn.files import CheckpointError
-from minirnn.training.guards import recurrent_layers
+from minirnn.training.feeding import count_of
+from minirnn.training.guards import recurrent_layers, states_restored
 from minirnn.training.history import History
 from minirnn.training.means import Means
 
@@ -36,25 +37,37 @@ class Position:
         The states of the batches' generators when it began.
     now : dict or None
         After a resume, the states of the batches' generators to go on from.
+    count : int or None
+        How many batches the epoch has, where that is known.
     """
 
     def __init__(self) -> None:
         self.inside = False
         self.start: dict[str, Any] = {}
         self.now: dict[str, Any] | None = None
+        self.count: int | None = None
         self._batches: Any = None
 
     def begin_epoch(self, trainer: Trainer, batches: Any) -> None:
         """Note the generators' states before the first batch is drawn."""
-        self.inside, self._batches = True, batches
-        self.start = _states(self._generators(trainer))
+        self.inside, self._batches, self.count = True, batches, count_of(batches)
+        generators = self._generators(trainer)
+        if self.now is not None:  # the first epoch after a resume between two epochs
+            _set_states({k: g for k, g in generators.items() if k != "trainer"}, self.now)
+            self.now = None
+        self.start = _states(generators)
 
     def skip(self, trainer: Trainer, batches: Any) -> Iterator[Any]:
         """Draw the epoch's order again, and return an iterator over the batches not yet done."""
         self._batches = batches
         if self.now is None:
             raise RuntimeError("Trainer: there is no epoch to go on with")
-        now = self.now
+        now, count = self.now, count_of(batches)
+        if count is not None and self.count is not None and count != self.count:
+            raise CheckpointError(
+                f"the saved run was inside an epoch of {self.count} batches, and here are {count}: "
+                f"is it other data, or another batch_size?"
+            )
         _set_states(self._generators(trainer), self.start)
         source: Iterator[Any] = iter(batches)
         skipped = sum(1 for _ in islice(source, trainer.batch))
@@ -70,12 +83,12 @@ class Position:
     def state_dict(self, trainer: Trainer) -> dict[str, Any]:
         """Return the position as a tree."""
         now = self.now if self.now is not None else _states(self._generators(trainer))
-        return {"inside": self.inside, "start": self.start, "now": now}
+        return {"inside": self.inside, "start": self.start, "now": now, "count": self.count}
 
     def load_state_dict(self, tree: Mapping[str, Any]) -> None:
         """Take over the position; `skip` will go there."""
         self.inside = bool(tree["inside"])
-        self.start, self.now = dict(tree["start"]), dict(tree["now"])
+        self.start, self.now, self.count = dict(tree["start"]), dict(tree["now"]), tree["count"]
 
     def _generators(self, trainer: Trainer) -> dict[str, np.random.Generator]:
         found = {"trainer": trainer.rng}
@@ -118,16 +131,17 @@ def state_dict(trainer: Trainer) -> dict[str, Any]:
 
 def load_state_dict(trainer: Trainer, tree: Mapping[str, Any], path: str) -> None:
     """Take everything over, or raise `CheckpointError` with the trainer as it was."""
-    before, resumed = state_dict(trainer), trainer.resumed
-    try:
-        _refuse_other(trainer, tree)
-        _apply(trainer, tree)
-    except Exception as error:
-        _apply(trainer, before)
-        trainer.resumed = resumed
-        raise CheckpointError(
-            f"{path} does not fit this trainer, which is as it was: {error}"
-        ) from error
+    before, attributes = state_dict(trainer), dict(vars(trainer))
+    with states_restored(trainer.model, only_on_error=True):
+        try:
+            _refuse_other(trainer, tree)
+            _apply(trainer, tree)
+        except Exception as error:
+            _apply(trainer, before)
+            vars(trainer).update(attributes)
+            raise CheckpointError(
+                f"{path} does not fit this trainer, which is as it was: {error}"
+            ) from error
     trainer.resumed = True
 
 
@@ -166,6 +180,7 @@ def _apply(trainer: Trainer, tree: Mapping[str, Any]) -> None:
     _set_states(_model_generators(trainer) | {"trainer": trainer.rng}, tree["generators"])
     trainer.epoch, trainer.batch = int(tree["epoch"]), int(tree["batch"])
     trainer.stop = bool(tree["stop"])
+    trainer.position = Position()
     trainer.position.load_state_dict(tree["position"])
     trainer.means = Means(trainer.metrics)
     trainer.means.load_state_dict(tree["means"])

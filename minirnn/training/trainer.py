@@ -122,6 +122,7 @@ class Trainer:
         self.resumed = False
         self.means = Means(self.metrics)
         self.position = state.Position()
+        self._recurrent = list(recurrent_layers(model).values())
         self._interrupted = False
         self._files_to_write: list[tuple[str, Callable[[], None]]] = []
 
@@ -145,7 +146,7 @@ class Trainer:
         if not self.model.training:
             self.model.train()
         with (
-            states_restored(self.model, only_on_error=True),
+            states_restored(self._recurrent, only_on_error=True),
             np.errstate(over="ignore", invalid="ignore"),
         ):
             prediction = feeding.run(self.model, inputs, mask)
@@ -212,7 +213,7 @@ class Trainer:
             `loss`, each metric, and with `validation` the same with `val_` in front.
         """
         epochs = checks.positive_int(self, "epochs", epochs)
-        stateful = any(layer.stateful for layer in recurrent_layers(self.model).values())
+        stateful = any(layer.stateful for layer in self._recurrent)
         if targets is not None and shuffle and stateful:
             raise ValueError(
                 "Trainer: the model has a layer with stateful=True, which reads a batch as the "
@@ -392,7 +393,7 @@ class Trainer:
         )
         means = Means([copy.deepcopy(metric) for metric in self.metrics])
         loss = copy.copy(self.loss)  # so that a loss.backward() to come keeps its forward
-        with modes_restored(self.model), states_restored(self.model):
+        with modes_restored(self.model), states_restored(self._recurrent):
             self.model.eval()
             self.model.reset_state()
             for batch in batches:
@@ -423,7 +424,7 @@ class Trainer:
         mask = feeding.as_mask(inputs, mask, lengths)
         arrays = (inputs,) if mask is None else (inputs, mask)
         size = len(inputs) if batch_size is None and inputs.ndim else batch_size
-        with modes_restored(self.model), states_restored(self.model):
+        with modes_restored(self.model), states_restored(self._recurrent):
             self.model.eval()
             self.model.reset_state()
             outputs = [

@@ -1,0 +1,212 @@
+"""GRU over whole sequences, in both variants.
+
+::
+
+    r, z = sigmoid(x Wx + h Wh + b)                        reset and update gate
+    n = tanh(x Wx + b + r * (h Wh + bn))                   reset after the product (cuDNN, PyTorch)
+    n = tanh(x Wx + b + (r * h) Wh)                        reset before it (Cho et al. 2014)
+    h' = (1 - z) * n + z * h  =  n + z * (h - n)
+
+each product with the columns of its gate. The input's part of n stands alone, so it is one large
+product for all steps. What the recurrent weights of n multiply or give is called ``inner``: the
+product ``h Wh + bn`` in the first variant, ``r * h`` in the second.
+"""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from minirnn.functions import sigmoid
+from minirnn.kernels.gru_back import gru_backward
+from minirnn.kernels.layout import Cache, Steps, batch_major, fill_inputs, groups, real_steps
+from minirnn.kernels.products import HALF, Product, pack_weights, step_product
+from minirnn.kernels.workspace import Workspace
+from minirnn.typing import Array, Mask, State
+
+__all__ = ["gru_backward", "gru_forward", "gru_step"]
+
+
+def gru_forward(
+    x: Array,
+    state: State,
+    Wx: Array,
+    Wh: Array,
+    b: Array,
+    mask: Mask | None = None,
+    *,
+    bn: Array | None = None,
+    keep: bool = True,
+    workspace: Workspace | None = None,
+) -> tuple[Array, State, Cache | None]:
+    """Run the GRU over a batch of sequences.
+
+    Parameters
+    ----------
+    x : ``(batch, time, input)``, of any strides
+    state : ``(h,)`` before the first step, ``(batch, hidden)``
+    Wx, Wh, b : ``(input, 3*hidden)``, ``(hidden, 3*hidden)``, ``(3*hidden,)``, gates r, z, n
+    mask : None or ``(batch, time)``, True where the step is real
+    bn : ``(hidden,)``, recurrent bias of the candidate: the variant that resets after the
+        product. None: the one that resets before it
+    keep : whether backward will be called
+    workspace : memory of earlier calls of the same layer
+
+    Returns
+    -------
+    y : ``(batch, time, hidden)``, the hidden state after each step, zero where it is masked
+    state : ``(h,)`` after the last step
+    cache : for `gru_backward`, valid until the next call with this workspace; None without keep
+    """
+    workspace = workspace or Workspace()
+    batch, time, inputs = x.shape
+    hidden = len(Wh)
+    steps = real_steps(mask, time)
+    plan = workspace.plan(
+        "train" if keep else "infer",
+        _plan,
+        steps.total,
+        batch,
+        inputs,
+        hidden,
+        bn is not None,
+        Wx.dtype,
+    )
+    fill_inputs(plan.xh, x, state[0], steps)
+    pack_weights(
+        plan.W, Wx[:, : 2 * hidden], b[: 2 * hidden], Wh[:, : 2 * hidden], sigmoids=2 * hidden
+    )
+    plan.W_inner[-hidden:] = Wh[:, 2 * hidden :]
+    if bn is not None:
+        plan.W_inner[0] = bn
+    W_n = np.concatenate([Wx[:, 2 * hidden :], b[np.newaxis, 2 * hidden :]])
+    np.dot(plan.xh[:-1, :, : inputs + 1].reshape(-1, inputs + 1), W_n, plan.n.reshape(-1, hidden))
+    _run(plan, steps, reset_after=bn is not None)
+    h = plan.xh[:, :, -hidden:]
+    y = batch_major(h[1:], time, steps)
+    final = h[-1].copy()
+    if not keep:
+        return y, (final,), None
+    workspace.generation += 1
+    cache = Cache(plan, steps, time, (Wx, Wh), workspace, workspace.generation, bn is not None)
+    return y, (final,), cache
+
+
+class _Forward(NamedTuple):
+    xh: Array  # (time + 1, batch, input + 1 + hidden), rows [x | 1 | h]
+    gates: Array  # (time, 2, batch, hidden): r, z
+    inner: Array  # (time, batch, hidden)
+    n: Array  # (time, batch, hidden); at first x Wx + b
+    W: Array  # (input + 1 + hidden, 2*hidden), of r and z, halved
+    W_inner: Array  # ([1 +] hidden, hidden), of n
+    multiply: Product
+    weights: Array
+    multiply_inner: Product
+    weights_inner: Array
+    scratch: Array
+    views: list[tuple[Array, ...]]
+    history: list[tuple[Array, ...]]  # (r, z), inner, n, h before; a group of steps each
+
+
+def _plan(
+    workspace: Workspace,
+    name: str,
+    time: int,
+    batch: int,
+    inputs: int,
+    hidden: int,
+    reset_after: bool,
+    dtype: Any,
+) -> _Forward:
+    rows = inputs + 1 + hidden
+    history = time if name == "train" else min(time, 1)  # without backward steps share one slot
+    xh = workspace.array(f"{name} xh", (time + 1, batch, rows), dtype)
+    xh[:, :, inputs] = 1
+    gates = workspace.array(f"{name} gates", (history, 2, batch, hidden), dtype)
+    inner = workspace.array(f"{name} inner", (history, batch, hidden), dtype)
+    n = workspace.array(f"{name} n", (time, batch, hidden), dtype)
+    scratch = workspace.array(f"{name} scratch", (batch, hidden), dtype)
+    W = workspace.array(f"{name} W", (rows, 2 * hidden), dtype)
+    W_inner = workspace.array(f"{name} W inner", (hidden + reset_after, hidden), dtype)
+    multiply, weights, view = step_product(W, batch, hidden)
+    multiply_inner, weights_inner, view_inner = step_product(W_inner, batch, hidden)
+    h = list(xh[:, :, inputs + 1 :])
+    views: list[tuple[Array, ...]] = []
+    for t in range(time):
+        rz, m = gates[t % history], inner[t % history]
+        operand, out = (xh[t, :, inputs:], m) if reset_after else (m, scratch)
+        out = view_inner(out[np.newaxis])
+        views.append((xh[t], view(rz), rz, *rz, operand, out, m, n[t], h[t], h[t + 1]))
+    runs = groups(time, 5 * scratch.nbytes) if name == "train" else []
+    past: list[tuple[Array, ...]] = [
+        (gates[run], inner[run], n[run], xh[run, :, inputs + 1 :]) for run in runs
+    ]
+    return _Forward(
+        xh, gates, inner, n, W, W_inner, multiply, weights, multiply_inner, weights_inner,
+        scratch, views, past,
+    )  # fmt: skip
+
+
+def _run(plan: _Forward, steps: Steps, reset_after: bool) -> None:
+    multiply, weights, scratch = plan.multiply, plan.weights, plan.scratch
+    multiply_inner, weights_inner = plan.multiply_inner, plan.weights_inner
+    half = HALF[scratch.dtype]
+    for (xh, out, rz, r, z, operand, out_inner, inner, n, h, h_next), hole in zip(
+        plan.views, steps.holes, strict=True
+    ):
+        multiply(xh, weights, out)
+        np.tanh(rz, rz)
+        np.multiply(rz, half, rz)
+        np.add(rz, half, rz)
+        if reset_after:
+            multiply_inner(operand, weights_inner, out_inner)  # [1 | h] @ [bn; Wh]
+            np.multiply(r, inner, scratch)
+        else:
+            np.multiply(r, h, inner)
+            multiply_inner(operand, weights_inner, out_inner)
+        np.add(n, scratch, n)
+        np.tanh(n, n)
+        np.subtract(h, n, scratch)
+        np.multiply(scratch, z, scratch)
+        np.add(n, scratch, h_next)
+        if hole is not None:
+            np.copyto(h_next, h, where=hole)
+
+
+def gru_step(
+    x: Array, state: State, Wx: Array, Wh: Array, b: Array, *, bn: Array | None = None
+) -> tuple[Array, State]:
+    """One step of the GRU, for streaming.
+
+    Parameters
+    ----------
+    x : ``(batch, input)``
+    state : ``(h,)``, ``(batch, hidden)``
+    Wx, Wh, b, bn : as for `gru_forward`
+
+    Returns
+    -------
+    y : ``(batch, hidden)``, the next h
+    state : the next ``(h,)``
+    """
+    (h,) = state
+    hidden = h.shape[1]
+    gates = 2 * hidden
+    a = np.dot(x, Wx)
+    a += b
+    if bn is None:
+        rz = sigmoid(a[:, :gates] + np.dot(h, Wh[:, :gates]))
+        inner = np.dot(rz[:, :hidden] * h, Wh[:, gates:])
+    else:
+        ah = np.dot(h, Wh)
+        rz = sigmoid(a[:, :gates] + ah[:, :gates])
+        inner = ah[:, gates:]
+        inner += bn
+        inner *= rz[:, :hidden]
+    inner += a[:, gates:]
+    n = np.tanh(inner, inner)
+    h = h - n
+    h *= rz[:, hidden:]
+    h += n
+    return h, (h,)

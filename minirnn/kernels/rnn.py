@@ -1,0 +1,251 @@
+"""The plain recurrent network (Elman 1990) over whole sequences.
+
+::
+
+    h_t = activation(x_t Wx + h_{t-1} Wh + b)      activation: tanh, relu or sigmoid
+
+Each activation has a derivative in terms of its own result, so the hidden states are all that
+backward needs.
+"""
+
+from __future__ import annotations
+
+from typing import Any, Literal, NamedTuple, TypeAlias
+
+import numpy as np
+
+from minirnn.functions import sigmoid
+from minirnn.kernels.layout import (
+    Cache,
+    Steps,
+    batch_major,
+    fill_inputs,
+    real_steps,
+    time_major,
+    valid,
+)
+from minirnn.kernels.products import (
+    HALF,
+    Product,
+    add_weight_gradients,
+    input_gradient,
+    pack_weights,
+    step_product,
+    transposed,
+)
+from minirnn.kernels.workspace import Workspace
+from minirnn.typing import Array, Mask, State
+
+__all__ = ["rnn_backward", "rnn_forward", "rnn_step"]
+
+Activation: TypeAlias = Literal["tanh", "relu", "sigmoid"]
+
+
+def rnn_forward(
+    x: Array,
+    state: State,
+    Wx: Array,
+    Wh: Array,
+    b: Array,
+    mask: Mask | None = None,
+    *,
+    activation: Activation = "tanh",
+    keep: bool = True,
+    workspace: Workspace | None = None,
+) -> tuple[Array, State, Cache | None]:
+    """Run the recurrent network over a batch of sequences.
+
+    Parameters
+    ----------
+    x : ``(batch, time, input)``, of any strides
+    state : ``(h,)`` before the first step, ``(batch, hidden)``
+    Wx, Wh, b : ``(input, hidden)``, ``(hidden, hidden)``, ``(hidden,)``
+    mask : None or ``(batch, time)``, True where the step is real
+    activation : "tanh", "relu" or "sigmoid"
+    keep : whether backward will be called
+    workspace : memory of earlier calls of the same layer
+
+    Returns
+    -------
+    y : ``(batch, time, hidden)``, the hidden state after each step, zero where it is masked
+    state : ``(h,)`` after the last step
+    cache : for `rnn_backward`, valid until the next call with this workspace; None without keep
+    """
+    workspace = workspace or Workspace()
+    batch, time, _ = x.shape
+    steps = real_steps(mask, time)
+    plan = workspace.plan(
+        "train" if keep else "infer", _plan, steps.total, batch, *Wx.shape, Wx.dtype
+    )
+    fill_inputs(plan.xh, x, state[0], steps)
+    pack_weights(plan.W, Wx, b, Wh, sigmoids=len(Wh) if activation == "sigmoid" else 0)
+    _run(plan, steps, activation)
+    hidden = plan.xh[:, :, -len(Wh) :]
+    y = batch_major(hidden[1:], time, steps)
+    final = hidden[-1].copy()
+    if not keep:
+        return y, (final,), None
+    workspace.generation += 1
+    cache = Cache(plan, steps, time, (Wx, Wh), workspace, workspace.generation, activation)
+    return y, (final,), cache
+
+
+class _Forward(NamedTuple):
+    xh: Array  # (time + 1, batch, input + 1 + hidden), rows [x | 1 | h]
+    W: Array  # (input + 1 + hidden, hidden), halved for the sigmoid
+    a: Array  # (batch, hidden), what the activation is applied to
+    multiply: Product
+    weights: Array
+    out: Array
+    views: list[tuple[Array, Array, Array]]
+
+
+def _plan(
+    workspace: Workspace, name: str, time: int, batch: int, inputs: int, hidden: int, dtype: Any
+) -> _Forward:
+    rows = inputs + 1 + hidden
+    xh = workspace.array(f"{name} xh", (time + 1, batch, rows), dtype)
+    xh[:, :, inputs] = 1
+    W = workspace.array(f"{name} W", (rows, hidden), dtype)
+    a = workspace.array(f"{name} a", (batch, hidden), dtype)
+    multiply, weights, view = step_product(W, batch, hidden)
+    h = list(xh[:, :, inputs + 1 :])
+    views = [(xh[t], h[t], h[t + 1]) for t in range(time)]
+    return _Forward(xh, W, a, multiply, weights, view(a[np.newaxis]), views)
+
+
+def _run(plan: _Forward, steps: Steps, activation: Activation) -> None:
+    multiply, weights, out, a = plan.multiply, plan.weights, plan.out, plan.a
+    half, zero = HALF[a.dtype], np.zeros((), a.dtype)
+    for (xh, h, h_next), hole in zip(plan.views, steps.holes, strict=True):
+        multiply(xh, weights, out)
+        if activation == "relu":
+            np.maximum(a, zero, out=h_next)
+        elif activation == "tanh":
+            np.tanh(a, h_next)
+        else:
+            np.tanh(a, a)
+            np.multiply(a, half, a)
+            np.add(a, half, h_next)
+        if hole is not None:
+            np.copyto(h_next, h, where=hole)
+
+
+def rnn_backward(
+    grad_y: Array,
+    grad_state: State | None,
+    cache: Cache | None,
+    grads: tuple[Array, Array, Array],
+    *,
+    need_grad_x: bool = True,
+) -> tuple[Array | None, State]:
+    """Run the gradient back through time; may be called twice.
+
+    With ``dh`` the gradient on the state after step t, ``dh += grad_y_t`` and::
+
+        da = dh * activation'(a)          dh = da Wh^T
+
+    Parameters
+    ----------
+    grad_y : ``(batch, time, hidden)``, of any strides; ignored where the step is masked
+    grad_state : gradient on the final ``(h,)``, or None for zeros
+    cache : from `rnn_forward`
+    grads : gradients of Wx, Wh and b, which are added to
+    need_grad_x : whether the gradient on x is wanted
+
+    Returns
+    -------
+    grad_x : ``(batch, time, input)``, or None
+    grad_state : gradient on the initial ``(h,)``
+
+    Raises
+    ------
+    RuntimeError
+        If the cache is None, or overwritten by a later forward call.
+    """
+    forward, steps, time, (Wx, Wh), workspace, _, activation = valid(cache)
+    batch, hidden = forward.a.shape
+    plan = workspace.plan("backward", _plan_backward, steps.total, batch, hidden, Wx.dtype)
+    time_major(grad_y, plan.grad_y, steps)
+    transposed(workspace, "Wh transposed", [Wh], batch)
+    plan.dh[...] = 0 if grad_state is None else grad_state[0]
+    _run_back(plan, forward.views, steps, activation)
+    add_weight_gradients(workspace, forward.xh[:-1], plan.da, grads)
+    grad_x = input_gradient(workspace, plan.da, Wx, time, steps) if need_grad_x else None
+    return grad_x, (plan.dh.copy(),)
+
+
+class _Backward(NamedTuple):
+    grad_y: Array  # (time, batch, hidden)
+    da: Array  # (time, batch, hidden)
+    dh: Array
+    multiply: Product
+    weights: Array
+    dh_out: Array
+    views: list[tuple[Array, Array]]
+
+
+def _plan_backward(
+    workspace: Workspace, name: str, time: int, batch: int, hidden: int, dtype: Any
+) -> _Backward:
+    grad_y = workspace.array(f"{name} grad y", (time, batch, hidden), dtype)
+    da = workspace.array(f"{name} da", (time, batch, hidden), dtype)
+    dh = workspace.array(f"{name} dh", (batch, hidden), dtype)
+    WhT = transposed(workspace, "Wh transposed", [np.zeros((hidden, hidden), dtype)], batch)
+    multiply, weights, view = step_product(WhT, batch, hidden)
+    views = list(zip(grad_y, da, strict=True))
+    return _Backward(grad_y, da, dh, multiply, weights, view(dh[np.newaxis]), views)
+
+
+def _run_back(
+    plan: _Backward,
+    history: list[tuple[Array, Array, Array]],
+    steps: Steps,
+    activation: Activation,
+) -> None:
+    multiply, weights, dh, dh_out = plan.multiply, plan.weights, plan.dh, plan.dh_out
+    one, zero = np.ones((), dh.dtype), np.zeros((), dh.dtype)
+    for (grad_y, da), (_, _, h), hole in zip(
+        plan.views[::-1], history[::-1], steps.holes[::-1], strict=True
+    ):
+        if activation == "relu":
+            np.greater(h, zero, out=da)
+        else:
+            np.multiply(h, h, da)
+            np.subtract(one if activation == "tanh" else h, da, da)  # 1 - h^2, or h (1 - h)
+        if hole is not None:
+            np.copyto(da, 0, where=hole)
+            passed_on = dh * hole
+        np.add(dh, grad_y, dh)
+        np.multiply(da, dh, da)
+        multiply(da, weights, dh_out)
+        if hole is not None:
+            np.add(dh, passed_on, dh)
+
+
+def rnn_step(
+    x: Array, state: State, Wx: Array, Wh: Array, b: Array, *, activation: Activation = "tanh"
+) -> tuple[Array, State]:
+    """One step of the recurrent network, for streaming.
+
+    Parameters
+    ----------
+    x : ``(batch, input)``
+    state : ``(h,)``, ``(batch, hidden)``
+    Wx, Wh, b, activation : as for `rnn_forward`
+
+    Returns
+    -------
+    y : ``(batch, hidden)``, the next h
+    state : the next ``(h,)``
+    """
+    h = np.dot(x, Wx)
+    h += np.dot(state[0], Wh)
+    h += b
+    if activation == "relu":
+        np.maximum(h, 0, out=h)
+    elif activation == "tanh":
+        np.tanh(h, h)
+    else:
+        h = sigmoid(h)
+    return h, (h,)

@@ -1,0 +1,91 @@
+"""Memory that a layer keeps for its kernel between calls."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from math import prod
+from typing import Any, Literal, TypeVar
+
+import numpy as np
+from numpy.typing import DTypeLike
+
+from minirnn.typing import Array
+
+__all__ = ["Workspace"]
+
+_PAGE = 4096  # bytes
+_STAGGER = 9 * 64
+
+Plan = TypeVar("Plan")
+
+
+class Workspace:
+    """Arrays, and views of them, that serve one layer call after call.
+
+    A layer keeps one workspace and hands it to each call of its kernel. Then a steady training
+    loop allocates only what it returns, and cuts its arrays into a view per step only when a
+    shape changes. Nothing that a kernel returns to its caller lives here, except its cache, which
+    is good until the next forward call that keeps one.
+
+    A copy (`copy.deepcopy`, `pickle`) is an empty workspace: views would not survive a copy as
+    views of one another.
+
+    Attributes
+    ----------
+    generation : int
+        How many caches were kept here; the newest one only is still valid.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> workspace = Workspace()
+    >>> large = workspace.array("hidden", (4, 3), np.float32)
+    >>> small = workspace.array("hidden", (2, 3), np.float32)
+    >>> np.shares_memory(large, small)
+    True
+    """
+
+    def __init__(self) -> None:
+        self.generation = 0
+        self._buffers: dict[str, Array] = {}
+        self._plans: dict[str, tuple[tuple[Any, ...], Any]] = {}
+
+    def array(
+        self, name: str, shape: tuple[int, ...], dtype: DTypeLike, order: Literal["C", "F"] = "C"
+    ) -> Array:
+        """Uninitialised array of this shape, in the memory kept under this name.
+
+        The memory only grows, so that batches of changing length do not allocate either.
+
+        Parameters
+        ----------
+        name : key of the memory; asking again under the same name hands out the same memory
+        shape, dtype, order : as for `numpy.empty`
+        """
+        dtype = np.dtype(dtype)
+        size = prod(shape) * dtype.itemsize
+        buffer = self._buffers.get(name)
+        if buffer is None or buffer.nbytes < size:
+            start = _STAGGER * len(self._buffers) % _PAGE
+            buffer = np.empty(size + _PAGE + start, np.uint8)
+            buffer = buffer[-buffer.ctypes.data % _PAGE + start :]
+            self._buffers[name] = buffer
+        return buffer[:size].view(dtype).reshape(shape, order=order)
+
+    def plan(self, name: str, build: Callable[..., Plan], *sizes: Any) -> Plan:
+        """``build(self, name, *sizes)``, remembered until it is asked for with other sizes.
+
+        Parameters
+        ----------
+        name : key of the plan
+        build : takes its arrays from `array`, under names that no other plan uses
+        sizes : all that the plan depends on
+        """
+        known = self._plans.get(name)
+        if known is None or known[0] != sizes:
+            known = self._plans[name] = (sizes, build(self, name, *sizes))
+        plan: Plan = known[1]
+        return plan
+
+    def __reduce__(self) -> tuple[type[Workspace], tuple[()]]:
+        return Workspace, ()

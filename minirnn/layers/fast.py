@@ -1,0 +1,123 @@
+"""Which cells have a kernel for whole sequences, and how it is called.
+
+A kernel gives the numbers of the loop over the cell, faster; it is used only while the cell's own
+`forward` and `backward` are what it stands for. A subclass that writes either anew, or an object on
+which either is replaced, runs in the loop.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+from minirnn import kernels
+from minirnn.layers.cell import Cell
+from minirnn.layers.cells import GRUCell, LSTMCell, RNNCell
+from minirnn.typing import Array, Mask, State
+
+__all__ = ["Kernel", "fast_backward", "fast_forward", "fast_step", "kernel_of"]
+
+
+class Kernel(NamedTuple):
+    """Three functions on arrays, as `minirnn.kernels` describes them.
+
+    Attributes
+    ----------
+    forward, backward, step : callable
+    options : from the cell to the keywords that `forward` and `step` take beside the weights
+    """
+
+    forward: Callable[..., Any]
+    backward: Callable[..., Any]
+    step: Callable[..., Any]
+    options: Callable[[Any], dict[str, Any]]
+
+
+_KERNELS: dict[type[Cell], Kernel] = {
+    RNNCell: Kernel(
+        kernels.rnn_forward,
+        kernels.rnn_backward,
+        kernels.rnn_step,
+        lambda cell: {"activation": cell.activation},
+    ),
+    LSTMCell: Kernel(
+        kernels.lstm_forward, kernels.lstm_backward, kernels.lstm_step, lambda cell: {}
+    ),
+    GRUCell: Kernel(
+        kernels.gru_forward,
+        kernels.gru_backward,
+        kernels.gru_step,
+        lambda cell: {"bn": cell.bn.value if cell.reset_after else None},
+    ),
+}
+
+
+def kernel_of(cell: Cell) -> Kernel | None:
+    """Return the kernel that stands for the cell's forward and backward, if there is one."""
+    kind: Any = type(cell)
+    own = vars(cell)
+    if "forward" in own or "backward" in own:
+        return None
+    base: Any
+    for base in kind.__mro__:
+        kernel = _KERNELS.get(base)
+        if kernel is not None:
+            same = kind.forward is base.forward and kind.backward is base.backward
+            return kernel if same else None
+    return None
+
+
+def fast_forward(
+    kernel: Kernel,
+    cell: Any,
+    x: Array,
+    mask: Mask | None,
+    state: State,
+    *,
+    reverse: bool,
+    keep: bool,
+    workspace: kernels.Workspace,
+) -> tuple[Array, State, Any]:
+    """Do what `minirnn.layers.loop.loop_forward` does."""
+    if reverse:  # time runs backwards in a view, and the output is turned round again by another
+        x, mask = x[:, ::-1], None if mask is None else mask[:, ::-1]
+    y, state, cache = kernel.forward(
+        x,
+        state,
+        cell.Wx.value,
+        cell.Wh.value,
+        cell.b.value,
+        mask,
+        keep=keep,
+        workspace=workspace,
+        **kernel.options(cell),
+    )
+    return y[:, ::-1] if reverse else y, state, cache
+
+
+def fast_backward(
+    kernel: Kernel,
+    cell: Any,
+    grad: Array,
+    grad_state: State | None,
+    cache: Any,
+    *,
+    reverse: bool,
+    need_grad_x: bool,
+) -> tuple[Array | None, State]:
+    """Do what `minirnn.layers.loop.loop_backward` does; None for a grad_x that is not needed."""
+    grads: tuple[Array, ...] = cell.Wx.grad, cell.Wh.grad, cell.b.grad
+    if hasattr(cell, "bn"):
+        grads = (*grads, cell.bn.grad)
+    grad_x, grad_state = kernel.backward(
+        grad[:, ::-1] if reverse else grad, grad_state, cache, grads, need_grad_x=need_grad_x
+    )
+    return grad_x[:, ::-1] if reverse and grad_x is not None else grad_x, grad_state
+
+
+def fast_step(kernel: Kernel, cell: Any, x_t: Array, state: State) -> tuple[Array, State]:
+    """Return the output and the next state of one step, without a cache."""
+    y_t, state = kernel.step(
+        x_t, state, cell.Wx.value, cell.Wh.value, cell.b.value, **kernel.options(cell)
+    )
+    return y_t, state
