@@ -1,6 +1,6 @@
 """minirnn: recurrent networks in NumPy, to read, to check and to train."""
 
-from minirnn import callbacks, data, schedules
+from minirnn import callbacks, course, data, schedules
 from minirnn.core import Layer, Parameter
 from minirnn.files import CheckpointError
 from minirnn.gradcheck import GradientError, GradientReport, check_gradients
@@ -81,6 +81,7 @@ __all__ = [
     "__version__",
     "callbacks",
     "check_gradients",
+    "course",
     "data",
     "schedules",
 ]

@@ -118,10 +118,9 @@ class Sequential(Layer):
 
     def backward_parameters(self, grad: Any) -> None:
         """Add to the parameters' gradients, and stop at the first layer that has any."""
-        for first, layer in enumerate(self.layers):
-            if next(layer.named_parameters(), None) is not None:
-                break
-        else:
+        learns = (next(layer.named_parameters(), None) is not None for layer in self.layers)
+        first = next((k for k, it_does in enumerate(learns) if it_does), None)
+        if first is None:
             return
         for k in reversed(range(first + 1, len(self.layers))):
             grad = self._run(k, self.layers[k].backward, grad)

@@ -33,7 +33,7 @@ __all__ = [
     "valid",
 ]
 
-_GROUP_BYTES = 2**17  # best of 2**12 to 2**20 at every hidden size from 16 to 64
+_GROUP_BYTES = 2**17  # best or equal of 2**12 to 2**20 at every hidden size
 
 
 class Steps(NamedTuple):
@@ -132,7 +132,7 @@ def fill_inputs(xh: Array, x: Array, h: Array, steps: Steps) -> None:
 def groups(time: int, step_bytes: int) -> list[slice]:
     """Cut the time axis into runs of steps whose local derivatives are computed together.
 
-    Fewer calls, as long as what they work on stays in the L1 cache; one step each otherwise.
+    Fewer calls, as long as what they work on stays in the cache; one step each otherwise.
     """
     length = max(1, _GROUP_BYTES // step_bytes)
     return [slice(start, min(start + length, time)) for start in range(0, time, length)]

@@ -11,6 +11,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import cache
+from importlib import import_module
 from typing import Any
 
 __all__ = ["one_blas_thread"]
@@ -40,7 +41,7 @@ def one_blas_thread() -> Iterator[None]:
 def _controller() -> Any:
     """Find the loaded BLAS libraries: 9 ms, so once per process."""
     try:
-        from threadpoolctl import ThreadpoolController
+        threadpoolctl = import_module("threadpoolctl")
     except ImportError:
         return None
-    return ThreadpoolController()
+    return threadpoolctl.ThreadpoolController()

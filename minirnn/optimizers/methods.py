@@ -239,7 +239,7 @@ class Adam(Optimizer):
     >>> optimizer = Adam([w], learning_rate=0.1)
     >>> w.grad = [2.0]
     >>> optimizer.step()
-    >>> w.value
+    >>> w.value.round(6)
     array([0.9], dtype=float32)
     """
 

@@ -132,7 +132,7 @@ def state_dict(trainer: Trainer) -> dict[str, Any]:
 def load_state_dict(trainer: Trainer, tree: Mapping[str, Any], path: str) -> None:
     """Take everything over, or raise `CheckpointError` with the trainer as it was."""
     before, attributes = state_dict(trainer), dict(vars(trainer))
-    with states_restored(trainer.model, only_on_error=True):
+    with states_restored(recurrent_layers(trainer.model).values(), only_on_error=True):
         try:
             _refuse_other(trainer, tree)
             _apply(trainer, tree)

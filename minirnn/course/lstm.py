@@ -1,0 +1,271 @@
+"""The course's functions for long short-term memory: `LSTMCell` in columns."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from minirnn.course.activations import softmax
+from minirnn.course.arguments import Arguments
+from minirnn.course.weights import as_lstm_weights, load_dense, load_lstm_cell
+from minirnn.layers.cells import LSTMCell
+from minirnn.layers.dense import Dense
+from minirnn.typing import Array
+
+__all__ = ["lstm_backward", "lstm_cell_backward", "lstm_cell_forward", "lstm_forward"]
+
+_CACHE = "a_next c_next a_prev c_prev ft it cct ot xt parameters"
+
+
+def lstm_cell_forward(
+    xt: Any, a_prev: Any, c_prev: Any, parameters: Any
+) -> tuple[Array, Array, Array, Any]:
+    """One step of the network, and its prediction.
+
+    With ``v = [a_prev; xt]``, one above the other::
+
+        ft  = sigmoid(Wf v + bf)       forget gate
+        it  = sigmoid(Wi v + bi)       update gate
+        cct = tanh(Wc v + bc)          candidate
+        ot  = sigmoid(Wo v + bo)       output gate
+        c_next  = ft * c_prev + it * cct
+        a_next  = ot * tanh(c_next)
+        yt_pred = softmax(Wy a_next + by)
+
+    Parameters
+    ----------
+    xt : array (n_x, m)
+    a_prev, c_prev : arrays (n_a, m)
+    parameters : dict
+        Wf, Wi, Wc, Wo, each (n_a, n_a + n_x); bf, bi, bc, bo, each (n_a, 1); Wy (n_y, n_a) and
+        by (n_y, 1).
+
+    Returns
+    -------
+    a_next, c_next : float64 arrays (n_a, m)
+    yt_pred : float64 array (n_y, m)
+        Each column sums to 1.
+    cache : tuple (a_next, c_next, a_prev, c_prev, ft, it, cct, ot, xt, parameters)
+
+    Raises
+    ------
+    ValueError
+        For a wrong shape, or something missing in `parameters`.
+
+    Notes
+    -----
+    Deep Learning Specialization, course 5, week 1. The step is that of `LSTMCell`.
+
+    Examples
+    --------
+    >>> from minirnn import Dense, LSTMCell
+    >>> from minirnn.course import lstm_cell_to_course
+    >>> parameters = lstm_cell_to_course(LSTMCell(3, 5, rng=0), Dense(5, 2, rng=1))
+    >>> xt, state = np.ones((3, 10)), np.zeros((5, 10))
+    >>> a_next, c_next, yt_pred, cache = lstm_cell_forward(xt, state, state, parameters)
+    >>> a_next.shape, c_next.shape, yt_pred.shape, len(cache)
+    ((5, 10), (5, 10), (2, 10), 10)
+    """
+    arguments = Arguments("lstm_cell_forward")
+    cell = load_lstm_cell(arguments, parameters)
+    dense = load_dense(arguments, parameters, "Wy")
+    a_prev = arguments.array("a_prev", a_prev, "n_a", "m")
+    c_prev = arguments.array("c_prev", c_prev, "n_a", "m")
+    xt = arguments.array("xt", xt, "n_x", "m")
+    return _forward(cell, dense, xt, a_prev, c_prev, parameters)
+
+
+def lstm_forward(x: Any, a0: Any, parameters: Any) -> tuple[Array, Array, Array, Any]:
+    """Run the network over all time steps: `lstm_cell_forward` again and again, from c = 0.
+
+    Parameters
+    ----------
+    x : array (n_x, m, T_x)
+    a0 : array (n_a, m)
+        The initial hidden state.
+    parameters : dict
+        As for `lstm_cell_forward`.
+
+    Returns
+    -------
+    a : float64 array (n_a, m, T_x)
+    y : float64 array (n_y, m, T_x)
+    c : float64 array (n_a, m, T_x)
+    caches : tuple (list of T_x caches, x)
+
+    Raises
+    ------
+    ValueError
+        For a wrong shape, or something missing in `parameters`.
+
+    Examples
+    --------
+    >>> from minirnn import Dense, LSTMCell
+    >>> from minirnn.course import lstm_cell_to_course
+    >>> parameters = lstm_cell_to_course(LSTMCell(3, 5, rng=0), Dense(5, 2, rng=1))
+    >>> a, y, c, caches = lstm_forward(np.ones((3, 10, 7)), np.zeros((5, 10)), parameters)
+    >>> a.shape, y.shape, c.shape, len(caches[0])
+    ((5, 10, 7), (2, 10, 7), (5, 10, 7), 7)
+    """
+    arguments = Arguments("lstm_forward")
+    cell = load_lstm_cell(arguments, parameters)
+    dense = load_dense(arguments, parameters, "Wy")
+    a_next = arguments.array("a0", a0, "n_a", "m")
+    x = arguments.array("x", x, "n_x", "m", "T_x")
+    _, m, T_x = x.shape
+    a, c = np.empty((2, cell.hidden_size, m, T_x))
+    y = np.empty((dense.output_size, m, T_x))
+    c_next = np.zeros_like(a_next)
+    caches = []
+    for t in range(T_x):
+        a_next, c_next, y[:, :, t], cache = _forward(
+            cell, dense, x[:, :, t], a_next, c_next, parameters
+        )
+        a[:, :, t], c[:, :, t] = a_next, c_next
+        caches.append(cache)
+    return a, y, c, (caches, x)
+
+
+def lstm_cell_backward(da_next: Any, dc_next: Any, cache: Any) -> dict[str, Array]:
+    """Go back through one step, from the gradients on its state to those on what made it.
+
+    The equations are those of `LSTMCell`, with a for h and the candidate's cct for g.
+
+    Parameters
+    ----------
+    da_next : array (n_a, m)
+        All of the gradient of the loss on a_next, that through the prediction included.
+    dc_next : array (n_a, m)
+        Gradient on c_next from the later steps only; what comes by way of a_next is added here.
+    cache : tuple (a_next, c_next, a_prev, c_prev, ft, it, cct, ot, xt, parameters)
+        From `lstm_cell_forward`.
+
+    Returns
+    -------
+    dict
+        dxt (n_x, m), da_prev and dc_prev (n_a, m), dWf, dWi, dWc, dWo (n_a, n_a + n_x),
+        dbf, dbi, dbc, dbo (n_a, 1).
+
+    Raises
+    ------
+    ValueError
+        For a wrong shape, or something missing in the parameters.
+    TypeError
+        If the cache is not such a tuple.
+
+    Examples
+    --------
+    >>> from minirnn import Dense, LSTMCell
+    >>> from minirnn.course import lstm_cell_to_course
+    >>> parameters = lstm_cell_to_course(LSTMCell(3, 5, rng=0), Dense(5, 2, rng=1))
+    >>> xt, state = np.ones((3, 10)), np.zeros((5, 10))
+    >>> *_, cache = lstm_cell_forward(xt, state, state, parameters)
+    >>> gradients = lstm_cell_backward(np.ones((5, 10)), np.zeros((5, 10)), cache)
+    >>> " ".join(gradients)
+    'dxt da_prev dc_prev dWf dbf dWi dbi dWc dbc dWo dbo'
+    """
+    arguments = Arguments("lstm_cell_backward")
+    cache = arguments.cache(cache, _CACHE, "lstm_cell_forward")
+    cell = load_lstm_cell(arguments, cache[-1])
+    cell_cache = _open(arguments, cache)
+    da_next = arguments.array("da_next", da_next, "n_a", "m")
+    dc_next = arguments.array("dc_next", dc_next, "n_a", "m")
+    dxt, da_prev, dc_prev = _backward(cell, da_next, dc_next, cell_cache)
+    return {"dxt": dxt, "da_prev": da_prev, "dc_prev": dc_prev} | _weight_gradients(cell)
+
+
+def lstm_backward(da: Any, caches: Any) -> dict[str, Array]:
+    """Backpropagation through time: `lstm_cell_backward` from the last step to the first.
+
+    What a step gets is the gradient from its own output and what the step after it sends back:
+    ``da_next = da[:, :, t] + da_prev of step t + 1``, ``dc_next = dc_prev of step t + 1``.
+
+    Parameters
+    ----------
+    da : array (n_a, m, T)
+        Gradient of the loss on the states a. T is T_x, or less for a loss of the first T states.
+    caches : tuple (list of caches, x)
+        From `lstm_forward`.
+
+    Returns
+    -------
+    dict
+        dx (n_x, m, T), da0 (n_a, m), dWf, dWi, dWc, dWo (n_a, n_a + n_x), dbf, dbi, dbc, dbo
+        (n_a, 1).
+
+    Raises
+    ------
+    ValueError
+        For a wrong shape, or something missing in the parameters.
+    TypeError
+        If `caches` is not such a tuple.
+
+    Notes
+    -----
+    An early edition of the assignment sent neither da_prev nor dc_prev on from step to step, and
+    printed ``da0[2][3] = -0.0959`` for what is 0.3128 here, in later editions, and by central
+    differences.
+
+    Examples
+    --------
+    >>> from minirnn import Dense, LSTMCell
+    >>> from minirnn.course import lstm_cell_to_course
+    >>> parameters = lstm_cell_to_course(LSTMCell(3, 5, rng=0), Dense(5, 2, rng=1))
+    >>> a, _, _, caches = lstm_forward(np.ones((3, 10, 7)), np.zeros((5, 10)), parameters)
+    >>> gradients = lstm_backward(np.ones(a.shape), caches)
+    >>> gradients["dx"].shape, gradients["da0"].shape, gradients["dWf"].shape
+    ((3, 10, 7), (5, 10), (5, 8))
+    """
+    arguments = Arguments("lstm_backward")
+    steps, _ = arguments.caches(caches, "lstm_forward")
+    steps = [arguments.cache(step, _CACHE, "lstm_cell_forward") for step in steps]
+    parameters = steps[0][-1]
+    cell = load_lstm_cell(arguments, parameters)
+    cell_caches = [_open(arguments, step) for step in steps]
+    da = arguments.upstream(da, len(steps))
+    n_a, m, T = da.shape
+    dx, da_prev, dc_prev = np.empty((cell.input_size, m, T)), np.zeros((n_a, m)), np.zeros((n_a, m))
+    for t in reversed(range(T)):
+        if steps[t][-1] is not parameters:  # each step has its own, which may differ
+            parameters = steps[t][-1]
+            load_lstm_cell(arguments, parameters, cell)
+        dx[:, :, t], da_prev, dc_prev = _backward(
+            cell, da[:, :, t] + da_prev, dc_prev, cell_caches[t]
+        )
+    return {"dx": dx, "da0": da_prev} | _weight_gradients(cell)
+
+
+# ---------------------------------------------------------------- rows inside, columns outside
+
+
+def _forward(
+    cell: LSTMCell, dense: Dense, xt: Array, a_prev: Array, c_prev: Array, parameters: Any
+) -> tuple[Array, Array, Array, Any]:
+    h, (_, c), (*_, i, f, o, g, _) = cell.forward(xt.T, (a_prev.T, c_prev.T))
+    a_next, c_next, yt_pred = h.T, c.T, softmax(dense.step(h).T)
+    cache = (a_next, c_next, a_prev, c_prev, f.T, i.T, g.T, o.T, xt, parameters)
+    return a_next, c_next, yt_pred, cache
+
+
+def _open(arguments: Arguments, cache: tuple[Any, ...]) -> tuple[Array, ...]:
+    """Return the cache of an `LSTMCell` for that of the course."""
+    named = dict(zip(_CACHE.split(), cache, strict=True))
+    states = ["a_prev", "c_prev", "it", "ft", "ot", "cct", "c_next"]
+    h, c, i, f, o, g, c_next = (arguments.array(s, named[s], "n_a", "m").T for s in states)
+    x_t = arguments.array("xt", named["xt"], "n_x", "m").T
+    return x_t, h, c, i, f, o, g, np.tanh(c_next)
+
+
+def _backward(
+    cell: LSTMCell, da_next: Array, dc_next: Array, cell_cache: Any
+) -> tuple[Array, Array, Array]:
+    # To the cell, a is output and state at once; the course has one gradient for both.
+    grad_state = (np.zeros_like(da_next.T), dc_next.T)
+    dx, (dh, dc) = cell.backward(da_next.T, grad_state, cell_cache)
+    return dx.T, dh.T, dc.T
+
+
+def _weight_gradients(cell: LSTMCell) -> dict[str, Array]:
+    gradients = as_lstm_weights(cell.Wx.grad, cell.Wh.grad, cell.b.grad)
+    return {f"d{name}": array for name, array in gradients.items()}
