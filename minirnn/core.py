@@ -353,6 +353,9 @@ def _find(
 
 def dtype_of(layer: Layer) -> np.dtype[Any] | None:
     """Return the dtype of a layer's first parameter; None where it has none."""
+    for value in vars(layer).values():  # mostly it is an attribute: no need to walk about
+        if isinstance(value, Parameter):
+            return value.value.dtype
     for _, parameter in layer.named_parameters():
         return parameter.value.dtype
     return None

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from minirnn import checks
-from minirnn.core import Layer
+from minirnn.core import Layer, dtype_of
 from minirnn.typing import Array, Mask
 
 __all__ = ["Sequential"]
@@ -118,8 +118,7 @@ class Sequential(Layer):
 
     def backward_parameters(self, grad: Any) -> None:
         """Add to the parameters' gradients, and stop at the first layer that has any."""
-        learns = (next(layer.named_parameters(), None) is not None for layer in self.layers)
-        first = next((k for k, it_does in enumerate(learns) if it_does), None)
+        first = next((k for k, layer in enumerate(self.layers) if dtype_of(layer)), None)
         if first is None:
             return
         for k in reversed(range(first + 1, len(self.layers))):

@@ -8,14 +8,15 @@ With ``dh`` and ``dc`` the gradients on the state after step t, and ``dh += grad
     dc = dc * f                       dh = da Wh^T
 
 The right-hand factors do not depend on the running gradient: they are computed first, for a group
-of steps that stays in the cache. Against one step at a time this takes 10 to 20 percent off forward
+of steps that stays in the cache. Against one step at a time this takes 10 to 25 percent off forward
 and backward together at hidden sizes 16 to 32 and at batch 1, nothing from 64 on, where a group is
-one step; all steps at once was up to 50 percent slower than that at 256.
+one step; all steps at once was up to 30 percent slower than that at 256.
 
 The four ``da`` are computed gate by gate in planes and then copied together into the rows
-``(batch, 4*hidden)`` that the weight gradients want. Multiplying straight into the rows was 5
-percent slower at hidden sizes 16 to 64 and equal above; a product per gate, and the sum of the
-four, was 5 to 30 percent slower up to 64 and no faster, blocks considered, above.
+``(batch, 4*hidden)`` that the weight gradients want. Multiplying straight into the rows was 4
+to 15 percent slower (these calls and the product) at hidden sizes 16 to 64 and equal above; a
+product per gate, and the sum of the four, 15 to 30 percent up to 64, and no faster than blocks of
+columns above.
 """
 
 from __future__ import annotations
