@@ -1,9 +1,10 @@
 """minirnn: recurrent networks in NumPy, to read, to check and to train."""
 
-from minirnn import callbacks, course, data, schedules
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
 from minirnn.core import Layer, Parameter
-from minirnn.files import CheckpointError
-from minirnn.gradcheck import GradientError, GradientReport, check_gradients
+from minirnn.errors import CheckpointError, NotFiniteError
 from minirnn.layers import (
     GRU,
     LSTM,
@@ -33,7 +34,11 @@ from minirnn.losses import (
 from minirnn.metrics import Accuracy, Metric, Perplexity
 from minirnn.optimizers import SGD, Adagrad, Adam, AdamW, Optimizer, RMSProp
 from minirnn.sequential import Sequential
-from minirnn.training import History, NotFiniteError, Trainer
+
+if TYPE_CHECKING:
+    from minirnn import callbacks, course, data, insight, schedules
+    from minirnn.gradcheck import GradientError, GradientReport, check_gradients
+    from minirnn.training import History, Trainer
 
 __version__ = "0.1.0"
 
@@ -83,5 +88,33 @@ __all__ = [
     "check_gradients",
     "course",
     "data",
+    "insight",
     "schedules",
 ]
+
+# What a program may not need is read when it is first asked for, so that the import stays short.
+_LATER = {
+    "GradientError": "minirnn.gradcheck",
+    "GradientReport": "minirnn.gradcheck",
+    "History": "minirnn.training",
+    "Trainer": "minirnn.training",
+    "callbacks": "minirnn.callbacks",
+    "check_gradients": "minirnn.gradcheck",
+    "course": "minirnn.course",
+    "data": "minirnn.data",
+    "insight": "minirnn.insight",
+    "schedules": "minirnn.schedules",
+}
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _LATER:
+        raise AttributeError(f"module 'minirnn' has no attribute {name!r}")
+    module = import_module(_LATER[name])
+    value = module if module.__name__ == f"minirnn.{name}" else getattr(module, name)
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import inspect
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any, Self, TypeVar
 
 import numpy as np
@@ -12,7 +12,7 @@ import numpy as np
 from minirnn import checks
 from minirnn.typing import Array
 
-__all__ = ["Layer", "Parameter", "dtype_of"]
+__all__ = ["Layer", "Parameter", "UnchangedOnError", "dtype_of"]
 
 _Member = TypeVar("_Member", "Parameter", "Layer")
 
@@ -359,3 +359,22 @@ def dtype_of(layer: Layer) -> np.dtype[Any] | None:
     for _, parameter in layer.named_parameters():
         return parameter.value.dtype
     return None
+
+
+class UnchangedOnError:
+    """A block after which, if it raises, layers have the attributes that they had before.
+
+    So what one layer kept of a call that another one refuses is forgotten again.
+    """
+
+    def __init__(self, layers: Iterable[Layer]) -> None:
+        self._before = [(layer, dict(vars(layer))) for layer in layers]
+
+    def __enter__(self) -> None:
+        pass
+
+    def __exit__(self, kind: Any, error: Any, traceback: Any) -> None:
+        if error is not None:
+            for layer, attributes in self._before:
+                vars(layer).clear()
+                vars(layer).update(attributes)

@@ -19,15 +19,13 @@ from typing import IO, Any
 
 import numpy as np
 
+from minirnn.errors import CheckpointError
+
 __all__ = ["CheckpointError", "check_place", "read_tree", "replacing", "write_tree"]
 
 _FORMAT = "minirnn checkpoint"
 _VERSION = 1
 _JSON = "tree.json"
-
-
-class CheckpointError(ValueError):
-    """A file that is not a whole, readable checkpoint, or that belongs to something else."""
 
 
 @contextmanager
@@ -152,6 +150,8 @@ def read_tree(path: str | os.PathLike[str]) -> dict[str, Any]:
         beginning = file.read(2)
     if beginning != b"PK":
         what = "is empty" if not beginning else "is not a minirnn checkpoint"
+        if path.suffix == ".safetensors":
+            what += "; weights alone are for the model's load"
         raise CheckpointError(f"{path} {what}")
     try:
         with zipfile.ZipFile(path) as archive:

@@ -136,7 +136,8 @@ class SoftmaxCrossEntropy(Loss):
         loss = -1/N sum_positions sum_k t_k log p_k
         grad =  1/N (p_k sum_j t_j - t_k)
 
-    Logarithms are taken before anything can round to 0, so the loss is finite for finite logits.
+    Logarithms are taken before anything can round to 0, so the loss is finite for any finite
+    float32 logits.
 
     Shapes
     ------
@@ -169,7 +170,11 @@ class SoftmaxCrossEntropy(Loss):
         log_p = log_softmax(prediction)
         count = _count(prediction, mask)
         self._cache = (log_p, target, mask, count)
-        return _total(_cross_entropy(log_p, target), mask) / count
+        total = _total(_cross_entropy(log_p, target), mask)
+        if not np.isfinite(total):  # the difference of two float32 can be too large for a float32
+            log_p = log_softmax(prediction.astype(np.float64))
+            total = _total(_cross_entropy(log_p, target), mask)
+        return total / count
 
     def backward(self) -> Array:
         """Return the gradient on the logits, zero in the padding."""

@@ -155,7 +155,8 @@ class OneCycle(_Checked):
         low  + (rate - low)   * (1 - cos(pi * step / up)) / 2                        step < up
         final + (rate - final) * (1 + cos(pi * (step - up) / (steps - up))) / 2      then
 
-    and `final` from `steps` on. Smith and Topin, Super-convergence, 2018; the waves as in PyTorch.
+    and `final` from `steps` on. Smith and Topin, Super-convergence, 2018; the waves as in PyTorch,
+    where the peak and the end come one step earlier.
 
     Examples
     --------

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from minirnn import checks
-from minirnn.core import Layer, dtype_of
+from minirnn.core import Layer, UnchangedOnError, dtype_of
 from minirnn.typing import Array, Mask
 
 __all__ = ["Sequential"]
@@ -69,6 +69,7 @@ class Sequential(Layer):
         self._output_shapes: list[tuple[int, ...]] | None = None
         if not self.layers:
             raise ValueError("Sequential: the list of layers is empty")
+        self._parts: list[Layer] = []  # all layers, those inside others too
         seen: dict[int, int] = {}
         for k, layer in enumerate(self.layers):
             checks.instance(self, f"layer {k}", layer, Layer)
@@ -81,6 +82,7 @@ class Sequential(Layer):
                         f"share the Parameter"
                     )
                 seen[id(part)] = k
+                self._parts.append(part)
 
     @property
     def keeps_time(self) -> bool:  # type: ignore[override]
@@ -100,13 +102,14 @@ class Sequential(Layer):
         if mask is not None:
             x, mask = self._without_padding(x, mask)
         shapes = []
-        for k, layer in enumerate(self.layers):
-            if mask is not None and layer.uses_mask:
-                x = self._run(k, layer.forward, x, mask)
-            else:
-                x = self._run(k, layer.forward, x)
-            shapes.append(np.shape(x))
-            mask = self._mask_after(k, x, mask)
+        with UnchangedOnError(self._parts):
+            for k, layer in enumerate(self.layers):
+                if mask is not None and layer.uses_mask:
+                    x = self._run(k, layer.forward, x, mask)
+                else:
+                    x = self._run(k, layer.forward, x)
+                shapes.append(np.shape(x))
+                mask = self._mask_after(k, x, mask)
         self._output_shapes = shapes
         return x  # type: ignore[no-any-return]
 
@@ -147,8 +150,9 @@ class Sequential(Layer):
         array (batch, output)
             In evaluation mode, whatever the mode: nothing is kept for backward.
         """
-        for k, layer in enumerate(self.layers):
-            x_t = self._run(k, layer.step, x_t)
+        with UnchangedOnError(self._parts):
+            for k, layer in enumerate(self.layers):
+                x_t = self._run(k, layer.step, x_t)
         return x_t  # type: ignore[no-any-return]
 
     def _run(self, k: int, method: Callable[..., Any], *arguments: Any) -> Any:

@@ -7,7 +7,8 @@ from pathlib import Path
 from typing import Any
 
 from minirnn.core import Layer
-from minirnn.files import CheckpointError, replacing
+from minirnn.errors import CheckpointError
+from minirnn.files import replacing
 
 __all__ = ["load_weights", "save_weights"]
 
@@ -22,10 +23,23 @@ def save_weights(layer: Layer, path: str | os.PathLike[str]) -> None:
 def load_weights(layer: Layer, path: str | os.PathLike[str]) -> None:
     """Read `layer`'s parameters from a safetensors file; all, or none if anything does not fit."""
     safetensors = _safetensors()
-    data = Path(path).read_bytes()
+    path = Path(path)
+    if not path.exists():
+        raise FileNotFoundError(f"there is no file {path}")
+    data = path.read_bytes()
+    if data.startswith(b"PK"):
+        raise CheckpointError(
+            f"{path} is not a safetensors file but an archive; the checkpoint of a whole run is "
+            f"for Trainer.resume"
+        )
     try:
         state = safetensors.load(data)
-    except Exception as error:  # the library's own class of errors, KeyError for an unknown dtype
+    except KeyError as error:
+        raise CheckpointError(
+            f"{path} holds arrays of a dtype that NumPy does not have: {error.args[0]}; F32 and "
+            f"F64 can be read"
+        ) from None
+    except Exception as error:  # the library's own class of errors
         raise CheckpointError(
             f"{path} is not a safetensors file, or it is truncated or corrupted: {error}"
         ) from None

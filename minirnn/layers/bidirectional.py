@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from minirnn import checks
-from minirnn.core import Layer
+from minirnn.core import Layer, UnchangedOnError
 from minirnn.layers.recurrent import Recurrent
 from minirnn.typing import Array, State
 
@@ -58,6 +58,11 @@ class Bidirectional(Layer):
                 )
         if forward_layer is backward_layer:
             raise ValueError("Bidirectional: the two directions need a layer each, got one twice")
+        if forward_layer.input_size != backward_layer.input_size:
+            raise ValueError(
+                f"Bidirectional: both layers read the same input, but their input_size is "
+                f"{forward_layer.input_size} and {backward_layer.input_size}"
+            )
         if forward_layer.reverse:
             raise ValueError("Bidirectional: forward_layer should not have reverse=True")
         self.forward_layer = forward_layer
@@ -92,10 +97,11 @@ class Bidirectional(Layer):
             Initial states of the forward layer, then of the backward layer.
         """
         one, two = self._halves(state)
-        outputs = (
-            self.forward_layer.forward(x, mask, one),
-            self.backward_layer.forward(x, mask, two),
-        )
+        with UnchangedOnError((self.forward_layer, self.backward_layer)):
+            outputs = (
+                self.forward_layer.forward(x, mask, one),
+                self.backward_layer.forward(x, mask, two),
+            )
         self._cache = outputs[0].shape[:2]
         return np.concatenate(outputs, axis=2)
 
@@ -105,6 +111,8 @@ class Bidirectional(Layer):
         shape = (batch, time, self.output_size)
         grad = checks.check_shape(self, grad, shape, None, "the gradient")
         one, two = self._halves(grad_state)
+        one = self.forward_layer._final_gradients(one)
+        two = self.backward_layer._final_gradients(two)
         split = self.forward_layer.output_size
         grad_x: Array = self.forward_layer.backward(grad[:, :, :split], one)
         return grad_x + self.backward_layer.backward(grad[:, :, split:], two)

@@ -61,6 +61,13 @@ class _GatedCell(Cell):
             for array, name in zip(state, self.state_names, strict=True)
         )
 
+    def _gradients(self, grad_y: Any, grad_state: State, h: Array) -> tuple[Array, State]:
+        grad_y = checks.check_shape(self, grad_y, h.shape, h.dtype, "the gradient on the output")
+        return grad_y, tuple(
+            checks.check_shape(self, array, h.shape, h.dtype, f"the gradient on state {name}")
+            for array, name in zip(grad_state, self.state_names, strict=True)
+        )
+
 
 _ACTIVATIONS: dict[str, tuple[Callable[[Array], Array], Callable[[Array], Array]]] = {
     # name: the function, and its derivative written in terms of its value h
@@ -133,8 +140,9 @@ class RNNCell(_GatedCell):
     def backward(self, grad_y: Any, grad_state: State, cache: Any) -> tuple[Array, State]:
         """Return the gradients on x and on the state ``(h,)``, both as in the class docstring."""
         x_t, h, h_next = cache
+        grad_y, (grad_h,) = self._gradients(grad_y, grad_state, h)
         _, derivative = _ACTIVATIONS[self.activation]
-        dz = (grad_y + grad_state[0]) * derivative(h_next)
+        dz = (grad_y + grad_h) * derivative(h_next)
         self.Wx.grad += x_t.T @ dz
         self.Wh.grad += h.T @ dz
         self.b.grad += dz.sum(axis=0)
@@ -223,8 +231,9 @@ class LSTMCell(_GatedCell):
     def backward(self, grad_y: Any, grad_state: State, cache: Any) -> tuple[Array, State]:
         """Return the gradients on x and on the state ``(h, c)``, as in the class docstring."""
         x_t, h, c, i, f, o, g, tanh_c = cache
-        dh, dc = grad_y + grad_state[0], grad_state[1]
-        dc = dc + dh * o * (1 - tanh_c**2)
+        grad_y, (grad_h, grad_c) = self._gradients(grad_y, grad_state, h)
+        dh = grad_y + grad_h
+        dc = grad_c + dh * o * (1 - tanh_c**2)
         dz = np.concatenate(
             [
                 dc * g * i * (1 - i),
@@ -331,7 +340,8 @@ class GRUCell(_GatedCell):
         x_t, h, r, z, n, inner = cache
         rz, n_ = slice(None, 2 * self.hidden_size), slice(2 * self.hidden_size, None)
         Wh, Wh_grad = self.Wh.value, self.Wh.grad
-        dh = grad_y + grad_state[0]
+        grad_y, (grad_h,) = self._gradients(grad_y, grad_state, h)
+        dh = grad_y + grad_h
         d_z = dh * (h - n) * z * (1 - z)
         d_n = dh * (1 - z) * (1 - n**2)
         if self.reset_after:

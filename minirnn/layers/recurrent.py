@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
@@ -191,24 +193,22 @@ class Recurrent(Layer):
         x, mask = call.x, call.mask
         shape = (*x.shape[:2], self.output_size)
         grad = checks.check_shape(self, grad, shape, x.dtype, "the gradient")
-        if grad_state is None:
-            grad_state = tuple(np.zeros_like(array) for array in call.final)
-        else:
-            grad_state = self._like(grad_state, call.final, "grad_state")
+        grad_state = self._final_gradients(grad_state)
         if call.caches is None:
             _, _, call.caches = self._run(x, mask, call.first, keep=True)
         kernel = kernel_of(self.cell)
         grad_x: Array | None
         if kernel is None or isinstance(call.caches, list):
-            grad_x, self.grad_state = loop_backward(
-                self.cell,
-                grad,
-                grad_state,
-                mask,
-                call.caches,
-                input_size=x.shape[2],
-                reverse=self.reverse,
-            )
+            with _gradients_unchanged_on_error(self.cell):
+                grad_x, self.grad_state = loop_backward(
+                    self.cell,
+                    grad,
+                    grad_state,
+                    mask,
+                    call.caches,
+                    input_size=x.shape[2],
+                    reverse=self.reverse,
+                )
         else:
             grad_x, self.grad_state = fast_backward(
                 kernel,
@@ -279,6 +279,13 @@ class Recurrent(Layer):
             return own
         return tuple(array.copy() for array in self._like(given, own, "the state"))
 
+    def _final_gradients(self, given: Any) -> State:
+        """Return the gradients on the final state: the given ones, checked, or zeros."""
+        final = self._saved().final
+        if given is None:
+            return tuple(np.zeros_like(array) for array in final)
+        return self._like(given, final, "grad_state")
+
     def _like(self, arrays: Any, model: State, what: str) -> State:
         """Return `arrays` as a tuple with the shapes and dtypes of `model`."""
         if not isinstance(arrays, tuple | list) or len(arrays) != len(model):
@@ -291,3 +298,15 @@ class Recurrent(Layer):
             checks.check_shape(self, array, like.shape, like.dtype, f"{what}[{k}] (batch, ...)")
             for k, (array, like) in enumerate(zip(arrays, model, strict=True))
         )
+
+
+@contextmanager
+def _gradients_unchanged_on_error(cell: Cell) -> Iterator[None]:
+    """Take back what some steps have added to the gradients if a later step raises."""
+    before = [(parameter, parameter.grad.copy()) for parameter in cell.parameters()]
+    try:
+        yield
+    except Exception:
+        for parameter, grad in before:
+            parameter.grad = grad
+        raise

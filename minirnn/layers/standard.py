@@ -45,6 +45,7 @@ class RNN(Recurrent):
         rng: RandomSource = None,
         dtype: Any = np.float32,
     ) -> None:
+        self.activation = activation
         cell = RNNCell(input_size, hidden_size, activation=activation, rng=rng, dtype=dtype)
         super().__init__(cell, stateful=stateful, reverse=reverse)
 
@@ -84,6 +85,7 @@ class LSTM(Recurrent):
         rng: RandomSource = None,
         dtype: Any = np.float32,
     ) -> None:
+        self.forget_bias = forget_bias
         cell = LSTMCell(input_size, hidden_size, forget_bias=forget_bias, rng=rng, dtype=dtype)
         super().__init__(cell, stateful=stateful, reverse=reverse)
 
@@ -121,5 +123,6 @@ class GRU(Recurrent):
         rng: RandomSource = None,
         dtype: Any = np.float32,
     ) -> None:
+        self.reset_after = reset_after
         cell = GRUCell(input_size, hidden_size, reset_after=reset_after, rng=rng, dtype=dtype)
         super().__init__(cell, stateful=stateful, reverse=reverse)

@@ -272,11 +272,13 @@ class Optimizer:
     def state_dict(self) -> dict[str, Any]:
         """Return copies of all that the next step depends on, but for the parameters.
 
-        ``{"step": int, "learning_rate": float or None for a schedule, "sizes": [[int]], "slots":
-        [{name: array}]}``, with one entry of `sizes` and `slots` for each dtype.
+        ``{"optimizer": its class, "step": int, "learning_rate": float, or None for a schedule,
+        "sizes": [[int]], "slots": [{name: array}]}``, with one entry of `sizes` and `slots` for
+        each dtype.
         """
         rate = self._learning_rate
         return {
+            "optimizer": type(self).__name__,
             "step": self.step_count,
             "learning_rate": None if callable(rate) else rate,
             "sizes": self._sizes(),
@@ -292,13 +294,25 @@ class Optimizer:
         A learning rate that is a schedule here stays one.
         """
         name = type(self).__name__
-        missing = {"step", "learning_rate", "sizes", "slots"} - set(state)
+        if not isinstance(state, Mapping):
+            raise TypeError(
+                f"{name}: load_state_dict takes the dictionary that state_dict returned, got "
+                f"{type(state).__name__}"
+            )
+        missing = {"optimizer", "step", "learning_rate", "sizes", "slots"} - set(state)
         if missing:
             raise ValueError(f"{name}: the state has no {', '.join(sorted(missing))}")
+        if state["optimizer"] != name:
+            raise ValueError(f"{name}: the state is that of {state['optimizer']}")
         sizes = [[int(size) for size in group] for group in state["sizes"]]
         if sizes != self._sizes():
             raise ValueError(
                 f"{name}: the state belongs to parameters of sizes {sizes}, not {self._sizes()}"
+            )
+        if len(state["slots"]) != len(self._buffers):
+            raise ValueError(
+                f"{name}: the state has slots for {len(state['slots'])} dtypes, here there are "
+                f"{len(self._buffers)}"
             )
         slots = []
         for buffer, given in zip(self._buffers, state["slots"], strict=True):

@@ -1,7 +1,6 @@
 """The training loop and what it keeps."""
 
-from minirnn.training.diagnosis import NotFiniteError
 from minirnn.training.history import History
 from minirnn.training.trainer import Trainer
 
-__all__ = ["History", "NotFiniteError", "Trainer"]
+__all__ = ["History", "Trainer"]

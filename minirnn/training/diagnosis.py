@@ -10,15 +10,7 @@ import numpy as np
 from minirnn.core import Layer
 from minirnn.sequential import Sequential
 
-__all__ = ["NotFiniteError", "first_gradient_not_finite", "first_not_finite"]
-
-
-class NotFiniteError(FloatingPointError, ValueError):
-    """The loss, or a gradient, is no longer a finite number: training cannot go on.
-
-    The message says where the first such number stands. The parameters are those before the step
-    that would have spoilt them.
-    """
+__all__ = ["first_gradient_not_finite", "first_not_finite"]
 
 
 def first_not_finite(model: Layer, inputs: Any, mask: Any) -> str:

@@ -9,12 +9,14 @@ restored, the batches that are done are drawn again and passed over, and then th
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from contextlib import suppress
 from itertools import islice
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from minirnn.files import CheckpointError
+from minirnn import checks
+from minirnn.errors import CheckpointError
 from minirnn.training.feeding import count_of
 from minirnn.training.guards import recurrent_layers, states_restored
 from minirnn.training.history import History
@@ -137,7 +139,8 @@ def load_state_dict(trainer: Trainer, tree: Mapping[str, Any], path: str) -> Non
             _refuse_other(trainer, tree)
             _apply(trainer, tree)
         except Exception as error:
-            _apply(trainer, before)
+            with suppress(Exception):  # a callback that refuses the one may refuse the other
+                _apply(trainer, before)
             vars(trainer).update(attributes)
             raise CheckpointError(
                 f"{path} does not fit this trainer, which is as it was: {error}"
@@ -187,7 +190,11 @@ def _apply(trainer: Trainer, tree: Mapping[str, Any]) -> None:
     trainer.history = History.from_state_dict(tree["history"])
     for callback, saved in zip(trainer.callbacks, tree["callbacks"], strict=True):
         if saved["state"] is not None:
-            callback.load_state_dict(saved["state"])
+            try:
+                callback.load_state_dict(saved["state"])
+            except Exception as error:
+                checks.locate(error, f"callback {type(callback).__name__}")
+                raise
 
 
 # ---------------------------------------------------------------- random generators

@@ -13,16 +13,13 @@ import numpy as np
 from minirnn import checks
 from minirnn.core import Layer
 from minirnn.data.batching import Batches
+from minirnn.errors import NotFiniteError
 from minirnn.files import read_tree, write_tree
 from minirnn.losses import Loss
 from minirnn.metrics import Metric
 from minirnn.optimizers import Optimizer
 from minirnn.training import feeding, state
-from minirnn.training.diagnosis import (
-    NotFiniteError,
-    first_gradient_not_finite,
-    first_not_finite,
-)
+from minirnn.training.diagnosis import first_gradient_not_finite, first_not_finite
 from minirnn.training.guards import (
     interruptible,
     modes_restored,

@@ -1,0 +1,17 @@
+"""Errors that have a meaning of their own here; all others are Python's."""
+
+from __future__ import annotations
+
+__all__ = ["CheckpointError", "NotFiniteError"]
+
+
+class NotFiniteError(FloatingPointError, ValueError):
+    """The loss, or a gradient, is no longer a finite number: training cannot go on.
+
+    The message says where the first such number stands. The parameters are those before the step
+    that would have spoilt them.
+    """
+
+
+class CheckpointError(ValueError):
+    """A file that is not a whole, readable checkpoint, or that belongs to something else."""
