@@ -111,7 +111,7 @@ def main(argv: list[str] | None = None) -> int:
     save_picture(
         "insight_gradients",
         lambda plt: plot_gradients(seen),
-        "norm of the gradient on the state at each time step, RNN and LSTM",
+        "the norm of the gradient on the state at each time step",
     )
     save_picture(
         "insight_gates",

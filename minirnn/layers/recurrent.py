@@ -13,7 +13,7 @@ from minirnn import checks
 from minirnn.core import Layer, dtype_of
 from minirnn.kernels import Workspace
 from minirnn.layers.cell import Cell
-from minirnn.layers.fast import fast_backward, fast_forward, fast_step, kernel_of
+from minirnn.layers.fast import Kernel, fast_backward, fast_forward, fast_step, kernel_of
 from minirnn.layers.loop import check_step, loop_backward, loop_forward
 from minirnn.typing import Array, Mask, State
 
@@ -28,6 +28,7 @@ class _Call:
     mask: Mask | None
     first: State
     final: State
+    kernel: Kernel | None
     caches: Any
 
 
@@ -141,17 +142,18 @@ class Recurrent(Layer):
         first = self._first_state(state, batch, x.dtype, carried)
         # Outside training nothing is kept but the arguments: should backward be called all the
         # same, it runs forward again.
-        y, final, caches = self._run(x, mask, first, keep=self.training)
-        self._cache = _Call(x, mask, first, final, caches)
+        kernel = kernel_of(self.cell)
+        y, final, caches = self._run(kernel, x, mask, first, keep=self.training)
+        self._cache = _Call(x, mask, first, final, kernel, caches)
         self.state = final
         if self.stateful:
             self.carried_state = final
         return y
 
     def _run(
-        self, x: Array, mask: Mask | None, state: State, *, keep: bool
+        self, kernel: Kernel | None, x: Array, mask: Mask | None, state: State, *, keep: bool
     ) -> tuple[Array, State, Any]:
-        kernel = kernel_of(self.cell)
+        """Return the output, the final state, and what backward needs; by kernel or by loop."""
         if kernel is None:
             return loop_forward(self.cell, x, mask, state, reverse=self.reverse, keep=keep)
         return fast_forward(
@@ -195,10 +197,9 @@ class Recurrent(Layer):
         grad = checks.check_shape(self, grad, shape, x.dtype, "the gradient")
         grad_state = self._final_gradients(grad_state)
         if call.caches is None:
-            _, _, call.caches = self._run(x, mask, call.first, keep=True)
-        kernel = kernel_of(self.cell)
+            _, _, call.caches = self._run(call.kernel, x, mask, call.first, keep=True)
         grad_x: Array | None
-        if kernel is None or isinstance(call.caches, list):
+        if call.kernel is None:
             with _gradients_unchanged_on_error(self.cell):
                 grad_x, self.grad_state = loop_backward(
                     self.cell,
@@ -211,7 +212,7 @@ class Recurrent(Layer):
                 )
         else:
             grad_x, self.grad_state = fast_backward(
-                kernel,
+                call.kernel,
                 self.cell,
                 grad,
                 grad_state,

@@ -1,0 +1,31 @@
+"""A look inside a recurrent network: states, gates, gradients, updates, in pictures and words.
+
+::
+
+    from minirnn.insight import Recorder
+
+    with Recorder(trainer) as record:
+        trainer.fit(x, y, epochs=1)
+    print(record.report())
+    record["layers.0"].gates["f"]          # (batch, time, hidden)
+
+`Recorder` is switched on by the block and costs nothing outside it. The pictures need matplotlib:
+``pip install "minirnn[plot]"``.
+"""
+
+from minirnn.insight.histograms import plot_histograms
+from minirnn.insight.plots import plot_gates, plot_gradients
+from minirnn.insight.recorder import Recorder
+from minirnn.insight.records import ActivationRecord, RecurrentRecord, Saturation
+from minirnn.insight.report import Finding
+
+__all__ = [
+    "ActivationRecord",
+    "Finding",
+    "Recorder",
+    "RecurrentRecord",
+    "Saturation",
+    "plot_gates",
+    "plot_gradients",
+    "plot_histograms",
+]

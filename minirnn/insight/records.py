@@ -1,0 +1,212 @@
+"""What was seen of one layer."""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from minirnn.insight.gates import Bounds
+from minirnn.insight.gradients import row_norms, step_norms
+from minirnn.typing import Array, Mask
+
+__all__ = ["ActivationRecord", "RecurrentRecord", "Saturation"]
+
+MARGIN = 0.05
+"""How near to a bound counts as saturated, as a part of the range between the two bounds.
+
+For a sigmoid that is below 0.05 or above 0.95, for a tanh below -0.9 or above 0.9. The two agree: a
+tanh is a stretched sigmoid, and the derivative of either is there below 19 % of its largest.
+"""
+
+
+class Saturation(NamedTuple):
+    """Which share of the values lies near a bound.
+
+    Attributes
+    ----------
+    low, high : float
+        Near the lower, near the upper bound, between 0 and 1.
+    """
+
+    low: float
+    high: float
+
+    @property
+    def total(self) -> float:
+        """Near either."""
+        return self.low + self.high
+
+
+def saturation(values: Array, bounds: Bounds, margin: float = MARGIN) -> Saturation:
+    """Return the share of values within `margin` of the range from either bound.
+
+    NaN, which marks what was masked, does not count.
+
+    Examples
+    --------
+    >>> saturation(np.array([0.01, 0.5, 0.97, 0.99]), (0.0, 1.0))
+    Saturation(low=0.25, high=0.5)
+    """
+    low, high = bounds
+    if not 0 <= margin <= 0.5:
+        raise ValueError(f"saturation: margin should be between 0 and 0.5, got {margin}")
+    values = values[~np.isnan(values)]
+    if not values.size:
+        return Saturation(float("nan"), float("nan"))
+    near = margin * (high - low)
+    return Saturation(float(np.mean(values < low + near)), float(np.mean(values > high - near)))
+
+
+def dead_share(values: Array) -> float:
+    """Return the share of units, on the last axis, that are 0 in every real row."""
+    rows = values.reshape(-1, values.shape[-1])
+    rows = rows[~np.isnan(rows).all(axis=1)]
+    return float(np.mean((rows == 0).all(axis=0))) if rows.size else float("nan")
+
+
+class RecurrentRecord:
+    """What was seen of one recurrent layer.
+
+    States and gates are those of the latest forward in the block, gradients those of the latest
+    backward; a validation pass after the last training step leaves the gradients of that step.
+
+    Attributes
+    ----------
+    name : str
+        Dotted name of the layer in the model, such as ``"layers.0"``.
+    kind : str
+        Its class, such as ``"LSTM"``.
+    reverse : bool
+        Whether it reads time backwards. All arrays are in the order of the input all the same.
+    states : dict of arrays (batch, time, ...)
+        The state after each step: h; for an LSTM h and c; for a cell of your own what it calls them
+        in ``state_names``, else h if there is one, or state0, state1, ... Masked steps hold NaN, as
+        in all arrays here, so that they are neither drawn nor counted.
+    gates : dict of arrays (batch, time, ...)
+        LSTM: i, f, o, g, and the memory c. GRU: r, z, n. A cell of your own: see `gate_values`.
+    bounds : dict of (low, high)
+        Between what numbers the bounded gates and states lie.
+    mask : boolean array (batch, time), or None
+        Of the latest forward.
+    gradients : dict of arrays (batch, time, ...)
+        Gradient of the loss on the state after each step, by the names of `states`: what the later
+        steps sent back, and where the output of the cell is one of its states, what came in on the
+        output. So ``gradients["h"][:, t]`` is dL/dh_t with the other arrays of the state held.
+    gradient_mask : boolean array (batch, time), or None
+        Of the forward that the latest backward went through.
+    reach : array (time,), or None
+        Which part of a gradient that comes in at the latest step arrives at each step, as a ratio
+        of norms. With a loss at every step `gradient_norms` shows each step's own share of the loss
+        and hides what is lost on the way; this does not. It takes a second backward, of the
+        gradient on the latest step alone; what that adds to parameters is taken away again.
+    """
+
+    def __init__(self, name: str, kind: str) -> None:
+        self.name = name
+        self.kind = kind
+        self.reverse = False
+        self.activation: str | None = None
+        self.states: dict[str, Array] = {}
+        self.gates: dict[str, Array] = {}
+        self.bounds: dict[str, Bounds] = {}
+        self.mask: Mask | None = None
+        self.gradients: dict[str, Array] = {}
+        self.gradient_mask: Mask | None = None
+        self.reach: Array | None = None
+
+    @property
+    def hidden(self) -> Array:
+        """The first array of the state, ``(batch, time, hidden)``."""
+        if not self.states:
+            raise RuntimeError(
+                f"{self.kind} ({self.name}): no forward was recorded; run the model inside the "
+                f"with block"
+            )
+        return next(iter(self.states.values()))
+
+    @property
+    def gradient_norms(self) -> Array:
+        """Norm of the gradient on the state at every time step, ``(time,)``.
+
+        Euclidean, over the sequences, the units and all arrays of the state together.
+        """
+        if not self.gradients:
+            raise RuntimeError(
+                f"{self.kind} ({self.name}): no backward was recorded; run forward and backward "
+                f"inside the with block"
+            )
+        return step_norms(row_norms(list(self.gradients.values())), self.gradient_mask)
+
+    @property
+    def signals(self) -> dict[str, Array]:
+        """The gates, then the states that are not among them."""
+        return self.gates | {k: v for k, v in self.states.items() if k not in self.gates}
+
+    def saturation(self, margin: float = MARGIN) -> dict[str, Saturation]:
+        """Return the share of values near the bounds, for each bounded gate and state.
+
+        Parameters
+        ----------
+        margin : float
+            How near, as a part of the range: 0.05 is below 0.05 or above 0.95 for a sigmoid, below
+            -0.9 or above 0.9 for a tanh.
+        """
+        signals = self.signals
+        return {
+            name: saturation(signals[name], bounds, margin)
+            for name, bounds in self.bounds.items()
+            if name in signals
+        }
+
+    @property
+    def dead(self) -> float | None:
+        """Share of the units that are 0 at every step, for a ReLU `RNN`; None for others."""
+        return dead_share(self.hidden) if self.activation == "relu" else None
+
+    def __repr__(self) -> str:
+        shape = "nothing recorded" if not self.states else f"hidden {self.hidden.shape}"
+        gates = f", gates {', '.join(self.gates)}" if self.gates else ""
+        return f"<record of {self.kind} {self.name}: {shape}{gates}>"
+
+
+class ActivationRecord:
+    """What was seen of one activation layer in the latest forward.
+
+    Attributes
+    ----------
+    name, kind : str
+        Dotted name and class of the layer.
+    output : array, or None
+        What it returned; masked steps hold NaN.
+    bounds : (low, high), or None for a ReLU
+    """
+
+    def __init__(self, name: str, kind: str, bounds: Bounds | None) -> None:
+        self.name = name
+        self.kind = kind
+        self.bounds = bounds
+        self.output: Array | None = None
+
+    @property
+    def values(self) -> Array:
+        """The output, or an error that says that there is none."""
+        if self.output is None:
+            raise RuntimeError(
+                f"{self.kind} ({self.name}): no forward was recorded; run the model inside the "
+                f"with block"
+            )
+        return self.output
+
+    def saturation(self, margin: float = MARGIN) -> Saturation | None:
+        """Return the share of outputs near the bounds; None for a ReLU, which has none."""
+        return None if self.bounds is None else saturation(self.values, self.bounds, margin)
+
+    @property
+    def dead(self) -> float | None:
+        """Share of the units, on the last axis, that are 0 for every input; None without ReLU."""
+        return dead_share(self.values) if self.bounds is None else None
+
+    def __repr__(self) -> str:
+        shape: Any = "nothing recorded" if self.output is None else f"output {self.output.shape}"
+        return f"<record of {self.kind} {self.name}: {shape}>"

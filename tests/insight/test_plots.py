@@ -1,0 +1,141 @@
+"""The pictures show the numbers that were recorded, with axes that say what they are."""
+
+from __future__ import annotations
+
+import sys
+
+import numpy as np
+import pytest
+
+from minirnn import GRU, LSTM, RNN, Recurrent, ReLU, Sequential, Tanh
+from minirnn.insight import Recorder, plot_gates, plot_gradients, plot_histograms
+
+TEXT = "ab $x\n_é"
+
+
+def recorded(layer=None, mask=None):
+    model = Sequential([layer or LSTM(3, 4, rng=0), Tanh(), ReLU()])
+    x = np.random.default_rng(0).standard_normal((2, len(TEXT), 3))
+    with Recorder(model) as record:
+        model.backward(np.ones_like(model.forward(x, mask)))
+    return record
+
+
+@pytest.mark.parametrize("draw", [plot_gradients, plot_histograms])
+def test_without_matplotlib_it_says_what_to_install(draw, monkeypatch):
+    for name in [name for name in sys.modules if name.split(".")[0] == "matplotlib"]:
+        monkeypatch.delitem(sys.modules, name)
+    monkeypatch.setitem(sys.modules, "matplotlib", None)
+    record = recorded()
+    with pytest.raises(ImportError, match=r'pip install "minirnn\[plot\]"'):
+        draw(record)
+    with pytest.raises(ImportError, match=r'pip install "minirnn\[plot\]"'):
+        plot_gates(record["layers.0"])
+
+
+class TestPictures:
+    @pytest.fixture(autouse=True)
+    def matplotlib(self):
+        pytest.importorskip("matplotlib")
+
+    def test_gradients_of_two_models_side_by_side(self, tmp_path):
+        one, two = recorded(), recorded(GRU(3, 4, rng=0))
+        figure = plot_gradients(
+            {"LSTM": {"a": one, "b": one}, "GRU": two}, path=tmp_path / "picture.png"
+        )
+        left, right = figure.axes
+        assert [axes.get_title() for axes in figure.axes] == ["LSTM", "GRU"]
+        assert left.get_yscale() == "log"
+        assert left.get_ylabel() == "norm of the gradient on the state"
+        assert left.get_xlabel() == "time step"
+        np.testing.assert_array_equal(left.lines[0].get_ydata(), one["layers.0"].gradient_norms)
+        assert [text.get_text() for text in left.get_legend().get_texts()] == ["a", "b"]
+        np.testing.assert_array_equal(right.lines[0].get_ydata(), two["layers.0"].gradient_norms)
+        assert (tmp_path / "picture.png").read_bytes()[:4] == b"\x89PNG"
+
+    def test_reach(self):
+        record = recorded(RNN(3, 4, rng=0))
+        (axes,) = plot_gradients(record, reach=True).axes
+        np.testing.assert_array_equal(axes.lines[0].get_ydata(), record["layers.0"].reach)
+
+    def test_gates_over_the_characters_of_a_text(self, tmp_path):
+        record = recorded()
+        layer = record["layers.0"]
+        figure = plot_gates(layer, text=TEXT, sequence=1, path=tmp_path / "gates.pdf")
+        panels = [axes for axes in figure.axes if axes.images]
+        assert [axes.get_title(loc="left")[0] for axes in panels] == list("ifogc")
+        for axes in panels:
+            name = axes.get_title(loc="left")[0]
+            np.testing.assert_array_equal(axes.images[0].get_array(), layer.gates[name][1].T)
+        assert panels[0].images[0].get_clim() == (0, 1)
+        assert panels[3].images[0].get_clim() == (-1, 1)
+        shown = [label.get_text() for label in panels[-1].get_xticklabels()]
+        assert shown == ["a", "b", "␣", "$", "x", "↵", "_", "é"]
+        assert (tmp_path / "gates.pdf").exists()
+
+    def test_only_some_gates_and_units(self):
+        layer = recorded()["layers.0"]
+        figure = plot_gates(layer, gates=["h", "f"], units=[2, 0])
+        panels = [axes for axes in figure.axes if axes.images]
+        np.testing.assert_array_equal(
+            panels[1].images[0].get_array(), layer.gates["f"][0][:, [2, 0]].T
+        )
+        assert panels[1].get_xlabel() == "time step"
+
+    def test_masked_steps_are_not_drawn(self):
+        mask = np.arange(len(TEXT)) < np.array([[5], [8]])
+        layer = recorded(mask=mask)["layers.0"]
+        for text in (TEXT, TEXT[:5]):
+            figure = plot_gates(layer, text=text)
+            assert figure.axes[0].images[0].get_array().shape == (4, 5)
+            assert len(figure.axes[4].get_xticklabels()) == 5
+
+    def test_a_cell_without_gates_shows_its_state(self):
+        record = recorded(Recurrent(RNN(3, 4, rng=0).cell))
+        figure = plot_gates(record["layers.0"])
+        assert figure.axes[0].get_title(loc="left") == "h"
+
+    def test_wrong_calls_of_the_heat_map(self):
+        layer = recorded()["layers.0"]
+        with pytest.raises(ValueError, match="symbol for each of the 8 steps of sequence 0, got 3"):
+            plot_gates(layer, text="abc")
+        with pytest.raises(ValueError, match="no gate q; there are i, f, o, g, c, h"):
+            plot_gates(layer, gates="q")
+        with pytest.raises(ValueError, match="sequence should be below 2"):
+            plot_gates(layer, sequence=2)
+        with pytest.raises(TypeError, match="takes a Recorder, a record of a layer"):
+            plot_gradients(3)
+
+    def test_histograms_hold_all_values(self, tmp_path):
+        record = recorded()
+        figure = plot_histograms(record, path=tmp_path / "h.svg")
+        visible = [axes for axes in figure.axes if axes.get_visible()]
+        assert len(visible) == 8  # i f o g c h, tanh, relu
+        for axes in visible:
+            heights = axes.patches[-1].get_xy()[:, 1]
+            assert heights.max() > 0
+        share = record["layers.1"].saturation().total
+        assert visible[6].get_title() == "layers.1 (Tanh)"
+        assert visible[6].get_xlabel() == f"value (in the grey: {100 * share:.0f} %)"
+
+    def test_histograms_of_two_are_compared_in_the_same_panels(self):
+        one, two = recorded(), recorded(LSTM(3, 4, rng=1))
+        figure = plot_histograms({"before": one["layers.0"], "after": two["layers.0"]})
+        titles = [axes.get_title() for axes in figure.axes]
+        assert titles[0] == "i, input gate: what is written"
+        assert len(titles) == 6
+        (legend,) = figure.legends
+        assert [text.get_text() for text in legend.get_texts()] == ["before", "after"]
+
+    def test_histograms_of_nothing_are_refused(self):
+        with Recorder(LSTM(3, 4)) as record:
+            pass
+        with pytest.raises(ValueError, match="nothing to draw"):
+            plot_histograms(record)
+
+    def test_values_that_are_all_equal_can_be_drawn(self):
+        layer = RNN(3, 4, activation="relu", rng=0)
+        layer.cell.b.value -= 99
+        with Recorder(layer) as record:
+            layer.forward(np.zeros((1, 2, 3)))
+        plot_histograms(record).canvas.draw()
