@@ -206,6 +206,16 @@ class Optimizer:
 
     @learning_rate.setter
     def learning_rate(self, rate: LearningRate) -> None:
+        if isinstance(rate, type):
+            raise TypeError(
+                f"{type(self).__name__}: learning_rate is the class {rate.__name__}: write "
+                f"{rate.__name__}(...)"
+            )
+        if hasattr(rate, "on_epoch_end"):
+            raise TypeError(
+                f"{type(self).__name__}: {type(rate).__name__} is a callback: it goes into "
+                f"Trainer(..., callbacks=[...]), and learning_rate is a number"
+            )
         if not callable(rate):
             rate = checks.positive_float(self, "learning_rate", rate)
         self._learning_rate = rate

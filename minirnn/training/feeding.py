@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from typing import Any
 
 import numpy as np
@@ -55,13 +55,19 @@ def validation_batches(validation: Any, batch_size: int, rng: np.random.Generato
     if isinstance(validation, tuple) and not isinstance(validation[0], tuple):
         x, y, mask = unpack(validation)
         return as_batches(x, y, mask, None, batch_size=batch_size, shuffle=False, rng=rng)
+    arrays = isinstance(validation, list) and validation and hasattr(validation[0], "shape")
+    if arrays or hasattr(validation, "shape") or not isinstance(validation, Iterable):
+        raise TypeError(
+            f"{_OWNER}: validation should be (inputs, targets) or (inputs, targets, mask) in round "
+            f"brackets, or batches of these, got {type(validation).__name__}"
+        )
     refuse_generator(validation, "validation")
     return validation
 
 
 def refuse_generator(batches: Any, what: str = "the batches") -> None:
     """Raise if `batches` can be gone through only once."""
-    if iter(batches) is batches:
+    if isinstance(batches, Iterator):
         raise TypeError(
             f"{_OWNER}: {what}: a generator is used up after one epoch; pass a list, or an object "
             f"whose __iter__ begins anew"

@@ -150,7 +150,9 @@ class History(Mapping[str, list[float]]):
         for name, values in self.items():
             higher = higher_is_better(name)
             known = [(value, epoch) for epoch, value in enumerate(values, 1) if value == value]
+            line = f"{name:<{width}}  {values[-1]:>8.4g}"
             if known:
                 best, epoch = max(known, key=lambda pair: pair[0] if higher else -pair[0])
-                lines.append(f"{name:<{width}}  {values[-1]:>8.4g}  {best:>8.4g}  (epoch {epoch})")
+                line += f"  {best:>8.4g}  (epoch {epoch})"
+            lines.append(line)
         return "\n".join(lines)

@@ -42,7 +42,7 @@ class Means:
         return {
             "total": self.total,
             "count": self.count,
-            "metrics": [metric.state_dict() for metric in self.metrics],
+            "metrics": [_saved(metric) for metric in self.metrics],
         }
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
@@ -50,3 +50,12 @@ class Means:
         self.total, self.count = float(state["total"]), int(state["count"])
         for metric, metric_state in zip(self.metrics, state["metrics"], strict=True):
             metric.load_state_dict(metric_state)
+
+
+def _saved(metric: Any) -> Any:
+    if not hasattr(metric, "state_dict"):
+        raise TypeError(
+            f"{type(metric).__name__}: a run cannot be saved inside an epoch with a metric "
+            f"that has no state_dict and load_state_dict; a subclass of Metric has them"
+        )
+    return metric.state_dict()

@@ -118,7 +118,7 @@ def state_dict(trainer: Trainer) -> dict[str, Any]:
         "batch": trainer.batch,
         "stop": trainer.stop,
         "position": trainer.position.state_dict(trainer),
-        "means": trainer.means.state_dict(),
+        "means": trainer.means.state_dict() if trainer.position.inside else None,
         "metrics": [metric.name for metric in trainer.metrics],
         "history": trainer.history.state_dict(),
         "callbacks": [
@@ -186,7 +186,8 @@ def _apply(trainer: Trainer, tree: Mapping[str, Any]) -> None:
     trainer.position = Position()
     trainer.position.load_state_dict(tree["position"])
     trainer.means = Means(trainer.metrics)
-    trainer.means.load_state_dict(tree["means"])
+    if tree["means"] is not None:
+        trainer.means.load_state_dict(tree["means"])
     trainer.history = History.from_state_dict(tree["history"])
     for callback, saved in zip(trainer.callbacks, tree["callbacks"], strict=True):
         if saved["state"] is not None:

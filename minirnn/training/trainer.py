@@ -5,7 +5,7 @@ from __future__ import annotations
 import copy
 import math
 import os
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any
 
 import numpy as np
@@ -32,6 +32,8 @@ from minirnn.training.progress import Progress
 from minirnn.typing import Array, RandomSource
 
 __all__ = ["Trainer"]
+
+EVENTS = ("on_train_begin", "on_epoch_begin", "on_batch_end", "on_epoch_end", "on_train_end")
 
 
 class Trainer:
@@ -109,8 +111,8 @@ class Trainer:
         self.model = model
         self.loss = loss
         self.optimizer = optimizer
-        self.metrics = list(metrics)
-        self.callbacks = list(callbacks)
+        self.metrics = _listed("metrics", metrics, ("update", "value", "reset"), all)
+        self.callbacks = _listed("callbacks", callbacks, EVENTS, any)
         self.rng = checks.generator(self, rng)
         self.history = History()
         self.epoch = 0
@@ -227,12 +229,16 @@ class Trainer:
             self.history, self.epoch, self.batch = History(), 0, 0
             self.stop, self.position = False, state.Position()
         self._interrupted = False
+        steps, resumed = self.optimizer.step_count, self.resumed
         bar = Progress(progress, epochs, feeding.count_of(batches), self.epoch, self.batch)
         try:
             with modes_restored(self.model), interruptible(self._interrupt):
                 self._fit(batches, held_out, epochs, bar)
-        finally:
             self.resumed = False
+        except BaseException:  # before the first step, the file is still to be gone on with
+            self.resumed = resumed and self.optimizer.step_count == steps
+            raise
+        finally:
             bar.close()
         return self.history
 
@@ -271,8 +277,9 @@ class Trainer:
         self.batch = 0
         self.means = Means(self.metrics)
         self.model.reset_state()
+        self.position.begin_epoch(self, batches)  # so that a file written now is inside the epoch
         self._call("on_epoch_begin")
-        self.position.begin_epoch(self, batches)
+        self.position.begin_epoch(self, batches)  # callbacks may have drawn from the generators
         return iter(batches)
 
     def _train_on(self, batch: Any) -> float:
@@ -293,6 +300,7 @@ class Trainer:
 
     def _call(self, event: str) -> None:
         """Call all callbacks, then write the files that they asked for."""
+        self._files_to_write.clear()  # of an event that an error cut short
         for callback in self.callbacks:
             method = getattr(callback, event, None)
             if method is not None:
@@ -301,14 +309,22 @@ class Trainer:
                 except Exception as error:
                     checks.locate(error, f"in callback {type(callback).__name__}.{event}")
                     raise
-        while self._files_to_write:
-            path, then = self._files_to_write.pop(0)
-            self.save(path)
+        self._write_files()
+
+    def _write_files(self) -> None:
+        files, self._files_to_write = self._files_to_write, []
+        for path, then in files:
+            try:
+                self.save(path)
+            except Exception as error:
+                checks.locate(error, f"saving {path}")
+                raise
             then()
 
     def _end(self, error: BaseException | None) -> None:
         """Give every callback its end call, even when another one's fails."""
         failed: Exception | None = None
+        self._files_to_write.clear()
         for callback in self.callbacks:
             method = getattr(callback, "on_train_end", None)
             try:
@@ -317,6 +333,10 @@ class Trainer:
             except Exception as new:
                 checks.locate(new, f"in callback {type(callback).__name__}.on_train_end")
                 failed = failed or new
+        try:
+            self._write_files()
+        except Exception as new:
+            failed = failed or new
         if failed is not None and error is None:
             raise failed
         if failed is not None and error is not None:
@@ -429,3 +449,24 @@ class Trainer:
                 for batch in Batches(*arrays, batch_size=1 if size is None else max(size, 1))
             ]
         return np.concatenate(outputs)
+
+
+def _listed(
+    what: str, given: Any, names: tuple[str, ...], enough: Callable[[Iterable[bool]], bool]
+) -> list[Any]:
+    """Return the metrics or callbacks as a list, if each has what makes it one."""
+    if not isinstance(given, list | tuple):
+        raise TypeError(
+            f"Trainer: {what} should be a list, got {type(given).__name__}; write {what}=[...]"
+        )
+    for item in given:
+        if isinstance(item, type):
+            raise TypeError(
+                f"Trainer: {what} has the class {item.__name__}: write {item.__name__}(...)"
+            )
+        if not enough(hasattr(item, name) for name in names):
+            lacking = "none of" if enough is any else "not all of"
+            raise TypeError(
+                f"Trainer: {what} has a {type(item).__name__} with {lacking} {', '.join(names)}"
+            )
+    return list(given)

@@ -1,0 +1,247 @@
+"""Files that no run can go on from: refused with a reason, and the trainer is as it was."""
+
+from __future__ import annotations
+
+import io
+import json
+import re
+import zipfile
+
+import numpy as np
+import pytest
+
+from minirnn import (
+    GRU,
+    LSTM,
+    SGD,
+    Accuracy,
+    Adam,
+    Bidirectional,
+    CheckpointError,
+    Dense,
+    Dropout,
+    Embedding,
+    LastStep,
+    Perplexity,
+    Sequential,
+    SoftmaxCrossEntropy,
+    Trainer,
+)
+from minirnn.callbacks import EarlyStopping, ReduceOnPlateau
+from minirnn.files import read_tree, write_tree
+from tests.training.runs import assert_same, everything
+
+
+@pytest.fixture
+def path(tmp_path):
+    return tmp_path / "run.npz"
+
+
+def trainer_of(layers=None, optimizer=Adam, **options) -> Trainer:
+    if layers is None:
+        layers = [
+            Embedding(6, 3, rng=0),
+            LSTM(3, 4, stateful=True, rng=1),
+            Dropout(0.5, rng=2),
+            LastStep(),
+            Dense(4, 2, rng=3),
+        ]
+    model = Sequential(layers)
+    options.setdefault("metrics", [Accuracy()])
+    options.setdefault("callbacks", [EarlyStopping("loss", patience=2)])
+    return Trainer(
+        model, SoftmaxCrossEntropy(), optimizer(model.parameters(), 0.1), rng=0, **options
+    )
+
+
+def trained(trainer: Trainer, epochs: int = 2) -> Trainer:
+    x = np.random.default_rng(0).integers(0, 6, (6, 5))
+    trainer.fit(x, x[:, 0] % 2, epochs=epochs, batch_size=2, shuffle=False, progress=False)
+    return trainer
+
+
+def whole_state(trainer: Trainer) -> dict:
+    """Return what a file has, and also what no file has: for comparison."""
+    layers = [layer for _, layer in trainer.model.named_layers()]
+    return everything(trainer) | {
+        "states": [getattr(layer, "state", None) for layer in layers],
+        "modes": [layer.training for layer in layers],
+        "gradients": [parameter.grad.copy() for parameter in trainer.model.parameters()],
+        "resumed": trainer.resumed,
+        "now": trainer.position.now,
+        "objects": [id(trainer.history), id(trainer.position), id(trainer.means)],
+        "means of": [id(metric) for metric in trainer.means.metrics],
+    }
+
+
+def refused(trainer: Trainer, path, message: str) -> None:
+    before = whole_state(trainer)
+    with pytest.raises(CheckpointError, match=message) as caught:
+        trainer.resume(path)
+    assert str(path) in str(caught.value)
+    assert_same(whole_state(trainer), before)
+
+
+# ---------------------------------------------------------------- no checkpoint at all
+
+
+def zipped(**entries: bytes) -> bytes:
+    file = io.BytesIO()
+    with zipfile.ZipFile(file, "w") as archive:
+        for name, data in entries.items():
+            archive.writestr(name.replace("_", "."), data)
+    return file.getvalue()
+
+
+def npy(array) -> bytes:
+    file = io.BytesIO()
+    np.save(file, array, allow_pickle=True)
+    return file.getvalue()
+
+
+def header(**changed) -> bytes:
+    return json.dumps({"format": "minirnn checkpoint", "version": 1, "tree": {}} | changed).encode()
+
+
+FOREIGN = {
+    "nothing": (b"", "is empty"),
+    "text": (b"loss,accuracy\n1,2\n", "is not a minirnn checkpoint"),
+    "picture": (b"\x89PNG\r\n\x1a\n" + bytes(50), "is not a minirnn checkpoint"),
+    "array": (npy(np.arange(3)), "is not a minirnn checkpoint"),
+    "arrays": (zipped(x_npy=npy(np.arange(3))), r"is not a minirnn checkpoint: it has no tree"),
+    "zip": (zipped(notes_txt=b"hello"), "is not a minirnn checkpoint"),
+    "other json": (zipped(tree_json=b'{"a": 1}'), "is not a minirnn checkpoint"),
+    "no json": (zipped(tree_json=b"\xff{"), "is corrupted"),
+    "future": (zipped(tree_json=header(version=2)), r"later version .*format 2; this one .* 1"),
+    "odd version": (zipped(tree_json=header(version="1")), "later version"),
+    "pickle": (
+        zipped(tree_json=header(tree={"dict": {"a": {"array": "a0"}}}), a0_npy=npy([{}])),
+        "is corrupted: .*allow_pickle=False",
+    ),
+    "array missing": (zipped(tree_json=header(tree={"dict": {"a": {"array": "a0"}}})), "corrupted"),
+    "tree of nothing": (zipped(tree_json=header(tree={"list": []})), "is corrupted"),
+    "tree of another kind": (zipped(tree_json=header(tree=[1, 2])), "is corrupted"),
+}
+
+
+@pytest.mark.parametrize("kind", FOREIGN)
+def test_foreign_and_future_files(kind, path):
+    data, message = FOREIGN[kind]
+    path.write_bytes(data)
+    refused(trained(trainer_of()), path, message)
+
+
+def test_a_file_that_is_not_there(path):
+    trainer = trained(trainer_of())
+    before = whole_state(trainer)
+    with pytest.raises(FileNotFoundError, match=r"there is no file .*run\.npz"):
+        trainer.resume(path)
+    assert_same(whole_state(trainer), before)
+
+
+@pytest.mark.parametrize("share", [0.02, 0.3, 0.7, 0.95, 0.999])
+def test_a_truncated_file(share, path):
+    trained(trainer_of()).save(path)
+    whole = path.read_bytes()
+    path.write_bytes(whole[: int(share * len(whole))])
+    refused(trained(trainer_of(), epochs=3), path, "is truncated or corrupted")
+
+
+# ---------------------------------------------------------------- that of another trainer
+
+
+def test_another_architecture_lists_names_and_shapes(path):
+    trained(trainer_of()).save(path)
+    layers = [Embedding(6, 5), LSTM(5, 4), LastStep(), Dense(4, 2)]
+    trainer = trainer_of(layers)
+    refused(trainer, path, "does not fit this trainer, which is as it was")
+    with pytest.raises(CheckpointError) as caught:
+        trainer.resume(path)
+    for line in (
+        "missing: layers.3.W (4, 2)",
+        "missing: layers.3.b (2,)",
+        "unexpected: layers.4.W",
+        "unexpected: layers.4.b",
+        "misshapen: layers.0.W should be (6, 5), got (6, 3)",
+        "misshapen: layers.1.cell.Wx should be (5, 16), got (3, 16)",
+    ):
+        assert line in str(caught.value)
+
+
+def layers_with(recurrent, *others):
+    return [Embedding(6, 3), recurrent, *others, LastStep(), Dense(recurrent.output_size, 2)]
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"optimizer": SGD}, "the file has optimizer Adam, the trainer SGD"),
+        ({"metrics": []}, r"the file has metrics \['accuracy'\], the trainer \[\]"),
+        ({"metrics": [Perplexity()]}, r"\['accuracy'\], the trainer \['perplexity'\]"),
+        ({"callbacks": []}, r"callbacks \['EarlyStopping'\], the trainer \[\]"),
+        (
+            {"callbacks": [ReduceOnPlateau("loss"), EarlyStopping("loss")]},
+            r"callbacks \['EarlyStopping'\], the trainer \['ReduceOnPlateau', 'EarlyStopping'\]",
+        ),
+        ({"layers": layers_with(GRU(3, 4), Dropout(0.5))}, "misshapen: layers.1.cell.Wx"),
+        (
+            {"layers": layers_with(Bidirectional(LSTM(3, 4), LSTM(3, 4)), Dropout(0.5))},
+            "missing: layers.1.forward_layer.cell.Wx",
+        ),
+        (
+            {
+                "layers": layers_with(
+                    LSTM(3, 4), Dropout(0.5, rng=np.random.Generator(np.random.MT19937(0)))
+                )
+            },
+            "the generator layers.2.rng was a PCG64, now it is a MT19937",
+        ),
+    ],
+    ids=str,
+)
+def test_built_otherwise(options, message, path):
+    trained(trainer_of()).save(path)
+    refused(trainer_of(**options), path, message)
+
+
+def test_dropout_that_is_missing_is_named(path):
+    """Parameters alike, yet the rest of the run would not be the same."""
+    one = [Dense(6, 4), Dropout(0.5), Dense(4, 2)]
+    two = [Dense(6, 4), LastStep(), Dense(4, 2)]
+    trainer_of(one).save(path)
+    refused(trainer_of(two), path, r"generators \['layers.1.rng', 'trainer'\], the trainer")
+
+
+@pytest.mark.parametrize("entry", ["means", "history", "callbacks", "position", "optimizer"])
+def test_an_entry_that_makes_no_sense_changes_nothing(entry, path):
+    trained(trainer_of()).save(path)
+    write_tree(path, read_tree(path) | {entry: ["nonsense"]})
+    refused(trained(trainer_of(), epochs=1), path, "does not fit this trainer")
+
+
+class Unwilling:
+    """A callback that does not take its state back."""
+
+    def state_dict(self):
+        return {"kind": "willing"}
+
+    def load_state_dict(self, state):
+        if state["kind"] == "willing":
+            raise ValueError("not this one")
+
+
+def test_a_callback_that_does_not_take_its_state_is_named(path):
+    trained(trainer_of(callbacks=[Unwilling()])).save(path)
+    trainer = trainer_of(callbacks=[Unwilling()])
+    with pytest.raises(CheckpointError, match=re.escape("callback Unwilling: not this one")):
+        trainer.resume(path)
+    assert trainer.epoch == 0
+
+
+def test_a_refused_file_does_not_disturb_the_run(path):
+    """Train, be refused, train on: as if the file had never been tried."""
+    path.write_bytes(b"PK and nothing")
+    one, two = trained(trainer_of()), trained(trainer_of())
+    with pytest.raises(CheckpointError):
+        one.resume(path)
+    assert_same(everything(trained(one)), everything(trained(two)))
