@@ -1,4 +1,4 @@
-"""Every gradient of a layer, cell or loss against central differences, and what a wrong one means."""
+"""Every gradient of a layer, cell or loss against central differences; what a wrong one means."""
 
 from minirnn.gradcheck.check import check_gradients
 from minirnn.gradcheck.report import (

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from minirnn import checks
-from minirnn.gradcheck.conduct import breaches
+from minirnn.gradcheck.conduct import breaches, overwritten
 from minirnn.gradcheck.diagnose import diagnose
 from minirnn.gradcheck.evidence import measure
 from minirnn.gradcheck.probes import probe
@@ -41,6 +41,12 @@ def check_gradients(
     its array, plus the rounding noise of the difference. At the kink of a ReLU or the like, any
     slope between those on the two sides passes.
 
+    Where a gradient is wrong, experiments follow that compare it with what known mistakes would
+    give: `minirnn.gradcheck.diagnose`. What fits in every element is said in the report and in the
+    error; where nothing fits, nothing is claimed. Three rules are checked even where all numbers
+    are right: nothing is changed in place, no earlier or later call has an influence on backward,
+    and gradients of parameters are added to.
+
     Parameters
     ----------
     layer : Layer, Cell, Recurrent or Loss
@@ -66,7 +72,8 @@ def check_gradients(
     Raises
     ------
     GradientError
-        That names the gradient, the index and both numbers.
+        That names the gradient, the index and both numbers, and in `diagnosis` what it looks like.
+        One about a wrong shape is a ValueError as well, one about a missing array a TypeError.
 
     Examples
     --------
@@ -78,6 +85,16 @@ def check_gradients(
     input     (4, 3)            ...
     W         (3, 2)            ...
     b         (2,)              ...
+
+    A mistake, and what is said of it:
+
+    >>> class Mean(Dense):
+    ...     def backward(self, grad):
+    ...         self.b.grad -= grad.sum(axis=0) - grad.mean(axis=0)
+    ...         return super().backward(grad)
+    >>> print(check_gradients(Mean(3, 2, rng=0), np.ones((4, 3)), raises=False).diagnosis)
+    b: looks like a mean over the batch where a sum belongs: backward gives 0.25 times the truth,
+    and 0.125 times with twice the batch (1 / the batch size)
     """
     rng = checks.generator("check_gradients", rng)
     if not inputs:
@@ -85,9 +102,12 @@ def check_gradients(
     function = probe(layer, inputs, mask, state, rng)
     broken = breaches(function)
     measurements = measure(function, epsilon, tolerance)
-    found = tuple(broken)
+    found: tuple[Diagnosis, ...] = tuple(broken)
     if not all(measurement.passed for measurement in measurements):
         found = diagnose(function, measurements, broken, epsilon, tolerance)
+    elif not broken:
+        assigned = overwritten(function)  # a gradient of millions hides that it began at 1
+        found = (assigned,) if assigned else ()
     comparisons = tuple(_with_words(m.comparison, found) for m in measurements)
     report = GradientReport(type(layer).__name__, comparisons, found)
     if raises and not report.passed:

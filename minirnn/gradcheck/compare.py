@@ -37,11 +37,11 @@ def compare(
     name: str,
     array: Array,
     analytic: Array,
-    function: Callable[[], float],
+    terms: Callable[[], Array],
     epsilon: float,
     tolerance: float,
 ) -> Measurement:
-    """Compare `analytic`, the gradient of `function` on `array`, with central differences.
+    """Compare `analytic`, the gradient of the sum of `terms`, with central differences.
 
     Parameters
     ----------
@@ -50,12 +50,17 @@ def compare(
     array : array
         Moved in place, element by element, and put back.
     analytic : array of the same shape
-    function : callable without arguments, to a float
+    terms : callable without arguments, to an array
+        The number to differentiate is their sum.
     epsilon : float
         How far each element is moved.
     tolerance : float
         Relative to the largest element of the numeric gradient.
     """
+
+    def function() -> float:
+        return float(terms().sum())
+
     numeric = np.empty(array.shape)
     for index in np.ndindex(array.shape):
         numeric[index] = _slope(function, array, index, epsilon)
@@ -69,7 +74,7 @@ def compare(
     for where in np.argwhere(wrong & np.isfinite(difference)):
         index = tuple(int(k) for k in where)
         slope = float(analytic[index])
-        if _near_kink(function, array, index, slope, epsilon, tolerance * scale, noise):
+        if _near_kink(terms, array, index, slope, epsilon, tolerance * scale, noise):
             wrong[index], difference[index] = False, 0.0
     index = tuple(int(k) for k in np.unravel_index(difference.argmax(), array.shape))
     comparison = Comparison(
@@ -97,7 +102,7 @@ def _slope(
 
 
 def _near_kink(
-    function: Callable[[], float],
+    terms: Callable[[], Array],
     array: Array,
     index: tuple[int, ...],
     analytic: float,
@@ -109,19 +114,21 @@ def _near_kink(
 
     Near a kink, a smaller move does not reach it, and the central difference is right. At a kink,
     the slopes on the two sides stay as far apart however small the move, and any slope between is
-    right. (Apart by more and more for smaller moves: a jump, or noise, and no kink.)
+    right, of each term by itself. (Apart by more and more for smaller moves: a jump, or noise, and
+    no kink.)
     """
-    original, here = array[index], function()
+    original, here = array[index], terms()
     gaps = []
     for shrink in (10, 100):
         move = epsilon / shrink
         array[index] = original + move
-        right = (function() - here) / move
+        right = (terms() - here) / move
         array[index] = original - move
-        left = (here - function()) / move
+        left = (here - terms()) / move
         array[index] = original
-        if abs((left + right) / 2 - analytic) <= slack + noise * shrink:
+        if abs((left + right).sum() / 2 - analytic) <= slack + noise * shrink:
             return True
-        gaps.append(abs(right - left))
-    between = min(left, right) - slack <= analytic <= max(left, right) + slack
-    return between and 2 * gaps[0] > gaps[1] > 0.5 * gaps[0] > 10 * noise
+        gaps.append(float(np.abs(right - left).sum()))
+    low, high = np.minimum(left, right).sum() - slack, np.maximum(left, right).sum() + slack
+    steady = 2 * gaps[0] > gaps[1] > 0.5 * gaps[0] > 10 * noise
+    return bool(low <= analytic <= high and steady)

@@ -6,6 +6,7 @@ import copy
 import math
 import os
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from inspect import getattr_static
 from typing import Any
 
 import numpy as np
@@ -464,7 +465,7 @@ def _listed(
             raise TypeError(
                 f"Trainer: {what} has the class {item.__name__}: write {item.__name__}(...)"
             )
-        if not enough(hasattr(item, name) for name in names):
+        if not enough(getattr_static(item, name, None) is not None for name in names):
             lacking = "none of" if enough is any else "not all of"
             raise TypeError(
                 f"Trainer: {what} has a {type(item).__name__} with {lacking} {', '.join(names)}"

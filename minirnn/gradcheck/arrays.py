@@ -1,0 +1,50 @@
+"""Looking for arrays in what a layer keeps, and comparing them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+
+from minirnn.typing import Array
+
+__all__ = ["arrays_in", "difference", "same"]
+
+CLOSE = 1e-5
+"""Two gradients that differ by less than this, relative to their largest element, are the same.
+
+Central differences are good to about 1e-9; a wrong guess that comes this near by chance, in every
+element, is not to be expected.
+"""
+
+SMALLEST = 1e-8
+"""A difference below this may be rounding, and no diagnosis is built on it."""
+
+
+def arrays_in(value: Any, label: str, depth: int = 4) -> Iterator[tuple[str, Array]]:
+    """Yield ``(label, array)`` for every array in nested tuples, lists and dictionaries."""
+    if isinstance(value, np.ndarray):
+        yield label, value
+    elif depth and isinstance(value, list | tuple):
+        for k, item in enumerate(value):
+            yield from arrays_in(item, f"{label}[{k}]", depth - 1)
+    elif depth and isinstance(value, dict):
+        for key, item in value.items():
+            yield from arrays_in(item, f"{label}[{key!r}]", depth - 1)
+
+
+def difference(a: Array, b: Array) -> float:
+    """Return the largest difference, relative to the largest element of both.
+
+    Elements below 1e-4 count as 1e-4: their differences are rounding.
+    """
+    if not (np.isfinite(a).all() and np.isfinite(b).all()):
+        return np.inf
+    scale = max(np.abs(a).max(initial=0.0), np.abs(b).max(initial=0.0))
+    return float(np.abs(a - b).max(initial=0.0) / max(scale, 0.1 * SMALLEST / CLOSE))
+
+
+def same(a: Array, b: Array) -> bool:
+    """Whether two gradients are the same but for rounding."""
+    return difference(a, b) <= CLOSE

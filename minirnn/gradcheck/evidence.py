@@ -1,0 +1,161 @@
+"""The numbers that a diagnosis rests on."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from functools import cached_property
+from itertools import product
+
+import numpy as np
+
+from minirnn.gradcheck.arrays import arrays_in, same
+from minirnn.gradcheck.compare import Measurement, compare
+from minirnn.gradcheck.probe import Probe
+from minirnn.gradcheck.probes import CellProbe, LossProbe
+from minirnn.typing import Array
+
+__all__ = ["Evidence", "Site", "measure"]
+
+LARGEST = 5_000_000  # numbers in a Jacobian; beyond, the patterns that need one stay silent
+Site = tuple[int, ...]
+
+
+def measure(probe: Probe, epsilon: float, tolerance: float) -> list[Measurement]:
+    """Compare every gradient of a probe with central differences."""
+    analytic = probe.gradients()
+    return [
+        compare(name, array, analytic[name], probe.terms, epsilon, tolerance)
+        for name, array in probe.variables.items()
+    ]
+
+
+class Evidence:
+    """A probe with wrong gradients, and experiments on it.
+
+    Both sides of the comparison are linear in the weights ``r`` that multiply the outputs. So a
+    part of the truth can be looked at alone: `only` gives weights that are zero but for one output
+    or one row of the batch, `numeric` and `analytic` the gradients for such weights. The numeric
+    ones come from one Jacobian for each variable, by central differences of every output.
+    """
+
+    def __init__(
+        self, probe: Probe, measurements: Sequence[Measurement], epsilon: float, tolerance: float
+    ) -> None:
+        self.probe = probe
+        self.measurements = {m.name: m for m in measurements}
+        self.epsilon, self.tolerance = epsilon, tolerance
+        self.weights = probe.weights
+        self.is_cell = isinstance(probe, CellProbe)
+        self.is_loss = isinstance(probe, LossProbe)
+        self._jacobians: dict[str, Array] = {}
+
+    @cached_property
+    def shapes(self) -> list[tuple[int, ...]]:
+        """Shapes of the outputs."""
+        return [weight.shape for weight in self.weights]
+
+    @cached_property
+    def batch(self) -> int:
+        """Length of axis 0 of the input."""
+        return len(self.probe.given["input"])
+
+    @cached_property
+    def time(self) -> int | None:
+        """Number of time steps, where the input has a time axis."""
+        x = self.probe.given["input"]
+        has_time = not self.is_cell and x.ndim == (2 if x.dtype.kind in "iub" else 3)
+        return x.shape[1] if has_time else None
+
+    @cached_property
+    def plain(self) -> dict[str, Array]:
+        """What backward gives when the gradients of parameters begin at zero."""
+        return self.analytic(self.weights)
+
+    # ------------------------------------------------------------ experiments
+
+    def analytic(self, weights: Sequence[Array]) -> dict[str, Array]:
+        """Return what backward gives for these weights, from gradients that begin at zero."""
+        return self.probe.gradients(weights, start=0.0)
+
+    def numeric(self, name: str, weights: Sequence[Array]) -> Array:
+        """Return the true gradient on a variable for these weights."""
+        flat = np.concatenate([np.ravel(weight) for weight in weights])
+        return np.tensordot(flat, self.jacobian(name), 1)
+
+    def jacobian(self, name: str) -> Array:
+        """Return the derivative of all outputs, flat, with respect to a variable."""
+        if name not in self._jacobians:
+            array = self.probe.variables[name]
+            total = sum(weight.size for weight in self.weights)
+            if total * array.size > LARGEST:
+                raise MemoryError("the Jacobian would be too large")
+            columns = np.empty((total, *array.shape))
+            for index in np.ndindex(array.shape):
+                ends, original = [], array[index]
+                for move in (self.epsilon, -self.epsilon):
+                    array[index] = original + move
+                    outputs = self.probe.fresh_outputs()
+                    ends.append(np.concatenate([np.ravel(y) for y in outputs]).astype(float))
+                array[index] = original
+                columns[(slice(None), *index)] = (ends[0] - ends[1]) / (2 * self.epsilon)
+            self._jacobians[name] = columns
+        return self._jacobians[name]
+
+    def only(self, part: int | None = None, site: Site | None = None) -> list[Array]:
+        """Return the weights, zero but for one output (0 is ``y``) or for one site."""
+        kept = []
+        for k, weight in enumerate(self.weights):
+            one = np.zeros_like(weight)
+            if part is None or part == k:
+                if site is None:
+                    one[...] = weight
+                elif k == 0 or len(site) == 1:
+                    one[site] = weight[site]
+            kept.append(one)
+        return kept
+
+    def without(self, part: int) -> list[Array]:
+        """Return the weights, but zero for one output."""
+        return [w * (k != part) for k, w in enumerate(self.weights)]
+
+    @cached_property
+    def sites(self) -> list[Site]:
+        """Up to twelve sites: rows ``(b,)`` of the batch, or positions ``(b, t)``."""
+        shape = self.shapes[0]
+        if self.is_loss or not 2 <= len(shape) <= 3 or shape[0] != self.batch:
+            return []
+        return [tuple(site) for site in product(*map(range, shape[:-1]))][:12]
+
+    # ------------------------------------------------------------ arrays to try
+
+    @cached_property
+    def arrays(self) -> dict[str, Array]:
+        """Arrays that a derivative may be made of: outputs, inputs, and what forward kept.
+
+        Under the words in which a diagnosis names them; equal arrays are listed once.
+        """
+        y, *states = [np.array(output) for output in self.probe.fresh_outputs()]
+        found = {"the output y": y}
+        found |= {f"the new state[{k}]": array for k, array in enumerate(states)}
+        for name, array in self.probe.given.items():
+            if name != "mask":
+                found["the input x" if name == "input" else f"the {name} given"] = array
+        for name, value in self.probe.kept.items():
+            found |= dict(arrays_in(value, name))
+        chosen: dict[str, Array] = {}
+        for label, array in found.items():
+            if array.dtype.kind == "f" and array.ndim and np.isfinite(array).all():
+                twins = (old for old in chosen.values() if old.shape == array.shape)
+                if not any(np.array_equal(old, array) for old in twins):
+                    chosen[label] = array.copy()
+        return chosen
+
+    # ------------------------------------------------------------ asking about one gradient
+
+    def is_right(self, name: str) -> bool:
+        """Whether a gradient is right but for having been assigned to."""
+        return same(self.plain[name], self.measurements[name].numeric)
+
+    def wrong_names(self) -> list[str]:
+        """Return the gradients that are wrong by more than rounding."""
+        return [name for name in self.measurements if not self.is_right(name)]

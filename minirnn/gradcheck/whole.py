@@ -1,0 +1,117 @@
+"""Mistakes that show in how all gradients of a layer answer to what is given."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from minirnn.gradcheck.arrays import same
+from minirnn.gradcheck.case import Case
+from minirnn.gradcheck.evidence import Evidence, measure
+from minirnn.gradcheck.report import Diagnosis
+
+__all__ = ["disproportionate", "ignored", "only_masked", "only_over_time"]
+
+
+def ignored(evidence: Evidence) -> list[Diagnosis]:
+    """Find an incoming gradient that makes no difference.
+
+    Evidence: with that one set to zero, backward gives the same; the truth does not.
+    """
+    found: list[Diagnosis] = []
+    if evidence.is_loss or not any(np.any(array) for array in evidence.plain.values()):
+        return found
+    for k, weight in enumerate(evidence.weights):
+        without = evidence.analytic(evidence.without(k))
+        if any(np.any(evidence.plain[name] != without[name]) for name in without):
+            continue
+        missing = {name: evidence.numeric(name, evidence.only(k)) for name in without}
+        names = tuple(name for name, array in missing.items() if np.abs(array).max() > 1e-6)
+        if not names or not np.any(weight):
+            continue
+        if k == 0:
+            text = (
+                "looks like an incoming gradient that is not used: with grad set to zero, backward "
+                "gives the same"
+            )
+            found.append(Diagnosis("grad ignored", names, text))
+        else:
+            text = (
+                f"looks like the gradient from the next step left out: with grad_state[{k - 1}] "
+                f"set to zero, backward gives the same. Add it to the gradient on the new state "
+                f"before going on"
+            )
+            found.append(Diagnosis("next step", names, text))
+    return found
+
+
+def disproportionate(evidence: Evidence, wrong: Sequence[Case]) -> list[Diagnosis]:
+    """Find a result that is not proportional to the incoming gradient, as every true one is.
+
+    Evidence: backward for twice the incoming gradient gives something else than twice the result.
+    """
+    twice = evidence.analytic([2 * weight for weight in evidence.weights])
+    plain = evidence.plain
+    finite = [c.name for c in wrong if np.isfinite(plain[c.name]).all()]
+    names = tuple(name for name in finite if not same(twice[name], 2 * plain[name]))
+    if not names:
+        return []
+    sizes = [float(np.abs(gradients[names[0]]).max()) for gradients in (twice, plain)]
+    text = (
+        f"looks like a gradient that is clipped, normalised or shifted inside backward: twice the "
+        f"incoming gradient should give twice the result, and gives {sizes[0] / sizes[1]:.3g} times"
+    )
+    return [Diagnosis("not proportional", names, text)]
+
+
+def only_masked(evidence: Evidence) -> list[Diagnosis]:
+    """Find what is right without the mask. Evidence: the check is repeated with all steps real."""
+    given = evidence.probe.given
+    if "mask" not in given:
+        return []
+    x = given["input"]
+    clean = np.where(np.isfinite(x), x, 0) if x.dtype.kind == "f" else x
+    everything = np.ones_like(given["mask"])
+    try:
+        full = evidence.probe.similar(input=clean, mask=everything)
+        right = all(m.passed for m in measure(full, evidence.epsilon, evidence.tolerance))
+    except Exception:  # the layer may refuse it
+        return []
+    if not right:
+        return []
+    text = (
+        "looks like a mask that backward treats otherwise than forward: with every step real, all "
+        "gradients are right"
+    )
+    return [Diagnosis("mask", tuple(evidence.wrong_names()), text)]
+
+
+def only_over_time(evidence: Evidence, wrong: Sequence[Case]) -> list[Diagnosis]:
+    """Find what is right for a single step. Evidence: a check on sequences of length one.
+
+    If the gradient on the input is right over all steps, what goes back through the state is right
+    too, and it is the sum over the steps that is not.
+    """
+    given = evidence.probe.given
+    short = {name: given[name][:, :1] for name in ("input", "mask") if name in given}
+    try:
+        one = evidence.probe.similar(**short)
+        measurements = measure(one, evidence.epsilon, evidence.tolerance)
+    except Exception:  # the layer may refuse it
+        return []
+    if not all(measurement.passed for measurement in measurements):
+        return []
+    names = tuple(case.name for case in wrong)
+    start = f"right for a sequence of one step, wrong for {evidence.time}"
+    if "input" in evidence.measurements and evidence.is_right("input"):
+        text = (
+            f"looks like contributions of steps that get lost: {start}, while the gradient on the "
+            f"input is right for both. Is it assigned (=) in the loop over time, not added (+=)?"
+        )
+        return [Diagnosis("overwritten", names, text)]
+    text = (
+        f"looks like a mistake in what goes back from step to step: {start}. Look at how the "
+        f"gradient on the state is handed from step t + 1 to step t"
+    )
+    return [Diagnosis("over time", names, text)]

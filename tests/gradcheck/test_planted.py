@@ -1,0 +1,86 @@
+"""Each planted mistake is called by its name, and nothing else is said."""
+
+import numpy as np
+import pytest
+
+from minirnn import GradientError, Recurrent, check_gradients
+from minirnn.gradcheck import diagnose
+from tests.gradcheck import hosts
+from tests.gradcheck.plants import PLANTS, UNKNOWN
+
+
+def error_of(plant):
+    with pytest.raises(GradientError) as caught, np.errstate(all="ignore"):
+        check_gradients(plant.layer(), *plant.inputs(), mask=plant.mask_array())
+    return caught.value
+
+
+@pytest.fixture
+def loud(monkeypatch):
+    """Let a pattern that fails fail."""
+    monkeypatch.setattr(diagnose, "_tried", lambda experiment, *arguments: experiment(*arguments))
+
+
+@pytest.mark.usefixtures("loud")
+@pytest.mark.parametrize("plant", PLANTS, ids=str)
+def test_a_planted_mistake_is_named(plant):
+    error = error_of(plant)
+    assert {diagnosis.kind for diagnosis in error.diagnoses} == {plant.kind}, error
+    named = {name for diagnosis in error.diagnoses for name in diagnosis.names}
+    assert named == set(plant.names), error
+    for diagnosis in error.diagnoses:
+        assert diagnosis.text.startswith("looks like ")
+        assert plant.says in diagnosis.text, error
+        assert diagnosis.text in error.diagnosis
+        assert diagnosis.text in str(error)
+
+
+@pytest.mark.usefixtures("loud")
+@pytest.mark.parametrize("plant", UNKNOWN, ids=str)
+def test_where_nothing_fits_nothing_is_claimed(plant):
+    error = error_of(plant)
+    assert error.diagnosis is None
+    assert error.diagnoses == ()
+    assert "No mistake that this check knows" in str(error)
+
+
+SIZES = [(1, 1, 1), (1, 2, 2), (2, 1, 3), (2, 2, 1)]  # input, hidden, batch
+UNMISTAKABLE = {"factor", "transposed", "derivative", "overwritten", "next step", "not summed"}
+CELLS = [
+    plant
+    for plant in PLANTS
+    if plant.host in (hosts.TanhCell, hosts.MemoryCell) and plant.how == "alone"
+    if plant.kind in UNMISTAKABLE and not plant.sizes
+]
+
+
+@pytest.mark.parametrize("sizes", SIZES, ids=str)
+@pytest.mark.parametrize("plant", CELLS, ids=str)
+def test_small_sizes_lead_to_silence_rather_than_to_a_wrong_name(plant, sizes):
+    size, hidden, batch = sizes
+    cell = hosts.planted(plant.host, plant.old, plant.new)(size, hidden)
+    x = np.random.default_rng(1).normal(size=(batch, size))
+    report = check_gradients(cell, x, raises=False)
+    assert {diagnosis.kind for diagnosis in report.diagnoses} <= {plant.kind}
+
+
+def test_two_mistakes_at_once_are_both_named():
+    mean = hosts.planted(
+        hosts.Affine,
+        ("rows.sum(axis=0)", "grad * (1 - self.y**2)", "self.W.grad +="),
+        ("rows.mean(axis=0)", "grad * (1 - self.y**2)", "self.W.grad ="),
+    )()
+    report = check_gradients(mean, np.random.default_rng(0).normal(size=(5, 3)), raises=False)
+    found = {diagnosis.kind: diagnosis.names for diagnosis in report.diagnoses}
+    assert found == {"overwritten": ("W",), "not summed": ("b",)}
+
+
+def test_the_mistake_is_found_inside_a_recurrent_layer_under_a_mask():
+    cell = hosts.planted(hosts.TanhCell, "dh * (1 - new**2)", "dh")()
+    x = np.random.default_rng(0).normal(size=(3, 5, 3))
+    mask = np.ones((3, 5), bool)
+    mask[1, 3:] = False
+    x[1, 3:] = np.nan
+    report = check_gradients(Recurrent(cell), x, mask=mask, raises=False)
+    assert [diagnosis.kind for diagnosis in report.diagnoses] == ["derivative"]
+    assert report.diagnoses[0].names == ("cell.Wx", "cell.Wh", "cell.b")
