@@ -60,6 +60,7 @@ def gru_forward(
     cache : for `gru_backward`, valid until the next call with this workspace; None without keep
     """
     workspace = workspace or Workspace()
+    workspace.generation += keep  # from here on the cache of the call before is spoilt
     batch, time, inputs = x.shape
     hidden = len(Wh)
     steps = real_steps(mask, time)
@@ -88,7 +89,6 @@ def gru_forward(
     final = h[-1].copy()
     if not keep:
         return y, (final,), None
-    workspace.generation += 1
     cache = Cache(plan, steps, time, (Wx, Wh), workspace, workspace.generation, bn is not None)
     return y, (final,), cache
 

@@ -54,6 +54,7 @@ def lstm_forward(
     cache : for `lstm_backward`, valid until the next call with this workspace; None without keep
     """
     workspace = workspace or Workspace()
+    workspace.generation += keep  # from here on the cache of the call before is spoilt
     batch, time, _ = x.shape
     steps = real_steps(mask, time)
     plan = workspace.plan(
@@ -68,7 +69,6 @@ def lstm_forward(
     final = hidden[-1].copy(), plan.c[-1].copy()
     if not keep:
         return y, final, None
-    workspace.generation += 1
     return y, final, Cache(plan, steps, time, (Wx, Wh), workspace, workspace.generation)
 
 

@@ -72,6 +72,7 @@ def rnn_forward(
     cache : for `rnn_backward`, valid until the next call with this workspace; None without keep
     """
     workspace = workspace or Workspace()
+    workspace.generation += keep  # from here on the cache of the call before is spoilt
     batch, time, _ = x.shape
     steps = real_steps(mask, time)
     plan = workspace.plan(
@@ -85,7 +86,6 @@ def rnn_forward(
     final = hidden[-1].copy()
     if not keep:
         return y, (final,), None
-    workspace.generation += 1
     cache = Cache(plan, steps, time, (Wx, Wh), workspace, workspace.generation, activation)
     return y, (final,), cache
 

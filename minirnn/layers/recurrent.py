@@ -278,7 +278,7 @@ class Recurrent(Layer):
         own = tuple(checks.as_floats(self.cell, a, dtype, "initial_state") for a in own)
         if given is None:
             return own
-        return tuple(array.copy() for array in self._like(given, own, "the state"))
+        return self._like(given, own, "the state")
 
     def _final_gradients(self, given: Any) -> State:
         """Return the gradients on the final state: the given ones, checked, or zeros."""
@@ -288,17 +288,18 @@ class Recurrent(Layer):
         return self._like(given, final, "grad_state")
 
     def _like(self, arrays: Any, model: State, what: str) -> State:
-        """Return `arrays` as a tuple with the shapes and dtypes of `model`."""
+        """Return copies of `arrays`, a tuple with the shapes and dtypes of `model`."""
         if not isinstance(arrays, tuple | list) or len(arrays) != len(model):
             got = type(arrays).__name__
             got += f" of {len(arrays)}" if isinstance(arrays, tuple | list) else ""
             raise TypeError(
                 f"{type(self).__name__}: {what} should be a tuple of {len(model)} arrays, got {got}"
             )
-        return tuple(
+        checked = [
             checks.check_shape(self, array, like.shape, like.dtype, f"{what}[{k}] (batch, ...)")
             for k, (array, like) in enumerate(zip(arrays, model, strict=True))
-        )
+        ]
+        return tuple(array.copy() for array in checked)
 
 
 @contextmanager

@@ -348,7 +348,8 @@ class Optimizer:
 
 
 def _sum_of_squares(vector: Array) -> float:
-    total = float(np.dot(vector, vector))
+    with np.errstate(over="ignore"):
+        total = float(np.dot(vector, vector))
     if not math.isfinite(total):  # too large for float32 is not yet too large
         wide = vector.astype(np.float64)
         total = float(np.dot(wide, wide))

@@ -1,0 +1,148 @@
+"""Every gradient of every cell, layer and loss against central differences, in float64."""
+
+import numpy as np
+import pytest
+
+from minirnn import Bidirectional, Recurrent, check_gradients
+from tests.contract import helpers, losses, table
+
+# (batch, time, hidden), different from one another and from the input size where they are not 1
+SIZES = [(2, 4, 5), (2, 1, 5), (1, 4, 5), (2, 4, 1), (1, 1, 1)]
+MASKS = ["trailing", "holes", "empty row", "nothing real"]
+
+
+def _check(layer, x, mask, seed=0):
+    """Compare all gradients of sum(r * y) + sum(q * final state) with central differences."""
+    rng = np.random.default_rng(seed)
+    carries = isinstance(layer, Recurrent | Bidirectional)
+    state = helpers.random_state(layer, len(x), seed + 1) if carries else ()
+    arguments = {} if mask is None else {"mask": mask}
+    if carries:
+        arguments["state"] = state
+
+    y = layer.forward(x, **arguments)
+    r = rng.normal(size=y.shape)
+    q = [rng.normal(size=array.shape) for array in (layer.state if carries else ())]
+
+    def number():
+        outputs = [layer.forward(x, **arguments), *(layer.state if carries else ())]
+        return sum(float(np.sum(a * b)) for a, b in zip([r, *q], outputs, strict=True))
+
+    layer.zero_grad()
+    grad_x = layer.backward(r, tuple(q)) if carries else layer.backward(r)
+    analytic = {name: p.grad.copy() for name, p in layer.named_parameters()}
+    for name, parameter in layer.named_parameters():
+        numeric = helpers.central_differences(number, parameter.value)
+        helpers.assert_gradient(name, analytic[name], numeric)
+    for k, array in enumerate(state):
+        numeric = helpers.central_differences(number, array)
+        layer.forward(x, **arguments)
+        layer.backward(r, tuple(q))
+        helpers.assert_gradient(f"state {k}", layer.grad_state[k], numeric)
+    if x.dtype.kind == "f":
+        helpers.assert_gradient("input", grad_x, helpers.central_differences(number, x))
+
+
+def _without_empty_rows(case, mask):
+    """LastStep has no answer for a sequence without a real step."""
+    if case.name in ("LastStep", "nested classifier"):
+        mask = mask.copy()
+        mask[:, 0] |= ~mask.any(axis=1)
+    return mask
+
+
+@pytest.mark.parametrize("sizes", SIZES, ids=str)
+@pytest.mark.parametrize("case", **table.by_name(table.LAYERS))
+def test_every_gradient_of_every_layer(case, sizes):
+    batch, time, hidden = sizes
+    layer = helpers.randomize(case.make(hidden, np.float64), 3)
+    _check(layer, case.input(batch, time), None)
+
+
+@pytest.mark.parametrize("kind", MASKS)
+@pytest.mark.parametrize("case", **table.by_name(table.MASKED))
+def test_every_gradient_under_a_mask(case, kind):
+    layer = helpers.randomize(case.make(2, np.float64), 4)
+    x = case.input(4, 5)
+    _check(layer, x, _without_empty_rows(case, helpers.make_mask(kind, 4, 5)))
+
+
+@pytest.mark.parametrize("batch", [3, 1])
+@pytest.mark.parametrize("hidden", [4, 1])
+@pytest.mark.parametrize("case", **table.by_name(table.CELLS))
+def test_every_gradient_of_every_cell(case, hidden, batch):
+    cell = helpers.randomize(case.make(hidden, np.float64), 5)
+    rng = np.random.default_rng(6)
+    x_t = rng.normal(size=(batch, table.INPUT))
+    state = helpers.random_state(cell, batch, 7)
+    y, final, cache = cell.forward(x_t, state)
+    r = rng.normal(size=y.shape)
+    q = tuple(rng.normal(size=array.shape) for array in final)
+
+    def number():
+        y, final, _ = cell.forward(x_t, state)
+        return float(np.sum(r * y) + sum(np.sum(a * b) for a, b in zip(q, final, strict=True)))
+
+    cell.zero_grad()
+    grad_x, grad_state = cell.backward(r, q, cache)
+    helpers.assert_gradient("input", grad_x, helpers.central_differences(number, x_t))
+    for k, (grad, array) in enumerate(zip(grad_state, state, strict=True)):
+        helpers.assert_gradient(f"state {k}", grad, helpers.central_differences(number, array))
+    for name, parameter in cell.named_parameters():
+        numeric = helpers.central_differences(number, parameter.value)
+        helpers.assert_gradient(name, parameter.grad, numeric)
+
+
+@pytest.mark.parametrize(
+    ("shape", "kind"),
+    [((3,), None), ((1,), None), ((2, 4), None), ((1, 1), None)]
+    + [((3, 4), kind) for kind in ["trailing", "holes", "empty row"]],
+    ids=str,
+)
+@pytest.mark.parametrize("case", losses.LOSSES, ids=str)
+def test_every_gradient_of_every_loss(case, shape, kind):
+    loss = case.make()
+    prediction, target = case.draw(shape)
+    mask = None if kind is None else helpers.make_mask(kind, *shape)
+    loss.forward(prediction, target, mask)
+    grad = loss.backward()
+    numeric = helpers.central_differences(
+        lambda: loss.forward(prediction, target, mask), prediction
+    )
+    helpers.assert_gradient("prediction", grad, numeric)
+    if mask is not None:
+        assert np.all(grad[~mask] == 0)
+
+
+@pytest.mark.parametrize("case", **table.by_name(table.LAYERS))
+def test_check_gradients_agrees(case):
+    layer = helpers.randomize(case.make(2, np.float32), 8)
+    x = case.input(2, 3)
+    report = check_gradients(layer, x)
+    assert report.passed
+    assert report.max_error < 1e-6
+    seen = {comparison.name: comparison.shape for comparison in report.comparisons}
+    expected = {name: p.shape for name, p in layer.named_parameters()}
+    if case.takes != "tokens":
+        expected["input"] = x.shape
+    if isinstance(layer, Recurrent | Bidirectional):
+        state = helpers.random_state(layer, 2, 0)
+        expected |= {f"state[{k}]": array.shape for k, array in enumerate(state)}
+    assert seen == expected
+
+
+@pytest.mark.parametrize("case", **table.by_name(table.CELLS))
+def test_check_gradients_agrees_on_cells(case):
+    cell = helpers.randomize(case.make(2, np.float32), 9)
+    x_t = np.random.default_rng(0).normal(size=(4, table.INPUT))
+    names = {comparison.name for comparison in check_gradients(cell, x_t).comparisons}
+    states = {f"state[{k}]" for k in range(len(cell.initial_state(1)))}
+    assert names == {"input", *case.names} | states
+
+
+@pytest.mark.parametrize("case", losses.LOSSES, ids=str)
+def test_check_gradients_agrees_on_losses(case):
+    prediction, target = case.draw((3, 4))
+    mask = helpers.make_mask("holes", 3, 4)
+    report = check_gradients(case.make(), prediction, target, mask=mask)
+    assert [(c.name, c.shape) for c in report.comparisons] == [("input", prediction.shape)]

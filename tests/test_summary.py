@@ -1,0 +1,78 @@
+"""The table that Sequential.summary() returns, and its repr."""
+
+import numpy as np
+
+import minirnn as m
+
+
+def _model():
+    return m.Sequential(
+        [
+            m.Embedding(70, 8, rng=0),
+            m.Sequential([m.LSTM(8, 100, rng=1), m.Dropout(0.5)]),
+            m.LastStep(),
+            m.Dense(100, 3, rng=2),
+        ]
+    )
+
+
+def test_parameters_add_up_and_shapes_are_those_of_the_latest_forward():
+    model = _model()
+    lstm, dense = 8 * 400 + 100 * 400 + 400, 303
+    model.forward(np.zeros((2, 5), int))
+    text = str(model.summary())
+    expected = {
+        "0 Embedding": ("(2, 5, 8)", "560"),
+        "1 Sequential": ("(2, 5, 100)", f"{lstm:,}"),
+        "2 LastStep": ("(2, 100)", "0"),
+        "3 Dense": ("(2, 3)", "303"),
+        "total": ("", f"{560 + lstm + dense:,}"),
+    }
+    for name, (shape, count) in expected.items():
+        line = next(line for line in text.splitlines() if line.startswith(name))
+        assert line.removeprefix(name).removesuffix(count).strip() == shape
+    model.forward(np.zeros((4, 1), int))
+    assert "(4, 1, 100)" in model.summary()
+
+
+def test_columns_are_aligned():
+    model = _model()
+    model.forward(np.zeros((2, 5), int))
+    lines = str(model.summary()).splitlines()
+    header, rule, *rows, second_rule, total = lines
+    assert set(rule) == set(second_rule) == {"-"}
+    assert len(rule) == len(second_rule) == max(map(len, lines))
+    column = header.index("output shape")
+    for row in rows:
+        assert row[column] == "("
+        assert row[column - 2 : column] == "  "
+        assert len(row) == len(header) == len(rule)
+    assert len(total) == len(header)
+
+
+def test_before_any_forward_sizes_stand_as_words():
+    lines = str(_model().summary()).splitlines()
+    assert "(batch, time, 8)" in lines[2]
+    assert "(batch, time, 100)" in lines[3]
+    assert "(batch, 100)" in lines[4]
+    assert "(batch, 3)" in lines[5]
+
+
+def test_summary_shows_its_lines_in_a_session():
+    summary = _model().summary()
+    assert repr(summary) == str(summary)
+    assert isinstance(summary, str)
+
+
+def test_repr_shows_the_nesting():
+    assert repr(_model()) == (
+        "Sequential([\n"
+        "    Embedding(vocabulary_size=70, output_size=8),\n"
+        "    Sequential([\n"
+        "        LSTM(input_size=8, hidden_size=100),\n"
+        "        Dropout(rate=0.5),\n"
+        "    ]),\n"
+        "    LastStep(),\n"
+        "    Dense(input_size=100, output_size=3),\n"
+        "])"
+    )
