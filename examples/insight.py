@@ -119,7 +119,7 @@ def main(argv: list[str] | None = None) -> int:
             after["layers.0"],
             text=text,
             units=range(min(16, hidden_size)),
-            title="An LSTM that copies two symbols over sixty steps: gates of its first 16 units",
+            title="An LSTM copies two symbols over sixty steps: the gates of some of its units",
         ),
         "the LSTM's gates while it reads one sequence",
     )

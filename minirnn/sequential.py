@@ -9,6 +9,7 @@ import numpy as np
 
 from minirnn import checks
 from minirnn.core import Layer, UnchangedOnError, dtype_of
+from minirnn.kernels import one_blas_thread
 from minirnn.typing import Array, Mask
 
 __all__ = ["Sequential"]
@@ -102,7 +103,7 @@ class Sequential(Layer):
         if mask is not None:
             x, mask = self._without_padding(x, mask)
         shapes = []
-        with UnchangedOnError(self._parts):
+        with one_blas_thread, UnchangedOnError(self._parts):
             for k, layer in enumerate(self.layers):
                 if mask is not None and layer.uses_mask:
                     x = self._run(k, layer.forward, x, mask)
@@ -115,8 +116,9 @@ class Sequential(Layer):
 
     def backward(self, grad: Any) -> Any:
         """Return the gradient on the input, from that on the output."""
-        for k in reversed(range(len(self.layers))):
-            grad = self._run(k, self.layers[k].backward, grad)
+        with one_blas_thread:
+            for k in reversed(range(len(self.layers))):
+                grad = self._run(k, self.layers[k].backward, grad)
         return grad
 
     def backward_parameters(self, grad: Any) -> None:
@@ -124,9 +126,10 @@ class Sequential(Layer):
         first = next((k for k, layer in enumerate(self.layers) if dtype_of(layer)), None)
         if first is None:
             return
-        for k in reversed(range(first + 1, len(self.layers))):
-            grad = self._run(k, self.layers[k].backward, grad)
-        self._run(first, self.layers[first].backward_parameters, grad)
+        with one_blas_thread:
+            for k in reversed(range(first + 1, len(self.layers))):
+                grad = self._run(k, self.layers[k].backward, grad)
+            self._run(first, self.layers[first].backward_parameters, grad)
 
     def predict(self, x: Any, mask: Any = None) -> Array:
         """Return the output in evaluation mode, and restore each layer's mode after."""
@@ -150,7 +153,7 @@ class Sequential(Layer):
         array (batch, output)
             In evaluation mode, whatever the mode: nothing is kept for backward.
         """
-        with UnchangedOnError(self._parts):
+        with one_blas_thread, UnchangedOnError(self._parts):
             for k, layer in enumerate(self.layers):
                 x_t = self._run(k, layer.step, x_t)
         return x_t  # type: ignore[no-any-return]

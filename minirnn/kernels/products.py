@@ -13,6 +13,7 @@ from typing import TypeAlias
 import numpy as np
 
 from minirnn.kernels.layout import Steps, batch_major
+from minirnn.kernels.threads import dot
 from minirnn.kernels.workspace import Workspace
 from minirnn.typing import Array
 
@@ -112,7 +113,7 @@ def weight_gradient(workspace: Workspace, rows: Array, da: Array) -> Array:
     """
     k, n = rows.shape[2], da.shape[2]
     out = workspace.array("weight gradient", (k, n), da.dtype)
-    np.dot(rows.reshape(-1, k).T, da.reshape(-1, n), out)
+    dot(rows.reshape(-1, k).T, da.reshape(-1, n), out)
     return out
 
 
@@ -126,7 +127,7 @@ def input_gradient(workspace: Workspace, da: Array, Wx: Array, time: int, steps:
     """
     count, batch, columns = da.shape
     rows = workspace.array("input gradient", (count * batch, len(Wx)), da.dtype)
-    np.dot(da.reshape(-1, columns), Wx.T, rows)
+    dot(da.reshape(-1, columns), Wx.T, rows)
     return batch_major(rows.reshape(count, batch, len(Wx)), time, steps)
 
 

@@ -1,47 +1,119 @@
-"""One BLAS thread for the time loop, which two slow down.
+"""One BLAS thread for the many small products, all of them for the few large ones.
 
-The products of a time loop take 1 to 500 us each: too short to share. On a busy machine a second
-thread that waits for its core made a step of a small LSTM 7 times slower, of a large one 3 times.
-Setting the number of threads costs 11 us, as much as 2 steps of a small network, so do it once
-around many calls (a whole training run), not in each.
+A time loop multiplies hundreds of times, for 1 to 500 us each: too short to be shared. On an idle
+machine with two cores, a second thread gained 17 to 27 per cent of a training step at hidden sizes
+128 and 256, and nothing below. On a busy one it has to wait for its core each time: a step of a
+small LSTM took 64 ms in place of 9, and one of a large LSTM up to 490 in place of 173. So
+everything here runs with one thread, but for the products that take milliseconds: those over all
+steps at once, of large layers.
+
+The number of threads belongs to the process. Setting it takes half a microsecond through NumPy's
+own OpenBLAS; where NumPy was built with another BLAS, the package threadpoolctl does it if it is
+installed, and else the number stays what it is.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager
+import ctypes
+from collections.abc import Callable
 from functools import cache
 from importlib import import_module
-from typing import Any
+from typing import Any, NamedTuple
 
-__all__ = ["one_blas_thread"]
+import numpy as np
+
+from minirnn.typing import Array
+
+__all__ = ["dot", "one_blas_thread"]
+
+_LARGE = 10**8  # multiplications: from here on a product takes some milliseconds
+
+_OPENBLAS_NAMES = ("scipy_openblas_{}_num_threads64_", "scipy_openblas_{}_num_threads",
+                   "openblas_{}_num_threads64_", "openblas_{}_num_threads")  # fmt: skip
 
 
-@contextmanager
-def one_blas_thread() -> Iterator[None]:
-    """Run the block with one BLAS thread, and restore the number after it.
+class _Blas(NamedTuple):
+    get: Callable[[], int]
+    set: Callable[[int], Any]
 
-    Does nothing if the package threadpoolctl is not installed. The setting is the process's own:
-    other threads of the process see it too, while the block runs.
+
+class _OneThread:
+    """A block in which BLAS has one thread; such blocks may stand inside one another.
 
     Examples
     --------
-    >>> with one_blas_thread():
-    ...     pass  # many training steps
+    >>> with one_blas_thread:
+    ...     product = np.ones((2, 3)) @ np.ones((3, 2))
     """
-    controller = _controller()
-    if controller is None:
-        yield
-        return
-    with controller.limit(limits=1, user_api="blas"):
-        yield
+
+    def __init__(self) -> None:
+        self.depth = 0
+        self.threads = 1  # how many there were outside
+
+    def __enter__(self) -> None:
+        if self.depth == 0:
+            blas = _blas()
+            if blas is not None:
+                self.threads = blas.get()
+                if self.threads > 1:
+                    blas.set(1)
+        self.depth += 1
+
+    def __exit__(self, *error: object) -> None:
+        self.depth -= 1
+        if self.depth == 0 and self.threads > 1:
+            blas = _blas()
+            if blas is not None:
+                blas.set(self.threads)
+            self.threads = 1
+
+
+one_blas_thread = _OneThread()
+
+
+def dot(a: Array, b: Array, out: Array | None = None) -> Array:
+    """Return ``a @ b`` of two matrices, with all threads if that is large enough to be shared.
+
+    Parameters
+    ----------
+    a, b : arrays (m, k) and (k, n)
+    out : array (m, n), optional
+    """
+    if one_blas_thread.threads == 1 or len(a) * len(b) * b.shape[1] < _LARGE:
+        return np.dot(a, b, out)
+    blas = _blas()
+    assert blas is not None
+    blas.set(one_blas_thread.threads)
+    try:
+        return np.dot(a, b, out)
+    finally:
+        blas.set(1)
 
 
 @cache
-def _controller() -> Any:
-    """Find the loaded BLAS libraries: 9 ms, so once per process."""
+def _blas() -> _Blas | None:
+    """Find out how to ask for the number of threads, and how to set it."""
+    try:
+        library = ctypes.CDLL(import_module("numpy._core._multiarray_umath").__file__ or "")
+    except (ImportError, OSError):  # another layout of NumPy, or a system without such libraries
+        return _other_blas()
+    for name in _OPENBLAS_NAMES:
+        try:
+            get, set_ = (library[name.format(verb)] for verb in ("get", "set"))
+        except AttributeError:
+            continue
+        get.restype, get.argtypes = ctypes.c_int, []
+        set_.restype, set_.argtypes = None, [ctypes.c_int]
+        return _Blas(get, set_)
+    return _other_blas()
+
+
+def _other_blas() -> _Blas | None:
     try:
         threadpoolctl = import_module("threadpoolctl")
     except ImportError:
         return None
-    return threadpoolctl.ThreadpoolController()
+    found = threadpoolctl.ThreadpoolController().select(user_api="blas").lib_controllers
+    if not found:
+        return None
+    return _Blas(found[0].get_num_threads, found[0].set_num_threads)

@@ -11,7 +11,7 @@ import numpy as np
 
 from minirnn import checks
 from minirnn.core import Layer, dtype_of
-from minirnn.kernels import Workspace
+from minirnn.kernels import Workspace, one_blas_thread
 from minirnn.layers.cell import Cell
 from minirnn.layers.fast import Kernel, fast_backward, fast_forward, fast_step, kernel_of
 from minirnn.layers.loop import check_step, loop_backward, loop_forward
@@ -143,7 +143,8 @@ class Recurrent(Layer):
         # Outside training nothing is kept but the arguments: should backward be called all the
         # same, it runs forward again.
         kernel = kernel_of(self.cell)
-        y, final, caches = self._run(kernel, x, mask, first, keep=self.training)
+        with one_blas_thread:
+            y, final, caches = self._run(kernel, x, mask, first, keep=self.training)
         self._cache = _Call(x, mask, first, final, kernel, caches)
         self.state = final
         if self.stateful:
@@ -182,13 +183,15 @@ class Recurrent(Layer):
         array (batch, time, input_size)
             Gradient on the input. That on the initial state is in `grad_state` afterwards.
         """
-        grad_x = self._backward(grad, grad_state, need_grad_x=True)
+        with one_blas_thread:
+            grad_x = self._backward(grad, grad_state, need_grad_x=True)
         assert grad_x is not None
         return grad_x
 
     def backward_parameters(self, grad: Any) -> None:
         """Add to the parameters' gradients, without the product for the input's."""
-        self._backward(grad, None, need_grad_x=False)
+        with one_blas_thread:
+            self._backward(grad, None, need_grad_x=False)
 
     def _backward(self, grad: Any, grad_state: Any, *, need_grad_x: bool) -> Array | None:
         call: _Call = self._saved()

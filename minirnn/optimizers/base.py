@@ -10,6 +10,7 @@ import numpy as np
 
 from minirnn import checks
 from minirnn.core import Layer, Parameter
+from minirnn.kernels import one_blas_thread
 from minirnn.typing import Array
 
 __all__ = ["LearningRate", "Optimizer", "Slots"]
@@ -233,7 +234,8 @@ class Optimizer:
         learning_rate = self.current_learning_rate()
         for buffer in self._buffers:
             buffer.gather()
-        scale = self._norm_scale()
+        with one_blas_thread:
+            scale = self._norm_scale()
         for buffer in self._buffers:
             grad = self._effective_gradient(buffer, scale)
             if self.decoupled_weight_decay and self.weight_decay:

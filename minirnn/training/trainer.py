@@ -16,6 +16,7 @@ from minirnn.core import Layer
 from minirnn.data.batching import Batches
 from minirnn.errors import NotFiniteError
 from minirnn.files import read_tree, write_tree
+from minirnn.kernels import one_blas_thread
 from minirnn.losses import Loss
 from minirnn.metrics import Metric
 from minirnn.optimizers import Optimizer
@@ -146,6 +147,7 @@ class Trainer:
         if not self.model.training:
             self.model.train()
         with (
+            one_blas_thread,
             states_restored(self._recurrent, only_on_error=True),
             np.errstate(over="ignore", invalid="ignore"),
         ):
