@@ -18,6 +18,7 @@ import ctypes
 from collections.abc import Callable
 from functools import cache
 from importlib import import_module
+from threading import Lock
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -49,23 +50,26 @@ class _OneThread:
     def __init__(self) -> None:
         self.depth = 0
         self.threads = 1  # how many there were outside
+        self._lock = Lock()
 
     def __enter__(self) -> None:
-        if self.depth == 0:
-            blas = _blas()
-            if blas is not None:
-                self.threads = blas.get()
-                if self.threads > 1:
-                    blas.set(1)
-        self.depth += 1
+        with self._lock:
+            if self.depth == 0:
+                blas = _blas()
+                if blas is not None:
+                    self.threads = blas.get()
+                    if self.threads > 1:
+                        blas.set(1)
+            self.depth += 1
 
     def __exit__(self, *error: object) -> None:
-        self.depth -= 1
-        if self.depth == 0 and self.threads > 1:
-            blas = _blas()
-            if blas is not None:
-                blas.set(self.threads)
-            self.threads = 1
+        with self._lock:
+            self.depth -= 1
+            if self.depth == 0 and self.threads > 1:
+                blas = _blas()
+                if blas is not None:
+                    blas.set(self.threads)
+                self.threads = 1
 
 
 one_blas_thread = _OneThread()
@@ -79,11 +83,10 @@ def dot(a: Array, b: Array, out: Array | None = None) -> Array:
     a, b : arrays (m, k) and (k, n)
     out : array (m, n), optional
     """
-    if one_blas_thread.threads == 1 or len(a) * len(b) * b.shape[1] < _LARGE:
+    threads, blas = one_blas_thread.threads, _blas()
+    if threads == 1 or blas is None or len(a) * len(b) * b.shape[1] < _LARGE:
         return np.dot(a, b, out)
-    blas = _blas()
-    assert blas is not None
-    blas.set(one_blas_thread.threads)
+    blas.set(threads)
     try:
         return np.dot(a, b, out)
     finally:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from math import prod
+from threading import Lock
 from typing import Any, Literal, TypeVar
 
 import numpy as np
@@ -46,6 +48,7 @@ class Workspace:
 
     def __init__(self) -> None:
         self.generation = 0
+        self._lock = Lock()
         self._buffers: dict[str, Array] = {}
         self._plans: dict[str, tuple[tuple[Any, ...], Any]] = {}
 
@@ -84,6 +87,17 @@ class Workspace:
             known = self._plans[name] = (sizes, build(self, name, *sizes))
         plan: Plan = known[1]
         return plan
+
+    @contextmanager
+    def alone(self) -> Iterator[Workspace]:
+        """Yield this workspace if no other thread has it, else a new one, for the block."""
+        if not self._lock.acquire(blocking=False):
+            yield Workspace()
+            return
+        try:
+            yield self
+        finally:
+            self._lock.release()
 
     def __reduce__(self) -> tuple[type[Workspace], tuple[()]]:
         return Workspace, ()

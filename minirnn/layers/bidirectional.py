@@ -107,15 +107,25 @@ class Bidirectional(Layer):
 
     def backward(self, grad: Any, grad_state: Any = None) -> Array:
         """Return the gradient on x, for that on the output and (optional) the final states."""
+        one, two = self._split(grad)
+        states = self._halves(grad_state)
+        one_state = self.forward_layer._final_gradients(states[0])
+        two_state = self.backward_layer._final_gradients(states[1])
+        grad_x: Array = self.forward_layer.backward(one, one_state)
+        return grad_x + self.backward_layer.backward(two, two_state)
+
+    def backward_parameters(self, grad: Any) -> None:
+        """Add to the parameters' gradients, without the product for the input's."""
+        one, two = self._split(grad)
+        self.forward_layer.backward_parameters(one)
+        self.backward_layer.backward_parameters(two)
+
+    def _split(self, grad: Any) -> tuple[Array, Array]:
         batch, time = self._saved()
         shape = (batch, time, self.output_size)
         grad = checks.check_shape(self, grad, shape, None, "the gradient")
-        one, two = self._halves(grad_state)
-        one = self.forward_layer._final_gradients(one)
-        two = self.backward_layer._final_gradients(two)
         split = self.forward_layer.output_size
-        grad_x: Array = self.forward_layer.backward(grad[:, :, :split], one)
-        return grad_x + self.backward_layer.backward(grad[:, :, split:], two)
+        return grad[:, :, :split], grad[:, :, split:]
 
     def step(self, x_t: Any) -> Array:
         """Refuse: the backward layer would have to know the future."""

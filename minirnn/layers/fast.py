@@ -33,22 +33,22 @@ class Kernel(NamedTuple):
     options: Callable[[Any], dict[str, Any]]
 
 
+def _no_options(cell: Any) -> dict[str, Any]:
+    return {}
+
+
+def _activation(cell: Any) -> dict[str, Any]:
+    return {"activation": cell.activation}
+
+
+def _candidate_bias(cell: Any) -> dict[str, Any]:
+    return {"bn": cell.bn.value if cell.reset_after else None}
+
+
 _KERNELS: dict[type[Cell], Kernel] = {
-    RNNCell: Kernel(
-        kernels.rnn_forward,
-        kernels.rnn_backward,
-        kernels.rnn_step,
-        lambda cell: {"activation": cell.activation},
-    ),
-    LSTMCell: Kernel(
-        kernels.lstm_forward, kernels.lstm_backward, kernels.lstm_step, lambda cell: {}
-    ),
-    GRUCell: Kernel(
-        kernels.gru_forward,
-        kernels.gru_backward,
-        kernels.gru_step,
-        lambda cell: {"bn": cell.bn.value if cell.reset_after else None},
-    ),
+    RNNCell: Kernel(kernels.rnn_forward, kernels.rnn_backward, kernels.rnn_step, _activation),
+    LSTMCell: Kernel(kernels.lstm_forward, kernels.lstm_backward, kernels.lstm_step, _no_options),
+    GRUCell: Kernel(kernels.gru_forward, kernels.gru_backward, kernels.gru_step, _candidate_bias),
 }
 
 
@@ -81,17 +81,15 @@ def fast_forward(
     """Do what `minirnn.layers.loop.loop_forward` does."""
     if reverse:  # time runs backwards in a view, and the output is turned round again by another
         x, mask = x[:, ::-1], None if mask is None else mask[:, ::-1]
-    y, state, cache = kernel.forward(
-        x,
-        state,
-        cell.Wx.value,
-        cell.Wh.value,
-        cell.b.value,
-        mask,
-        keep=keep,
-        workspace=workspace,
-        **kernel.options(cell),
-    )
+    weights = cell.Wx.value, cell.Wh.value, cell.b.value
+    options = kernel.options(cell)
+    if keep:
+        y, state, cache = kernel.forward(x, state, *weights, mask, workspace=workspace, **options)
+    else:  # a model may be used by several threads at a time, a workspace may not
+        with workspace.alone() as own:
+            y, state, cache = kernel.forward(
+                x, state, *weights, mask, keep=False, workspace=own, **options
+            )
     return y[:, ::-1] if reverse else y, state, cache
 
 

@@ -31,6 +31,10 @@ class _Call:
     kernel: Kernel | None
     caches: Any
 
+    def __getstate__(self) -> dict[str, Any]:
+        """Leave the caches out of a copy: its backward, should it come, makes its own."""
+        return vars(self) | {"caches": None}
+
 
 class Recurrent(Layer):
     """Any `Cell`, run over time.
@@ -246,7 +250,7 @@ class Recurrent(Layer):
             y_t = np.asarray(y_t, x_t.dtype)
             self.carried_state = tuple(np.asarray(array, x_t.dtype) for array in next_state)
         self.state = self.carried_state
-        return y_t
+        return y_t.copy()  # mostly it is a part of the state, which is ours
 
     def reset_state(self) -> None:
         """Forget the carried state: the next call begins at the cell's initial state."""

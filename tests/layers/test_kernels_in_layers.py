@@ -26,7 +26,7 @@ CELLS: dict[str, tuple[type, dict[str, Any]]] = {
     "gru, reset before": (m.GRUCell, {"reset_after": False}),
 }
 kinds = pytest.mark.parametrize("kind", CELLS)
-examples = settings(max_examples=50, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+examples = settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 TOLERANCE = {np.dtype(np.float64): 1e-12, np.dtype(np.float32): 1e-5}
 
 
