@@ -149,7 +149,7 @@ class Trainer:
         with (
             one_blas_thread,
             states_restored(self._recurrent, only_on_error=True),
-            np.errstate(over="ignore", invalid="ignore"),
+            np.errstate(over="ignore", invalid="ignore", divide="ignore"),
         ):
             prediction = feeding.run(self.model, inputs, mask)
             real = feeding.real_steps(self.model, prediction, mask)

@@ -1,0 +1,328 @@
+"""What a beginner calls by mistake: the answer, and that nothing has changed."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+import minirnn as m
+from tests.contract import helpers
+
+X = np.random.default_rng(0).standard_normal((2, 6, 3))
+TOKENS = np.array([[0, 1, 2], [3, 4, 0]])
+
+
+def _ran(layer, *arguments):
+    """Return a layer that has run once, as it would have in a program."""
+    layer.forward(*arguments)
+    return layer
+
+
+CALLS = {
+    # name: (make the layer, the call, the error, what its message says)
+    "features where time should be": (
+        lambda: m.LSTM(6, 4, rng=0),
+        lambda one: one.forward(X),
+        ValueError,
+        r"^LSTM: axis 2 \(features\) should be 6, got 3 in shape \(2, 6, 3\); axis 1 \(time\) is "
+        r"6: are time and features swapped\?",
+    ),
+    "in a model, which layer": (
+        lambda: m.Sequential([m.Dense(3, 5), m.GRU(4, 2)]),
+        lambda one: one.forward(X),
+        ValueError,
+        r"^GRU \(layer 1 of the model\): axis 2 \(features\) should be 4, got 5",
+    ),
+    "in a model in a model": (
+        lambda: m.Sequential([m.Tanh(), m.Sequential([m.Tanh(), m.Dense(4, 2)])]),
+        lambda one: one.forward(X),
+        ValueError,
+        r"^Dense \(layer 1 of layer 1 of the model\): axis 2 \(features\) should be 4, got 3",
+    ),
+    "no features axis": (
+        lambda: m.RNN(3, 4),
+        lambda one: one.forward(X[:, :, 0]),
+        ValueError,
+        r"^RNN: the input should be \(batch, time, features\), got 2 axes.*x\[:, :, None\]",
+    ),
+    "tokens in an LSTM": (
+        lambda: m.LSTM(3, 4),
+        lambda one: one.forward(TOKENS),
+        ValueError,
+        r"^LSTM: .*got 2 axes in shape \(2, 3\); for integer tokens put an Embedding first",
+    ),
+    "tokens too large": (
+        lambda: m.Embedding(4, 3),
+        lambda one: one.forward(TOKENS),
+        ValueError,
+        r"^Embedding: tokens should be in 0\.\.3 \(4 of them\), got 4 at position \(1, 1\)",
+    ),
+    "negative tokens": (
+        lambda: m.Embedding(5, 3),
+        lambda one: one.forward(-TOKENS),
+        ValueError,
+        r"^Embedding: tokens should be in 0\.\.4 .*got -1 at position \(0, 1\)",
+    ),
+    "float tokens": (
+        lambda: m.Embedding(5, 3),
+        lambda one: one.forward(TOKENS * 1.0),
+        TypeError,
+        r"^Embedding: tokens should be integers in 0\.\.4, got an array of float64.*astype\(int\)",
+    ),
+    "one-hot into an Embedding": (
+        lambda: m.Embedding(5, 3),
+        lambda one: one.forward(np.ones((2, 3, 5), int)),
+        ValueError,
+        r"^Embedding: tokens should be \(batch, time\), got shape \(2, 3, 5\): are they one-hot",
+    ),
+    "a sequence of which nothing is real": (
+        lambda: m.LastStep(),
+        lambda one: one.forward(X, np.array([[True] * 6, [False] * 6])),
+        ValueError,
+        r"^LastStep: sequence 1 of the batch has no real step in the mask",
+    ),
+    "an empty batch": (
+        lambda: m.GRU(3, 4),
+        lambda one: one.forward(X[:0]),
+        ValueError,
+        r"^GRU: axis 0 \(batch\) should be at least 1, got 0 in shape \(0, 6, 3\)",
+    ),
+    "no time steps": (
+        lambda: m.GRU(3, 4),
+        lambda one: one.forward(X[:, :0]),
+        ValueError,
+        r"^GRU: axis 1 \(time\) should be at least 1, got 0 in shape \(2, 0, 3\)",
+    ),
+    "backward before forward": (
+        lambda: m.LSTM(3, 4),
+        lambda one: one.backward(np.ones((2, 6, 4))),
+        RuntimeError,
+        r"^LSTM: backward was called before forward",
+    ),
+    "backward before forward, in a model": (
+        lambda: m.Sequential([m.LSTM(3, 4), m.Dense(4, 2)]),
+        lambda one: one.backward(np.ones((2, 6, 2))),
+        RuntimeError,
+        r"^Dense \(layer 1 of the model\): backward was called before forward",
+    ),
+    "a gradient of another shape": (
+        lambda: _ran(m.LSTM(3, 4, rng=0), X),
+        lambda one: one.backward(np.ones((2, 4))),
+        ValueError,
+        r"^LSTM: the gradient should have shape \(2, 6, 4\), got \(2, 4\)",
+    ),
+    "another batch size in a stateful layer": (
+        lambda: _ran(m.LSTM(3, 4, stateful=True, rng=0), X),
+        lambda one: one.forward(X[:1]),
+        ValueError,
+        r"^LSTM: axis 0 \(batch\) should be 2, that of the carried state, got 1; call reset_state",
+    ),
+    "a mask of ones and zeros": (
+        lambda: m.RNN(3, 4),
+        lambda one: one.forward(X, np.ones((2, 6))),
+        TypeError,
+        r"^RNN: the mask should be boolean.*got an array of float64; write mask\.astype\(bool\)",
+    ),
+    "lengths as a mask": (
+        lambda: m.RNN(3, 4),
+        lambda one: one.forward(X, np.array([3, 6])),
+        TypeError,
+        r"^RNN: the mask should be boolean.*lengths_to_mask\(lengths\)",
+    ),
+    "a mask the other way round": (
+        lambda: m.RNN(3, 4),
+        lambda one: one.forward(X, np.ones((6, 2), bool)),
+        ValueError,
+        r"^RNN: the mask should have shape \(2, 6\) .*got \(6, 2\): are batch and time swapped",
+    ),
+    "a state that is one array": (
+        lambda: m.LSTM(3, 4),
+        lambda one: one.forward(X, state=np.zeros((2, 4))),
+        TypeError,
+        r"^LSTM: the state should be a tuple of 2 arrays, got ndarray",
+    ),
+    "a state of another size": (
+        lambda: m.LSTM(3, 4),
+        lambda one: one.forward(X, state=(np.zeros((2, 4)), np.zeros((2, 5)))),
+        ValueError,
+        r"^LSTM: the state\[1\] \(batch, ...\) should have shape \(2, 4\), got \(2, 5\)",
+    ),
+    "a step of three axes": (
+        lambda: m.LSTM(3, 4),
+        lambda one: one.step(X),
+        ValueError,
+        r"^LSTM: one time step should be \(batch, features\), got 3 axes.*x\[:, t\]",
+    ),
+    "a step in reverse": (
+        lambda: m.LSTM(3, 4, reverse=True),
+        lambda one: one.step(X[:, 0]),
+        ValueError,
+        r"^LSTM: a layer with reverse=True needs the whole sequence",
+    ),
+    "text": (
+        lambda: m.Dense(3, 4),
+        lambda one: one.forward(["abc", "def"]),
+        TypeError,
+        r"^Dense: the input should hold real numbers, got an array of <U3 \(from a list\)",
+    ),
+    "nothing": (
+        lambda: m.Dense(3, 4),
+        lambda one: one.forward(None),
+        TypeError,
+        r"^Dense: the input should be an array, got None",
+    ),
+    "sequences of different lengths": (
+        lambda: m.LSTM(1, 4),
+        lambda one: one.forward([[[1], [2]], [[1]]]),
+        ValueError,
+        r"^LSTM: the input is not a rectangular array.*pad_sequences",
+    ),
+    "complex numbers": (
+        lambda: m.LSTM(3, 4),
+        lambda one: one.forward(X + 1j),
+        TypeError,
+        r"^LSTM: the input should hold real numbers, got an array of complex128",
+    ),
+    "weights that do not fit": (
+        lambda: m.LSTM(3, 4, rng=0),
+        lambda one: one.load_state_dict({"cell.Wx": np.ones((3, 8)), "cell.c": 1.0}),
+        ValueError,
+        r"^LSTM: the weights do not fit, nothing was loaded:\n  missing: cell\.Wh \(4, 16\)\n  "
+        r"missing: cell\.b \(16,\)\n  unexpected: cell\.c\n  misshapen: cell\.Wx should be "
+        r"\(3, 16\), got \(3, 8\)",
+    ),
+}
+
+
+@pytest.mark.parametrize("name", CALLS)
+def test_a_wrong_call_of_a_layer(name):
+    make, call, error, message = CALLS[name]
+    layer = make()
+    before = helpers.snapshot(layer)
+    with pytest.raises(error, match=message):
+        call(layer)
+    helpers.assert_same(before, helpers.snapshot(layer))
+
+
+MAKING = {
+    "a size of nothing": (lambda: m.LSTM(3, 0), ValueError, "hidden_size should be at least 1"),
+    "a negative size": (lambda: m.Dense(-1, 2), ValueError, "input_size should be at least 1"),
+    "half a size": (lambda: m.GRU(3, 2.5), TypeError, r"hidden_size should be a whole number, got"),
+    "a size as text": (lambda: m.RNN("3", 2), TypeError, "input_size should be a whole number"),
+    "an activation unheard of": (
+        lambda: m.RNN(3, 2, activation="gelu"),
+        ValueError,
+        "activation should be one of 'tanh', 'relu', 'sigmoid', got 'gelu'",
+    ),
+    "a rate of one": (lambda: m.Dropout(1), ValueError, "rate should be at least 0 and below 1"),
+    "a generator of old": (
+        lambda: m.Dense(2, 2, rng=np.random.RandomState(0)),
+        TypeError,
+        "rng should be None, an int seed or a numpy.random.Generator, got RandomState",
+    ),
+    "no parameters": (lambda: m.Adam([], 0.1), ValueError, "Adam: the list of parameters is empty"),
+    "a model for parameters": (
+        lambda: m.Adam(m.Dense(2, 2), 0.1),
+        TypeError,
+        r"Adam: takes parameters, got a layer; write model\.parameters\(\)",
+    ),
+    "named parameters": (
+        lambda: m.Adam(m.Dense(2, 2).named_parameters(), 0.1),
+        TypeError,
+        "takes Parameters, got a tuple",
+    ),
+    "a learning rate of 0": (
+        lambda: m.SGD(m.Dense(2, 2).parameters(), 0),
+        ValueError,
+        "SGD: learning_rate should be greater than 0, got 0",
+    ),
+    "a learning rate of -1": (
+        lambda: m.SGD(m.Dense(2, 2).parameters(), -1),
+        ValueError,
+        "SGD: learning_rate should be greater than 0, got -1",
+    ),
+    "a learning rate that is none": (
+        lambda: m.SGD(m.Dense(2, 2).parameters(), np.nan),
+        ValueError,
+        "SGD: learning_rate should be finite, got nan",
+    ),
+    "a class for a layer": (
+        lambda: m.Sequential([m.Dense]),
+        TypeError,
+        r"Sequential: layer 0 should be a Layer, got the class Dense: write Dense\(...\)",
+    ),
+    "a loss for a model": (
+        lambda: m.Trainer(m.MeanSquaredError(), m.MeanSquaredError(), None),
+        TypeError,
+        "Trainer: model should be a Layer, got MeanSquaredError",
+    ),
+    "a class for a loss": (
+        lambda: m.Trainer(one := m.Dense(2, 2), m.MeanSquaredError, m.SGD(one.parameters(), 0.1)),
+        TypeError,
+        r"Trainer: loss should be a Loss, got the class MeanSquaredError: write MeanSquaredError\(",
+    ),
+}
+
+
+@pytest.mark.parametrize("name", MAKING)
+def test_a_thing_that_cannot_be_made(name):
+    make, error, message = MAKING[name]
+    with pytest.raises(error, match=message):
+        make()
+
+
+def test_nan_goes_through_a_layer_and_stops_the_training():
+    layer = m.LSTM(3, 4, rng=0)
+    x = X.copy()
+    x[0, 2, 1] = np.nan
+    y = layer.forward(x)
+    assert np.isfinite(y[0, :2]).all()
+    assert np.isnan(y[0, 2:]).all()
+    assert np.isfinite(y[1]).all()
+    trainer = m.Trainer(layer, m.MeanSquaredError(), m.SGD(layer.parameters(), 0.1))
+    weights = layer.state_dict()
+    with pytest.raises(m.NotFiniteError, match=r"the input itself has 1 of 36 numbers"):
+        trainer.train_step(x, np.zeros_like(y))
+    for name, value in layer.state_dict().items():
+        np.testing.assert_array_equal(value, weights[name])
+
+
+def test_backward_twice_is_the_gradient_twice():
+    layer = m.GRU(3, 4, rng=0, dtype=np.float64)
+    y = layer.forward(X)
+    one = layer.backward(np.ones_like(y))
+    once = [p.grad.copy() for p in layer.parameters()]
+    np.testing.assert_array_equal(layer.backward(np.ones_like(y)), one)
+    for parameter, grad in zip(layer.parameters(), once, strict=True):
+        np.testing.assert_allclose(parameter.grad, 2 * grad, rtol=1e-15)
+
+
+@pytest.mark.parametrize(
+    ("loss", "target", "error", "message"),
+    [
+        (
+            m.SoftmaxCrossEntropy,
+            np.zeros((2, 5), int),
+            ValueError,
+            r"integer classes of shape \(2, 6",
+        ),
+        (m.SoftmaxCrossEntropy, np.full((2, 6), 3), ValueError, r"in 0\.\.2 .*got 3 at position"),
+        (m.SoftmaxCrossEntropy, np.zeros((2, 6)), TypeError, "target classes should be integers"),
+        (m.SoftmaxCrossEntropy, np.zeros((2, 6, 1), int), ValueError, r"drop the last axis"),
+        (m.CrossEntropy, np.zeros((2, 6), int), ValueError, "for logits take SoftmaxCrossEntropy"),
+        (
+            m.SigmoidCrossEntropy,
+            np.full((2, 6, 3), 2.0),
+            ValueError,
+            r"targets should be in 0\.\.1",
+        ),
+        (m.MeanSquaredError, np.zeros((2, 6)), ValueError, r"shape \(2, 6, 3\), got \(2, 6\)"),
+        (m.MeanSquaredError, np.zeros((2, 6, 1)), ValueError, r"shape \(2, 6, 3\), got \(2, 6, 1"),
+    ],
+)
+def test_wrong_targets(loss, target, error, message):
+    one = loss()
+    with pytest.raises(error, match=message):
+        one.forward(X, target)
+    with pytest.raises(RuntimeError, match="backward was called before forward"):
+        one.backward()
