@@ -17,8 +17,11 @@ ROOT = Path(__file__).parents[2]
 
 
 @pytest.fixture(autouse=True)
-def _output(monkeypatch, tmp_path):
+def _here(monkeypatch, tmp_path):
+    """Write nothing into the checkout, and stay in this process, with threadpoolctl or without."""
     monkeypatch.setattr(command, "OUTPUT", tmp_path / "output")
+    for name in machine._VARIABLES:
+        monkeypatch.setenv(name, "1")
 
 
 @pytest.fixture
