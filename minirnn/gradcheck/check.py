@@ -9,8 +9,8 @@ import numpy as np
 
 from minirnn import checks
 from minirnn.gradcheck.conduct import breaches, overwritten
-from minirnn.gradcheck.diagnose import diagnose
 from minirnn.gradcheck.evidence import measure
+from minirnn.gradcheck.mistakes.diagnose import diagnose
 from minirnn.gradcheck.probes import probe
 from minirnn.gradcheck.report import Comparison, Diagnosis, GradientError, GradientReport
 from minirnn.typing import RandomSource
@@ -42,7 +42,7 @@ def check_gradients(
     slope between those on the two sides passes.
 
     Where a gradient is wrong, experiments follow that compare it with what known mistakes would
-    give: `minirnn.gradcheck.diagnose`. What fits in every element is said in the report and in the
+    give: `minirnn.gradcheck.mistakes.diagnose`. What fits in every element is said in the report and in the
     error; where nothing fits, nothing is claimed. Three rules are checked even where all numbers
     are right: nothing is changed in place, no earlier or later call has an influence on backward,
     and gradients of parameters are added to.

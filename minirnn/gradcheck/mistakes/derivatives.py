@@ -9,7 +9,7 @@ import numpy as np
 
 from minirnn.functions import sigmoid
 from minirnn.gradcheck.arrays import CLOSE, SMALLEST, same
-from minirnn.gradcheck.case import Case, Finding
+from minirnn.gradcheck.mistakes.case import Case, Finding
 from minirnn.typing import Array
 
 __all__ = ["wrong_derivative"]

@@ -7,8 +7,8 @@ from collections.abc import Iterator
 import numpy as np
 
 from minirnn.gradcheck.arrays import same
-from minirnn.gradcheck.case import Case, Finding
-from minirnn.gradcheck.patterns import turned
+from minirnn.gradcheck.mistakes.case import Case, Finding
+from minirnn.gradcheck.mistakes.patterns import turned
 from minirnn.typing import Array
 
 __all__ = ["wrong_path", "wrong_source"]

@@ -13,14 +13,14 @@ from typing import Any, TypeVar
 
 import numpy as np
 
-from minirnn.gradcheck.case import Case, Finding, make_case
 from minirnn.gradcheck.compare import Measurement
 from minirnn.gradcheck.conduct import overwritten
-from minirnn.gradcheck.derivatives import wrong_derivative
 from minirnn.gradcheck.evidence import Evidence, measure
-from minirnn.gradcheck.parts import broken_parts, prefixed, share_of_the_last_step
-from minirnn.gradcheck.paths import wrong_path, wrong_source
-from minirnn.gradcheck.patterns import (
+from minirnn.gradcheck.mistakes.case import Case, Finding, make_case
+from minirnn.gradcheck.mistakes.derivatives import wrong_derivative
+from minirnn.gradcheck.mistakes.parts import broken_parts, prefixed, share_of_the_last_step
+from minirnn.gradcheck.mistakes.paths import wrong_path, wrong_source
+from minirnn.gradcheck.mistakes.patterns import (
     any_factor,
     in_padding,
     incoming,
@@ -30,11 +30,11 @@ from minirnn.gradcheck.patterns import (
     nothing,
     transposed,
 )
+from minirnn.gradcheck.mistakes.rows import one_step, other_axis, repeated_token, single_share
+from minirnn.gradcheck.mistakes.steady import not_deterministic, rounded
+from minirnn.gradcheck.mistakes.whole import disproportionate, ignored, only_masked, only_over_time
 from minirnn.gradcheck.probe import Probe
 from minirnn.gradcheck.report import Diagnosis
-from minirnn.gradcheck.rows import one_step, other_axis, repeated_token, single_share
-from minirnn.gradcheck.steady import not_deterministic, rounded
-from minirnn.gradcheck.whole import disproportionate, ignored, only_masked, only_over_time
 
 __all__ = ["diagnose"]
 

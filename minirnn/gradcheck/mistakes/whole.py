@@ -7,8 +7,8 @@ from collections.abc import Sequence
 import numpy as np
 
 from minirnn.gradcheck.arrays import same
-from minirnn.gradcheck.case import Case
 from minirnn.gradcheck.evidence import Evidence, measure
+from minirnn.gradcheck.mistakes.case import Case
 from minirnn.gradcheck.report import Diagnosis
 
 __all__ = ["disproportionate", "ignored", "only_masked", "only_over_time"]

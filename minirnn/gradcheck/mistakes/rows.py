@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from minirnn.gradcheck.arrays import same
-from minirnn.gradcheck.case import Case, Finding
+from minirnn.gradcheck.mistakes.case import Case, Finding
 from minirnn.typing import Array
 
 __all__ = ["one_step", "other_axis", "repeated_token", "single_share"]
