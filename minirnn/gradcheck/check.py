@@ -42,7 +42,7 @@ def check_gradients(
     slope between those on the two sides passes.
 
     Where a gradient is wrong, experiments follow that compare it with what known mistakes would
-    give: `minirnn.gradcheck.mistakes.diagnose`. What fits in every element is said in the report and in the
+    give: `minirnn.gradcheck.mistakes`. What fits in every element is said in the report and in the
     error; where nothing fits, nothing is claimed. Three rules are checked even where all numbers
     are right: nothing is changed in place, no earlier or later call has an influence on backward,
     and gradients of parameters are added to.

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from minirnn import GradientError, Recurrent, check_gradients
-from minirnn.gradcheck import diagnose
+from minirnn.gradcheck.mistakes import diagnose
 from tests.gradcheck import hosts
 from tests.gradcheck.plants import PLANTS, UNKNOWN
 
