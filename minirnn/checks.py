@@ -23,6 +23,7 @@ __all__ = [
     "check_shape",
     "choice",
     "features",
+    "flag",
     "float_dtype",
     "fraction",
     "generator",
@@ -112,6 +113,13 @@ def fraction(owner: object, name: str, value: Any) -> float:
     return number
 
 
+def flag(owner: object, name: str, value: Any) -> bool:
+    """Return `value` if it is True or False."""
+    if not isinstance(value, bool | np.bool_):
+        raise TypeError(f"{name_of(owner)}: {name} should be True or False, got {value!r}")
+    return bool(value)
+
+
 def choice(owner: object, name: str, value: Any, options: tuple[str, ...]) -> str:
     """Return `value` if it is one of `options`."""
     if not isinstance(value, str) or value not in options:
@@ -138,7 +146,10 @@ def instance(owner: object, name: str, value: Any, kind: type) -> None:
     got, hint = type(value).__name__, ""
     if isinstance(value, type):
         got, hint = f"the class {value.__name__}", f": write {value.__name__}(...)"
-    raise TypeError(f"{name_of(owner)}: {name} should be a {kind.__name__}, got {got}{hint}")
+    article = "an" if kind.__name__[0] in "AEIOU" else "a"
+    raise TypeError(
+        f"{name_of(owner)}: {name} should be {article} {kind.__name__}, got {got}{hint}"
+    )
 
 
 def generator(owner: object, rng: Any) -> np.random.Generator:

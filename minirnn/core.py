@@ -174,6 +174,10 @@ class Layer:
         """Return the output ``y`` for the input ``x``, and keep what `backward` will need."""
         raise NotImplementedError(f"{type(self).__name__} has no forward method")
 
+    def __call__(self, *args: Any, **kwargs: Any) -> Any:
+        """Return what `forward` returns: ``layer(x)`` is ``layer.forward(x)``."""
+        return self.forward(*args, **kwargs)
+
     def backward(self, *args: Any, **kwargs: Any) -> Any:
         """Return the gradient on ``x`` from that on ``y``; add to each parameter's gradient."""
         raise NotImplementedError(f"{type(self).__name__} has no backward method")

@@ -31,6 +31,10 @@ class Loss:
         """Return the loss."""
         raise NotImplementedError(f"{type(self).__name__} has no forward method")
 
+    def __call__(self, prediction: Any, target: Any, mask: Any = None) -> float:
+        """Return what `forward` returns."""
+        return self.forward(prediction, target, mask)
+
     def backward(self) -> Array:
         """Return the gradient of the loss on the prediction."""
         raise NotImplementedError(f"{type(self).__name__} has no backward method")

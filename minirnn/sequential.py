@@ -10,6 +10,7 @@ import numpy as np
 from minirnn import checks
 from minirnn.core import Layer, UnchangedOnError, dtype_of
 from minirnn.kernels import one_blas_thread
+from minirnn.layers.cell import Cell
 from minirnn.typing import Array, Mask
 
 __all__ = ["Sequential"]
@@ -60,8 +61,8 @@ class Sequential(Layer):
 
     uses_mask = True
 
-    def __init__(self, layers: Iterable[Layer]) -> None:
-        if isinstance(layers, Layer) or not isinstance(layers, Iterable):
+    def __init__(self, layers: Iterable[Layer], *others: Layer) -> None:
+        if others or isinstance(layers, Layer) or not isinstance(layers, Iterable):
             raise TypeError(
                 f"Sequential: takes a list of layers, got {type(layers).__name__}; "
                 f"write Sequential([...])"
@@ -74,6 +75,11 @@ class Sequential(Layer):
         seen: dict[int, int] = {}
         for k, layer in enumerate(self.layers):
             checks.instance(self, f"layer {k}", layer, Layer)
+            if isinstance(layer, Cell):
+                raise TypeError(
+                    f"Sequential: layer {k} is a {type(layer).__name__}, one time step; to run it "
+                    f"over time, write Recurrent({type(layer).__name__}(...))"
+                )
             for _, part in layer.named_layers():
                 if id(part) in seen:
                     raise ValueError(

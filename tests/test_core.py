@@ -275,3 +275,12 @@ def test_repr_shows_what_the_layer_was_made_of(text):
 )
 def test_repr_of_a_recurrent_layer_shows_the_cells_keywords(layer, expected):
     assert expected in repr(layer)
+
+
+def test_a_layer_and_a_loss_may_be_called():
+    layer, x = m.GRU(3, 4, rng=0), np.ones((2, 5, 3))
+    mask = np.array([[True] * 5, [True] * 3 + [False] * 2])
+    np.testing.assert_array_equal(layer(x, mask=mask), layer.forward(x, mask))
+    loss = m.MeanSquaredError()
+    assert loss(np.ones((2, 3)), np.zeros((2, 3))) == 1
+    np.testing.assert_allclose(loss.backward(), 1 / 3)

@@ -251,6 +251,26 @@ MAKING = {
         TypeError,
         r"Sequential: layer 0 should be a Layer, got the class Dense: write Dense\(...\)",
     ),
+    "layers without a list": (
+        lambda: m.Sequential(m.Dense(2, 2), m.Tanh()),
+        TypeError,
+        r"Sequential: takes a list of layers, got Dense; write Sequential\(\[...\]\)",
+    ),
+    "a cell for a layer": (
+        lambda: m.Sequential([m.LSTMCell(2, 3)]),
+        TypeError,
+        r"layer 0 is a LSTMCell, one time step; to run it over time, write Recurrent\(LSTMCell",
+    ),
+    "parameters without brackets": (
+        lambda: m.SGD(m.Dense(2, 2).parameters, 0.1),
+        TypeError,
+        r"SGD: takes a list of parameters, got method; write model\.parameters\(\)",
+    ),
+    "a word for a flag": (
+        lambda: m.Dense(2, 2, bias="no"),
+        TypeError,
+        "Dense: bias should be True or False, got 'no'",
+    ),
     "a loss for a model": (
         lambda: m.Trainer(m.MeanSquaredError(), m.MeanSquaredError(), None),
         TypeError,

@@ -314,8 +314,8 @@ class GRUCell(_GatedCell):
         dtype: Any = np.float32,
     ) -> None:
         super().__init__(input_size, hidden_size, rng, dtype)
-        self.reset_after = reset_after
-        if reset_after:
+        self.reset_after = checks.flag(self, "reset_after", reset_after)
+        if self.reset_after:
             self.bn = Parameter(np.zeros(self.hidden_size, self.b.value.dtype), decay=False)
 
     def forward(self, x_t: Any, state: State) -> tuple[Array, State, Any]:

@@ -62,7 +62,7 @@ class Dense(Layer):
     ) -> None:
         self.input_size = checks.positive_int(self, "input_size", input_size)
         self.output_size = checks.positive_int(self, "output_size", output_size)
-        self.bias = bias
+        self.bias = checks.flag(self, "bias", bias)
         dtype = checks.float_dtype(self, dtype)
         rng = checks.generator(self, rng)
         self.W = Parameter(glorot_uniform(rng, self.input_size, self.output_size, dtype))

@@ -99,8 +99,8 @@ class Recurrent(Layer):
     def __init__(self, cell: Cell, *, stateful: bool = False, reverse: bool = False) -> None:
         checks.instance(self, "cell", cell, Cell)
         self.cell = cell
-        self.stateful = stateful
-        self.reverse = reverse
+        self.stateful = checks.flag(self, "stateful", stateful)
+        self.reverse = checks.flag(self, "reverse", reverse)
         self.state: State | None = None
         self.grad_state: State | None = None
         self.carried_state: State | None = None

@@ -165,7 +165,8 @@ class Optimizer:
         if isinstance(given, Layer):
             raise TypeError(f"{name}: takes parameters, got a layer; write model.parameters()")
         if isinstance(given, Parameter) or not isinstance(given, Iterable):
-            raise TypeError(f"{name}: takes a list of parameters, got {type(given).__name__}")
+            hint = "; write model.parameters(), with brackets" if callable(given) else ""
+            raise TypeError(f"{name}: takes a list of parameters, got {type(given).__name__}{hint}")
         found: dict[int, Parameter] = {}
         for item in given:
             if not isinstance(item, Parameter):
