@@ -21,7 +21,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from minirnn.kernels.layout import Cache, Steps, groups, time_major, valid
+from minirnn.kernels.layout import Cache, Steps, gradient_rows, groups, time_major, valid
 from minirnn.kernels.products import (
     Product,
     input_gradient,
@@ -136,8 +136,7 @@ def _plan_backward(
     dtype: Any,
 ) -> _Backward:
     plane = (batch, hidden)
-    grad_y = workspace.array(f"{name} grad y", (time, *plane), dtype)
-    da = workspace.array(f"{name} da", (time, batch, 4 * hidden), dtype)
+    grad_y, da = gradient_rows(workspace, name, time, batch, hidden, 4 * hidden, dtype)
     dh = workspace.array(f"{name} dh", plane, dtype)
     runs = groups(time, 5 * dh.nbytes)
     longest = runs[0].stop if runs else 0

@@ -136,3 +136,17 @@ def groups(time: int, step_bytes: int) -> list[slice]:
     """
     length = max(1, _GROUP_BYTES // step_bytes)
     return [slice(start, min(start + length, time)) for start in range(0, time, length)]
+
+
+def gradient_rows(
+    workspace: Workspace, name: str, time: int, batch: int, hidden: int, columns: int, dtype: Any
+) -> tuple[Array, Array]:
+    """Memory for ``grad_y (time, batch, hidden)`` and ``da (time, batch, columns)``: one for both.
+
+    Backwards, step t reads its part of grad_y and then writes its part of da, which begins no
+    earlier: what the steps before still have to read lies in front of it. So a training step needs
+    less memory by an array of the output's size.
+    """
+    da = workspace.array(f"{name} da", (time, batch, columns), dtype)
+    size = time * batch * hidden
+    return da.reshape(-1)[:size].reshape(time, batch, hidden), da

@@ -20,6 +20,7 @@ from minirnn.kernels.layout import (
     Steps,
     batch_major,
     fill_inputs,
+    gradient_rows,
     real_steps,
     time_major,
     valid,
@@ -188,8 +189,7 @@ class _Backward(NamedTuple):
 def _plan_backward(
     workspace: Workspace, name: str, time: int, batch: int, hidden: int, dtype: Any
 ) -> _Backward:
-    grad_y = workspace.array(f"{name} grad y", (time, batch, hidden), dtype)
-    da = workspace.array(f"{name} da", (time, batch, hidden), dtype)
+    grad_y, da = gradient_rows(workspace, name, time, batch, hidden, hidden, dtype)
     dh = workspace.array(f"{name} dh", (batch, hidden), dtype)
     WhT = transposed(workspace, "Wh transposed", [np.zeros((hidden, hidden), dtype)], batch)
     multiply, weights, view = step_product(WhT, batch, hidden)
@@ -208,6 +208,9 @@ def _run_back(
     for (grad_y, da), (_, _, h), hole in zip(
         plan.views[::-1], history[::-1], steps.holes[::-1], strict=True
     ):
+        if hole is not None:
+            passed_on = dh * hole
+        np.add(dh, grad_y, dh)  # read before da is written: they share their memory
         if activation == "relu":
             np.greater(h, zero, out=da)
         else:
@@ -215,8 +218,6 @@ def _run_back(
             np.subtract(one if activation == "tanh" else h, da, da)  # 1 - h^2, or h (1 - h)
         if hole is not None:
             np.copyto(da, 0, where=hole)
-            passed_on = dh * hole
-        np.add(dh, grad_y, dh)
         np.multiply(da, dh, da)
         multiply(da, weights, dh_out)
         if hole is not None:

@@ -275,7 +275,9 @@ class Optimizer:
             if grad is buffer.grads:
                 np.copyto(buffer.scratch, grad)
                 grad = buffer.scratch
-            grad[: buffer.decayed] += self.weight_decay * buffer.values[: buffer.decayed]
+            decayed = slice(buffer.decayed)
+            decay = buffer.slots.scratch[decayed]
+            grad[decayed] += np.multiply(buffer.values[decayed], self.weight_decay, out=decay)
         view = grad[:]
         view.flags.writeable = False
         return view
