@@ -2,21 +2,22 @@
 
 from __future__ import annotations
 
-from typing import Any, TypeAlias
+from typing import TYPE_CHECKING, Any, TypeAlias
 
-import numpy as np
-from numpy.typing import NDArray
+if TYPE_CHECKING:  # only checkers of types read these: at run time they would cost 15 ms
+    import numpy as np
+    from numpy.typing import NDArray
 
 __all__ = ["Array", "Mask", "RandomSource", "State"]
 
-Array: TypeAlias = NDArray[Any]
+Array: TypeAlias = "NDArray[Any]"
 """A NumPy array; its shape stands in the docstring."""
 
-Mask: TypeAlias = NDArray[np.bool_]
+Mask: TypeAlias = "NDArray[np.bool_]"
 """A boolean array ``(batch, time)``, True where the step is real."""
 
-State: TypeAlias = tuple[Array, ...]
+State: TypeAlias = "tuple[Array, ...]"
 """What a cell hands from step to step: arrays ``(batch, ...)``."""
 
-RandomSource: TypeAlias = int | np.random.Generator | None
+RandomSource: TypeAlias = "int | np.random.Generator | None"
 """What every ``rng=`` keyword takes."""
