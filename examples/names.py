@@ -106,6 +106,8 @@ def main(argv: list[str] | None = None) -> int:
     """Train, compare with n-grams, invent names."""
     options = parse(argv)
     started = time.perf_counter()
+    if options.save and not options.save.parent.is_dir():
+        stop(f"there is no folder {options.save.parent} to save in")
     names = read_names(options.text)
     rng = np.random.default_rng(options.seed)
     saved = load(options.load) if options.load else {}
@@ -137,7 +139,8 @@ def main(argv: list[str] | None = None) -> int:
         try:
             model.load_state_dict({k[2:]: v for k, v in saved.items() if k.startswith("w.")})
         except ValueError as error:
-            stop(f"{options.load} does not fit --cell {cell} --hidden-size {hidden_size}: {error}")
+            reason = str(error).replace("\n  ", "; ")
+            stop(f"{options.load} does not fit --cell {cell} --hidden-size {hidden_size}: {reason}")
     print(model.summary())
     trainer = Trainer(
         model,
@@ -204,8 +207,11 @@ def learning_curve(plt: Any, history: Any, ngrams: list[float]) -> Any:
 def save(path: Path, model: Sequential, vocabulary: Vocabulary, cell: str, size: int) -> None:
     """Write the weights, and what is needed to build the model again, as an .npz file."""
     weights = {f"w.{name}": array for name, array in model.state_dict().items()}
-    with path.open("wb") as file:
-        np.savez(file, characters=vocabulary.characters, cell=cell, hidden_size=size, **weights)
+    try:
+        with path.open("wb") as file:
+            np.savez(file, characters=vocabulary.characters, cell=cell, hidden_size=size, **weights)
+    except OSError as error:
+        stop(f"{path} cannot be written: {error.strerror}")
     print(f"Weights: {path}")
 
 

@@ -1,0 +1,112 @@
+"""The main job as a user runs it, files that cannot be learned from included."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[2]
+TOWNS = ["Aachen", "Berlin", "Bremen", "Dresden", "Essen", "Köln", "Leipzig", "München", "Ulm"]
+
+
+def run(*arguments):
+    return subprocess.run(
+        [sys.executable, "-W", "error", str(ROOT / "examples" / "names.py"), *map(str, arguments)],
+        capture_output=True,
+        text=True,
+        encoding="utf-8",
+        env={**os.environ, "PYTHONPATH": str(ROOT), "PYTHONUTF8": "1"},
+        check=False,
+    )
+
+
+@pytest.fixture
+def towns(tmp_path):
+    path = tmp_path / "towns.txt"
+    path.write_text("\n".join([*TOWNS, "", "Ulm"]) + "\n", encoding="utf-8")
+    return path
+
+
+@pytest.mark.parametrize("cell", ["rnn", "lstm", "gru"])
+def test_a_list_of_ones_own(cell, towns):
+    done = run("--text", towns, "--cell", cell, "--hidden-size", 8, "--epochs", 3, "--seed", 1)
+    assert done.returncode == 0, done.stderr
+    assert "8 names to learn from, 1 held out" in done.stdout, "Ulm is there twice"
+    assert cell.upper() in done.stdout
+    lines = [line.split() for line in done.stdout.splitlines()]
+    epochs = [line for line in lines if len(line) == 4 and line[0] in {"1", "2", "3"}]
+    assert [line[0] for line in epochs] == ["1", "2", "3"]
+    assert all(float(number) > 0 for line in epochs for number in line[1:])
+    best = min(float(line[2]) for line in epochs)
+    assert f"Best validation loss {best:.3f}; best n-gram {epochs[0][3]}" in done.stdout
+    invented = done.stdout.split("none of them in the list:\n")[1].split("\n")[0].split()
+    assert not set(invented) & set(TOWNS)
+
+
+def test_weights_saved_and_loaded_say_the_same(towns, tmp_path):
+    weights = tmp_path / "towns.npz"
+    first = run("--text", towns, "--quick", "--cell", "gru", "--save", weights)
+    assert first.returncode == 0, first.stderr
+    again = [run("--text", towns, "--epochs", 0, "--load", weights) for _ in range(2)]
+    assert again[0].returncode == 0, again[0].stderr
+    assert "GRU" in again[0].stdout, "the file knows the cell"
+    assert again[0].stdout.split(" s in all")[0][:-3] == again[1].stdout.split(" s in all")[0][:-3]
+    wrong = run("--text", towns, "--epochs", 0, "--load", weights, "--cell", "lstm")
+    assert wrong.returncode != 0
+    assert "does not fit --cell lstm" in wrong.stderr
+    assert len(wrong.stderr.splitlines()) == 1
+    nowhere = run("--text", towns, "--quick", "--save", tmp_path / "nowhere" / "weights.npz")
+    assert "there is no folder" in nowhere.stderr
+    assert nowhere.stdout == "", "said before any time is spent"
+    other = tmp_path / "other.txt"
+    other.write_text("abc\nxyz\n")
+    wrong = run("--text", other, "--epochs", 0, "--load", weights)
+    assert "does not fit the saved weights" in wrong.stderr
+    assert "'b' (U+0062)" in wrong.stderr
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        (None, "cannot be read: No such file or directory"),
+        (b"", "is empty"),
+        (b"\n  \n", "is empty"),
+        (b"Anna", "has one line only"),
+        (b"Anna\nAnna\n", "has one line only"),
+        (b"\x89PNG\r\n\x1a\n\xff\xfe", "is not a UTF-8 text"),
+        (b"a\x00b\nc\n", "is a binary file"),
+        ("Zoë\nRené\n".encode("latin-1"), "is not a UTF-8 text"),
+    ],
+)
+def test_a_file_that_cannot_be_learned_from(content, message, tmp_path):
+    path = tmp_path / "list.txt"
+    if content is not None:
+        path.write_bytes(content)
+    done = run("--text", path)
+    assert done.returncode != 0
+    assert done.stdout == ""
+    assert done.stderr.startswith("names.py: ")
+    assert message in done.stderr
+    assert len(done.stderr.splitlines()) == 1, "one line, no traceback"
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [("--hidden-size", 0), ("--epochs", -1), ("--batch-size", "x"), ("--cell", "elman")],
+)
+def test_options_that_make_no_sense(arguments):
+    done = run(*arguments)
+    assert done.returncode == 2
+    assert "Traceback" not in done.stderr
+    assert arguments[0] in done.stderr
+
+
+def test_a_folder_and_a_file_that_holds_no_weights(towns, tmp_path):
+    for wrong in (run("--text", tmp_path), run("--text", towns, "--load", towns)):
+        assert wrong.returncode != 0
+        assert len(wrong.stderr.splitlines()) == 1
+        assert wrong.stderr.startswith("names.py: ")
