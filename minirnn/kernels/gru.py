@@ -19,7 +19,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from minirnn.functions import sigmoid
-from minirnn.kernels.gru_back import gru_backward
+from minirnn.kernels.gru_back import Past, gru_backward
 from minirnn.kernels.layout import Cache, Steps, batch_major, fill_inputs, groups, real_steps
 from minirnn.kernels.products import HALF, Product, pack_weights, step_product
 from minirnn.kernels.workspace import Workspace
@@ -106,7 +106,7 @@ class _Forward(NamedTuple):
     weights_inner: Array
     scratch: Array
     views: list[tuple[Array, ...]]
-    history: list[tuple[Array, ...]]  # (r, z), inner, n, h before; a group of steps each
+    history: list[Past]  # the same arrays, a group of steps each, as backward reads them
 
 
 def _plan(
@@ -138,9 +138,17 @@ def _plan(
         operand, out = (xh[t, :, inputs:], m) if reset_after else (m, scratch)
         out = view_inner(out[np.newaxis])
         views.append((xh[t], view(rz), rz, *rz, operand, out, m, n[t], h[t], h[t + 1]))
-    runs = groups(time, 5 * scratch.nbytes) if name == "train" else []
-    past: list[tuple[Array, ...]] = [
-        (gates[run], inner[run], n[run], xh[run, :, inputs + 1 :]) for run in runs
+    runs = groups(time, batch) if name == "train" else []
+    past = [
+        Past(
+            run,
+            gates[run],
+            inner[run],
+            n[run],
+            xh[run, :, inputs + 1 :],
+            list(map(tuple, gates[run])),
+        )
+        for run in runs
     ]
     return _Forward(
         xh, gates, inner, n, W, W_inner, multiply, weights, multiply_inner, weights_inner,

@@ -21,18 +21,25 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from minirnn.kernels.layout import Cache, Steps, gradient_rows, groups, time_major, valid
+from minirnn.kernels.layout import (
+    Cache,
+    Unbuffered,
+    empty_batch,
+    gradient_rows,
+    time_major,
+    valid,
+)
 from minirnn.kernels.products import (
     Product,
+    ProductSum,
     input_gradient,
     step_product,
     transposed,
-    weight_gradient,
 )
 from minirnn.kernels.workspace import Workspace
 from minirnn.typing import Array, Mask, State
 
-__all__ = ["gru_backward"]
+__all__ = ["Past", "gru_backward"]
 
 
 def gru_backward(
@@ -64,35 +71,76 @@ def gru_backward(
         If the cache is None, or overwritten by a later forward call.
     """
     forward, steps, time, (Wx, Wh), workspace, _, reset_after = valid(cache)
-    hidden, inputs = len(Wh), len(Wx)
-    batch = forward.xh.shape[1]
+    batch, inputs = forward.xh.shape[1], len(Wx)
+    history: list[Past] = forward.history
+    longest = history[0].run.stop if history else 0
     plan = workspace.plan(
-        "backward", _plan_backward, steps.total, batch, hidden, reset_after, Wx.dtype
+        "backward", _plan_backward, longest, batch, inputs, len(Wh), reset_after, Wx.dtype
     )
-    time_major(grad_y, plan.grad_y, steps)
     plan.dh[...] = 0 if grad_state is None else grad_state[0]
     _transpose_weights(workspace, Wh, batch, reset_after)
+    grad_x = empty_batch(batch, time, inputs, Wx.dtype, steps) if need_grad_x else None
     run_back = _run_back_after if reset_after else _run_back_before
-    run_back(plan, forward.history, steps)
-
-    grad_Wx, grad_Wh, grad_b = grads[:3]
-    xh, da = forward.xh[:-1], plan.da
-    da_rzn = da[:, :, hidden:]
-    grad_W = weight_gradient(workspace, xh[:, :, : inputs + 1], da_rzn)
-    grad_Wx += grad_W[:inputs]
-    grad_b += grad_W[inputs]
-    if reset_after:
-        grad_W = weight_gradient(workspace, xh[:, :, inputs:], da[:, :, : 3 * hidden])
-        grad_bn = grads[3]
-        grad_bn += grad_W[0, :hidden]
-        grad_Wh[:, 2 * hidden :] += grad_W[1:, :hidden]
-        grad_Wh[:, : 2 * hidden] += grad_W[1:, hidden:]
-    else:
-        h, da_rz, da_n = xh[:, :, inputs + 1 :], da[:, :, hidden : 3 * hidden], da[:, :, -hidden:]
-        grad_Wh[:, : 2 * hidden] += weight_gradient(workspace, h, da_rz)
-        grad_Wh[:, 2 * hidden :] += weight_gradient(workspace, forward.inner, da_n)
-    grad_x = input_gradient(workspace, da_rzn, Wx, time, steps) if need_grad_x else None
+    plan.sums.begin()
+    for past in reversed(history):
+        part = steps.part(past.run)
+        time_major(grad_y, plan.grad_y[: part.total], part)
+        with Unbuffered():
+            factors, scratch = plan.factors[: part.total], plan.scratch[: part.total]
+            _local_derivatives(past, factors, scratch, reset_after)
+        run_back(plan, past, part.holes)
+        da = plan.da[: part.total]
+        plan.sums.add(forward.xh[past.run], past.inner, da)
+        if grad_x is not None:
+            input_gradient(workspace, da[:, :, len(Wh) :], Wx, grad_x, part)
+    plan.sums.add_to(grads)
     return grad_x, (plan.dh.copy(),)
+
+
+class _WeightGradients:
+    """The products that make up the gradients of all weights, summed over groups of steps."""
+
+    def __init__(
+        self, workspace: Workspace, inputs: int, hidden: int, reset_after: bool, dtype: Any
+    ) -> None:
+        self.inputs, self.hidden, self.reset_after = inputs, hidden, reset_after
+        self.of_x = ProductSum(workspace, "gradient of Wx", (inputs + 1, 3 * hidden), dtype)
+        if reset_after:
+            self.of_h = ProductSum(workspace, "gradient of Wh", (1 + hidden, 3 * hidden), dtype)
+        else:
+            self.of_h = ProductSum(workspace, "gradient of Wh", (hidden, 2 * hidden), dtype)
+            self.of_rh = ProductSum(workspace, "gradient of Wh, n", (hidden, hidden), dtype)
+
+    def begin(self) -> None:
+        self.of_x.begin()
+        self.of_h.begin()
+        if not self.reset_after:
+            self.of_rh.begin()
+
+    def add(self, xh: Array, inner: Array, da: Array) -> None:
+        inputs, hidden = self.inputs, self.hidden
+        self.of_x.add(xh[:, :, : inputs + 1], da[:, :, hidden:])  # [x | 1], and r, z, n
+        if self.reset_after:
+            self.of_h.add(xh[:, :, inputs:], da[:, :, : 3 * hidden])  # [1 | h], and inner, r, z
+        else:
+            self.of_h.add(xh[:, :, inputs + 1 :], da[:, :, hidden : 3 * hidden])  # h, and r, z
+            self.of_rh.add(inner, da[:, :, 3 * hidden :])  # r * h, and n
+
+    def add_to(self, grads: tuple[Array, ...]) -> None:
+        inputs, hidden = self.inputs, self.hidden
+        grad_Wx, grad_Wh, grad_b = grads[:3]
+        grad_rz, grad_n = grad_Wh[:, : 2 * hidden], grad_Wh[:, 2 * hidden :]
+        of_x, of_h = self.of_x.total(), self.of_h.total()
+        grad_Wx += of_x[:inputs]
+        grad_b += of_x[inputs]
+        if self.reset_after:
+            grad_bn = grads[3]
+            grad_bn += of_h[0, :hidden]
+            grad_n += of_h[1:, :hidden]
+            grad_rz += of_h[1:, hidden:]
+        else:
+            grad_rz += of_h
+            grad_n += self.of_rh.total()
 
 
 def _transpose_weights(
@@ -109,21 +157,35 @@ def _transpose_weights(
     )
 
 
+class Past(NamedTuple):
+    """What forward left of a group of steps."""
+
+    run: slice  # of the group, on the time axis
+    gates: Array  # (steps, 2, batch, hidden): r, z
+    inner: Array  # (steps, batch, hidden)
+    n: Array  # (steps, batch, hidden)
+    h: Array  # (steps, batch, hidden), before the step
+    rz: list[tuple[Array, ...]]  # of each step, (batch, hidden)
+
+
 class _Backward(NamedTuple):
-    grad_y: Array  # (time, batch, hidden)
-    da: Array  # (time, batch, 4*hidden): d_inner, da_r, da_z, da_n
-    factors: Array  # (steps, 5, batch, hidden): of the four, and z
+    """Memory for one group of steps."""
+
+    grad_y: Array  # (steps, batch, hidden)
+    da: Array  # (steps, batch, 4*hidden): d_inner, da_r, da_z, da_n
+    factors: Array  # (steps, 4, batch, hidden): of the same four
+    sums: _WeightGradients
+    scratch: Array  # (steps, batch, hidden)
     dh: Array
     d_rh: Array
-    scratch: Array
+    carried: Array
     dh_out: Array
     d_rh_out: Array
-    scratch_out: Array
     multiply: Product
     weights: Array
     multiply_n: Product
     weights_n: Array
-    views: list[list[tuple[Array, ...]]]  # per group and step
+    views: list[tuple[Array, ...]]  # per step
 
 
 def _plan_backward(
@@ -131,110 +193,101 @@ def _plan_backward(
     name: str,
     time: int,
     batch: int,
+    inputs: int,
     hidden: int,
     reset_after: bool,
     dtype: Any,
 ) -> _Backward:
     plane = (batch, hidden)
     grad_y, da = gradient_rows(workspace, name, time, batch, hidden, 4 * hidden, dtype)
+    factors = workspace.array(f"{name} factors", (time, 4, *plane), dtype)
+    scratch = workspace.array(f"{name} scratch", (time, *plane), dtype)
+    sums = _WeightGradients(workspace, inputs, hidden, reset_after, dtype)
     dh = workspace.array(f"{name} dh", plane, dtype)
-    runs = groups(time, 5 * dh.nbytes)
-    longest = runs[0].stop if runs else 0
-    factors = workspace.array(f"{name} factors", (longest, 5, *plane), dtype)
     d_rh = workspace.array(f"{name} d rh", plane, dtype)
-    scratch = workspace.array(f"{name} scratch", plane, dtype)
+    carried = workspace.array(f"{name} carried", plane, dtype)
     WhT, WhT_n = _transpose_weights(
         workspace, np.zeros((hidden, 3 * hidden), dtype), batch, reset_after
     )
     multiply, weights, view = step_product(WhT, batch, hidden)
     multiply_n, weights_n, view_n = step_product(WhT_n, batch, hidden)
-    views: list[list[tuple[Array, ...]]] = []
-    for run in runs:
-        views.append([])
-        for F, dy, rows in zip(factors, grad_y[run], da[run], strict=False):
-            planes = rows.reshape(batch, 4, hidden).swapaxes(0, 1)
-            step: tuple[Array, ...]
-            if reset_after:
-                step = F[:4], planes, rows[:, : 3 * hidden]
-            else:
-                a_rz, a_n = rows[:, hidden : 3 * hidden], rows[:, 3 * hidden :]
-                step = F[2:4], F[1], F[0], planes[2:], planes[1], a_n, a_rz
-            views[-1].append((F, F[4], dy, *step))
+    views: list[tuple[Array, ...]] = []
+    for F, dy, rows in zip(factors, grad_y, da, strict=True):
+        gates = rows.reshape(batch, 4, hidden).swapaxes(0, 1)
+        if reset_after:
+            views.append((F, dy, gates, rows[:, : 3 * hidden]))
+        else:
+            a_rz, a_n = rows[:, hidden : 3 * hidden], rows[:, 3 * hidden :]
+            views.append((F, dy, F[2:], F[1], gates[2:], gates[1], a_n, a_rz))
     return _Backward(
-        grad_y, da, factors, dh, d_rh, scratch,
-        view(dh[np.newaxis]), view_n(d_rh[np.newaxis]), view(scratch[np.newaxis]),
+        grad_y, da, factors, sums, scratch, dh, d_rh, carried,
+        view(dh[np.newaxis]), view_n(d_rh[np.newaxis]),
         multiply, weights, multiply_n, weights_n, views,
     )  # fmt: skip
 
 
-def _run_back_after(plan: _Backward, history: list[tuple[Array, ...]], steps: Steps) -> None:
-    multiply, weights, dh, dh_out = plan.multiply, plan.weights, plan.dh, plan.dh_out
-    scratch = plan.scratch
-    holes = reversed(steps.holes)
-    for group, past in zip(plan.views[::-1], history[::-1], strict=True):
-        _local_derivatives(plan.factors, past, reset_after=True)
-        for (F, z, grad_y, F_gates, da, da_Wh), hole in zip(group[::-1], holes, strict=False):
-            if hole is not None:
-                _pass_over_padding(F, hole)
-            np.add(dh, grad_y, dh)
-            np.multiply(F_gates, dh, da)
-            np.multiply(dh, z, scratch)
-            multiply(da_Wh, weights, dh_out)
-            np.add(dh, scratch, dh)
+def _run_back_after(plan: _Backward, past: Past, holes: list[Mask | None]) -> None:
+    multiply, weights, dh_out = plan.multiply, plan.weights, plan.dh_out
+    dh, carried = plan.dh, plan.carried
+    for (F, grad_y, da, da_Wh), (_, z), hole in zip(
+        plan.views[len(holes) - 1 :: -1], past.rz[::-1], holes[::-1], strict=True
+    ):
+        np.add(dh, grad_y, dh)
+        np.multiply(dh, z, carried)
+        if hole is not None:
+            _pass_on(dh, carried, F, hole)
+        np.multiply(F, dh, da)
+        multiply(da_Wh, weights, dh_out)
+        np.add(dh, carried, dh)
 
 
-def _run_back_before(plan: _Backward, history: list[tuple[Array, ...]], steps: Steps) -> None:
-    dh, d_rh, scratch = plan.dh, plan.d_rh, plan.scratch
-    multiply, weights, scratch_out = plan.multiply, plan.weights, plan.scratch_out
+def _run_back_before(plan: _Backward, past: Past, holes: list[Mask | None]) -> None:
+    dh, d_rh, carried = plan.dh, plan.d_rh, plan.carried
+    multiply, weights, dh_out = plan.multiply, plan.weights, plan.dh_out
     multiply_n, weights_n, d_rh_out = plan.multiply_n, plan.weights_n, plan.d_rh_out
-    holes = reversed(steps.holes)
-    for group, past in zip(plan.views[::-1], history[::-1], strict=True):
-        _local_derivatives(plan.factors, past, reset_after=False)
-        for (F, z, grad_y, F_zn, F_r, r, da_zn, da_r, da_n, da_rz), hole in zip(
-            group[::-1], holes, strict=False
-        ):
-            if hole is not None:
-                _pass_over_padding(F, hole)
-            np.add(dh, grad_y, dh)
-            np.multiply(F_zn, dh, da_zn)
-            multiply_n(da_n, weights_n, d_rh_out)
-            np.multiply(F_r, d_rh, da_r)
-            np.multiply(dh, z, dh)
-            np.multiply(d_rh, r, d_rh)
-            np.add(dh, d_rh, dh)
-            multiply(da_rz, weights, scratch_out)
-            np.add(dh, scratch, dh)
+    for (F, grad_y, F_zn, F_r, da_zn, da_r, da_n, da_rz), (r, z), hole in zip(
+        plan.views[len(holes) - 1 :: -1], past.rz[::-1], holes[::-1], strict=True
+    ):
+        np.add(dh, grad_y, dh)
+        np.multiply(dh, z, carried)
+        if hole is not None:
+            _pass_on(dh, carried, F, hole)
+        np.multiply(F_zn, dh, da_zn)
+        multiply_n(da_n, weights_n, d_rh_out)
+        np.multiply(F_r, d_rh, da_r)
+        multiply(da_rz, weights, dh_out)
+        np.multiply(d_rh, r, d_rh)
+        np.add(carried, d_rh, carried)
+        np.add(dh, carried, dh)
 
 
-def _local_derivatives(factors: Array, past: tuple[Array, ...], reset_after: bool) -> None:
-    """Fill the factors of a group of steps, ``(steps, 5, batch, hidden)``.
+def _pass_on(dh: Array, carried: Array, F: Array, hole: Mask) -> None:
+    """Hand the gradient on unchanged where the step is masked."""
+    np.copyto(carried, dh, where=hole)
+    np.copyto(F, 0, where=hole)
 
-    In the variant that resets before the product, the first two are r and ``h r (1 - r)``.
+
+def _local_derivatives(past: Past, F: Array, scratch: Array, reset_after: bool) -> None:
+    """Fill the factors of a group of steps, ``(steps, 4, batch, hidden)``.
+
+    In the variant that resets before the product, the first is left out and the second is
+    ``h r (1 - r)``.
     """
-    gates, inner, n, h = past
+    gates, inner, n, h = past.gates, past.inner, past.n, past.h
     r, z = gates[:, 0], gates[:, 1]
-    F = factors[: len(gates)]
-    F_inner, F_r, F_z, F_n, F_carry = (F[:, k] for k in range(5))
+    F_inner, F_r, F_z, F_n = (F[:, k] for k in range(4))
     one = np.ones((), F.dtype)
     np.multiply(gates, gates, F[:, 1:3])
     np.subtract(gates, F[:, 1:3], F[:, 1:3])  # r (1 - r), z (1 - z)
-    np.subtract(h, n, F_carry)
-    np.multiply(F_z, F_carry, F_z)  # * (h - n)
-    np.multiply(n, n, F_n)
-    np.subtract(one, F_n, F_n)
-    np.subtract(one, z, F_carry)
-    np.multiply(F_n, F_carry, F_n)  # (1 - n^2) * (1 - z)
-    np.copyto(F_carry, z)
+    np.subtract(h, n, scratch)
+    np.multiply(F_z, scratch, F_z)  # * (h - n)
+    np.multiply(n, n, scratch)
+    np.subtract(one, scratch, F_n)
+    np.subtract(one, z, scratch)
+    np.multiply(F_n, scratch, F_n)  # (1 - n^2) * (1 - z)
     if reset_after:
         np.multiply(F_r, inner, F_r)
         np.multiply(F_r, F_n, F_r)  # * inner * factor of a_n
         np.multiply(F_n, r, F_inner)
     else:
         np.multiply(F_r, h, F_r)
-        np.copyto(F_inner, r)
-
-
-def _pass_over_padding(F: Array, hole: Mask) -> None:
-    """Hand the gradient on unchanged, ``dh * 1``, where the step is masked."""
-    np.copyto(F[:4], 0, where=hole)
-    np.copyto(F[4], 1, where=hole)

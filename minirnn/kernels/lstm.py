@@ -103,10 +103,10 @@ def _plan(
     ]
     products = workspace.array(f"{name} products", (2, batch, hidden), dtype)
     c = [z[4] for z in slots]
-    runs = groups(time, gates[0].nbytes) if name == "train" else []
+    runs = groups(time, batch) if name == "train" else []
     past = [
-        Planes(z[:, :3], z[:, 3:], z[:, 0:3:2], z[:, 3::2], list(z[:, 1]))
-        for z in (gates[run] for run in runs)
+        Planes(run, z[:, :3], z[:, 3:], z[:, 0:3:2], z[:, 3::2], list(z[:, 1]))
+        for run, z in ((run, gates[run]) for run in runs)
     ]
     return _Forward(xh, gates, c, W, multiply, weights, views, past, products)
 

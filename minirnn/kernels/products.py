@@ -8,11 +8,12 @@ products of at most 100^3 multiplications take a kernel that skips packing.
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import TypeAlias
+from functools import partial
+from typing import Any, TypeAlias
 
 import numpy as np
 
-from minirnn.kernels.layout import Steps, batch_major
+from minirnn.kernels.layout import Steps, put
 from minirnn.kernels.threads import dot
 from minirnn.kernels.workspace import Workspace
 from minirnn.typing import Array
@@ -20,12 +21,12 @@ from minirnn.typing import Array
 __all__ = [
     "HALF",
     "Product",
+    "ProductSum",
     "add_weight_gradients",
     "input_gradient",
     "pack_weights",
     "step_product",
     "transposed",
-    "weight_gradient",
 ]
 
 _SMALL_PRODUCT = 10**6  # multiplications
@@ -103,22 +104,49 @@ def transposed(workspace: Workspace, name: str, blocks: list[Array], batch: int)
     return result
 
 
-def weight_gradient(workspace: Workspace, rows: Array, da: Array) -> Array:
-    """Sum ``rows.T @ da`` over batch and time; good until the next such call.
+class ProductSum:
+    """The sum of ``rows.T @ da`` over batch and time, group of steps by group of steps.
 
     Parameters
     ----------
-    rows : ``(time, batch, k)``, what a weight matrix ``(k, n)`` multiplied at each step
-    da : ``(time, batch, n)``, the gradient on the products
+    workspace : where its memory is
+    name : its key there
+    shape : ``(k, n)``, of the sum
     """
-    k, n = rows.shape[2], da.shape[2]
-    out = workspace.array("weight gradient", (k, n), da.dtype)
-    dot(rows.reshape(-1, k).T, da.reshape(-1, n), out)
-    return out
+
+    def __init__(self, workspace: Workspace, name: str, shape: tuple[int, int], dtype: Any) -> None:
+        self._total = workspace.array(name, shape, dtype)
+        self._part = partial(workspace.array, "a part of a product sum", shape, dtype)
+        self.begin()
+
+    def begin(self) -> None:
+        """Begin a new sum."""
+        self._empty = True
+
+    def add(self, rows: Array, da: Array) -> None:
+        """Add one group of steps.
+
+        Parameters
+        ----------
+        rows : ``(time, batch, k)``, what a weight matrix ``(k, n)`` multiplied at each step
+        da : ``(time, batch, n)``, the gradient on the products
+        """
+        k, n = self._total.shape
+        out = self._total if self._empty else self._part()
+        dot(rows.reshape(-1, k).T, da.reshape(-1, n), out)
+        if not self._empty:
+            np.add(self._total, out, self._total)
+        self._empty = False
+
+    def total(self) -> Array:
+        """Return the sum; it is good until the next `begin`."""
+        if self._empty:
+            self._total.fill(0)
+        return self._total
 
 
-def input_gradient(workspace: Workspace, da: Array, Wx: Array, time: int, steps: Steps) -> Array:
-    """Fresh array ``da @ Wx.T (batch, time, input)``.
+def input_gradient(workspace: Workspace, da: Array, Wx: Array, grad_x: Array, steps: Steps) -> None:
+    """Write ``da @ Wx.T`` to its steps of ``grad_x (batch, time, input)``.
 
     Parameters
     ----------
@@ -128,23 +156,19 @@ def input_gradient(workspace: Workspace, da: Array, Wx: Array, time: int, steps:
     count, batch, columns = da.shape
     rows = workspace.array("input gradient", (count * batch, len(Wx)), da.dtype)
     dot(da.reshape(-1, columns), Wx.T, rows)
-    return batch_major(rows.reshape(count, batch, len(Wx)), time, steps)
+    put(rows.reshape(count, batch, len(Wx)), grad_x, steps)
 
 
-def add_weight_gradients(
-    workspace: Workspace, xh: Array, da: Array, grads: tuple[Array, ...]
-) -> None:
-    """Add the gradients of Wx, Wh and b, all parts of one product.
+def add_weight_gradients(grad_W: Array, grads: tuple[Array, ...]) -> None:
+    """Add the parts of the gradient of ``[Wx; b; Wh]``.
 
     Parameters
     ----------
-    xh : ``(time, batch, input + 1 + hidden)``, rows ``[x | 1 | h]``
-    da : ``(time, batch, gates*hidden)``
-    grads : the arrays to add to
+    grad_W : ``(input + 1 + hidden, gates*hidden)``
+    grads : the arrays to add to, of Wx, Wh and b
     """
     grad_Wx, grad_Wh, grad_b = grads
     size = len(grad_Wx)
-    grad_W = weight_gradient(workspace, xh, da)
     grad_Wx += grad_W[:size]
     grad_b += grad_W[size]
     grad_Wh += grad_W[size + 1 :]

@@ -19,8 +19,10 @@ from minirnn.kernels.layout import (
     Cache,
     Steps,
     batch_major,
+    empty_batch,
     fill_inputs,
     gradient_rows,
+    groups,
     real_steps,
     time_major,
     valid,
@@ -28,6 +30,7 @@ from minirnn.kernels.layout import (
 from minirnn.kernels.products import (
     HALF,
     Product,
+    ProductSum,
     add_weight_gradients,
     input_gradient,
     pack_weights,
@@ -166,47 +169,61 @@ def rnn_backward(
     """
     forward, steps, time, (Wx, Wh), workspace, _, activation = valid(cache)
     batch, hidden = forward.a.shape
-    plan = workspace.plan("backward", _plan_backward, steps.total, batch, hidden, Wx.dtype)
-    time_major(grad_y, plan.grad_y, steps)
+    runs = groups(steps.total, batch)
+    longest = runs[0].stop if runs else 0
+    plan = workspace.plan("backward", _plan_backward, longest, batch, len(Wx), hidden, Wx.dtype)
     transposed(workspace, "Wh transposed", [Wh], batch)
     plan.dh[...] = 0 if grad_state is None else grad_state[0]
-    _run_back(plan, forward.views, steps, activation)
-    add_weight_gradients(workspace, forward.xh[:-1], plan.da, grads)
-    grad_x = input_gradient(workspace, plan.da, Wx, time, steps) if need_grad_x else None
+    grad_x = empty_batch(batch, time, len(Wx), Wx.dtype, steps) if need_grad_x else None
+    plan.xh_da.begin()
+    for run in reversed(runs):
+        part = steps.part(run)
+        time_major(grad_y, plan.grad_y[: part.total], part)
+        _run_back(plan, forward.views[run], part.holes, activation)
+        da = plan.da[: part.total]
+        plan.xh_da.add(forward.xh[run], da)
+        if grad_x is not None:
+            input_gradient(workspace, da, Wx, grad_x, part)
+    add_weight_gradients(plan.xh_da.total(), grads)
     return grad_x, (plan.dh.copy(),)
 
 
 class _Backward(NamedTuple):
-    grad_y: Array  # (time, batch, hidden)
-    da: Array  # (time, batch, hidden)
+    """Memory for one group of steps."""
+
+    grad_y: Array  # (steps, batch, hidden)
+    da: Array  # (steps, batch, hidden)
+    xh_da: ProductSum  # sum of xh.T @ da
     dh: Array
     multiply: Product
     weights: Array
     dh_out: Array
-    views: list[tuple[Array, Array]]
+    views: list[tuple[Array, Array]]  # per step
 
 
 def _plan_backward(
-    workspace: Workspace, name: str, time: int, batch: int, hidden: int, dtype: Any
+    workspace: Workspace, name: str, time: int, batch: int, inputs: int, hidden: int, dtype: Any
 ) -> _Backward:
     grad_y, da = gradient_rows(workspace, name, time, batch, hidden, hidden, dtype)
+    shape = inputs + 1 + hidden, hidden
+    xh_da = ProductSum(workspace, f"{name} gradient of W", shape, dtype)
     dh = workspace.array(f"{name} dh", (batch, hidden), dtype)
     WhT = transposed(workspace, "Wh transposed", [np.zeros((hidden, hidden), dtype)], batch)
     multiply, weights, view = step_product(WhT, batch, hidden)
     views = list(zip(grad_y, da, strict=True))
-    return _Backward(grad_y, da, dh, multiply, weights, view(dh[np.newaxis]), views)
+    return _Backward(grad_y, da, xh_da, dh, multiply, weights, view(dh[np.newaxis]), views)
 
 
 def _run_back(
     plan: _Backward,
     history: list[tuple[Array, Array, Array]],
-    steps: Steps,
+    holes: list[Mask | None],
     activation: Activation,
 ) -> None:
     multiply, weights, dh, dh_out = plan.multiply, plan.weights, plan.dh, plan.dh_out
     one, zero = np.ones((), dh.dtype), np.zeros((), dh.dtype)
     for (grad_y, da), (_, _, h), hole in zip(
-        plan.views[::-1], history[::-1], steps.holes[::-1], strict=True
+        plan.views[len(holes) - 1 :: -1], history[::-1], holes[::-1], strict=True
     ):
         if hole is not None:
             passed_on = dh * hole
