@@ -18,7 +18,6 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from minirnn.functions import sigmoid
 from minirnn.kernels.gru_back import Past, gru_backward
 from minirnn.kernels.layout import Cache, Steps, batch_major, fill_inputs, groups, real_steps
 from minirnn.kernels.products import HALF, Product, pack_weights, step_product
@@ -75,9 +74,7 @@ def gru_forward(
         Wx.dtype,
     )
     fill_inputs(plan.xh, x, state[0], steps)
-    pack_weights(
-        plan.W, Wx[:, : 2 * hidden], b[: 2 * hidden], Wh[:, : 2 * hidden], sigmoids=2 * hidden
-    )
+    pack_weights(plan.W, Wx[:, : 2 * hidden], b[: 2 * hidden], Wh[:, : 2 * hidden], HALF[Wx.dtype])
     plan.W_inner[-hidden:] = Wh[:, 2 * hidden :]
     if bn is not None:
         plan.W_inner[0] = bn
@@ -198,23 +195,34 @@ def gru_step(
     y : ``(batch, hidden)``, the next h
     state : the next ``(h,)``
     """
-    (h,) = state
-    hidden = h.shape[1]
+    (h,), hidden, half = state, len(Wh), HALF[b.dtype]
     gates = 2 * hidden
-    a = np.dot(x, Wx)
-    a += b
+    if len(x) == 1:  # as vectors, with nothing to broadcast, each call takes half the time
+        x, h = x[0], h[0]
+    a = x.dot(Wx)
+    np.add(a, b, a)
     if bn is None:
-        rz = sigmoid(a[:, :gates] + np.dot(h, Wh[:, :gates]))
-        inner = np.dot(rz[:, :hidden] * h, Wh[:, gates:])
+        ah = h.dot(Wh[:, :gates])
     else:
-        ah = np.dot(h, Wh)
-        rz = sigmoid(a[:, :gates] + ah[:, :gates])
-        inner = ah[:, gates:]
-        inner += bn
-        inner *= rz[:, :hidden]
-    inner += a[:, gates:]
-    n = np.tanh(inner, inner)
+        ah = h.dot(Wh)
+        inner = ah.T[gates:]
+    a, h = a.T, h.T  # features first, of one sequence or of many
+    rz, n = a[:gates], a[gates:]
+    np.add(rz, ah.T[:gates], rz)
+    np.multiply(rz, half, rz)
+    np.tanh(rz, rz)
+    np.multiply(rz, half, rz)
+    np.add(rz, half, rz)
+    r, z = rz[:hidden], rz[hidden:]
+    if bn is None:
+        inner = (r * h).T.dot(Wh[:, gates:]).T
+    else:
+        np.add(inner.T, bn, inner.T)
+        np.multiply(inner, r, inner)
+    np.add(n, inner, n)
+    np.tanh(n, n)
     h = h - n
-    h *= rz[:, hidden:]
-    h += n
+    np.multiply(h, z, h)
+    np.add(h, n, h)
+    h = h.T.reshape(-1, hidden)
     return h, (h,)

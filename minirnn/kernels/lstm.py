@@ -62,7 +62,7 @@ def lstm_forward(
     )
     fill_inputs(plan.xh, x, state[0], steps)
     plan.gates[0, 4] = state[1]
-    pack_weights(plan.W, Wx, b, Wh, sigmoids=3 * len(Wh))
+    pack_weights(plan.W, Wx, b, Wh, plan.scale)
     _run(plan, steps)
     hidden = plan.xh[:, :, -len(Wh) :]
     y = batch_major(hidden[1:], time, steps)
@@ -77,6 +77,7 @@ class _Forward(NamedTuple):
     gates: Array  # (time + 1, 6, batch, hidden): planes i, f, o, g, c before, tanh(c after)
     c: list[Array]  # of each step and after the last, (batch, hidden)
     W: Array  # (input + 1 + hidden, 4*hidden), the sigmoid gates halved
+    scale: Array  # (4*hidden,), which halves them
     multiply: Product
     weights: Array
     views: list[tuple[Array, ...]]
@@ -94,6 +95,7 @@ def _plan(
     xh[:, :, inputs] = 1
     gates = workspace.array(f"{name} gates", (history, 6, batch, hidden), dtype)
     W = workspace.array(f"{name} W", (rows, 4 * hidden), dtype)
+    scale = np.repeat(np.array([0.5, 0.5, 0.5, 1], dtype), hidden)
     multiply, weights, view = step_product(W, batch, hidden)
     h = list(xh[:, :, inputs + 1 :])
     slots = [gates[t % history] for t in range(time + 1)]
@@ -108,7 +110,7 @@ def _plan(
         Planes(run, z[:, :3], z[:, 3:], z[:, 0:3:2], z[:, 3::2], list(z[:, 1]))
         for run, z in ((run, gates[run]) for run in runs)
     ]
-    return _Forward(xh, gates, c, W, multiply, weights, views, past, products)
+    return _Forward(xh, gates, c, W, scale, multiply, weights, views, past, products)
 
 
 def _run(plan: _Forward, steps: Steps) -> None:
@@ -148,18 +150,22 @@ def lstm_step(x: Array, state: State, Wx: Array, Wh: Array, b: Array) -> tuple[A
     y : ``(batch, hidden)``, the next h
     state : the next ``(h, c)``
     """
-    h, c = state
-    hidden, half = h.shape[1], HALF[b.dtype]
-    a = np.dot(x, Wx)
-    np.add(a, np.dot(h, Wh), a)
+    (h, c), hidden, half = state, len(Wh), HALF[b.dtype]
+    if len(x) == 1:  # as vectors, with nothing to broadcast, each call takes half the time
+        x, h, c = x[0], h[0], c[0]
+    a = x.dot(Wx)
+    np.add(a, h.dot(Wh), a)
     np.add(a, b, a)
-    ifo = a[:, : 3 * hidden]
+    a, c = a.T, c.T  # features first, of one sequence or of many
+    ifo = a[: 3 * hidden]
     np.multiply(ifo, half, ifo)
     np.tanh(a, a)
     np.multiply(ifo, half, ifo)
     np.add(ifo, half, ifo)
-    c = a[:, hidden : 2 * hidden] * c
-    np.add(c, a[:, :hidden] * a[:, 3 * hidden :], c)
+    i, f, o, g = a[:hidden], a[hidden : 2 * hidden], ifo[2 * hidden :], a[3 * hidden :]
+    c = f * c
+    np.add(c, np.multiply(i, g, g), c)
     h = np.tanh(c)
-    np.multiply(h, a[:, 2 * hidden : 3 * hidden], h)
+    np.multiply(h, o, h)
+    h, c = h.T.reshape(-1, hidden), c.T.reshape(-1, hidden)
     return h, (h, c)

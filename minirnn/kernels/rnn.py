@@ -29,6 +29,7 @@ from minirnn.kernels.layout import (
 )
 from minirnn.kernels.products import (
     HALF,
+    ONE,
     Product,
     ProductSum,
     add_weight_gradients,
@@ -83,7 +84,8 @@ def rnn_forward(
         "train" if keep else "infer", _plan, steps.total, batch, *Wx.shape, Wx.dtype
     )
     fill_inputs(plan.xh, x, state[0], steps)
-    pack_weights(plan.W, Wx, b, Wh, sigmoids=len(Wh) if activation == "sigmoid" else 0)
+    scale = HALF if activation == "sigmoid" else ONE
+    pack_weights(plan.W, Wx, b, Wh, scale[Wx.dtype])
     _run(plan, steps, activation)
     hidden = plan.xh[:, :, -len(Wh) :]
     y = batch_major(hidden[1:], time, steps)
@@ -257,13 +259,17 @@ def rnn_step(
     y : ``(batch, hidden)``, the next h
     state : the next ``(h,)``
     """
-    h = np.dot(x, Wx)
-    h += np.dot(state[0], Wh)
-    h += b
+    (h,) = state
+    if len(x) == 1:  # as vectors, with nothing to broadcast, each call takes half the time
+        x, h = x[0], h[0]
+    a = x.dot(Wx)
+    np.add(a, h.dot(Wh), a)
+    np.add(a, b, a)
     if activation == "relu":
-        np.maximum(h, 0, out=h)
+        np.maximum(a, 0, out=a)
     elif activation == "tanh":
-        np.tanh(h, h)
+        np.tanh(a, a)
     else:
-        h = sigmoid(h)
+        a = sigmoid(a)
+    h = a.reshape(-1, len(Wh))
     return h, (h,)

@@ -18,12 +18,15 @@ __all__ = ["SGD", "Adagrad", "Adam", "AdamW", "RMSProp"]
 def _divided(
     vector: Array, squares: Array, rate: float, bias: float, epsilon: float, out: Array
 ) -> Array:
-    """Return ``rate * vector / (sqrt(squares / bias) + epsilon)``, written to `out`."""
+    """Return ``rate * vector / (sqrt(squares / bias) + epsilon)``, written to `out`.
+
+    Both sides of the fraction times ``sqrt(bias)``: that is one pass over the vector less.
+    """
+    root = math.sqrt(bias)
     np.sqrt(squares, out=out)
-    out /= math.sqrt(bias)
-    out += epsilon
+    out += epsilon * root
     np.divide(vector, out, out=out)
-    out *= rate
+    out *= rate * root
     return out
 
 
@@ -270,17 +273,19 @@ class Adam(Optimizer):
         )
 
     def update(self, value: Array, grad: Array, learning_rate: float, slots: Slots) -> None:
-        """Take one step; the slots are ``m`` and ``v``."""
+        """Take one step; the slots are ``m / (1 - beta1)`` and ``v / (1 - beta2)``.
+
+        The two factors go into the step size: that is two passes over the vectors less.
+        """
         (beta1, beta2), t = self.betas, self.step_count + 1
         m, v, scratch = slots["m"], slots["v"], slots.scratch
         m *= beta1
-        m += np.multiply(grad, 1 - beta1, out=scratch)
-        np.multiply(grad, grad, out=scratch)
-        scratch *= 1 - beta2
+        m += grad
         v *= beta2
-        v += scratch
-        rate = learning_rate / (1 - beta1**t)
-        value -= _divided(m, v, rate, 1 - beta2**t, self.epsilon, scratch)
+        v += np.multiply(grad, grad, out=scratch)
+        rate = learning_rate * (1 - beta1) / (1 - beta1**t)
+        bias = (1 - beta2**t) / (1 - beta2)
+        value -= _divided(m, v, rate, bias, self.epsilon, scratch)
 
 
 class AdamW(Adam):
