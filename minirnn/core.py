@@ -357,9 +357,15 @@ def _find(
 
 def dtype_of(layer: Layer) -> np.dtype[Any] | None:
     """Return the dtype of a layer's first parameter; None where it has none."""
-    for value in vars(layer).values():  # mostly it is an attribute: no need to walk about
+    # Mostly it is an attribute, or one of a sublayer: no need to walk about.
+    for value in vars(layer).values():
         if isinstance(value, Parameter):
             return value.value.dtype
+    for sublayer in vars(layer).values():
+        if isinstance(sublayer, Layer):
+            for value in vars(sublayer).values():
+                if isinstance(value, Parameter):
+                    return value.value.dtype
     for _, parameter in layer.named_parameters():
         return parameter.value.dtype
     return None

@@ -270,7 +270,7 @@ def _softmax_cross_entropy(
     terms = _cross_entropy(shifted, target)
     e = np.exp(shifted, shifted)
     classes = e.shape[-1]
-    sums = np.dot(e.reshape(-1, classes), np.ones(classes, e.dtype)).reshape(peak.shape)
+    sums = e.reshape(-1, classes).dot(np.ones(classes, e.dtype)).reshape(peak.shape)
     logs = np.log(sums)
     terms += logs if target.shape != e.shape else logs * target.sum(axis=-1)
     return _total(terms, mask), e, sums

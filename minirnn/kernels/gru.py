@@ -21,6 +21,7 @@ import numpy as np
 from minirnn.kernels.gru_back import Past, gru_backward
 from minirnn.kernels.layout import Cache, Steps, batch_major, fill_inputs, groups, real_steps
 from minirnn.kernels.products import HALF, Product, pack_weights, step_product
+from minirnn.kernels.threads import dot
 from minirnn.kernels.workspace import Workspace
 from minirnn.typing import Array, Mask, State
 
@@ -78,8 +79,9 @@ def gru_forward(
     plan.W_inner[-hidden:] = Wh[:, 2 * hidden :]
     if bn is not None:
         plan.W_inner[0] = bn
-    W_n = np.concatenate([Wx[:, 2 * hidden :], b[np.newaxis, 2 * hidden :]])
-    np.dot(plan.xh[:-1, :, : inputs + 1].reshape(-1, inputs + 1), W_n, plan.n.reshape(-1, hidden))
+    plan.W_n[:-1], plan.W_n[-1] = Wx[:, 2 * hidden :], b[2 * hidden :]
+    x_one = plan.xh[:-1, :, : inputs + 1].reshape(-1, inputs + 1)
+    dot(x_one, plan.W_n, plan.n.reshape(-1, hidden))
     _run(plan, steps, reset_after=bn is not None)
     h = plan.xh[:, :, -hidden:]
     y = batch_major(h[1:], time, steps)
@@ -97,6 +99,7 @@ class _Forward(NamedTuple):
     n: Array  # (time, batch, hidden); at first x Wx + b
     W: Array  # (input + 1 + hidden, 2*hidden), of r and z, halved
     W_inner: Array  # ([1 +] hidden, hidden), of n
+    W_n: Array  # (input + 1, hidden), of n
     multiply: Product
     weights: Array
     multiply_inner: Product
@@ -126,6 +129,7 @@ def _plan(
     scratch = workspace.array(f"{name} scratch", (batch, hidden), dtype)
     W = workspace.array(f"{name} W", (rows, 2 * hidden), dtype)
     W_inner = workspace.array(f"{name} W inner", (hidden + reset_after, hidden), dtype)
+    W_n = workspace.array(f"{name} W n", (inputs + 1, hidden), dtype)
     multiply, weights, view = step_product(W, batch, hidden)
     multiply_inner, weights_inner, view_inner = step_product(W_inner, batch, hidden)
     h = list(xh[:, :, inputs + 1 :])
@@ -148,7 +152,7 @@ def _plan(
         for run in runs
     ]
     return _Forward(
-        xh, gates, inner, n, W, W_inner, multiply, weights, multiply_inner, weights_inner,
+        xh, gates, inner, n, W, W_inner, W_n, multiply, weights, multiply_inner, weights_inner,
         scratch, views, past,
     )  # fmt: skip
 

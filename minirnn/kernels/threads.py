@@ -21,8 +21,6 @@ from importlib import import_module
 from threading import Lock
 from typing import Any, NamedTuple
 
-import numpy as np
-
 from minirnn.typing import Array
 
 __all__ = ["dot", "one_blas_thread"]
@@ -43,6 +41,7 @@ class _OneThread:
 
     Examples
     --------
+    >>> import numpy as np
     >>> with one_blas_thread:
     ...     product = np.ones((2, 3)) @ np.ones((3, 2))
     """
@@ -85,10 +84,10 @@ def dot(a: Array, b: Array, out: Array | None = None) -> Array:
     """
     threads, blas = one_blas_thread.threads, _blas()
     if threads == 1 or blas is None or len(a) * len(b) * b.shape[1] < _LARGE:
-        return np.dot(a, b, out)
+        return a.dot(b, out)
     blas.set(threads)
     try:
-        return np.dot(a, b, out)
+        return a.dot(b, out)
     finally:
         blas.set(1)
 

@@ -207,6 +207,8 @@ class Recurrent(Layer):
             _, _, call.caches = self._run(call.kernel, x, mask, call.first, keep=True)
         grad_x: Array | None
         if call.kernel is None:
+            if grad_state is None:
+                grad_state = tuple(np.zeros_like(array) for array in call.final)
             with _gradients_unchanged_on_error(self.cell):
                 grad_x, self.grad_state = loop_backward(
                     self.cell,
@@ -287,12 +289,9 @@ class Recurrent(Layer):
             return own
         return self._like(given, own, "the state")
 
-    def _final_gradients(self, given: Any) -> State:
-        """Return the gradients on the final state: the given ones, checked, or zeros."""
-        final = self._saved().final
-        if given is None:
-            return tuple(np.zeros_like(array) for array in final)
-        return self._like(given, final, "grad_state")
+    def _final_gradients(self, given: Any) -> State | None:
+        """Return copies of the gradients on the final state, checked; None stands for zeros."""
+        return None if given is None else self._like(given, self._saved().final, "grad_state")
 
     def _like(self, arrays: Any, model: State, what: str) -> State:
         """Return copies of `arrays`, a tuple with the shapes and dtypes of `model`."""

@@ -12,7 +12,7 @@ from typing import Any
 from minirnn.core import Layer
 from minirnn.layers.recurrent import Recurrent
 
-__all__ = ["interruptible", "modes_restored", "recurrent_layers", "states_restored"]
+__all__ = ["StatesRestored", "interruptible", "modes_restored", "recurrent_layers"]
 
 
 def recurrent_layers(model: Layer) -> dict[str, Recurrent]:
@@ -31,19 +31,19 @@ def modes_restored(model: Layer) -> Iterator[None]:
             layer.training = training
 
 
-@contextmanager
-def states_restored(
-    layers: Collection[Recurrent], *, only_on_error: bool = False
-) -> Iterator[None]:
+class StatesRestored:
     """Give recurrent layers their states back: always, or only if the block raises."""
-    states = [(layer, layer.state, layer.carried_state) for layer in layers]
-    done = False
-    try:
-        yield
-        done = True
-    finally:
-        if not (done and only_on_error):
-            for layer, state, carried in states:
+
+    def __init__(self, layers: Collection[Recurrent], *, only_on_error: bool = False) -> None:
+        self._states = [(layer, layer.state, layer.carried_state) for layer in layers]
+        self._only_on_error = only_on_error
+
+    def __enter__(self) -> None:
+        pass
+
+    def __exit__(self, kind: object, error: object, traceback: object) -> None:
+        if kind is not None or not self._only_on_error:
+            for layer, state, carried in self._states:
                 layer.state, layer.carried_state = state, carried
 
 

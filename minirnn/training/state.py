@@ -18,7 +18,7 @@ import numpy as np
 from minirnn import checks
 from minirnn.errors import CheckpointError
 from minirnn.training.feeding import count_of
-from minirnn.training.guards import recurrent_layers, states_restored
+from minirnn.training.guards import StatesRestored, recurrent_layers
 from minirnn.training.history import History
 from minirnn.training.means import Means
 
@@ -134,7 +134,7 @@ def state_dict(trainer: Trainer) -> dict[str, Any]:
 def load_state_dict(trainer: Trainer, tree: Mapping[str, Any], path: str) -> None:
     """Take everything over, or raise `CheckpointError` with the trainer as it was."""
     before, attributes = state_dict(trainer), dict(vars(trainer))
-    with states_restored(recurrent_layers(trainer.model).values(), only_on_error=True):
+    with StatesRestored(recurrent_layers(trainer.model).values(), only_on_error=True):
         try:
             _refuse_other(trainer, tree)
             _apply(trainer, tree)

@@ -23,10 +23,10 @@ from minirnn.optimizers import Optimizer
 from minirnn.training import feeding, state
 from minirnn.training.diagnosis import first_gradient_not_finite, first_not_finite
 from minirnn.training.guards import (
+    StatesRestored,
     interruptible,
     modes_restored,
     recurrent_layers,
-    states_restored,
 )
 from minirnn.training.history import History
 from minirnn.training.means import Means
@@ -148,7 +148,7 @@ class Trainer:
             self.model.train()
         with (
             one_blas_thread,
-            states_restored(self._recurrent, only_on_error=True),
+            StatesRestored(self._recurrent, only_on_error=True),
             np.errstate(over="ignore", invalid="ignore", divide="ignore"),
         ):
             prediction = feeding.run(self.model, inputs, mask)
@@ -413,7 +413,7 @@ class Trainer:
         )
         means = Means([copy.deepcopy(metric) for metric in self.metrics])
         loss = copy.copy(self.loss)  # so that a loss.backward() to come keeps its forward
-        with modes_restored(self.model), states_restored(self._recurrent):
+        with modes_restored(self.model), StatesRestored(self._recurrent):
             self.model.eval()
             self.model.reset_state()
             for batch in batches:
@@ -444,7 +444,7 @@ class Trainer:
         mask = feeding.as_mask(inputs, mask, lengths)
         arrays = (inputs,) if mask is None else (inputs, mask)
         size = len(inputs) if batch_size is None and inputs.ndim else batch_size
-        with modes_restored(self.model), states_restored(self._recurrent):
+        with modes_restored(self.model), StatesRestored(self._recurrent):
             self.model.eval()
             self.model.reset_state()
             outputs = [
