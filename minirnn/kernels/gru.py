@@ -19,7 +19,15 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from minirnn.kernels.gru_back import Past, gru_backward
-from minirnn.kernels.layout import Cache, Steps, batch_major, fill_inputs, groups, real_steps
+from minirnn.kernels.layout import (
+    Cache,
+    Steps,
+    batch_major,
+    fill_inputs,
+    groups,
+    hidden_states,
+    real_steps,
+)
 from minirnn.kernels.products import HALF, Product, pack_weights, step_product
 from minirnn.kernels.threads import dot
 from minirnn.kernels.workspace import Workspace
@@ -75,6 +83,7 @@ def gru_forward(
         Wx.dtype,
     )
     fill_inputs(plan.xh, x, state[0], steps)
+    plan.running[...] = state[0]
     pack_weights(plan.W, Wx[:, : 2 * hidden], b[: 2 * hidden], Wh[:, : 2 * hidden], HALF[Wx.dtype])
     plan.W_inner[-hidden:] = Wh[:, 2 * hidden :]
     if bn is not None:
@@ -105,6 +114,7 @@ class _Forward(NamedTuple):
     multiply_inner: Product
     weights_inner: Array
     scratch: Array
+    running: Array  # (batch, hidden), the state of the step
     views: list[tuple[Array, ...]]
     history: list[Past]  # the same arrays, a group of steps each, as backward reads them
 
@@ -132,13 +142,16 @@ def _plan(
     W_n = workspace.array(f"{name} W n", (inputs + 1, hidden), dtype)
     multiply, weights, view = step_product(W, batch, hidden)
     multiply_inner, weights_inner, view_inner = step_product(W_inner, batch, hidden)
-    h = list(xh[:, :, inputs + 1 :])
+    running = workspace.array(f"{name} h", (batch, hidden), dtype)
+    h = hidden_states(xh, running)
     views: list[tuple[Array, ...]] = []
     for t in range(time):
         rz, m = gates[t % history], inner[t % history]
         operand, out = (xh[t, :, inputs:], m) if reset_after else (m, scratch)
         out = view_inner(out[np.newaxis])
-        views.append((xh[t], view(rz), rz, *rz, operand, out, m, n[t], h[t], h[t + 1]))
+        before, next_, place = h[t]
+        now = before if batch == 1 else running
+        views.append((xh[t], view(rz), rz, *rz, operand, out, m, n[t], before, now, next_, place))
     runs = groups(time, batch) if name == "train" else []
     past = [
         Past(
@@ -153,7 +166,7 @@ def _plan(
     ]
     return _Forward(
         xh, gates, inner, n, W, W_inner, W_n, multiply, weights, multiply_inner, weights_inner,
-        scratch, views, past,
+        scratch, running, views, past,
     )  # fmt: skip
 
 
@@ -161,7 +174,7 @@ def _run(plan: _Forward, steps: Steps, reset_after: bool) -> None:
     multiply, weights, scratch = plan.multiply, plan.weights, plan.scratch
     multiply_inner, weights_inner = plan.multiply_inner, plan.weights_inner
     half = HALF[scratch.dtype]
-    for (xh, out, rz, r, z, operand, out_inner, inner, n, h, h_next), hole in zip(
+    for (xh, out, rz, r, z, operand, out_inner, inner, n, before, h, next_, place), hole in zip(
         plan.views, steps.holes, strict=True
     ):
         multiply(xh, weights, out)
@@ -176,11 +189,13 @@ def _run(plan: _Forward, steps: Steps, reset_after: bool) -> None:
             multiply_inner(operand, weights_inner, out_inner)
         np.add(n, scratch, n)
         np.tanh(n, n)
-        np.subtract(h, n, scratch)
-        np.multiply(scratch, z, scratch)
-        np.add(n, scratch, h_next)
+        np.subtract(h, n, next_)
+        np.multiply(next_, z, next_)
+        np.add(n, next_, next_)
         if hole is not None:
-            np.copyto(h_next, h, where=hole)
+            np.copyto(next_, before, where=hole)
+        if next_ is not place:
+            place[...] = next_
 
 
 def gru_step(

@@ -15,6 +15,7 @@ step at hidden size 128 and 40 us at 256, each, since their strides fall on the 
 
 from __future__ import annotations
 
+from itertools import pairwise
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -31,6 +32,7 @@ __all__ = [
     "fill_inputs",
     "gradient_rows",
     "groups",
+    "hidden_states",
     "put",
     "real_steps",
     "time_major",
@@ -152,6 +154,23 @@ def fill_inputs(xh: Array, x: Array, h: Array, steps: Steps) -> None:
     size = x.shape[2]
     time_major(x, xh[:-1, :, :size], steps)
     xh[0, :, size + 1 :] = h
+
+
+def hidden_states(xh: Array, running: Array) -> list[tuple[Array, Array, Array]]:
+    """For each step, the hidden state before it, where to compute the next one, and its place.
+
+    The first and the last are in the rows ``[x | 1 | h]``, where they are not contiguous, and a
+    call on such an array takes twice as long or more. So the next state is computed in `running`
+    and copied; with one sequence it is contiguous, and computed in its place.
+
+    Parameters
+    ----------
+    xh : ``(time + 1, batch, input + 1 + hidden)``
+    running : ``(batch, hidden)``
+    """
+    h = list(xh[:, :, -running.shape[1] :])
+    in_place = len(running) == 1
+    return [(before, after if in_place else running, after) for before, after in pairwise(h)]
 
 
 def groups(time: int, batch: int) -> list[slice]:

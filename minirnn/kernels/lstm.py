@@ -16,7 +16,15 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from minirnn.kernels.layout import Cache, Steps, batch_major, fill_inputs, groups, real_steps
+from minirnn.kernels.layout import (
+    Cache,
+    Steps,
+    batch_major,
+    fill_inputs,
+    groups,
+    hidden_states,
+    real_steps,
+)
 from minirnn.kernels.lstm_back import Planes, lstm_backward
 from minirnn.kernels.products import HALF, Product, pack_weights, step_product
 from minirnn.kernels.workspace import Workspace
@@ -97,10 +105,10 @@ def _plan(
     W = workspace.array(f"{name} W", (rows, 4 * hidden), dtype)
     scale = np.repeat(np.array([0.5, 0.5, 0.5, 1], dtype), hidden)
     multiply, weights, view = step_product(W, batch, hidden)
-    h = list(xh[:, :, inputs + 1 :])
+    h = hidden_states(xh, workspace.array(f"{name} h", (batch, hidden), dtype))
     slots = [gates[t % history] for t in range(time + 1)]
     views: list[tuple[Array, ...]] = [
-        (xh[t], view(z[:4]), z[:4], z[:3], z[:2], z[3:5], z[2], z[4], z[5], h[t], h[t + 1])
+        (xh[t], view(z[:4]), z[:4], z[:3], z[:2], z[3:5], z[2], z[4], z[5], *h[t])
         for t, z in enumerate(slots[:time])
     ]
     products = workspace.array(f"{name} products", (2, batch, hidden), dtype)
@@ -118,7 +126,7 @@ def _run(plan: _Forward, steps: Steps) -> None:
     half = HALF[products.dtype]
     ig, fc = products
     c_after = plan.c[1:]
-    for (xh, out, a, ifo, i_f, g_c, o, c, tanh_c, h, h_next), c_next, hole in zip(
+    for (xh, out, a, ifo, i_f, g_c, o, c, tanh_c, before, h, h_next), c_next, hole in zip(
         plan.views, c_after, steps.holes, strict=True
     ):
         multiply(xh, weights, out)
@@ -131,9 +139,11 @@ def _run(plan: _Forward, steps: Steps) -> None:
             np.copyto(ig, 0, where=hole)
         np.add(ig, fc, c_next)
         np.tanh(c_next, tanh_c)
-        np.multiply(o, tanh_c, h_next)
+        np.multiply(o, tanh_c, h)
         if hole is not None:
-            np.copyto(h_next, h, where=hole)
+            np.copyto(h, before, where=hole)
+        if h is not h_next:
+            h_next[...] = h
 
 
 def lstm_step(x: Array, state: State, Wx: Array, Wh: Array, b: Array) -> tuple[Array, State]:

@@ -169,7 +169,7 @@ def _run_back(plan: _Backward, forget: list[Array], holes: list[Mask | None]) ->
         np.multiply(dh, F_o, da_o)
         np.multiply(dc, F_g, da_g)
         if rows is not None:
-            np.copyto(rows, planes)
+            rows[...] = planes
         np.multiply(dc, f, dc)
         multiply(da, weights, dh_out)
         if hole is not None:

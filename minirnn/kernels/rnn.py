@@ -23,6 +23,7 @@ from minirnn.kernels.layout import (
     fill_inputs,
     gradient_rows,
     groups,
+    hidden_states,
     real_steps,
     time_major,
     valid,
@@ -103,7 +104,7 @@ class _Forward(NamedTuple):
     multiply: Product
     weights: Array
     out: Array
-    views: list[tuple[Array, Array, Array]]
+    views: list[tuple[Array, Array, Array, Array]]
 
 
 def _plan(
@@ -115,26 +116,28 @@ def _plan(
     W = workspace.array(f"{name} W", (rows, hidden), dtype)
     a = workspace.array(f"{name} a", (batch, hidden), dtype)
     multiply, weights, view = step_product(W, batch, hidden)
-    h = list(xh[:, :, inputs + 1 :])
-    views = [(xh[t], h[t], h[t + 1]) for t in range(time)]
+    h = hidden_states(xh, workspace.array(f"{name} h", (batch, hidden), dtype))
+    views = [(xh[t], *h[t]) for t in range(time)]
     return _Forward(xh, W, a, multiply, weights, view(a[np.newaxis]), views)
 
 
 def _run(plan: _Forward, steps: Steps, activation: Activation) -> None:
     multiply, weights, out, a = plan.multiply, plan.weights, plan.out, plan.a
     half, zero = HALF[a.dtype], np.zeros((), a.dtype)
-    for (xh, h, h_next), hole in zip(plan.views, steps.holes, strict=True):
+    for (xh, before, h, h_next), hole in zip(plan.views, steps.holes, strict=True):
         multiply(xh, weights, out)
         if activation == "relu":
-            np.maximum(a, zero, out=h_next)
+            np.maximum(a, zero, out=h)
         elif activation == "tanh":
-            np.tanh(a, h_next)
+            np.tanh(a, h)
         else:
             np.tanh(a, a)
             np.multiply(a, half, a)
-            np.add(a, half, h_next)
+            np.add(a, half, h)
         if hole is not None:
-            np.copyto(h_next, h, where=hole)
+            np.copyto(h, before, where=hole)
+        if h is not h_next:
+            h_next[...] = h
 
 
 def rnn_backward(
@@ -181,7 +184,9 @@ def rnn_backward(
     for run in reversed(runs):
         part = steps.part(run)
         time_major(grad_y, plan.grad_y[: part.total], part)
-        _run_back(plan, forward.views[run], part.holes, activation)
+        h = forward.xh[run.start + 1 : run.stop + 1, :, -hidden:]
+        _local_derivatives(h, plan.factors[: part.total], activation)
+        _run_back(plan, part.holes)
         da = plan.da[: part.total]
         plan.xh_da.add(forward.xh[run], da)
         if grad_x is not None:
@@ -195,52 +200,49 @@ class _Backward(NamedTuple):
 
     grad_y: Array  # (steps, batch, hidden)
     da: Array  # (steps, batch, hidden)
+    factors: Array  # (steps, batch, hidden): activation'(a)
     xh_da: ProductSum  # sum of xh.T @ da
     dh: Array
     multiply: Product
     weights: Array
     dh_out: Array
-    views: list[tuple[Array, Array]]  # per step
+    views: list[tuple[Array, Array, Array]]  # per step
 
 
 def _plan_backward(
     workspace: Workspace, name: str, time: int, batch: int, inputs: int, hidden: int, dtype: Any
 ) -> _Backward:
     grad_y, da = gradient_rows(workspace, name, time, batch, hidden, hidden, dtype)
+    factors = workspace.array(f"{name} factors", (time, batch, hidden), dtype)
     shape = inputs + 1 + hidden, hidden
     xh_da = ProductSum(workspace, f"{name} gradient of W", shape, dtype)
     dh = workspace.array(f"{name} dh", (batch, hidden), dtype)
     WhT = transposed(workspace, "Wh transposed", [np.zeros((hidden, hidden), dtype)], batch)
     multiply, weights, view = step_product(WhT, batch, hidden)
-    views = list(zip(grad_y, da, strict=True))
-    return _Backward(grad_y, da, xh_da, dh, multiply, weights, view(dh[np.newaxis]), views)
+    views = list(zip(factors, grad_y, da, strict=True))
+    return _Backward(grad_y, da, factors, xh_da, dh, multiply, weights, view(dh[np.newaxis]), views)
 
 
-def _run_back(
-    plan: _Backward,
-    history: list[tuple[Array, Array, Array]],
-    holes: list[Mask | None],
-    activation: Activation,
-) -> None:
+def _run_back(plan: _Backward, holes: list[Mask | None]) -> None:
     multiply, weights, dh, dh_out = plan.multiply, plan.weights, plan.dh, plan.dh_out
-    one, zero = np.ones((), dh.dtype), np.zeros((), dh.dtype)
-    for (grad_y, da), (_, _, h), hole in zip(
-        plan.views[len(holes) - 1 :: -1], history[::-1], holes[::-1], strict=True
-    ):
+    for (F, grad_y, da), hole in zip(plan.views[len(holes) - 1 :: -1], holes[::-1], strict=True):
         if hole is not None:
+            np.copyto(F, 0, where=hole)
             passed_on = dh * hole
         np.add(dh, grad_y, dh)  # read before da is written: they share their memory
-        if activation == "relu":
-            np.greater(h, zero, out=da)
-        else:
-            np.multiply(h, h, da)
-            np.subtract(one if activation == "tanh" else h, da, da)  # 1 - h^2, or h (1 - h)
-        if hole is not None:
-            np.copyto(da, 0, where=hole)
-        np.multiply(da, dh, da)
+        np.multiply(dh, F, da)
         multiply(da, weights, dh_out)
         if hole is not None:
             np.add(dh, passed_on, dh)
+
+
+def _local_derivatives(h: Array, F: Array, activation: Activation) -> None:
+    """Fill the factors of a group of steps: 1 - h^2, h (1 - h) or h > 0."""
+    if activation == "relu":
+        np.greater(h, 0, out=F)
+    else:
+        np.multiply(h, h, F)
+        np.subtract(ONE[F.dtype] if activation == "tanh" else h, F, F)
 
 
 def rnn_step(
