@@ -115,7 +115,7 @@ def fast_backward(
 
 def fast_step(kernel: Kernel, cell: Any, x_t: Array, state: State) -> tuple[Array, State]:
     """Return the output and the next state of one step, without a cache."""
-    y_t, state = kernel.step(
+    y_and_state: tuple[Array, State] = kernel.step(
         x_t, state, cell.Wx.value, cell.Wh.value, cell.b.value, **kernel.options(cell)
     )
-    return y_t, state
+    return y_and_state

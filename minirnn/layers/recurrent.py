@@ -242,7 +242,9 @@ class Recurrent(Layer):
                 f"cannot be run step by step"
             )
         x_t = checks.step(self, x_t, self._input_size(), self._dtype())
-        state = self._first_state(None, len(x_t), x_t.dtype, self.carried_state)
+        state = self.carried_state
+        if state is None or len(state[0]) != len(x_t):
+            state = self._first_state(None, len(x_t), x_t.dtype, state)
         kernel = kernel_of(self.cell)
         if kernel is not None:
             y_t, self.carried_state = fast_step(kernel, self.cell, x_t, state)
