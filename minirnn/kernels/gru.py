@@ -21,7 +21,6 @@ import numpy as np
 from minirnn.kernels.gru_back import Past, gru_backward
 from minirnn.kernels.layout import (
     Cache,
-    Steps,
     batch_major,
     fill_inputs,
     groups,
@@ -91,10 +90,10 @@ def gru_forward(
     plan.W_n[:-1], plan.W_n[-1] = Wx[:, 2 * hidden :], b[2 * hidden :]
     x_one = plan.xh[:-1, :, : inputs + 1].reshape(-1, inputs + 1)
     dot(x_one, plan.W_n, plan.n.reshape(-1, hidden))
-    _run(plan, steps, reset_after=bn is not None)
+    _run(plan, steps.held(run_on=True), reset_after=bn is not None)
     h = plan.xh[:, :, -hidden:]
     y = batch_major(h[1:], time, steps)
-    final = h[-1].copy()
+    final = steps.final(h, run_on=True)
     if not keep:
         return y, (final,), None
     cache = Cache(plan, steps, time, (Wx, Wh), workspace, workspace.generation, bn is not None)
@@ -170,12 +169,12 @@ def _plan(
     )  # fmt: skip
 
 
-def _run(plan: _Forward, steps: Steps, reset_after: bool) -> None:
+def _run(plan: _Forward, holes: list[Mask | None], reset_after: bool) -> None:
     multiply, weights, scratch = plan.multiply, plan.weights, plan.scratch
     multiply_inner, weights_inner = plan.multiply_inner, plan.weights_inner
     half = HALF[scratch.dtype]
     for (xh, out, rz, r, z, operand, out_inner, inner, n, before, h, next_, place), hole in zip(
-        plan.views, steps.holes, strict=True
+        plan.views, holes, strict=True
     ):
         multiply(xh, weights, out)
         np.tanh(rz, rz)

@@ -88,7 +88,7 @@ def gru_backward(
         with Unbuffered():
             factors, scratch = plan.factors[: part.total], plan.scratch[: part.total]
             _local_derivatives(past, factors, scratch, reset_after)
-        run_back(plan, past, part.holes)
+        run_back(plan, past, part.held(run_on=grad_state is None))
         da = plan.da[: part.total]
         plan.sums.add(forward.xh[past.run], past.inner, da)
         if grad_x is not None:

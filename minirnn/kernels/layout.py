@@ -15,6 +15,7 @@ step at hidden size 128 and 40 us at 256, each, since their strides fall on the 
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from itertools import pairwise
 from typing import Any, NamedTuple
 
@@ -42,23 +43,29 @@ __all__ = [
 _GROUP_ROWS = 512  # steps times batch; see `groups`
 
 
-class Steps(NamedTuple):
+@dataclass
+class Steps:
     """The steps that a kernel visits: those at which any sequence is real.
+
+    Padding at the end of a sequence needs no care in the time loop, as long as no number can
+    overflow there: forward runs on through it, on inputs of zero, and the final state is taken
+    from each sequence's last real step; backward runs through it with gradients of zero. Other
+    padding, `holes`, holds the state step by step, and so does `held` where it is asked to.
 
     Attributes
     ----------
     total : how many they are
     live : slice or indices of them on the time axis of the caller's arrays
-    real : ``(total, batch, 1)``, True where the step is real, or None if it is so everywhere
-    holes : per step ``(batch, 1)``, True where the state must not change, or None if nowhere
     mask : the caller's mask, or None
+    real : ``(total, batch)``, True where the step is real, or None if it is so everywhere
+    lengths : ``(batch,)`` real steps of each sequence, if all padding is at the ends, else None
     """
 
     total: int
     live: slice | Array
-    real: Mask | None
-    holes: list[Mask | None]
-    mask: Mask | None
+    mask: Mask | None = None
+    real: Mask | None = None
+    lengths: Array | None = None
 
     def part(self, run: slice) -> Steps:
         """Return those of a run of them."""
@@ -66,7 +73,33 @@ class Steps(NamedTuple):
             return self
         live = run if isinstance(self.live, slice) else self.live[run]
         real = None if self.real is None else self.real[run]
-        return Steps(run.stop - run.start, live, real, self.holes[run], self.mask)
+        return Steps(run.stop - run.start, live, self.mask, real, self.lengths)
+
+    def held(self, run_on: bool) -> list[Mask | None]:
+        """Per step ``(batch, 1)``, True where the state must not change, or None if nowhere.
+
+        Parameters
+        ----------
+        run_on : whether padding at the ends may be run through
+        """
+        if self.real is None or (run_on and self.lengths is not None):
+            return [None] * self.total
+        holes = ~self.real[:, :, np.newaxis]
+        return [hole if hole.any() else None for hole in holes]
+
+    def final(self, states: Array, run_on: bool) -> Array:
+        """Fresh copy of the state ``(batch, n)`` after each sequence's last real step.
+
+        Parameters
+        ----------
+        states : ``(total + 1, batch, n)``, before the first step and after each one
+        run_on : whether padding at the ends was run through
+        """
+        if run_on and self.lengths is not None:
+            after_last: Array = states[self.lengths, np.arange(len(self.lengths))]
+            return after_last
+        last: Array = states[-1].copy()
+        return last
 
 
 class Cache(NamedTuple):
@@ -102,14 +135,16 @@ def real_steps(mask: Mask | None, time: int) -> Steps:
     time : number of steps
     """
     if mask is None or mask.all():
-        return Steps(time, slice(None), None, [None] * time, None)
+        return Steps(time, slice(None))
     visited = np.flatnonzero(mask.any(axis=0))
     count = len(visited)
-    only_trailing_padding = count == 0 or visited[-1] == count - 1
-    live = slice(count) if only_trailing_padding else visited  # a slice makes views, not copies
-    real = np.ascontiguousarray(mask[:, live].T)[:, :, np.newaxis]
-    holes = [None if step.all() else ~step for step in real]
-    return Steps(count, live, real, holes, mask)
+    if count == 0 or visited[-1] == count - 1:
+        live: slice | Array = slice(count)  # makes views, not copies
+    else:
+        live = visited
+    real = np.ascontiguousarray(mask[:, live].T)
+    only_at_the_ends = bool((real[1:] <= real[:-1]).all())
+    return Steps(count, live, mask, real, real.sum(axis=0) if only_at_the_ends else None)
 
 
 def time_major(source: Array, out: Array, steps: Steps) -> None:
@@ -117,12 +152,9 @@ def time_major(source: Array, out: Array, steps: Steps) -> None:
 
     Zero where a step is padding, whatever number stands there.
     """
-    rows = source[:, steps.live].transpose(1, 0, 2)
-    if steps.real is None:
-        np.copyto(out, rows)
-    else:
-        out[...] = 0
-        np.copyto(out, rows, where=steps.real)
+    out[...] = source[:, steps.live].transpose(1, 0, 2)
+    if steps.real is not None:
+        out[~steps.real] = 0
 
 
 def batch_major(rows: Array, time: int, steps: Steps) -> Array:
@@ -130,22 +162,19 @@ def batch_major(rows: Array, time: int, steps: Steps) -> Array:
     _, batch, size = rows.shape
     result = empty_batch(batch, time, size, rows.dtype, steps)
     put(rows, result, steps)
+    if steps.mask is not None:
+        result[~steps.mask] = 0
     return result
 
 
 def empty_batch(batch: int, time: int, size: int, dtype: Any, steps: Steps) -> Array:
-    """Fresh array ``(batch, time, size)`` for `put` to fill, zero if a step may be padding."""
+    """Fresh array ``(batch, time, size)`` for `put` to fill, zero at steps that are not visited."""
     make = np.empty if steps.mask is None else np.zeros
     return make((batch, time, size), dtype)
 
 
 def put(rows: Array, out: Array, steps: Steps) -> None:
-    """Copy ``rows (total, batch, n)`` to their steps of ``out (batch, time, n)``.
-
-    Zero where a step is padding.
-    """
-    if steps.real is not None:
-        rows = np.where(steps.real, rows, rows.dtype.type(0))
+    """Copy ``rows (total, batch, n)`` to their steps of ``out (batch, time, n)``."""
     out[:, steps.live] = rows.transpose(1, 0, 2)
 
 

@@ -18,7 +18,6 @@ import numpy as np
 
 from minirnn.kernels.layout import (
     Cache,
-    Steps,
     batch_major,
     fill_inputs,
     groups,
@@ -71,10 +70,11 @@ def lstm_forward(
     fill_inputs(plan.xh, x, state[0], steps)
     plan.gates[0, 4] = state[1]
     pack_weights(plan.W, Wx, b, Wh, plan.scale)
-    _run(plan, steps)
-    hidden = plan.xh[:, :, -len(Wh) :]
-    y = batch_major(hidden[1:], time, steps)
-    final = hidden[-1].copy(), plan.c[-1].copy()
+    run_on = keep  # without, only the latest c is there: it has to be held
+    _run(plan, steps.held(run_on))
+    h, c = plan.xh[:, :, -len(Wh) :], plan.gates[:, 4]
+    y = batch_major(h[1:], time, steps)
+    final = steps.final(h, run_on), steps.final(c, run_on)
     if not keep:
         return y, final, None
     return y, final, Cache(plan, steps, time, (Wx, Wh), workspace, workspace.generation)
@@ -121,13 +121,13 @@ def _plan(
     return _Forward(xh, gates, c, W, scale, multiply, weights, views, past, products)
 
 
-def _run(plan: _Forward, steps: Steps) -> None:
+def _run(plan: _Forward, holes: list[Mask | None]) -> None:
     multiply, weights, products = plan.multiply, plan.weights, plan.products
     half = HALF[products.dtype]
     ig, fc = products
     c_after = plan.c[1:]
     for (xh, out, a, ifo, i_f, g_c, o, c, tanh_c, before, h, h_next), c_next, hole in zip(
-        plan.views, c_after, steps.holes, strict=True
+        plan.views, c_after, holes, strict=True
     ):
         multiply(xh, weights, out)
         np.tanh(a, a)

@@ -90,7 +90,7 @@ def lstm_backward(
         time_major(grad_y, plan.grad_y[: part.total], part)
         with Unbuffered():
             _local_derivatives(z, plan.factors[: part.total])
-        _run_back(plan, z.f, part.holes)
+        _run_back(plan, z.f, part.held(run_on=grad_state is None))
         da = plan.da[: part.total]
         plan.xh_da.add(forward.xh[z.run], da)
         if grad_x is not None:

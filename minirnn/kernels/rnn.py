@@ -17,7 +17,6 @@ import numpy as np
 from minirnn.functions import sigmoid
 from minirnn.kernels.layout import (
     Cache,
-    Steps,
     batch_major,
     empty_batch,
     fill_inputs,
@@ -87,14 +86,20 @@ def rnn_forward(
     fill_inputs(plan.xh, x, state[0], steps)
     scale = HALF if activation == "sigmoid" else ONE
     pack_weights(plan.W, Wx, b, Wh, scale[Wx.dtype])
-    _run(plan, steps, activation)
-    hidden = plan.xh[:, :, -len(Wh) :]
-    y = batch_major(hidden[1:], time, steps)
-    final = hidden[-1].copy()
+    run_on = _bounded(activation)
+    _run(plan, steps.held(run_on), activation)
+    h = plan.xh[:, :, -len(Wh) :]
+    y = batch_major(h[1:], time, steps)
+    final = steps.final(h, run_on)
     if not keep:
         return y, (final,), None
     cache = Cache(plan, steps, time, (Wx, Wh), workspace, workspace.generation, activation)
     return y, (final,), cache
+
+
+def _bounded(activation: Activation) -> bool:
+    """Whether the state stays small however long it runs on through padding."""
+    return activation != "relu"
 
 
 class _Forward(NamedTuple):
@@ -121,10 +126,10 @@ def _plan(
     return _Forward(xh, W, a, multiply, weights, view(a[np.newaxis]), views)
 
 
-def _run(plan: _Forward, steps: Steps, activation: Activation) -> None:
+def _run(plan: _Forward, holes: list[Mask | None], activation: Activation) -> None:
     multiply, weights, out, a = plan.multiply, plan.weights, plan.out, plan.a
     half, zero = HALF[a.dtype], np.zeros((), a.dtype)
-    for (xh, before, h, h_next), hole in zip(plan.views, steps.holes, strict=True):
+    for (xh, before, h, h_next), hole in zip(plan.views, holes, strict=True):
         multiply(xh, weights, out)
         if activation == "relu":
             np.maximum(a, zero, out=h)
@@ -180,13 +185,14 @@ def rnn_backward(
     transposed(workspace, "Wh transposed", [Wh], batch)
     plan.dh[...] = 0 if grad_state is None else grad_state[0]
     grad_x = empty_batch(batch, time, len(Wx), Wx.dtype, steps) if need_grad_x else None
+    run_on = grad_state is None and _bounded(activation)
     plan.xh_da.begin()
     for run in reversed(runs):
         part = steps.part(run)
         time_major(grad_y, plan.grad_y[: part.total], part)
         h = forward.xh[run.start + 1 : run.stop + 1, :, -hidden:]
         _local_derivatives(h, plan.factors[: part.total], activation)
-        _run_back(plan, part.holes)
+        _run_back(plan, part.held(run_on))
         da = plan.da[: part.total]
         plan.xh_da.add(forward.xh[run], da)
         if grad_x is not None:

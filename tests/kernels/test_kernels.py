@@ -140,6 +140,29 @@ def test_padding_is_never_read(kind, batch):
 
 
 @kinds
+def test_padding_at_the_end_cannot_overflow(kind):
+    """However long it is, and however fast a state that is left to itself would grow."""
+    problem = make_problem(kind, 2, 300, 3, 4, dtype=np.float32)._replace(grad_state=None)
+    Wx, _, b, *bn = problem.weights
+    doubling = np.tile(2 * np.eye(4, dtype=np.float32), kind.gates)
+    weights = (np.abs(Wx), doubling, np.zeros_like(b), *map(np.zeros_like, bn))
+    x, grad_y = np.abs(problem.x), problem.grad_y
+    state = tuple(np.abs(s) for s in problem.state)
+    for rest in (x, grad_y, *state):
+        rest[1] = 0  # the long sequence stays at zero
+    long = problem._replace(
+        x=x, state=state, weights=weights, mask=np.arange(300) < np.array([[2], [300]])
+    )
+    short = long._replace(
+        x=x[:1, :2], state=tuple(s[:1] for s in state), mask=None, grad_y=grad_y[:1, :2]
+    )
+    *_, (grad_x, _, grads) = run_kernel(kind, long)
+    *_, (expected_grad_x, _, expected_grads) = run_kernel(kind, short)
+    assert_equal(grad_x[:1, :2], expected_grad_x, tolerance=1e-5)
+    assert_equal(grads, expected_grads, tolerance=1e-5)
+
+
+@kinds
 def test_masked_sequence_equals_the_sequence_alone(kind):
     lengths = [5, 2, 0]
     mask = np.arange(8) < np.array(lengths)[:, np.newaxis]
