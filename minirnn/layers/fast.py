@@ -10,6 +10,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
+import numpy as np
+
 from minirnn import kernels
 from minirnn.layers.cell import Cell
 from minirnn.layers.cells import GRUCell, LSTMCell, RNNCell
@@ -79,8 +81,9 @@ def fast_forward(
     workspace: kernels.Workspace,
 ) -> tuple[Array, State, Any]:
     """Do what `minirnn.layers.loop.loop_forward` does."""
-    if reverse:  # time runs backwards in a view, and the output is turned round again by another
-        x, mask = x[:, ::-1], None if mask is None else mask[:, ::-1]
+    if reverse:
+        turned, mask = _turned_round(mask)
+        x = x[turned]
     weights = cell.Wx.value, cell.Wh.value, cell.b.value
     options = kernel.options(cell)
     if keep:
@@ -90,7 +93,7 @@ def fast_forward(
             y, state, cache = kernel.forward(
                 x, state, *weights, mask, keep=False, workspace=own, **options
             )
-    return y[:, ::-1] if reverse else y, state, cache
+    return y[turned] if reverse else y, state, cache
 
 
 def fast_backward(
@@ -98,6 +101,7 @@ def fast_backward(
     cell: Any,
     grad: Array,
     grad_state: State | None,
+    mask: Mask | None,
     cache: Any,
     *,
     reverse: bool,
@@ -107,10 +111,26 @@ def fast_backward(
     grads: tuple[Array, ...] = cell.Wx.grad, cell.Wh.grad, cell.b.grad
     if hasattr(cell, "bn"):
         grads = (*grads, cell.bn.grad)
-    grad_x, grad_state = kernel.backward(
-        grad[:, ::-1] if reverse else grad, grad_state, cache, grads, need_grad_x=need_grad_x
-    )
-    return grad_x[:, ::-1] if reverse and grad_x is not None else grad_x, grad_state
+    if reverse:
+        turned, _ = _turned_round(mask)
+        grad = grad[turned]
+    grad_x, grad_state = kernel.backward(grad, grad_state, cache, grads, need_grad_x=need_grad_x)
+    return grad_x[turned] if reverse and grad_x is not None else grad_x, grad_state
+
+
+def _turned_round(mask: Mask | None) -> tuple[Any, Mask | None]:
+    """Return the index that turns time round, and again, and the mask of what is turned round.
+
+    Where all padding is at the ends each sequence is turned round alone, so that its padding stays
+    where kernels take no notice of it. Otherwise the index makes a view.
+    """
+    backwards = slice(None), slice(None, None, -1)
+    if mask is None or mask.all():
+        return backwards, None
+    lengths, t = mask.sum(axis=1, keepdims=True), np.arange(mask.shape[1])
+    if not np.array_equal(mask, t < lengths):
+        return backwards, mask[backwards]
+    return (np.arange(len(mask))[:, np.newaxis], np.where(mask, lengths - 1 - t, t)), mask
 
 
 def fast_step(kernel: Kernel, cell: Any, x_t: Array, state: State) -> tuple[Array, State]:

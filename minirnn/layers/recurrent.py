@@ -225,6 +225,7 @@ class Recurrent(Layer):
                 self.cell,
                 grad,
                 grad_state,
+                mask,
                 call.caches,
                 reverse=self.reverse,
                 need_grad_x=need_grad_x,
