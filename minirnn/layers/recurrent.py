@@ -242,9 +242,9 @@ class Recurrent(Layer):
                 f"{type(self).__name__}: a layer with reverse=True needs the whole sequence; it "
                 f"cannot be run step by step"
             )
-        x_t = checks.step(self, x_t, self._input_size(), self._dtype())
         state = self.carried_state
-        if state is None or len(state[0]) != len(x_t):
+        if state is None or not self._goes_on(x_t, state):
+            x_t = checks.step(self, x_t, self._input_size(), self._dtype())
             state = self._first_state(None, len(x_t), x_t.dtype, state)
         kernel = kernel_of(self.cell)
         if kernel is not None:
@@ -256,6 +256,14 @@ class Recurrent(Layer):
             self.carried_state = tuple(np.asarray(array, x_t.dtype) for array in next_state)
         self.state = self.carried_state
         return y_t.copy()  # mostly it is a part of the state, which is ours
+
+    def _goes_on(self, x_t: Any, state: State) -> bool:
+        """Whether a step is of the kind of the step before, and needs no other check."""
+        return (
+            type(x_t) is np.ndarray
+            and x_t.dtype == state[0].dtype
+            and x_t.shape == (len(state[0]), self._input_size())
+        )
 
     def reset_state(self) -> None:
         """Forget the carried state: the next call begins at the cell's initial state."""
