@@ -148,19 +148,12 @@ def _plan(
         rz, m = gates[t % history], inner[t % history]
         operand, out = (xh[t, :, inputs:], m) if reset_after else (m, scratch)
         out = view_inner(out[np.newaxis])
-        before, next_, place = h[t]
-        now = before if batch == 1 else running
-        views.append((xh[t], view(rz), rz, *rz, operand, out, m, n[t], before, now, next_, place))
+        now = h[t][0] if batch == 1 else running
+        views.append((xh[t], view(rz), rz, *rz, operand, out, m, n[t], now, *h[t]))
     runs = groups(time, batch) if name == "train" else []
+    before = xh[:, :, inputs + 1 :]
     past = [
-        Past(
-            run,
-            gates[run],
-            inner[run],
-            n[run],
-            xh[run, :, inputs + 1 :],
-            list(map(tuple, gates[run])),
-        )
+        Past(run, gates[run], inner[run], n[run], before[run], [(r, z) for r, z in gates[run]])
         for run in runs
     ]
     return _Forward(
@@ -173,7 +166,7 @@ def _run(plan: _Forward, holes: list[Mask | None], reset_after: bool) -> None:
     multiply, weights, scratch = plan.multiply, plan.weights, plan.scratch
     multiply_inner, weights_inner = plan.multiply_inner, plan.weights_inner
     half = HALF[scratch.dtype]
-    for (xh, out, rz, r, z, operand, out_inner, inner, n, before, h, next_, place), hole in zip(
+    for (xh, out, rz, r, z, operand, out_inner, inner, n, h, before, next_, place), hole in zip(
         plan.views, holes, strict=True
     ):
         multiply(xh, weights, out)

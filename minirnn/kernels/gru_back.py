@@ -165,7 +165,7 @@ class Past(NamedTuple):
     inner: Array  # (steps, batch, hidden)
     n: Array  # (steps, batch, hidden)
     h: Array  # (steps, batch, hidden), before the step
-    rz: list[tuple[Array, ...]]  # of each step, (batch, hidden)
+    rz: list[tuple[Array, Array]]  # of each step, (batch, hidden)
 
 
 class _Backward(NamedTuple):
