@@ -15,7 +15,7 @@ its score on the test reaches the goal.
 
 The LSTM and the GRU solve all four, and the exit status is 0 if they do. The plain RNN takes part
 for comparison, and is better than its name: on the adding problem it never gets beyond guessing,
-but trained with Adam and the whole gradient it mostly solves the other three, later or less surely.
+but trained with Adam and the whole gradient it often solves the other three, later or less surely.
 ``--quick`` makes a few updates only, to see that everything runs, and demands no score.
 """
 
