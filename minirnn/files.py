@@ -24,7 +24,7 @@ from minirnn.errors import CheckpointError
 __all__ = ["CheckpointError", "check_place", "read_tree", "replacing", "write_tree"]
 
 _FORMAT = "minirnn checkpoint"
-_VERSION = 1
+_VERSION = 2  # since 2, Adam keeps its moments without their factors (1 - beta)
 _JSON = "tree.json"
 
 
@@ -141,7 +141,7 @@ def read_tree(path: str | os.PathLike[str]) -> dict[str, Any]:
     FileNotFoundError
         If there is no such file.
     CheckpointError
-        If it is truncated, corrupted, not a checkpoint, or of a later version than is known here.
+        If it is truncated, corrupted, not a checkpoint, or of another version of the format.
     """
     path = Path(path)
     if not path.exists():
@@ -190,10 +190,11 @@ def _check_header(path: Path, packed: Any) -> None:
     if not isinstance(packed, dict) or packed.get("format") != _FORMAT:
         raise CheckpointError(f"{path} is not a minirnn checkpoint")
     version = packed.get("version")
-    if not isinstance(version, int) or version > _VERSION:
+    if version != _VERSION:
+        other = "an earlier" if version in range(_VERSION) else "a later"
         raise CheckpointError(
-            f"{path} was written by a later version of minirnn (format {version}; this one reads "
-            f"up to {_VERSION})"
+            f"{path} was written by {other} version of minirnn (format {version}; this one reads "
+            f"{_VERSION})"
         )
 
 

@@ -100,7 +100,7 @@ def npy(array) -> bytes:
 
 
 def header(**changed) -> bytes:
-    return json.dumps({"format": "minirnn checkpoint", "version": 1, "tree": {}} | changed).encode()
+    return json.dumps({"format": "minirnn checkpoint", "version": 2, "tree": {}} | changed).encode()
 
 
 FOREIGN = {
@@ -112,7 +112,8 @@ FOREIGN = {
     "zip": (zipped(notes_txt=b"hello"), "is not a minirnn checkpoint"),
     "other json": (zipped(tree_json=b'{"a": 1}'), "is not a minirnn checkpoint"),
     "no json": (zipped(tree_json=b"\xff{"), "is corrupted"),
-    "future": (zipped(tree_json=header(version=2)), r"later version .*format 2; this one .* 1"),
+    "future": (zipped(tree_json=header(version=3)), r"later version .*format 3; this one .* 2"),
+    "past": (zipped(tree_json=header(version=1)), r"earlier version .*format 1; this one .* 2"),
     "odd version": (zipped(tree_json=header(version="1")), "later version"),
     "pickle": (
         zipped(tree_json=header(tree={"dict": {"a": {"array": "a0"}}}), a0_npy=npy([{}])),
