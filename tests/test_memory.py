@@ -9,6 +9,7 @@ the whole process only, which is measured once, with larger arrays.
 from __future__ import annotations
 
 import gc
+import platform
 import subprocess
 import sys
 import tracemalloc
@@ -256,17 +257,39 @@ def grow(leaky: bool) -> None:
     print(process_growth(step))
 
 
-@pytest.mark.skipif(not STATUS.exists(), reason="needs /proc")
-@pytest.mark.parametrize("leaky", [False, True])
-def test_the_process_does_not_grow(leaky: bool) -> None:
-    """In a process of its own: this one has memory to spare from the tests before."""
-    program = f"from tests.test_memory import grow; grow({leaky})"
+def printed_by(call: str) -> str:
+    """Make a call of a function of this file in a process of its own; return what it prints."""
     done = subprocess.run(
-        [sys.executable, "-c", program],
+        [sys.executable, "-c", f"from tests import test_memory; test_memory.{call}"],
         cwd=Path(__file__).parent.parent,
         capture_output=True,
         text=True,
         check=True,
     )
-    grown, tolerance = int(done.stdout), 4 * 2**20
+    return done.stdout
+
+
+@pytest.mark.skipif(not STATUS.exists(), reason="needs /proc")
+@pytest.mark.parametrize("leaky", [False, True])
+def test_the_process_does_not_grow(leaky: bool) -> None:
+    """In a process of its own: this one has memory to spare from the tests before."""
+    grown, tolerance = int(printed_by(f"grow({leaky})")), 4 * 2**20
     assert (grown > tolerance) == leaky, f"the process has grown by {grown} bytes"
+
+
+def page_faults() -> None:
+    """Print how many pages of memory a training step asks the system for."""
+    import resource
+
+    trainer, (x, y) = make_trainer(m.GRU, hidden=64), draw(32, 50)
+    for _ in range(20):
+        trainer.train_step(x, y)
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
+    for _ in range(50):
+        trainer.train_step(x, y)
+    print((resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before) / 50)
+
+
+@pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="a rule of glibc's")
+def test_freed_memory_is_not_handed_back_and_forth() -> None:
+    assert float(printed_by("page_faults()")) < 10, "pages a step, of 4096 bytes each"
