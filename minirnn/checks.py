@@ -292,14 +292,11 @@ def step(owner: object, x_t: Any, size: int | None, dtype: Any) -> Array:
 
 
 def _not_empty(owner: object, x: Array) -> None:
-    if 0 not in x.shape[:-1]:
-        return
-    for axis, length in enumerate(x.shape[:-1]):
-        if length == 0:
-            raise ValueError(
-                f"{name_of(owner)}: {_axis_name(axis, x.ndim)} should be at least 1, got 0 in "
-                f"shape {x.shape}: there is nothing to run on"
-            )
+    if 0 in x.shape[:-1]:
+        raise ValueError(
+            f"{name_of(owner)}: {_axis_name(x.shape.index(0), x.ndim)} should be at least 1, got 0 "
+            f"in shape {x.shape}: there is nothing to run on"
+        )
 
 
 def check_shape(owner: object, x: Any, shape: tuple[int, ...], dtype: Any, what: str) -> Array:

@@ -30,6 +30,7 @@ from minirnn.kernels.layout import (
     valid,
 )
 from minirnn.kernels.products import (
+    ONE,
     Product,
     ProductSum,
     input_gradient,
@@ -276,7 +277,7 @@ def _local_derivatives(past: Past, F: Array, scratch: Array, reset_after: bool) 
     gates, inner, n, h = past.gates, past.inner, past.n, past.h
     r, z = gates[:, 0], gates[:, 1]
     F_inner, F_r, F_z, F_n = (F[:, k] for k in range(4))
-    one = np.ones((), F.dtype)
+    one = ONE[F.dtype]
     np.multiply(gates, gates, F[:, 1:3])
     np.subtract(gates, F[:, 1:3], F[:, 1:3])  # r (1 - r), z (1 - z)
     np.subtract(h, n, scratch)

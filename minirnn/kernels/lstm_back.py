@@ -35,6 +35,7 @@ from minirnn.kernels.layout import (
     valid,
 )
 from minirnn.kernels.products import (
+    ONE,
     Product,
     ProductSum,
     add_weight_gradients,
@@ -179,7 +180,7 @@ def _run_back(plan: _Backward, forget: list[Array], holes: list[Mask | None]) ->
 
 def _local_derivatives(z: Planes, F: Array) -> None:
     """Fill the factors of a group of steps, ``(steps, 5, batch, hidden)``."""
-    F_ifo, F_g_c, one = F[:, :3], F[:, 3:], np.ones((), F.dtype)
+    F_ifo, F_g_c, one = F[:, :3], F[:, 3:], ONE[F.dtype]
     np.multiply(z.ifo, z.ifo, F_ifo)
     np.subtract(z.ifo, F_ifo, F_ifo)
     np.multiply(F_ifo, z.g_c_tanh, F_ifo)  # (i, f, o) (1 - (i, f, o)) * (g, c, tanh c)

@@ -81,9 +81,8 @@ def fast_forward(
     workspace: kernels.Workspace,
 ) -> tuple[Array, State, Any]:
     """Do what `minirnn.layers.loop.loop_forward` does."""
-    if reverse:
-        turned, mask = _turned_round(mask)
-        x = x[turned]
+    turned, mask = _turned_round(mask) if reverse else ((), mask)  # [()] leaves all as it is
+    x = x[turned]
     weights = cell.Wx.value, cell.Wh.value, cell.b.value
     options = kernel.options(cell)
     if keep:
@@ -93,7 +92,7 @@ def fast_forward(
             y, state, cache = kernel.forward(
                 x, state, *weights, mask, keep=False, workspace=own, **options
             )
-    return y[turned] if reverse else y, state, cache
+    return y[turned], state, (turned, cache) if keep else None
 
 
 def fast_backward(
@@ -101,21 +100,19 @@ def fast_backward(
     cell: Any,
     grad: Array,
     grad_state: State | None,
-    mask: Mask | None,
-    cache: Any,
+    caches: tuple[Any, Any],
     *,
-    reverse: bool,
     need_grad_x: bool,
 ) -> tuple[Array | None, State]:
     """Do what `minirnn.layers.loop.loop_backward` does; None for a grad_x that is not needed."""
     grads: tuple[Array, ...] = cell.Wx.grad, cell.Wh.grad, cell.b.grad
     if hasattr(cell, "bn"):
         grads = (*grads, cell.bn.grad)
-    if reverse:
-        turned, _ = _turned_round(mask)
-        grad = grad[turned]
-    grad_x, grad_state = kernel.backward(grad, grad_state, cache, grads, need_grad_x=need_grad_x)
-    return grad_x[turned] if reverse and grad_x is not None else grad_x, grad_state
+    turned, cache = caches
+    grad_x, grad_state = kernel.backward(
+        grad[turned], grad_state, cache, grads, need_grad_x=need_grad_x
+    )
+    return None if grad_x is None else grad_x[turned], grad_state
 
 
 def _turned_round(mask: Mask | None) -> tuple[Any, Mask | None]:

@@ -221,14 +221,7 @@ class Recurrent(Layer):
                 )
         else:
             grad_x, self.grad_state = fast_backward(
-                call.kernel,
-                self.cell,
-                grad,
-                grad_state,
-                mask,
-                call.caches,
-                reverse=self.reverse,
-                need_grad_x=need_grad_x,
+                call.kernel, self.cell, grad, grad_state, call.caches, need_grad_x=need_grad_x
             )
         return grad_x
 
