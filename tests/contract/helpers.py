@@ -1,27 +1,10 @@
-"""What the tests share: central differences of their own, masks, snapshots."""
+"""What the tests share: comparison of gradients, masks, snapshots."""
 
-from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 
 from minirnn import Layer, Recurrent
-
-EPSILON = 1e-6
-
-
-def central_differences(function: Callable[[], float], array: np.ndarray) -> np.ndarray:
-    """Return the slope of `function` along each element of `array`, which is moved in place."""
-    slopes = np.empty(array.shape)
-    for index in np.ndindex(array.shape):
-        kept = array[index]
-        array[index] = kept + EPSILON
-        above = function()
-        array[index] = kept - EPSILON
-        below = function()
-        array[index] = kept
-        slopes[index] = (above - below) / (2 * EPSILON)
-    return slopes
 
 
 def assert_gradient(name: str, analytic: np.ndarray, numeric: np.ndarray) -> None:

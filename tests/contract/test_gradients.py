@@ -5,6 +5,7 @@ import pytest
 
 from minirnn import Bidirectional, Recurrent, check_gradients
 from tests.contract import helpers, losses, table
+from tests.differences import central_differences
 
 # (batch, time, hidden), different from one another and from the input size where they are not 1
 SIZES = [(2, 4, 5), (2, 1, 5), (1, 4, 5), (2, 4, 1), (1, 1, 1)]
@@ -32,15 +33,15 @@ def _check(layer, x, mask, seed=0):
     grad_x = layer.backward(r, tuple(q)) if carries else layer.backward(r)
     analytic = {name: p.grad.copy() for name, p in layer.named_parameters()}
     for name, parameter in layer.named_parameters():
-        numeric = helpers.central_differences(number, parameter.value)
+        numeric = central_differences(number, parameter.value)
         helpers.assert_gradient(name, analytic[name], numeric)
     for k, array in enumerate(state):
-        numeric = helpers.central_differences(number, array)
+        numeric = central_differences(number, array)
         layer.forward(x, **arguments)
         layer.backward(r, tuple(q))
         helpers.assert_gradient(f"state {k}", layer.grad_state[k], numeric)
     if x.dtype.kind == "f":
-        helpers.assert_gradient("input", grad_x, helpers.central_differences(number, x))
+        helpers.assert_gradient("input", grad_x, central_differences(number, x))
 
 
 def _without_empty_rows(case, mask):
@@ -85,11 +86,11 @@ def test_every_gradient_of_every_cell(case, hidden, batch):
 
     cell.zero_grad()
     grad_x, grad_state = cell.backward(r, q, cache)
-    helpers.assert_gradient("input", grad_x, helpers.central_differences(number, x_t))
+    helpers.assert_gradient("input", grad_x, central_differences(number, x_t))
     for k, (grad, array) in enumerate(zip(grad_state, state, strict=True)):
-        helpers.assert_gradient(f"state {k}", grad, helpers.central_differences(number, array))
+        helpers.assert_gradient(f"state {k}", grad, central_differences(number, array))
     for name, parameter in cell.named_parameters():
-        numeric = helpers.central_differences(number, parameter.value)
+        numeric = central_differences(number, parameter.value)
         helpers.assert_gradient(name, parameter.grad, numeric)
 
 
@@ -106,9 +107,7 @@ def test_every_gradient_of_every_loss(case, shape, kind):
     mask = None if kind is None else helpers.make_mask(kind, *shape)
     loss.forward(prediction, target, mask)
     grad = loss.backward()
-    numeric = helpers.central_differences(
-        lambda: loss.forward(prediction, target, mask), prediction
-    )
+    numeric = central_differences(lambda: loss.forward(prediction, target, mask), prediction)
     helpers.assert_gradient("prediction", grad, numeric)
     if mask is not None:
         assert np.all(grad[~mask] == 0)

@@ -15,6 +15,7 @@ from minirnn.course import (
     rnn_forward,
 )
 from tests.course.drawing import lstm_parameters, rnn_parameters
+from tests.differences import central_differences
 
 RNN_NAMES = ("Wax", "Waa", "ba")
 LSTM_NAMES = ("Wf", "bf", "Wi", "bi", "Wc", "bc", "Wo", "bo")
@@ -23,24 +24,11 @@ LSTM_NAMES = ("Wf", "bf", "Wi", "bi", "Wc", "bc", "Wo", "bo")
 SIZES = [(3, 4, 2, 5, 6), (3, 4, 2, 5, 1), (3, 4, 2, 1, 6), (3, 1, 2, 5, 6), (1, 4, 1, 5, 6)]
 
 
-def numeric_gradient(loss, array, epsilon=1e-6):
-    gradient = np.empty(array.shape)
-    for index in np.ndindex(array.shape):
-        value = array[index]
-        array[index] = value + epsilon
-        above = loss()
-        array[index] = value - epsilon
-        below = loss()
-        array[index] = value
-        gradient[index] = (above - below) / (2 * epsilon)
-    return gradient
-
-
 def compare(gradients, arrays, loss):
     """Hold each gradient ``dNAME`` to the central differences of the array that it belongs to."""
     assert set(gradients) == {f"d{name}" for name in arrays}
     for name, array in arrays.items():
-        numeric = numeric_gradient(loss, array)
+        numeric = central_differences(loss, array)
         scale = np.abs(numeric).max()
         assert_allclose(gradients[f"d{name}"], numeric, rtol=0, atol=1e-7 * scale, err_msg=name)
 

@@ -1,23 +1,9 @@
 """What ngrams.py, sonnets.py and long_memory.py are made of; and that each script runs at all."""
 
-import importlib
-from pathlib import Path
-
 import numpy as np
 import pytest
 
 from minirnn.data import Vocabulary, embedded_reber, encode_embedded_reber
-
-EXAMPLES = Path(__file__).parents[2] / "examples"
-
-
-@pytest.fixture
-def example(monkeypatch, tmp_path):
-    """Import a script by its name, as if it were run, with pictures written elsewhere."""
-    monkeypatch.syspath_prepend(str(EXAMPLES))
-    monkeypatch.setattr(importlib.import_module("_pictures"), "OUTPUT", tmp_path)
-    return importlib.import_module
-
 
 # ---------------------------------------------------------------------------- n-grams
 

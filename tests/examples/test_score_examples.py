@@ -1,24 +1,12 @@
 """Helpers of spiral, binary_addition, digits, vowels and sunspots; and that each script runs."""
 
 import importlib.util
-from pathlib import Path
 
 import numpy as np
 import pytest
 
 from minirnn import RNN, Dense, Layer, ReLU, Sequential, check_gradients
 from minirnn.data import all_binary_additions, binary_addition, spiral
-
-EXAMPLES = Path(__file__).parents[2] / "examples"
-
-
-@pytest.fixture
-def example(monkeypatch, tmp_path):
-    """Import a script by its name, as if it were run, with pictures written elsewhere."""
-    monkeypatch.syspath_prepend(str(EXAMPLES))
-    monkeypatch.setattr(importlib.import_module("_pictures"), "OUTPUT", tmp_path)
-    return importlib.import_module
-
 
 # ---------------------------------------------------------------------------- spiral
 

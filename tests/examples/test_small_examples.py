@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib
 import os
 import subprocess
 import sys
@@ -14,12 +13,6 @@ import pytest
 from minirnn import Recurrent, check_gradients
 
 EXAMPLES = Path(__file__).parents[2] / "examples"
-
-
-def load(name, monkeypatch):
-    """Import an example as its own directory would."""
-    monkeypatch.syspath_prepend(str(EXAMPLES))
-    return importlib.import_module(name)
 
 
 @pytest.mark.parametrize("name", ["stacked", "custom_layer", "custom_cell"])
@@ -39,9 +32,9 @@ def test_runs_from_the_command_line(name):
 
 @pytest.mark.parametrize("bidirectional", [False, True])
 @pytest.mark.parametrize("num_layers", [1, 2, 3])
-def test_stacked_is_the_formula(monkeypatch, num_layers, bidirectional):
+def test_stacked_is_the_formula(example, num_layers, bidirectional):
     """In the seed's layout, computed here once more, with its own indices."""
-    stacked = load("stacked", monkeypatch)
+    stacked = example("stacked")
     seq, batch, features, hidden = 6, 2, 3, 4
     x = np.random.default_rng(0).standard_normal((seq, batch, features))
     net = stacked.Rnn(features, hidden, num_layers, bidirectional, rng=1)
@@ -72,9 +65,9 @@ def named(net):
     return list(net.model.named_parameters())
 
 
-def test_stacked_reports_a_difference(monkeypatch, capsys):
+def test_stacked_reports_a_difference(example, monkeypatch, capsys):
     """The exit status is that of the comparison, not a matter of course."""
-    stacked = load("stacked", monkeypatch)
+    stacked = example("stacked")
     right = stacked.plain_layer
     monkeypatch.setattr(stacked, "plain_layer", lambda *a: [1.001 * h for h in right(*a)])
     assert stacked.main(["--quick"]) == 1
@@ -82,23 +75,23 @@ def test_stacked_reports_a_difference(monkeypatch, capsys):
 
 
 @pytest.mark.parametrize("shape", [(4, 5), (2, 3, 5), (1, 1, 2)])
-def test_layer_norm(monkeypatch, shape):
-    example = load("custom_layer", monkeypatch)
+def test_layer_norm(example, shape):
+    custom_layer = example("custom_layer")
     x = np.random.default_rng(2).standard_normal(shape)
-    layer = example.LayerNorm(shape[-1])
+    layer = custom_layer.LayerNorm(shape[-1])
     y = layer.forward(x)
     np.testing.assert_allclose(y.mean(axis=-1), 0, atol=1e-12)
     np.testing.assert_allclose(y.var(axis=-1), 1, rtol=1e-2)
     layer.gain.value = np.random.default_rng(3).standard_normal(shape[-1])
     assert check_gradients(layer, x).passed
-    assert not check_gradients(example.ForgetfulNorm(shape[-1]), x, raises=False).passed
+    assert not check_gradients(custom_layer.ForgetfulNorm(shape[-1]), x, raises=False).passed
 
 
 @pytest.mark.parametrize("reverse", [False, True])
 @pytest.mark.parametrize("masked", [False, True])
-def test_minimal_gated_cell(monkeypatch, masked, reverse):
-    example = load("custom_cell", monkeypatch)
-    cell = example.MinimalGatedCell(3, 4, rng=0)
+def test_minimal_gated_cell(example, masked, reverse):
+    custom_cell = example("custom_cell")
+    cell = custom_cell.MinimalGatedCell(3, 4, rng=0)
     cell.bf.value = np.linspace(-1, 1, 4)
     cell.bn.value = np.linspace(1, -1, 4)
     x = np.random.default_rng(4).standard_normal((2, 5, 3))
@@ -106,9 +99,9 @@ def test_minimal_gated_cell(monkeypatch, masked, reverse):
     assert check_gradients(Recurrent(cell, reverse=reverse), x, mask=mask).passed
 
 
-def test_minimal_gated_cell_is_the_published_unit(monkeypatch):
-    example = load("custom_cell", monkeypatch)
-    cell = example.MinimalGatedCell(3, 4, rng=0)
+def test_minimal_gated_cell_is_the_published_unit(example):
+    custom_cell = example("custom_cell")
+    cell = custom_cell.MinimalGatedCell(3, 4, rng=0)
     x, h = np.random.default_rng(5).standard_normal((2, 3)), np.full((2, 4), 0.3)
     f = 1 / (1 + np.exp(-(x @ cell.Wf.value + h @ cell.Uf.value)))
     n = np.tanh(x @ cell.Wn.value + (f * h) @ cell.Un.value)
