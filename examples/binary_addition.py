@@ -23,7 +23,7 @@ from _pictures import save_picture
 from tqdm import tqdm
 
 from minirnn import RNN, Adam, Dense, Sequential, SigmoidCrossEntropy, Trainer
-from minirnn.data import all_binary_additions, binary_addition
+from minirnn.tasks import all_binary_additions, binary_addition
 
 
 def wrong_sums(model, inputs, targets):

@@ -37,7 +37,7 @@ from minirnn import (
     Trainer,
     check_gradients,
 )
-from minirnn.data.long_memory import temporal_order
+from minirnn.tasks.long_memory import temporal_order
 
 UNITS, BATCH, EVERY = 32, 50, 20
 # Accuracy of a run in PyTorch after 200 updates on the same task.

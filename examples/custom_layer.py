@@ -37,8 +37,8 @@ from minirnn import (
     Trainer,
     check_gradients,
 )
-from minirnn.data.toy import spiral
 from minirnn.schedules import Cosine
+from minirnn.tasks.toy import spiral
 
 DEPTH, UNITS, BATCH = 8, 32, 50
 

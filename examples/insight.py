@@ -21,8 +21,8 @@ from _pictures import save_picture
 from tqdm import tqdm
 
 import minirnn as mr
-from minirnn.data.long_memory import copying_memory
 from minirnn.insight import Recorder, plot_gates, plot_gradients, plot_histograms
+from minirnn.tasks.long_memory import copying_memory
 
 SYMBOLS, REMEMBER, DELAY = 4, 2, 60
 ALPHABET = "abcd·?"  # four symbols, blank, and the signal to write them down

@@ -19,7 +19,7 @@ from typing import Any
 import numpy as np
 
 import minirnn as mr
-from minirnn.data import adding_problem, copying_memory, embedded_reber, temporal_order
+from minirnn.tasks import adding_problem, copying_memory, embedded_reber, temporal_order
 
 
 @dataclass

@@ -24,7 +24,7 @@ from _pictures import save_picture
 from tqdm import tqdm
 
 from minirnn import SGD, Dense, ReLU, Sequential, Sigmoid, SoftmaxCrossEntropy, Trainer
-from minirnn.data import spiral
+from minirnn.tasks import spiral
 
 DECAY = 1e-3
 SHOWN = (0, 1000, 5000, 49000)

@@ -3,27 +3,10 @@
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
+from minirnn.cells import Cell, GRUCell, LSTMCell, RNNCell
 from minirnn.core import Layer, Parameter
 from minirnn.errors import CheckpointError, NotFiniteError
-from minirnn.layers import (
-    GRU,
-    LSTM,
-    RNN,
-    Bidirectional,
-    Cell,
-    Dense,
-    Dropout,
-    Embedding,
-    GRUCell,
-    LastStep,
-    LSTMCell,
-    Recurrent,
-    ReLU,
-    RNNCell,
-    Sigmoid,
-    Softmax,
-    Tanh,
-)
+from minirnn.layers import Dense, Dropout, Embedding, LastStep, ReLU, Sigmoid, Softmax, Tanh
 from minirnn.losses import (
     CrossEntropy,
     Loss,
@@ -32,11 +15,12 @@ from minirnn.losses import (
     SoftmaxCrossEntropy,
 )
 from minirnn.metrics import Accuracy, Metric, Perplexity
+from minirnn.models.sequential import Sequential
 from minirnn.optimizers import SGD, Adagrad, Adam, AdamW, Optimizer, RMSProp
-from minirnn.sequential import Sequential
+from minirnn.recurrent import GRU, LSTM, RNN, Bidirectional, Recurrent
 
 if TYPE_CHECKING:
-    from minirnn import callbacks, course, data, insight, schedules
+    from minirnn import callbacks, course, data, insight, schedules, tasks
     from minirnn.gradcheck import GradientError, GradientReport, check_gradients
     from minirnn.training import History, Trainer
 
@@ -90,6 +74,7 @@ __all__ = [
     "data",
     "insight",
     "schedules",
+    "tasks",
 ]
 
 # What a program may not need is read when it is first asked for, so that the import stays short.
@@ -104,6 +89,7 @@ _LATER = {
     "data": "minirnn.data",
     "insight": "minirnn.insight",
     "schedules": "minirnn.schedules",
+    "tasks": "minirnn.tasks",
 }
 
 

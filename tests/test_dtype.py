@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 import minirnn as m
-from minirnn.layers.recurrent import _Call
+from minirnn.recurrent.recurrent import _Call
 
 LAYERS = {
     "RNN": lambda d: m.RNN(3, 4, rng=0, dtype=d),

@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 
 from minirnn import checks
+from minirnn.cells import LSTMCell, RNNCell
 from minirnn.course.arguments import Arguments
 from minirnn.course.weights import (
     as_lstm_weights,
@@ -20,7 +21,6 @@ from minirnn.course.weights import (
     load_lstm_cell,
     load_rnn_cell,
 )
-from minirnn.layers.cells import LSTMCell, RNNCell
 from minirnn.layers.dense import Dense
 from minirnn.typing import Array
 

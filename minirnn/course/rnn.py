@@ -6,10 +6,10 @@ from typing import Any
 
 import numpy as np
 
+from minirnn.cells import RNNCell
 from minirnn.course.activations import softmax
 from minirnn.course.arguments import Arguments
 from minirnn.course.weights import as_rnn_weights, load_dense, load_rnn_cell
-from minirnn.layers.cells import RNNCell
 from minirnn.layers.dense import Dense
 from minirnn.typing import Array
 

@@ -6,8 +6,8 @@ from typing import Any
 
 import numpy as np
 
+from minirnn.cells import LSTMCell, RNNCell
 from minirnn.course.arguments import Arguments
-from minirnn.layers.cells import LSTMCell, RNNCell
 from minirnn.layers.dense import Dense
 from minirnn.typing import Array
 

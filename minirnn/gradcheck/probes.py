@@ -7,13 +7,13 @@ from typing import Any
 
 import numpy as np
 
+from minirnn.cells.cell import Cell
 from minirnn.core import Layer
 from minirnn.gradcheck.probe import Probe
 from minirnn.gradcheck.report import Diagnosis, GradientKindError
-from minirnn.layers.bidirectional import Bidirectional
-from minirnn.layers.cell import Cell
-from minirnn.layers.recurrent import Recurrent
 from minirnn.losses import Loss
+from minirnn.recurrent.bidirectional import Bidirectional
+from minirnn.recurrent.recurrent import Recurrent
 from minirnn.typing import Array
 
 __all__ = ["CellProbe", "LayerProbe", "LossProbe", "probe"]

@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from minirnn.layers import Cell, GRUCell, LSTMCell, RNNCell
+from minirnn.cells import Cell, GRUCell, LSTMCell, RNNCell
 from minirnn.typing import Array, State
 
 __all__ = ["Bounds", "bounds_of", "gate_values", "state_names"]

@@ -6,15 +6,17 @@ from typing import Any, Self
 
 import numpy as np
 
+from minirnn.cells import Cell
 from minirnn.core import Layer
 from minirnn.insight.records import ActivationRecord, RecurrentRecord
 from minirnn.insight.report import Finding, findings, in_words
 from minirnn.insight.shadows import Shadows
 from minirnn.insight.steps import Backward, Forward
 from minirnn.insight.watches import CellWatch, MaskWatch, OptimizerWatch, RecurrentWatch
-from minirnn.layers import Cell, Recurrent, ReLU, Sigmoid, Tanh
+from minirnn.layers import ReLU, Sigmoid, Tanh
+from minirnn.models.sequential import Table
 from minirnn.optimizers import Optimizer
-from minirnn.sequential import Table
+from minirnn.recurrent import Recurrent
 from minirnn.typing import Array
 
 __all__ = ["Recorder"]

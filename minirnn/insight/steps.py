@@ -7,8 +7,9 @@ from typing import Any
 
 import numpy as np
 
+from minirnn.cells import Cell
 from minirnn.insight.gates import gate_values, state_names
-from minirnn.layers import Cell, Recurrent
+from minirnn.recurrent import Recurrent
 from minirnn.typing import Array, Mask, State
 
 __all__ = ["Backward", "Forward"]

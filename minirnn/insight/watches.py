@@ -8,12 +8,13 @@ from typing import Any
 
 import numpy as np
 
+from minirnn.cells import Cell
 from minirnn.core import Layer, Parameter
 from minirnn.insight.gates import bounds_of
 from minirnn.insight.gradients import only_last, reach, row_norms
 from minirnn.insight.records import ActivationRecord, RecurrentRecord
 from minirnn.insight.steps import Backward, Forward
-from minirnn.layers import Cell, Recurrent
+from minirnn.recurrent import Recurrent
 from minirnn.typing import Mask
 
 __all__ = ["CellWatch", "MaskWatch", "OptimizerWatch", "RecurrentWatch"]

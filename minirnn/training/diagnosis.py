@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from minirnn.core import Layer
-from minirnn.sequential import Sequential
+from minirnn.models.sequential import Sequential
 
 __all__ = ["first_gradient_not_finite", "first_not_finite"]
 

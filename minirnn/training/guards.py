@@ -10,7 +10,7 @@ from contextlib import contextmanager
 from typing import Any
 
 from minirnn.core import Layer
-from minirnn.layers.recurrent import Recurrent
+from minirnn.recurrent.recurrent import Recurrent
 
 __all__ = ["StatesRestored", "interruptible", "modes_restored", "recurrent_layers"]
 

@@ -3,7 +3,8 @@
 import numpy as np
 import pytest
 
-from minirnn.data import Vocabulary, embedded_reber, encode_embedded_reber
+from minirnn.data import Vocabulary
+from minirnn.tasks import embedded_reber, encode_embedded_reber
 
 # ---------------------------------------------------------------------------- n-grams
 

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from minirnn import RNN, Dense, Layer, ReLU, Sequential, check_gradients
-from minirnn.data import all_binary_additions, binary_addition, spiral
+from minirnn.tasks import all_binary_additions, binary_addition, spiral
 
 # ---------------------------------------------------------------------------- spiral
 

@@ -28,7 +28,7 @@ from minirnn import (
     check_gradients,
 )
 from minirnn.insight import Recorder
-from minirnn.layers.fast import kernel_of
+from minirnn.recurrent.fast import kernel_of
 
 
 def rng():

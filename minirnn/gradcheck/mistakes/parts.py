@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 
+from minirnn.cells.cell import Cell
 from minirnn.gradcheck.arrays import same
 from minirnn.gradcheck.compare import Measurement
 from minirnn.gradcheck.conduct import breaches
@@ -16,7 +17,6 @@ from minirnn.gradcheck.evidence import measure
 from minirnn.gradcheck.probe import Probe
 from minirnn.gradcheck.probes import CellProbe, probe
 from minirnn.gradcheck.report import Diagnosis, GradientError
-from minirnn.layers.cell import Cell
 
 __all__ = ["Part", "broken_parts", "share_of_the_last_step"]
 

@@ -6,8 +6,8 @@ from typing import Any
 
 import numpy as np
 
-from minirnn.layers.cells import GRUCell, LSTMCell, RNNCell
-from minirnn.layers.recurrent import Recurrent
+from minirnn.cells import GRUCell, LSTMCell, RNNCell
+from minirnn.recurrent.recurrent import Recurrent
 from minirnn.typing import RandomSource
 
 __all__ = ["GRU", "LSTM", "RNN"]

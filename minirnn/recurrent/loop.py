@@ -17,7 +17,7 @@ from typing import Any
 
 import numpy as np
 
-from minirnn.layers.cell import Cell
+from minirnn.cells.cell import Cell
 from minirnn.typing import Array, Mask, State
 
 __all__ = ["check_step", "loop_backward", "loop_forward"]

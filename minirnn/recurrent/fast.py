@@ -13,8 +13,8 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from minirnn import kernels
-from minirnn.layers.cell import Cell
-from minirnn.layers.cells import GRUCell, LSTMCell, RNNCell
+from minirnn.cells import GRUCell, LSTMCell, RNNCell
+from minirnn.cells.cell import Cell
 from minirnn.typing import Array, Mask, State
 
 __all__ = ["Kernel", "fast_backward", "fast_forward", "fast_step", "kernel_of"]
@@ -80,7 +80,7 @@ def fast_forward(
     keep: bool,
     workspace: kernels.Workspace,
 ) -> tuple[Array, State, Any]:
-    """Do what `minirnn.layers.loop.loop_forward` does."""
+    """Do what `minirnn.recurrent.loop.loop_forward` does."""
     turned, mask = _turned_round(mask) if reverse else ((), mask)  # [()] leaves all as it is
     x = x[turned]
     weights = cell.Wx.value, cell.Wh.value, cell.b.value
@@ -104,7 +104,7 @@ def fast_backward(
     *,
     need_grad_x: bool,
 ) -> tuple[Array | None, State]:
-    """Do what `minirnn.layers.loop.loop_backward` does; None for a grad_x that is not needed."""
+    """Do what `minirnn.recurrent.loop.loop_backward` does; None for a grad_x that is not needed."""
     grads: tuple[Array, ...] = cell.Wx.grad, cell.Wh.grad, cell.b.grad
     if hasattr(cell, "bn"):
         grads = (*grads, cell.bn.grad)

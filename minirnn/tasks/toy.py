@@ -2,7 +2,7 @@
 
 Each function draws fresh data from ``rng`` and says in its docstring what a guess would score, so
 that a loss can be read as "has learned" or "has not". The tasks that test how long a network
-remembers are in `minirnn.data.long_memory`, the Reber grammar is in `minirnn.data.reber`.
+remembers are in `minirnn.tasks.long_memory`, the Reber grammar is in `minirnn.tasks.reber`.
 """
 
 from __future__ import annotations

@@ -8,7 +8,7 @@ import numpy as np
 
 from minirnn import checks
 from minirnn.core import Layer, UnchangedOnError
-from minirnn.layers.recurrent import Recurrent
+from minirnn.recurrent.recurrent import Recurrent
 from minirnn.typing import Array, State
 
 __all__ = ["Bidirectional"]

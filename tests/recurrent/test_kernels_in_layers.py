@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
 import minirnn as m
-from minirnn.layers import recurrent
+from minirnn.recurrent import recurrent
 
 CELLS: dict[str, tuple[type, dict[str, Any]]] = {
     "rnn tanh": (m.RNNCell, {}),

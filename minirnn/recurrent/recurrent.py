@@ -10,11 +10,11 @@ from typing import Any
 import numpy as np
 
 from minirnn import checks
+from minirnn.cells.cell import Cell
 from minirnn.core import Layer, dtype_of
 from minirnn.kernels import Workspace, one_blas_thread
-from minirnn.layers.cell import Cell
-from minirnn.layers.fast import Kernel, fast_backward, fast_forward, fast_step, kernel_of
-from minirnn.layers.loop import check_step, loop_backward, loop_forward
+from minirnn.recurrent.fast import Kernel, fast_backward, fast_forward, fast_step, kernel_of
+from minirnn.recurrent.loop import check_step, loop_backward, loop_forward
 from minirnn.typing import Array, Mask, State
 
 __all__ = ["Recurrent"]
@@ -45,8 +45,8 @@ class Recurrent(Layer):
 
     and backpropagation through time, from the last step to the first, where the gradient on a
     state is what the later steps sent back. Masks, initial and final states, reversed and carried
-    runs are there for every cell. The loop itself is `minirnn.layers.loop`; over the built-in cells
-    a kernel for whole sequences gives the same numbers faster.
+    runs are there for every cell. The loop itself is `minirnn.recurrent.loop`; over the built-in
+    cells a kernel for whole sequences gives the same numbers faster.
 
     Parameters
     ----------

@@ -9,14 +9,14 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from minirnn.data.long_memory import (
+from minirnn.tasks.long_memory import (
     TEMPORAL_ORDER_SYMBOLS,
     adding_problem,
     copying_memory,
     temporal_order,
 )
-from minirnn.data.reber import embedded_reber
-from minirnn.data.toy import all_binary_additions, binary_addition, sine_waves, spiral
+from minirnn.tasks.reber import embedded_reber
+from minirnn.tasks.toy import all_binary_additions, binary_addition, sine_waves, spiral
 
 DRAWING = {
     "spiral": spiral,

@@ -8,9 +8,9 @@ from typing import Any
 import numpy as np
 
 from minirnn import checks
+from minirnn.cells.cell import Cell
 from minirnn.core import Layer, UnchangedOnError, dtype_of
 from minirnn.kernels import one_blas_thread
-from minirnn.layers.cell import Cell
 from minirnn.typing import Array, Mask
 
 __all__ = ["Sequential"]

@@ -1,0 +1,59 @@
+"""What the built-in cells share."""
+
+from __future__ import annotations
+
+from typing import Any, ClassVar
+
+import numpy as np
+
+from minirnn import checks
+from minirnn.cells.cell import Cell
+from minirnn.core import Parameter
+from minirnn.initializers import glorot_uniform, orthogonal
+from minirnn.typing import Array, RandomSource, State
+
+__all__ = ["_GatedCell"]
+
+
+class _GatedCell(Cell):
+    """What the three built-in cells share: sizes, parameters, and the check of their arguments."""
+
+    gates: ClassVar[int] = 1
+    state_names: ClassVar[tuple[str, ...]] = ("h",)
+
+    def __init__(self, input_size: int, hidden_size: int, rng: RandomSource, dtype: Any) -> None:
+        self.input_size = checks.positive_int(self, "input_size", input_size)
+        self.hidden_size = checks.positive_int(self, "hidden_size", hidden_size)
+        dtype = checks.float_dtype(self, dtype)
+        rng = checks.generator(self, rng)
+        sizes = self.input_size, self.hidden_size
+        self.Wx = Parameter(glorot_uniform(rng, *sizes, dtype, gates=self.gates))
+        self.Wh = Parameter(orthogonal(rng, self.hidden_size, dtype, gates=self.gates))
+        self.b = Parameter(np.zeros(self.gates * self.hidden_size, dtype), decay=False)
+
+    def initial_state(self, batch_size: int) -> State:
+        """Return zeros ``(batch_size, hidden_size)`` for each array of the state."""
+        shape = (batch_size, self.hidden_size)
+        return tuple(np.zeros(shape, self.Wx.value.dtype) for _ in self.state_names)
+
+    def _arguments(self, x_t: Any, state: State) -> tuple[Array, State]:
+        dtype = self.Wx.value.dtype
+        x_t = checks.step(self, x_t, self.input_size, dtype)
+        if not isinstance(state, tuple | list) or len(state) != len(self.state_names):
+            names = ", ".join(self.state_names)
+            raise TypeError(
+                f"{type(self).__name__}: the state should be a tuple ({names},) of "
+                f"{len(self.state_names)} arrays, got {type(state).__name__}"
+            )
+        shape = (len(x_t), self.hidden_size)
+        return x_t, tuple(
+            checks.check_shape(self, array, shape, dtype, f"state {name} (batch, hidden)")
+            for array, name in zip(state, self.state_names, strict=True)
+        )
+
+    def _gradients(self, grad_y: Any, grad_state: State, h: Array) -> tuple[Array, State]:
+        grad_y = checks.check_shape(self, grad_y, h.shape, h.dtype, "the gradient on the output")
+        return grad_y, tuple(
+            checks.check_shape(self, array, h.shape, h.dtype, f"the gradient on state {name}")
+            for array, name in zip(grad_state, self.state_names, strict=True)
+        )

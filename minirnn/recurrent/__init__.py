@@ -1,0 +1,7 @@
+"""A cell, run over time."""
+
+from minirnn.recurrent.bidirectional import Bidirectional
+from minirnn.recurrent.builtin import GRU, LSTM, RNN
+from minirnn.recurrent.recurrent import Recurrent
+
+__all__ = ["GRU", "LSTM", "RNN", "Bidirectional", "Recurrent"]

@@ -1,0 +1,44 @@
+"""Toy tasks from the papers, each a function that draws a data set."""
+
+from minirnn.tasks.long_memory import (
+    TEMPORAL_ORDER_SYMBOLS,
+    TemporalOrder,
+    adding_problem,
+    copying_memory,
+    temporal_order,
+)
+from minirnn.tasks.reber import (
+    EMBEDDED_REBER_GRAMMAR,
+    REBER_GRAMMAR,
+    REBER_SYMBOLS,
+    EmbeddedReber,
+    embedded_reber,
+    embedded_reber_optimal_loss,
+    embedded_reber_strings,
+    encode_embedded_reber,
+    is_embedded_reber,
+    legal_next,
+)
+from minirnn.tasks.toy import all_binary_additions, binary_addition, sine_waves, spiral
+
+__all__ = [
+    "EMBEDDED_REBER_GRAMMAR",
+    "REBER_GRAMMAR",
+    "REBER_SYMBOLS",
+    "TEMPORAL_ORDER_SYMBOLS",
+    "EmbeddedReber",
+    "TemporalOrder",
+    "adding_problem",
+    "all_binary_additions",
+    "binary_addition",
+    "copying_memory",
+    "embedded_reber",
+    "embedded_reber_optimal_loss",
+    "embedded_reber_strings",
+    "encode_embedded_reber",
+    "is_embedded_reber",
+    "legal_next",
+    "sine_waves",
+    "spiral",
+    "temporal_order",
+]
