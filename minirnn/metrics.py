@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import math
 from collections.abc import Mapping
 from typing import Any
@@ -16,14 +17,55 @@ __all__ = ["Accuracy", "Metric", "Perplexity"]
 class Metric:
     """A mean over all real positions seen since the last `reset`.
 
-    A metric of your own writes `measure`; adding up is done here.
+    A metric of your own names itself, says which way is better, and writes `measure`; adding up is
+    done here.
+
+    Attributes
+    ----------
+    name : str
+        Under which name it stands in a `History`.
+    higher_is_better : bool or None
+        Which way is better: what compares values of a metric asks for it. None if neither is, or
+        if nobody has said so.
+    value : float
+        The metric over everything since the last reset.
+
+    Raises
+    ------
+    TypeError
+        When a subclass is defined whose `value` is a method: it should be a property.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> class ExactSequences(Metric):
+    ...     name = "exact_sequences"
+    ...     higher_is_better = True
+    ...
+    ...     def measure(self, prediction, target, mask):
+    ...         wrong = prediction.argmax(axis=-1) != target
+    ...         if mask is not None:
+    ...             wrong &= mask
+    ...         return float((~wrong.any(axis=1)).sum()), len(wrong)
+    >>> metric = ExactSequences()
+    >>> metric.update(np.array([[[2.0, 1.0]], [[1.0, 2.0]]]), np.array([[0], [0]]))
+    >>> metric.value
+    0.5
     """
 
     name: str = "metric"
-    """Under which name it stands in a `History`."""
+    higher_is_better: bool | None = None
 
     _total: float = 0.0
     _count: int = 0
+
+    def __init_subclass__(cls, **keywords: Any) -> None:
+        super().__init_subclass__(**keywords)
+        if inspect.isfunction(inspect.getattr_static(cls, "value")):
+            raise TypeError(
+                f"{cls.__name__}: value should be a property, and it is a method; write @property "
+                f"above def value(self)"
+            )
 
     def measure(self, prediction: Any, target: Any, mask: Any) -> tuple[float, int]:
         """Return the sum over the real positions of one batch, and how many there are."""
@@ -92,6 +134,7 @@ class Accuracy(Metric):
     """
 
     name = "accuracy"
+    higher_is_better = True
 
     def measure(self, prediction: Any, target: Any, mask: Any) -> tuple[float, int]:
         """Return how many positions are right, and how many there are."""
@@ -130,6 +173,7 @@ class Perplexity(Metric):
     """
 
     name = "perplexity"
+    higher_is_better = False
 
     def __init__(self, *, from_logits: bool = True) -> None:
         self.from_logits = from_logits

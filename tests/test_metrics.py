@@ -104,3 +104,17 @@ def test_a_metric_of_ones_own():
     assert metric.value == 2
     with pytest.raises(NotImplementedError, match="Metric has no measure method"):
         Metric().update([1.0], [1.0])
+
+
+def test_which_way_is_better_is_said_by_the_metric():
+    assert m.Accuracy().higher_is_better is True
+    assert m.Perplexity().higher_is_better is False
+    assert Metric.higher_is_better is None
+
+
+def test_value_as_a_method_is_refused_where_it_is_written():
+    with pytest.raises(TypeError, match="Share: value should be a property, and it is a method"):
+
+        class Share(Metric):
+            def value(self):
+                return 0.5
