@@ -6,22 +6,22 @@ from typing import Any, Self
 
 import numpy as np
 
-from minirnn.cells import Cell
 from minirnn.core import Layer
+from minirnn.insight.observers import (
+    ActivationObserver,
+    Observer,
+    OptimizerObserver,
+    RecurrentObserver,
+)
 from minirnn.insight.records import ActivationRecord, RecurrentRecord
 from minirnn.insight.report import Finding, findings, in_words
-from minirnn.insight.shadows import Shadows
-from minirnn.insight.steps import Backward, Forward
-from minirnn.insight.watches import CellWatch, MaskWatch, OptimizerWatch, RecurrentWatch
-from minirnn.layers import ReLU, Sigmoid, Tanh
+from minirnn.layers.activations import Activation, Softmax
 from minirnn.models.sequential import Table
 from minirnn.optimizers import Optimizer
 from minirnn.recurrent import Recurrent
 from minirnn.typing import Array
 
 __all__ = ["Recorder"]
-
-_BOUNDS = {Tanh: (-1.0, 1.0), Sigmoid: (0.0, 1.0), ReLU: None}
 
 
 class Recorder:
@@ -34,10 +34,10 @@ class Recorder:
             model.backward(loss.backward())
         print(record.report())
 
-    It works by standing before methods of the model's own objects (not of their classes), which it
-    takes away at the end of the block, an exception included. A model that is not being recorded
-    runs exactly as it would without this module. While it is, recurrent layers run their step by
-    step loop, and the numbers are those of that loop, bit for bit.
+    For the length of the block the layers and the optimizer have an `observer` which they tell what
+    they do; it is taken away at the end, an exception included. While they have one, recurrent
+    layers run their step by step loop, and the numbers are those of that loop, bit for bit. A copy
+    of the model made inside the block, pickled ones too, is not recorded.
 
     Parameters
     ----------
@@ -51,7 +51,7 @@ class Recorder:
         By dotted name, in the order of the model; a model that is itself a recurrent layer has the
         name ``"model"``. ``record["layers.0"]`` and ``record[model[0]]`` are the same.
     activations : dict of ActivationRecord
-        Of the layers `Tanh`, `Sigmoid` and `ReLU`.
+        Of the layers `Tanh`, `Sigmoid` and `ReLU`, and others of their kind.
     update_ratios : dict of arrays (steps,)
         ``norm(update) / norm(weight before it)`` of each parameter, by dotted name, at each
         ``optimizer.step()`` in the block; infinite for what was zero before.
@@ -97,7 +97,6 @@ class Recorder:
             )
         self.model = model
         self.optimizer = optimizer
-        self._shadows = Shadows()
         self._begin()
         if not self.layers and not self.activations and optimizer is None:
             raise ValueError(
@@ -106,70 +105,46 @@ class Recorder:
             )
 
     def _begin(self) -> None:
+        """Make empty records, and what is to fill them."""
         self.layers: dict[str, RecurrentRecord] = {}
         self.activations: dict[str, ActivationRecord] = {}
-        self._layers: dict[str, Layer] = {}
+        self._names: dict[str, Layer] = {}
+        self._observers: list[tuple[Any, Observer]] = []
         for name, layer in self.model.named_layers():
             name, kind = name or "model", type(layer).__name__
+            self._names[name] = layer
             if isinstance(layer, Recurrent):
                 self.layers[name] = RecurrentRecord(name, kind)
-            elif isinstance(layer, Tanh | Sigmoid | ReLU):
-                bounds = next(bounds for k, bounds in _BOUNDS.items() if isinstance(layer, k))
-                self.activations[name] = ActivationRecord(name, kind, bounds)
-            self._layers[name] = layer
-        optimized = self.optimizer.parameters if self.optimizer else []
-        taken = {id(parameter) for parameter in optimized}
-        self._updates = OptimizerWatch(
+                self._observers.append((layer, RecurrentObserver(layer, self.layers[name])))
+        for name, layer in self._names.items():
+            if isinstance(layer, Activation) and not isinstance(layer, Softmax):
+                record = ActivationRecord(
+                    name, type(layer).__name__, layer.bounds, self.layers.values()
+                )
+                self.activations[name] = record
+                self._observers.append((layer, ActivationObserver(record)))
+        taken = {id(p) for p in self.optimizer.parameters} if self.optimizer else set()
+        self._updates = OptimizerObserver(
             {name: p for name, p in self.model.named_parameters() if id(p) in taken}
         )
-
-    # ------------------------------------------------------------ on and off
+        if self.optimizer is not None:
+            self._observers.append((self.optimizer, self._updates))
 
     def __enter__(self) -> Self:
-        self._refuse_a_second_recorder()
+        for observed, _ in self._observers:
+            if observed.observer is not None:
+                raise RuntimeError(
+                    f"Recorder: {type(observed).__name__} is being recorded already; leave the "
+                    f"with block of the other recorder first"
+                )
         self._begin()
-        try:
-            self._place()
-        except BaseException:
-            self._shadows.remove()
-            raise
+        for observed, observer in self._observers:
+            observed.observer = observer
         return self
 
     def __exit__(self, *exception: object) -> None:
-        self._shadows.remove()
-
-    def _place(self) -> None:
-        place, running, masks = self._shadows.place, list[Forward | Backward](), MaskWatch()
-        cells: dict[int, Cell] = {}
-        for name, layer in self._layers.items():
-            if isinstance(layer, Recurrent):
-                watch = RecurrentWatch(layer, self.layers[name], running)
-                place(layer, "forward", watch.forward)
-                place(layer, "backward", watch.backward)
-                place(layer, "backward_parameters", watch.backward)
-                cells[id(layer.cell)] = layer.cell
-            elif name in self.activations:
-                place(layer, "forward", masks.activation(self.activations[name]))
-            elif layer.uses_mask and self.activations:
-                place(layer, "forward", masks.container)
-        for cell in cells.values():
-            inside = CellWatch(cell, running)
-            place(cell, "forward", inside.forward)
-            place(cell, "backward", inside.backward)
-        if self.optimizer is not None:
-            place(self.optimizer, "step", self._updates.step)
-
-    def _refuse_a_second_recorder(self) -> None:
-        watched: list[object] = [
-            layer for _, layer in self.model.named_layers() if Shadows.on(layer, "forward")
-        ]
-        if self.optimizer is not None and Shadows.on(self.optimizer, "step"):
-            watched.append(self.optimizer)
-        if watched:
-            raise RuntimeError(
-                f"Recorder: {type(watched[0]).__name__} is being recorded already; leave the with "
-                f"block of the other recorder first"
-            )
+        for observed, _ in self._observers:
+            vars(observed).pop("observer", None)
 
     # ------------------------------------------------------------ reading
 
@@ -187,7 +162,7 @@ class Recorder:
         """Return the record of a layer, given by its dotted name or as the object itself."""
         name = layer
         if isinstance(layer, Layer):
-            name = next((n for n, own in self._layers.items() if own is layer), repr(layer))
+            name = next((n for n, own in self._names.items() if own is layer), repr(layer))
         records: dict[Any, Any] = {**self.layers, **self.activations}
         if name not in records:
             raise KeyError(f"no record of {name}; there are {', '.join(records) or 'none'}")
@@ -195,7 +170,11 @@ class Recorder:
 
     def findings(self) -> list[Finding]:
         """Return what is to be said of each layer and of the updates; see `report`."""
-        return findings(self)
+        ratios = None
+        if self.optimizer is not None:
+            decay = {name: p.decay for name, p in self.model.named_parameters()}
+            ratios = {n: ratio for n, ratio in self.update_ratios.items() if decay.get(n, True)}
+        return findings(self.layers.values(), self.activations.values(), ratios)
 
     def report(self) -> Table:
         """Return in plain words what the numbers say, and whether they are healthy.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -173,40 +174,66 @@ class RecurrentRecord:
 class ActivationRecord:
     """What was seen of one activation layer in the latest forward.
 
-    Attributes
+    Parameters
     ----------
     name, kind : str
         Dotted name and class of the layer.
-    output : array, or None
-        What it returned; masked steps hold NaN.
-    bounds : (low, high), or None for a ReLU
+    bounds : (low, high), or None
+    others : iterable of RecurrentRecord
+        Those of the same model, which know the mask.
+
+    Attributes
+    ----------
+    latest : array, or None
+        What the layer returned last.
     """
 
-    def __init__(self, name: str, kind: str, bounds: Bounds | None) -> None:
+    def __init__(
+        self,
+        name: str,
+        kind: str,
+        bounds: Bounds | None,
+        others: Iterable[RecurrentRecord] = (),
+    ) -> None:
         self.name = name
         self.kind = kind
         self.bounds = bounds
-        self.output: Array | None = None
+        self.latest: Array | None = None
+        self._others = list(others)
+
+    @property
+    def output(self) -> Array | None:
+        """What the layer returned last; NaN where a recurrent layer of the model saw padding."""
+        y = self.latest
+        if y is None or y.ndim < 3:
+            return y
+        masks = [record.mask for record in self._others if record.mask is not None]
+        mask = next((mask for mask in masks if mask.shape == y.shape[:2]), None)
+        if mask is None:
+            return y
+        rows = mask.reshape(*mask.shape, *[1] * (y.ndim - 2))
+        return np.where(rows, y, y.dtype.type(np.nan))
 
     @property
     def values(self) -> Array:
         """The output, or an error that says that there is none."""
-        if self.output is None:
+        output = self.output
+        if output is None:
             raise RuntimeError(
                 f"{self.kind} ({self.name}): no forward was recorded; run the model inside the "
                 f"with block"
             )
-        return self.output
+        return output
 
     def saturation(self, margin: float = MARGIN) -> Saturation | None:
-        """Return the share of outputs near the bounds; None for a ReLU, which has none."""
+        """Return the share of outputs near the bounds; None for a layer without."""
         return None if self.bounds is None else saturation(self.values, self.bounds, margin)
 
     @property
     def dead(self) -> float | None:
-        """Share of the units, on the last axis, that are 0 for every input; None without ReLU."""
+        """Share of the units, on the last axis, that are 0 for every input; None with bounds."""
         return dead_share(self.values) if self.bounds is None else None
 
     def __repr__(self) -> str:
-        shape: Any = "nothing recorded" if self.output is None else f"output {self.output.shape}"
+        shape: Any = "nothing recorded" if self.latest is None else f"output {self.latest.shape}"
         return f"<record of {self.kind} {self.name}: {shape}>"

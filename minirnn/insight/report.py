@@ -21,15 +21,13 @@ Updates
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, NamedTuple
+from collections.abc import Iterable, Mapping
+from typing import NamedTuple
 
 import numpy as np
 
 from minirnn.insight.records import ActivationRecord, RecurrentRecord, Saturation
 from minirnn.typing import Array, Mask
-
-if TYPE_CHECKING:
-    from minirnn.insight.recorder import Recorder
 
 __all__ = ["Finding", "findings", "in_words"]
 
@@ -54,18 +52,24 @@ class Finding(NamedTuple):
     text: str
 
 
-def findings(record: Recorder) -> list[Finding]:
-    """Return what is to be said of each layer, in the order of the model, then of the updates."""
+def findings(
+    layers: Iterable[RecurrentRecord],
+    activations: Iterable[ActivationRecord],
+    ratios: Mapping[str, Array] | None,
+) -> list[Finding]:
+    """Return what is to be said of each layer, in the order of the model, then of the updates.
+
+    Parameters
+    ----------
+    layers, activations : iterables of records
+    ratios : mapping from names of weights to arrays (steps,), or None
+        ``norm(update) / norm(weight)``; None where no updates were recorded.
+    """
     found: list[Finding] = []
-    for layer in record.layers.values():
+    for layer in layers:
         found += [_of_gradient(layer), *_of_gates(layer)]
-    for activation in record.activations.values():
-        found.append(_of_activation(activation))
-    if record.optimizer is not None:
-        decay = {name: p.decay for name, p in record.model.named_parameters()}
-        ratios = record.update_ratios
-        found += _of_updates({name: ratios[name] for name in ratios if decay.get(name, True)})
-    return found
+    found += map(_of_activation, activations)
+    return found if ratios is None else found + _of_updates(ratios)
 
 
 def in_words(found: list[Finding]) -> str:
@@ -184,7 +188,7 @@ def _dead(name: str, share: float) -> Finding:
 # ---------------------------------------------------------------- updates
 
 
-def _of_updates(ratios: dict[str, Array]) -> list[Finding]:
+def _of_updates(ratios: Mapping[str, Array]) -> list[Finding]:
     if not ratios or not len(next(iter(ratios.values()))):
         return [Finding("updates", True, "no step of the optimizer was recorded.")]
     median = {name: float(np.median(steps)) for name, steps in ratios.items()}

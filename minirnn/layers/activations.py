@@ -14,15 +14,27 @@ from minirnn.typing import Array
 __all__ = ["ReLU", "Sigmoid", "Softmax", "Tanh"]
 
 
-class _Activation(Layer):
+class Activation(Layer):
     """A function of the input alone, whose derivative can be written in terms of its output.
 
     A subclass writes `_function`, y from x, and `_gradient`, grad_x from grad_y and y.
+
+    Attributes
+    ----------
+    bounds : (low, high), or None
+        Near which outputs the function is flat, so that hardly any gradient passes.
+    observer : object, or None
+        Is told of every output: see `minirnn.insight.observers`.
     """
+
+    bounds: tuple[float, float] | None = None
+    observer: Any = None
 
     def forward(self, x: Any) -> Array:
         """Return the output, of the shape of x ``(..., features)``; float dtypes are kept."""
         y = self._cache = self.step(x)
+        if self.observer is not None:
+            self.observer.forward(y)
         return y
 
     def step(self, x_t: Any) -> Array:
@@ -44,7 +56,7 @@ class _Activation(Layer):
         raise NotImplementedError
 
 
-class Softmax(_Activation):
+class Softmax(Activation):
     """Probabilities over the last axis: ``y_k = exp(x_k) / sum_j exp(x_j)``.
 
     Backward, by the full Jacobian ``dy_k / dx_j = y_k (1[k = j] - y_j)``::
@@ -69,7 +81,7 @@ class Softmax(_Activation):
         return grad_x
 
 
-class Sigmoid(_Activation):
+class Sigmoid(Activation):
     """Logistic function of each element: ``y = 1 / (1 + exp(-x))``.
 
     Backward: ``grad_x = grad_y * y * (1 - y)``.
@@ -81,6 +93,8 @@ class Sigmoid(_Activation):
     array([0. , 0.5, 1. ])
     """
 
+    bounds = (0.0, 1.0)
+
     def _function(self, x: Array) -> Array:
         return sigmoid(x)
 
@@ -89,7 +103,7 @@ class Sigmoid(_Activation):
         return grad_x
 
 
-class Tanh(_Activation):
+class Tanh(Activation):
     """Hyperbolic tangent of each element.
 
     Backward: ``grad_x = grad_y * (1 - y^2)``.
@@ -101,6 +115,8 @@ class Tanh(_Activation):
     array([-1., 0., 1.])
     """
 
+    bounds = (-1.0, 1.0)
+
     def _function(self, x: Array) -> Array:
         return np.tanh(x)
 
@@ -109,7 +125,7 @@ class Tanh(_Activation):
         return grad_x
 
 
-class ReLU(_Activation):
+class ReLU(Activation):
     """Each element, or 0 where it is negative: ``y = max(x, 0)``.
 
     Backward: ``grad_x = grad_y`` where ``y > 0``, else 0; at 0 itself the subgradient 0 is taken.

@@ -135,6 +135,9 @@ class Optimizer:
     decoupled_weight_decay = False
     """True in a subclass whose weight decay acts on the value, not through the gradient."""
 
+    observer: Any = None
+    """Is told before and after each step: see `minirnn.insight.observers`."""
+
     def __init__(
         self,
         parameters: Iterable[Parameter],
@@ -232,6 +235,8 @@ class Optimizer:
 
     def step(self) -> None:
         """Update every parameter from its gradient."""
+        if self.observer is not None:
+            self.observer.before_step()
         learning_rate = self.current_learning_rate()
         for buffer in self._buffers:
             buffer.gather()
@@ -243,6 +248,8 @@ class Optimizer:
                 buffer.values[: buffer.decayed] *= 1 - learning_rate * self.weight_decay
             self.update(buffer.values, grad, learning_rate, buffer.slots)
         self.step_count += 1
+        if self.observer is not None:
+            self.observer.after_step()
 
     def zero_grad(self) -> None:
         """Set every gradient to zero."""

@@ -13,18 +13,42 @@ through the cell with the others, and what comes out for them is thrown away.
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
 from minirnn.cells.cell import Cell
 from minirnn.typing import Array, Mask, State
 
-__all__ = ["check_step", "loop_backward", "loop_forward"]
+__all__ = ["BackwardStep", "ForwardStep", "check_step", "loop_backward", "loop_forward"]
+
+
+class ForwardStep(NamedTuple):
+    """What the cell returned at step t, masked rows included."""
+
+    t: int
+    y_t: Array
+    state: State
+    cache: Any
+
+
+class BackwardStep(NamedTuple):
+    """What the cell was given on its way back through step t; 0 in masked rows."""
+
+    t: int
+    grad_y: Array
+    grad_state: State
 
 
 def loop_forward(
-    cell: Cell, x: Array, mask: Mask | None, state: State, *, reverse: bool, keep: bool
+    cell: Cell,
+    x: Array,
+    mask: Mask | None,
+    state: State,
+    *,
+    reverse: bool,
+    keep: bool,
+    trace: list[ForwardStep] | None = None,
 ) -> tuple[Array, State, list[Any] | None]:
     """Run the cell from the first step to the last, or the other way round.
 
@@ -37,6 +61,8 @@ def loop_forward(
     reverse : bool
     keep : bool
         Whether the cell's caches are wanted.
+    trace : list, optional
+        Each step is added to it, in the order in which they are taken.
 
     Returns
     -------
@@ -53,6 +79,8 @@ def loop_forward(
     for t in _order(time, mask, reverse):
         y_t, next_state, cache = cell.forward(x[:, t], state)
         check_step(cell, y_t, next_state, state)
+        if trace is not None:
+            trace.append(ForwardStep(t, y_t, next_state, cache))
         y[:, t] = _where(mask, t, y_t, 0)
         state = tuple(
             _where(mask, t, new, old).astype(x.dtype, copy=False)
@@ -72,6 +100,7 @@ def loop_backward(
     *,
     input_size: int,
     reverse: bool,
+    trace: list[BackwardStep] | None = None,
 ) -> tuple[Array, State]:
     """Go back from the last step that `loop_forward` took to its first.
 
@@ -85,6 +114,8 @@ def loop_backward(
     caches : as `loop_forward` returned them
     input_size : int
     reverse : bool
+    trace : list, optional
+        Each step is added to it, in the order in which they are taken.
 
     Returns
     -------
@@ -97,7 +128,10 @@ def loop_backward(
     for t in reversed(_order(time, mask, reverse)):
         # A masked row hands its state on unchanged: the gradient on it passes by the cell.
         into_cell = tuple(_where(mask, t, array, 0) for array in grad_state)
-        grad_x_t, out_of_cell = cell.backward(_where(mask, t, grad[:, t], 0), into_cell, caches[t])
+        grad_y = _where(mask, t, grad[:, t], 0)
+        if trace is not None:
+            trace.append(BackwardStep(t, grad_y, into_cell))
+        grad_x_t, out_of_cell = cell.backward(grad_y, into_cell, caches[t])
         _check_gradients(cell, grad_x_t, out_of_cell, (batch, input_size), grad_state)
         grad_x[:, t] = _where(mask, t, grad_x_t, 0)
         grad_state = tuple(

@@ -14,7 +14,13 @@ from minirnn.cells.cell import Cell
 from minirnn.core import Layer, dtype_of
 from minirnn.kernels import Workspace, one_blas_thread
 from minirnn.recurrent.fast import Kernel, fast_backward, fast_forward, fast_step, kernel_of
-from minirnn.recurrent.loop import check_step, loop_backward, loop_forward
+from minirnn.recurrent.loop import (
+    BackwardStep,
+    ForwardStep,
+    check_step,
+    loop_backward,
+    loop_forward,
+)
 from minirnn.typing import Array, Mask, State
 
 __all__ = ["Recurrent"]
@@ -66,6 +72,9 @@ class Recurrent(Layer):
         The state after the latest `forward` or `step`; of each sequence, after its last real step.
     grad_state : tuple of arrays, or None
         After `backward`, the gradient on the initial state of that `forward`.
+    observer : object, or None
+        Is told of every time step: see `minirnn.insight.observers`. While there is one, `forward`
+        and `backward` run the loop over the cell.
 
     Notes
     -----
@@ -95,6 +104,7 @@ class Recurrent(Layer):
     """
 
     uses_mask = True
+    observer: Any = None
 
     def __init__(self, cell: Cell, *, stateful: bool = False, reverse: bool = False) -> None:
         checks.instance(self, "cell", cell, Cell)
@@ -146,9 +156,13 @@ class Recurrent(Layer):
         first = self._first_state(state, batch, x.dtype, carried)
         # Outside training nothing is kept but the arguments: should backward be called all the
         # same, it runs forward again.
-        kernel = kernel_of(self.cell)
+        observer = self.observer
+        kernel = kernel_of(self.cell) if observer is None else None
+        trace: list[ForwardStep] | None = None if observer is None else []
         with one_blas_thread:
-            y, final, caches = self._run(kernel, x, mask, first, keep=self.training)
+            y, final, caches = self._run(kernel, x, mask, first, keep=self.training, trace=trace)
+        if observer is not None:
+            observer.forward(x, mask, trace)
         self._cache = _Call(x, mask, first, final, kernel, caches)
         self.state = final
         if self.stateful:
@@ -156,11 +170,20 @@ class Recurrent(Layer):
         return y
 
     def _run(
-        self, kernel: Kernel | None, x: Array, mask: Mask | None, state: State, *, keep: bool
+        self,
+        kernel: Kernel | None,
+        x: Array,
+        mask: Mask | None,
+        state: State,
+        *,
+        keep: bool,
+        trace: list[ForwardStep] | None = None,
     ) -> tuple[Array, State, Any]:
         """Return the output, the final state, and what backward needs; by kernel or by loop."""
         if kernel is None:
-            return loop_forward(self.cell, x, mask, state, reverse=self.reverse, keep=keep)
+            return loop_forward(
+                self.cell, x, mask, state, reverse=self.reverse, keep=keep, trace=trace
+            )
         return fast_forward(
             kernel,
             self.cell,
@@ -209,6 +232,7 @@ class Recurrent(Layer):
         if call.kernel is None:
             if grad_state is None:
                 grad_state = tuple(np.zeros_like(array) for array in call.final)
+            trace: list[BackwardStep] | None = None if self.observer is None else []
             with _gradients_unchanged_on_error(self.cell):
                 grad_x, self.grad_state = loop_backward(
                     self.cell,
@@ -218,7 +242,10 @@ class Recurrent(Layer):
                     call.caches,
                     input_size=x.shape[2],
                     reverse=self.reverse,
+                    trace=trace,
                 )
+            if trace is not None:
+                self.observer.backward(grad, grad_state, trace)
         else:
             grad_x, self.grad_state = fast_backward(
                 call.kernel, self.cell, grad, grad_state, call.caches, need_grad_x=need_grad_x
