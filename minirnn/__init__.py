@@ -8,8 +8,11 @@ from minirnn.core import Layer, Parameter
 from minirnn.errors import CheckpointError, NotFiniteError
 from minirnn.layers import Dense, Dropout, Embedding, LastStep, ReLU, Sigmoid, Softmax, Tanh
 from minirnn.losses import (
+    BinaryCrossEntropy,
     CrossEntropy,
+    Huber,
     Loss,
+    MeanAbsoluteError,
     MeanSquaredError,
     SigmoidCrossEntropy,
     SoftmaxCrossEntropy,
@@ -36,6 +39,7 @@ __all__ = [
     "Adam",
     "AdamW",
     "Bidirectional",
+    "BinaryCrossEntropy",
     "Cell",
     "CheckpointError",
     "CrossEntropy",
@@ -46,10 +50,12 @@ __all__ = [
     "GradientError",
     "GradientReport",
     "History",
+    "Huber",
     "LSTMCell",
     "LastStep",
     "Layer",
     "Loss",
+    "MeanAbsoluteError",
     "MeanSquaredError",
     "Metric",
     "NotFiniteError",

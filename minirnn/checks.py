@@ -34,6 +34,7 @@ __all__ = [
     "positive_int",
     "sequence",
     "step",
+    "whole_number",
 ]
 
 _AXES = {
@@ -79,6 +80,21 @@ def positive_int(owner: object, name: str, value: Any) -> int:
     if number < 1:
         raise ValueError(f"{name_of(owner)}: {name} should be at least 1, got {number}")
     return number
+
+
+def whole_number(owner: object, name: str, value: Any) -> int | None:
+    """Return `value` as an int, or None if it is None."""
+    if value is None:
+        return None
+    try:
+        if isinstance(value, bool | np.bool_):
+            raise TypeError
+        return operator.index(value)
+    except TypeError:
+        raise TypeError(
+            f"{name_of(owner)}: {name} should be a whole number, got {value!r} "
+            f"({type(value).__name__})"
+        ) from None
 
 
 def _real(owner: object, name: str, value: Any) -> float:
@@ -208,7 +224,14 @@ def as_integers(owner: object, x: Any, size: int, what: str, mask: Mask | None =
     if array.dtype.kind not in "iu":
         hint = ""
         if array.dtype.kind == "f":
+            missing = int(np.isnan(array).sum())
             hint = "; for whole numbers stored as floats, write x.astype(int)"
+            if missing:
+                hint = f"; {missing} of {array.size} are NaN"
+        elif array.dtype.kind == "b":
+            hint = "; write x.astype(int)"
+        elif array.dtype.kind in "OSUT":
+            hint = "; for words, write names, x = np.unique(x, return_inverse=True)"
         raise TypeError(
             f"{name_of(owner)}: {what} should be integers in 0..{size - 1}, got an array of "
             f"{array.dtype}{hint}"
@@ -303,7 +326,12 @@ def check_shape(owner: object, x: Any, shape: tuple[int, ...], dtype: Any, what:
     """Return `x` as floats of exactly `shape`: nothing is broadcast in silence."""
     array = as_floats(owner, x, dtype, what)
     if array.shape != shape:
-        raise ValueError(f"{name_of(owner)}: {what} should have shape {shape}, got {array.shape}")
+        hint = ""
+        if array.ndim == 0 and what.startswith("the gradient"):
+            hint = "; it is loss.backward(), and not the number that loss.forward(...) returns"
+        raise ValueError(
+            f"{name_of(owner)}: {what} should have shape {shape}, got {array.shape}{hint}"
+        )
     return array
 
 

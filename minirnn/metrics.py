@@ -9,7 +9,8 @@ from typing import Any
 
 import numpy as np
 
-from minirnn.losses import CrossEntropy, SoftmaxCrossEntropy, as_classes, real_positions
+from minirnn.losses import CrossEntropy, SoftmaxCrossEntropy
+from minirnn.losses.arguments import as_classes, valid_prediction
 
 __all__ = ["Accuracy", "Metric", "Perplexity"]
 
@@ -138,7 +139,7 @@ class Accuracy(Metric):
 
     def measure(self, prediction: Any, target: Any, mask: Any) -> tuple[float, int]:
         """Return how many positions are right, and how many there are."""
-        prediction, mask = real_positions(self, prediction, mask)
+        prediction, mask = valid_prediction(self, prediction, mask)
         if prediction.shape[-1] == 1:
             raise ValueError(
                 "Accuracy: the prediction has one output only, so the largest is always right; for "

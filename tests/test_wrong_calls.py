@@ -19,6 +19,12 @@ def _ran(layer, *arguments):
 
 
 CALLS = {
+    "the loss in place of its gradient": (
+        lambda: _ran(m.Sequential([m.Dense(3, 2, rng=0)]), X[:, 0]),
+        lambda one: one.backward(0.25),
+        ValueError,
+        r"the gradient should have shape \(2, 2\), got \(\); it is loss\.backward\(\)",
+    ),
     # name: (make the layer, the call, the error, what its message says)
     "features where time should be": (
         lambda: m.LSTM(6, 4, rng=0),

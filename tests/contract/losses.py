@@ -44,6 +44,21 @@ def _weights(rng, shape):
     return rng.uniform(0, 1, (*shape, CLASSES))  # sums other than 1: the general formula
 
 
+def _some_ignored(rng, shape):
+    return np.where(rng.random(shape) < 0.3, -1, rng.integers(0, CLASSES, shape))
+
+
+def _single_probabilities(rng, shape):
+    return rng.uniform(0.1, 0.9, (*shape, CLASSES))
+
+
+def _far_apart(rng, shape):
+    """Targets at a distance from any prediction at which no loss has a corner."""
+    return rng.choice([-9.0, 9.0], (*shape, CLASSES))
+
+
+BY_CLASS = {"class_weight": [0.5, 2.0, 1.0, 0.0, 3.0]}
+
 LOSSES = [
     LossCase("softmax classes", m.SoftmaxCrossEntropy, _logits, _classes),
     LossCase("softmax soft", m.SoftmaxCrossEntropy, _logits, _probabilities),
@@ -52,4 +67,23 @@ LOSSES = [
     LossCase("probabilities soft", m.CrossEntropy, _probabilities, _probabilities),
     LossCase("sigmoid", m.SigmoidCrossEntropy, _logits, _weights),
     LossCase("squares", m.MeanSquaredError, _logits, _logits),
+    LossCase("absolute", m.MeanAbsoluteError, _logits, _far_apart),
+    LossCase("huber", lambda: m.Huber(0.8), _logits, _logits),
+    LossCase("binary", m.BinaryCrossEntropy, _single_probabilities, _weights),
+    LossCase("class weights", lambda: m.SoftmaxCrossEntropy(**BY_CLASS), _logits, _classes),
+    LossCase("class weights soft", lambda: m.SoftmaxCrossEntropy(**BY_CLASS), _logits, _weights),
+    LossCase("smoothed", lambda: m.SoftmaxCrossEntropy(label_smoothing=0.2), _logits, _classes),
+    LossCase(
+        "smoothed class weights",
+        lambda: m.SoftmaxCrossEntropy(label_smoothing=0.2, **BY_CLASS),
+        _logits,
+        _classes,
+    ),
+    LossCase("ignored", lambda: m.SoftmaxCrossEntropy(ignore_class=-1), _logits, _some_ignored),
+    LossCase(
+        "ignored smoothed class weights",
+        lambda: m.SoftmaxCrossEntropy(ignore_class=-1, label_smoothing=0.2, **BY_CLASS),
+        _logits,
+        _some_ignored,
+    ),
 ]

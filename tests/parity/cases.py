@@ -82,12 +82,21 @@ class ActivationCase(Case):
 
 @dataclass(frozen=True, kw_only=True)
 class LossCase(Case):
-    """Sizes are the shape of the prediction; `target` is integer, soft, binary or values."""
+    """Sizes are the shape of the prediction; `target` is integer, soft, binary or values.
+
+    With `weighted`, each position has a weight; with `by_class`, each class has one. Where
+    `ignored` is given, some positions have that target and do not count.
+    """
 
     loss: str
     target: str
     masked: bool = False
     scale: float = 2.0
+    weighted: bool = False
+    by_class: bool = False
+    smoothing: float = 0.0
+    ignored: int | None = None
+    delta: float = 1.0
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -176,19 +185,67 @@ def table() -> list[Case]:
         ("sigmoid-cross-entropy", "binary"),
         ("sigmoid-cross-entropy", "soft"),
         ("mean-squared-error", "values"),
+        ("mean-absolute-error", "values"),
+        ("huber", "values"),
+        ("binary-cross-entropy", "binary"),
+        ("binary-cross-entropy", "soft"),
     ]:
         name = f"losses/{loss}-{target}"
         cases += [
             LossCase(name=name, loss=loss, target=target, sizes=(5, 4)),
             LossCase(name=f"{name}-time", loss=loss, target=target, sizes=(3, 5, 4)),
             LossCase(name=f"{name}-masked", loss=loss, target=target, sizes=(3, 6, 5), masked=True),
+            LossCase(
+                name=f"{name}-weighted",
+                loss=loss,
+                target=target,
+                sizes=(3, 6, 5),
+                masked=True,
+                weighted=True,
+            ),
         ]
-        if loss not in ("cross-entropy", "mean-squared-error"):
+        if loss in ("softmax-cross-entropy", "sigmoid-cross-entropy"):
             cases.append(
                 LossCase(
                     name=f"{name}-huge", loss=loss, target=target, sizes=(2, 3, 4), scale=500.0
                 )
             )
+
+    for target in ("integer", "soft"):
+        for name, options in [
+            ("classes", {"by_class": True}),
+            ("smoothing", {"smoothing": 0.25}),
+            ("classes-smoothing", {"by_class": True, "smoothing": 0.25, "masked": True}),
+            ("everything", {"by_class": True, "smoothing": 0.25, "masked": True, "weighted": True}),
+        ]:
+            cases.append(
+                LossCase(
+                    name=f"losses/softmax-cross-entropy-{target}-{name}",
+                    loss="softmax-cross-entropy",
+                    target=target,
+                    sizes=(3, 6, 5),
+                    **options,
+                )
+            )
+    for name, options in [
+        ("ignored", {"ignored": -100}),
+        ("ignored-class", {"ignored": 2, "masked": True}),
+        ("ignored-everything", {"ignored": 1, "by_class": True, "smoothing": 0.25}),
+    ]:
+        cases.append(
+            LossCase(
+                name=f"losses/softmax-cross-entropy-integer-{name}",
+                loss="softmax-cross-entropy",
+                target="integer",
+                sizes=(4, 6, 5),
+                **options,
+            )
+        )
+    cases.append(
+        LossCase(
+            name="losses/huber-delta", loss="huber", target="values", sizes=(3, 5, 4), delta=0.75
+        )
+    )
 
     momentum = {"momentum": 0.9}
     for name, optimizer, learning_rate, options, extra in [
@@ -397,7 +454,7 @@ def sequence(
 
 def loss_inputs(case: LossCase, rng: np.random.Generator) -> Arrays:
     *positions, classes = case.sizes
-    if case.loss == "cross-entropy":
+    if case.loss in ("cross-entropy", "binary-cross-entropy"):
         prediction = distributions(positions, classes, rng)
     else:
         prediction = case.scale * rng.standard_normal(case.sizes)
@@ -408,7 +465,7 @@ def loss_inputs(case: LossCase, rng: np.random.Generator) -> Arrays:
             target = rng.standard_normal(case.sizes)
         case _, "binary":
             target = rng.integers(0, 2, case.sizes).astype(float)
-        case "sigmoid-cross-entropy", "soft":
+        case "sigmoid-cross-entropy" | "binary-cross-entropy", "soft":
             target = rng.random(case.sizes)
         case _:
             target = distributions(positions, classes, rng)
@@ -419,6 +476,12 @@ def loss_inputs(case: LossCase, rng: np.random.Generator) -> Arrays:
         prediction[~mask] = np.nan
         target[~mask] = -1 if case.target == "integer" else np.nan
         inputs["mask"] = mask
+    if case.ignored is not None:
+        target[rng.random(positions) < 0.3] = case.ignored
+    if case.weighted:
+        inputs["sample_weight"] = rng.random(positions)
+    if case.by_class:
+        inputs["class_weight"] = 0.25 + rng.random(classes)
     return inputs
 
 

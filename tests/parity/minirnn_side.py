@@ -180,14 +180,26 @@ def activation(case: ActivationCase, inputs: Arrays) -> dict[str, Any]:
 
 
 def loss(case: LossCase, inputs: Arrays) -> dict[str, Any]:
-    classes = {
-        "softmax-cross-entropy": minirnn.SoftmaxCrossEntropy,
+    makers = {
+        "softmax-cross-entropy": lambda: minirnn.SoftmaxCrossEntropy(
+            class_weight=inputs.get("class_weight"),
+            label_smoothing=case.smoothing,
+            ignore_class=case.ignored,
+        ),
         "cross-entropy": minirnn.CrossEntropy,
         "sigmoid-cross-entropy": minirnn.SigmoidCrossEntropy,
+        "binary-cross-entropy": minirnn.BinaryCrossEntropy,
         "mean-squared-error": minirnn.MeanSquaredError,
+        "mean-absolute-error": minirnn.MeanAbsoluteError,
+        "huber": lambda: minirnn.Huber(case.delta),
     }
-    loss = classes[case.loss]()
-    value = loss.forward(inputs["prediction"], inputs["target"], mask=inputs.get("mask"))
+    loss = makers[case.loss]()
+    value = loss.forward(
+        inputs["prediction"],
+        inputs["target"],
+        mask=inputs.get("mask"),
+        sample_weight=inputs.get("sample_weight"),
+    )
     return {"loss": value, "grad": loss.backward()}
 
 

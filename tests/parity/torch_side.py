@@ -6,6 +6,7 @@ i, f, o, g here and i, f, g, o there. A bias here is the sum of PyTorch's two, `
 there `bias_hh` stays within the reset product, and is the parameter `bn`.
 """
 
+import functools
 from typing import Any
 
 import numpy as np
@@ -299,21 +300,46 @@ def loss(case: LossCase, inputs: Arrays) -> dict[str, Any]:
     if mask is None:
         mask = torch.ones(prediction.shape[:-1], dtype=torch.bool)
     real, target = prediction[mask], target[mask]  # (positions, features)
-    match case.loss:
-        case "softmax-cross-entropy":
-            value = functional.cross_entropy(real, target)
-        case "cross-entropy" if case.target == "integer":
-            value = functional.nll_loss(real.log(), target)
-        case "cross-entropy":
-            value = -(target * real.log()).sum(dim=-1).mean()
-        case "sigmoid-cross-entropy":
-            value = functional.binary_cross_entropy_with_logits(real, target)
-        case "mean-squared-error":
-            value = functional.mse_loss(real, target)
-        case _:
-            raise ValueError(f"no loss {case.loss!r}")
+    weights = torch.tensor(inputs["sample_weight"])[mask] if case.weighted else None
+    value = terms(case, inputs, real, target, "mean" if weights is None else "none")
+    if weights is not None:
+        if value.dim() == 2:
+            value = value.mean(dim=-1)
+        counted = weights
+        if case.by_class and case.target == "integer":
+            counted = weights * torch.tensor(inputs["class_weight"])[target]
+        value = (weights * value).sum() / counted.sum()
     value.backward()
     return {"loss": value, "grad": prediction.grad}
+
+
+def terms(case: LossCase, inputs: Arrays, real: Tensor, target: Tensor, reduction: str) -> Tensor:
+    """Return the terms of the loss, or their mean."""
+    match case.loss:
+        case "softmax-cross-entropy":
+            by_class = torch.tensor(inputs["class_weight"]) if case.by_class else None
+            ignored = {} if case.ignored is None else {"ignore_index": case.ignored}
+            return functional.cross_entropy(
+                real,
+                target,
+                by_class,
+                reduction=reduction,
+                label_smoothing=case.smoothing,
+                **ignored,
+            )
+        case "cross-entropy" if case.target == "integer":
+            return functional.nll_loss(real.log(), target, reduction=reduction)
+        case "cross-entropy":
+            value = -(target * real.log()).sum(dim=-1)
+            return value.mean() if reduction == "mean" else value
+    functions = {
+        "sigmoid-cross-entropy": functional.binary_cross_entropy_with_logits,
+        "binary-cross-entropy": functional.binary_cross_entropy,
+        "mean-squared-error": functional.mse_loss,
+        "mean-absolute-error": functional.l1_loss,
+        "huber": functools.partial(functional.huber_loss, delta=case.delta),
+    }
+    return functions[case.loss](real, target, reduction=reduction)
 
 
 # Optimizers and training.

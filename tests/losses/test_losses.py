@@ -141,7 +141,7 @@ def test_after_last_step_a_mask_is_refused_even_if_its_shape_fits(case):
 @CASES
 def test_a_mask_without_a_real_step_has_no_mean(case):
     prediction, target = case.draw((2, 3))
-    with pytest.raises(ValueError, match="the mask has no real step"):
+    with pytest.raises(ValueError, match="the mask has no valid step"):
         case.make().forward(prediction, target, np.zeros((2, 3), bool))
 
 

@@ -1,0 +1,224 @@
+"""What losses and metrics are given: predictions, targets, masks and weights, checked."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import numpy as np
+
+from minirnn import checks
+from minirnn.typing import Array, Mask
+
+__all__ = [
+    "Positions",
+    "as_classes",
+    "as_weights",
+    "like_prediction",
+    "refuse_not_finite",
+    "valid_prediction",
+    "without_class",
+]
+
+
+def valid_prediction(owner: object, prediction: Any, mask: Any) -> tuple[Array, Mask | None]:
+    """Return the prediction as floats and the mask over its positions, both checked.
+
+    In the padding the prediction comes back as zeros, whatever stood there.
+    """
+    prediction = checks.as_floats(owner, prediction, None, "the prediction")
+    name = checks.name_of(owner)
+    if prediction.ndim < 2:
+        raise ValueError(
+            f"{name}: the prediction should be (batch, outputs) or (batch, time, outputs), got "
+            f"shape {prediction.shape}"
+        )
+    if prediction.size == 0:
+        raise ValueError(f"{name}: the prediction is empty, shape {prediction.shape}")
+    if mask is None:
+        return prediction, None
+    if prediction.ndim == 2 and np.ndim(mask) == 2:
+        raise ValueError(
+            f"{name}: got a mask of shape {np.shape(mask)} for a prediction of shape "
+            f"{prediction.shape} without a time axis: there is one prediction a sequence (after "
+            f"LastStep), so leave the mask out"
+        )
+    mask = checks.as_mask(owner, mask, prediction.shape[:-1])
+    if not mask.any():
+        raise ValueError(f"{name}: the mask has no valid step, so there is nothing to average")
+    return np.where(mask[..., None], prediction, prediction.dtype.type(0)), mask
+
+
+# ---------------------------------------------------------------- targets
+
+
+def as_classes(owner: object, target: Any, prediction: Array, mask: Mask | None) -> Array:
+    """Return the target as integers, one a position, or as floats of the prediction's shape."""
+    shape, classes = prediction.shape[:-1], prediction.shape[-1]
+    array = checks.as_array(owner, target, "the target")
+    if array.shape == shape:
+        return checks.as_integers(owner, array, classes, "target classes", mask)
+    if array.shape != prediction.shape:
+        hint = ""
+        if array.shape == (*shape, 1):
+            hint = "; drop the last axis, target[..., 0]"
+        raise ValueError(
+            f"{checks.name_of(owner)}: the target should be integer classes of shape {shape}, or "
+            f"probabilities of the prediction's shape {prediction.shape}, got shape "
+            f"{array.shape}{hint}"
+        )
+    array = checks.as_floats(owner, array, prediction.dtype, "the target")
+    if mask is not None:
+        array = np.where(mask[..., None], array, array.dtype.type(0))
+    if array.min() < 0:
+        raise ValueError(
+            f"{checks.name_of(owner)}: target probabilities should not be negative, got "
+            f"{array.min():g}"
+        )
+    return array
+
+
+def without_class(
+    owner: object, ignored: int, target: Any, prediction: Array, mask: Mask | None
+) -> Mask | None:
+    """Return the mask without the positions whose integer target is `ignored`."""
+    array = checks.as_array(owner, target, "the target")
+    if array.shape == prediction.shape:
+        raise ValueError(
+            f"{checks.name_of(owner)}: ignore_class needs integer targets, got an array of the "
+            f"prediction's shape {array.shape}; leave steps out with a mask instead"
+        )
+    if array.shape != prediction.shape[:-1]:
+        return mask  # refused in a moment, by what looks at the shape
+    counts = array != ignored
+    if counts.all():
+        return mask
+    result: Mask = counts if mask is None else counts & mask
+    return result
+
+
+def like_prediction(owner: object, target: Any, prediction: Array, mask: Mask | None) -> Array:
+    """Return the target as floats of the prediction's shape; zeros in the padding."""
+    array = checks.check_shape(
+        owner, target, prediction.shape, prediction.dtype, "the target (as the prediction)"
+    )
+    return array if mask is None else np.where(mask[..., None], array, array.dtype.type(0))
+
+
+def refuse_not_finite(owner: object, loss: float, target: Array) -> None:
+    """Raise if the loss is not finite because the target has numbers that are not."""
+    if math.isfinite(loss) or target.dtype.kind != "f":
+        return
+    wrong = ~np.isfinite(target)
+    if wrong.any():
+        where = tuple(int(k) for k in np.argwhere(wrong)[0])
+        raise ValueError(
+            f"{checks.name_of(owner)}: the target has {int(wrong.sum())} of {target.size} numbers "
+            f"that are not finite, the first is {target[where]} at position {where}; clean the "
+            f"data, or leave such steps out with a mask"
+        )
+
+
+# ---------------------------------------------------------------- the mean
+
+
+def as_weights(
+    owner: object, sample_weight: Any, shape: tuple[int, ...], mask: Mask | None
+) -> Array:
+    """Return the weight of each position, in float64; zeros in the padding."""
+    array = checks.as_floats(owner, sample_weight, np.float64, "sample_weight")
+    if array.shape not in (shape, shape[:1]):
+        wanted = f"{shape[:1]} (batch)" + (f" or {shape} (batch, time)" if len(shape) > 1 else "")
+        raise ValueError(
+            f"{checks.name_of(owner)}: sample_weight should have shape {wanted}, got {array.shape}"
+        )
+    array = np.broadcast_to(array.reshape(array.shape + (1,) * (len(shape) - array.ndim)), shape)
+    if mask is not None:
+        array = np.where(mask, array, 0.0)
+    if not (np.isfinite(array).all() and array.min() >= 0):
+        raise ValueError(
+            f"{checks.name_of(owner)}: sample_weight should be finite and at least 0, got numbers "
+            f"from {array.min():g} to {array.max():g}"
+        )
+    return array
+
+
+class Positions:
+    """The positions of a batch over which a loss is averaged, and how much each counts.
+
+    Parameters
+    ----------
+    owner : object
+        For messages.
+    prediction : array (..., outputs)
+    mask : boolean array (...), optional
+    sample_weight : array (batch,) or (...), optional
+
+    Attributes
+    ----------
+    weight : float
+        The number of valid positions, or the sum of their weights.
+    """
+
+    def __init__(
+        self, owner: object, prediction: Array, mask: Mask | None, sample_weight: Any
+    ) -> None:
+        shape = prediction.shape[:-1]
+        self.mask = mask
+        self.weights: Array | None = None
+        self._features: int = prediction.shape[-1]
+        self._dtype = prediction.dtype
+        if sample_weight is not None:
+            self.weights = as_weights(owner, sample_weight, shape, mask)
+            self.weight = float(self.weights.sum())
+        else:
+            self.weight = float(math.prod(shape) if mask is None else mask.sum())
+
+    def weigh(self, factors: Array) -> None:
+        """Multiply the weight of each position by one of `factors`."""
+        weights = factors if self.weights is None else self.weights * factors
+        self.weights = weights if self.mask is None else np.where(self.mask, weights, 0.0)
+        self.weight = float(self.weights.sum())
+
+    def total(self, factors: Array) -> float:
+        """Return the sum of the weights, each multiplied by one of `factors`."""
+        if self.weights is not None:
+            factors = self.weights * factors
+        return float(factors.sum() if self.mask is None else factors[self.mask].sum())
+
+    def mean(self, terms: Array) -> float:
+        """Return the mean of one term a position, added up in float64."""
+        if self.weight == 0:
+            return 0.0
+        weights = self.weights
+        if self.mask is not None:
+            terms = terms[self.mask]
+            weights = None if weights is None else weights[self.mask]
+        if weights is None:
+            return float(terms.sum(dtype=np.float64)) / self.weight
+        total = float(terms.reshape(-1).astype(np.float64) @ weights.reshape(-1))
+        return total / self.weight
+
+    def mean_of_elements(self, terms: Array) -> float:
+        """Return the mean over positions and features of terms ``(..., features)``."""
+        if self.weights is not None:
+            return self.mean(terms.mean(axis=-1, dtype=np.float64))
+        return self.mean(terms) / self._features
+
+    def share(self) -> Any:
+        """Return what each position's term counts in the mean: a number, or an array (..., 1)."""
+        if self.weight == 0:
+            return 0.0
+        if self.weights is None:
+            return 1 / self.weight
+        return (self.weights / self.weight).astype(self._dtype, copy=False)[..., None]
+
+    def share_of_elements(self) -> Any:
+        """Return the same for terms that are a mean over features too."""
+        return self.share() / self._features
+
+    def without_padding(self, grad: Array) -> Array:
+        """Return the gradient with zeros in the padding, in place."""
+        if self.mask is not None:
+            grad[~self.mask] = 0
+        return grad

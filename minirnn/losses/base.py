@@ -1,0 +1,159 @@
+"""Loss: the contract, and what losses that go element by element share."""
+
+from __future__ import annotations
+
+import inspect
+from typing import Any
+
+from minirnn import checks
+from minirnn.losses.arguments import Positions, like_prediction, refuse_not_finite, valid_prediction
+from minirnn.typing import Array
+
+__all__ = ["ElementwiseLoss", "Loss", "check_loss"]
+
+
+class Loss:
+    """A mean over the valid positions of a batch, and its gradient.
+
+    A loss of your own writes two methods::
+
+        value = loss.forward(prediction, target, mask=None)      a float
+        grad = loss.backward()                                   of the prediction's shape
+
+    ``backward`` belongs to the latest ``forward``. A position is one index of every axis but the
+    last: a step of a sequence, or a whole sequence after `LastStep`. If it is to be used with
+    weights, ``forward`` takes ``sample_weight=None`` too.
+
+    All losses of minirnn average like this, with ``l_n`` the loss at position ``n`` and ``s_n`` its
+    weight (1 without weights)::
+
+        loss = sum_n s_n l_n / sum_n s_n
+
+    So a weight says how often an example counts, as in scikit-learn, and the size of the loss does
+    not depend on the scale of the weights. (Keras divides by the number of positions instead.)
+    A batch whose weights are all zero has the loss 0 and a gradient of zeros.
+
+    Attributes
+    ----------
+    batch_weight : float or None
+        The divisor of the latest `forward`: how many valid positions there were, or the sum of
+        their weights. By it, the losses of several batches are averaged. None: not known, so
+        positions are counted.
+    """
+
+    batch_weight: float | None = None
+    _cache: Any = None
+
+    def forward(
+        self, prediction: Any, target: Any, mask: Any = None, sample_weight: Any = None
+    ) -> float:
+        """Return the loss.
+
+        Parameters
+        ----------
+        prediction : array (batch, outputs) or (batch, time, outputs)
+        target : array
+            As the loss says.
+        mask : boolean array (batch, time), optional
+            True where the step is valid; only for a prediction with a time axis.
+        sample_weight : array (batch,) or (batch, time), optional
+            How much each sequence, or each step, counts: at least 0.
+        """
+        raise NotImplementedError(f"{type(self).__name__} has no forward method")
+
+    def __call__(
+        self, prediction: Any, target: Any, mask: Any = None, sample_weight: Any = None
+    ) -> float:
+        """Return what `forward` returns."""
+        if sample_weight is None:
+            return self.forward(prediction, target, mask)
+        return self.forward(prediction, target, mask, sample_weight)
+
+    def backward(self) -> Array:
+        """Return the gradient of the loss on the prediction."""
+        raise NotImplementedError(f"{type(self).__name__} has no backward method")
+
+    def _saved(self) -> Any:
+        if self._cache is None:
+            raise RuntimeError(
+                f"{type(self).__name__}: backward was called before forward: there is nothing to "
+                f"differentiate"
+            )
+        return self._cache
+
+    def __repr__(self) -> str:
+        shown = [
+            f"{name}={getattr(self, name)!r}"
+            for name, argument in inspect.signature(type(self)).parameters.items()
+            if hasattr(self, name) and not _equal(getattr(self, name), argument.default)
+        ]
+        return f"{type(self).__name__}({', '.join(shown)})"
+
+
+def _equal(value: Any, default: Any) -> bool:
+    return type(value) is type(default) and bool(value == default)
+
+
+def check_loss(owner: object, loss: Any, *, sample_weight: bool = False) -> None:
+    """Raise unless `loss` has both methods, and its forward takes what it will be given.
+
+    Parameters
+    ----------
+    owner : object
+        Who asks; its name stands in front of the message.
+    loss : Loss, or anything with its two methods
+    sample_weight : bool
+        Whether there will be weights.
+    """
+    if isinstance(loss, type) or not (hasattr(loss, "forward") and hasattr(loss, "backward")):
+        checks.instance(owner, "loss", loss, Loss)
+    wanted = ("mask", "sample_weight") if sample_weight else ("mask",)
+    parameters = inspect.signature(loss.forward).parameters
+    kinds = {parameter.kind for parameter in parameters.values()}
+    if inspect.Parameter.VAR_KEYWORD in kinds or inspect.Parameter.VAR_POSITIONAL in kinds:
+        return
+    for name in wanted:
+        if name not in parameters:
+            shown = ", ".join(["self", "prediction", "target", *(f"{one}=None" for one in wanted)])
+            raise TypeError(
+                f"{checks.name_of(owner)}: the forward of {type(loss).__name__} does not take "
+                f"{name}; write def forward({shown})"
+            )
+
+
+class ElementwiseLoss(Loss):
+    """A mean over valid positions and features of a term for each element.
+
+    A subclass writes `_terms` and `_slopes`; nothing is broadcast.
+    """
+
+    _zero_if_equal = False
+    """True if slopes are 0 where prediction equals target, as the zeros in the padding do."""
+
+    def _terms(self, prediction: Array, target: Array) -> tuple[Array, Any]:
+        """Return the terms, of the prediction's shape, and what `_slopes` needs."""
+        raise NotImplementedError
+
+    def _slopes(self, kept: Any, share: Any) -> Array:
+        """Return the derivative of each term by its prediction, times `share`, in a new array."""
+        raise NotImplementedError
+
+    def forward(
+        self, prediction: Any, target: Any, mask: Any = None, sample_weight: Any = None
+    ) -> float:
+        """Return the mean over valid positions and features."""
+        prediction, mask = valid_prediction(self, prediction, mask)
+        target = like_prediction(self, target, prediction, mask)
+        positions = Positions(self, prediction, mask, sample_weight)
+        terms, kept = self._terms(prediction, target)
+        loss = positions.mean_of_elements(terms)
+        refuse_not_finite(self, loss, target)
+        self._cache = kept, positions
+        self.batch_weight = positions.weight
+        return loss
+
+    def backward(self) -> Array:
+        """Return the gradient on the prediction, zero in the padding."""
+        kept, positions = self._saved()
+        grad = self._slopes(kept, positions.share_of_elements())
+        return grad if self._zero_if_equal else positions.without_padding(grad)

@@ -1,0 +1,123 @@
+"""Cross-entropies of yes-or-no outputs: on logits, and on probabilities."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from minirnn.functions import sigmoid
+from minirnn.losses.base import ElementwiseLoss
+from minirnn.typing import Array
+
+__all__ = ["BinaryCrossEntropy", "SigmoidCrossEntropy"]
+
+
+class SigmoidCrossEntropy(ElementwiseLoss):
+    """Sigmoid and binary cross-entropy in one, on logits: for yes-or-no outputs.
+
+    With ``p = sigmoid(x)`` and targets ``t`` in 0..1, the mean over the ``N`` valid positions and
+    the features, in nats::
+
+        loss = -1/(N features) sum (t log p + (1 - t) log(1 - p))
+             =  1/(N features) sum (max(x, 0) - x t + log(1 + exp(-|x|)))
+        grad =  1/(N features) (p - t)
+
+    The second form has nothing that could overflow.
+
+    Shapes
+    ------
+    prediction : (..., features), logits
+    target : (..., features), numbers in 0..1
+    mask : boolean (batch, time), only for a prediction with a time axis
+    sample_weight : (batch,) or (batch, time); the mean is then weighted, as in `Loss`
+
+    Raises
+    ------
+    ValueError
+        For a target of another shape (nothing is broadcast) or outside 0..1.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> loss = SigmoidCrossEntropy()
+    >>> round(loss.forward(np.array([[0.0, 1000.0]]), np.array([[1, 1]])), 4)
+    0.3466
+    >>> loss.backward()
+    array([[-0.25,  0.  ]])
+    """
+
+    def _terms(self, prediction: Array, target: Array) -> tuple[Array, Any]:
+        x = prediction
+        _refuse_no_probabilities(self, target)
+        return np.maximum(x, 0) - x * target + np.log1p(np.exp(-np.abs(x))), (x, target)
+
+    def _slopes(self, kept: Any, share: Any) -> Array:
+        x, target = kept
+        slopes = sigmoid(x)
+        slopes -= target
+        slopes *= share
+        return slopes
+
+
+class BinaryCrossEntropy(ElementwiseLoss):
+    """Binary cross-entropy on probabilities, for a model that ends in `Sigmoid`.
+
+    With targets ``t`` in 0..1, the mean over the ``N`` valid positions and the features, in nats::
+
+        loss = -1/(N features) sum (t log p + (1 - t) log(1 - p))
+        grad =  1/(N features) ((1 - t) / (1 - p) - t / p)
+
+    A ``p`` or ``1 - p`` that rounds to 0 is taken as the smallest positive number of its dtype, so
+    that the loss stays finite. On the logits themselves `SigmoidCrossEntropy` has no such limit.
+
+    Shapes
+    ------
+    prediction : (..., features), probabilities
+    target : (..., features), numbers in 0..1
+    mask : boolean (batch, time), only for a prediction with a time axis
+    sample_weight : (batch,) or (batch, time); the mean is then weighted, as in `Loss`
+
+    Raises
+    ------
+    ValueError
+        If the prediction has numbers that are no probabilities (logits, most likely), and for a
+        target of another shape (nothing is broadcast) or outside 0..1.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> loss = BinaryCrossEntropy()
+    >>> round(loss.forward(np.array([[0.5, 0.25]]), np.array([[1, 0]])), 4)
+    0.4904
+    >>> loss.backward()
+    array([[-1.        ,  0.66666667]])
+    """
+
+    def _terms(self, prediction: Array, target: Array) -> tuple[Array, Any]:
+        low, high = prediction.min(), prediction.max()
+        if low < 0 or high > 1:
+            raise ValueError(
+                f"BinaryCrossEntropy: the prediction should be probabilities in 0..1, got numbers "
+                f"from {low:g} to {high:g}; for logits take SigmoidCrossEntropy, or end the model "
+                f"in Sigmoid"
+            )
+        _refuse_no_probabilities(self, target)
+        tiny = np.finfo(prediction.dtype).tiny
+        p, q = np.maximum(prediction, tiny), np.maximum(1 - prediction, tiny)
+        return -(target * np.log(p) + (1 - target) * np.log(q)), (p, q, target)
+
+    def _slopes(self, kept: Any, share: Any) -> Array:
+        p, q, target = kept
+        slopes: Array = (1 - target) / q
+        slopes -= target / p
+        slopes *= share
+        return slopes
+
+
+def _refuse_no_probabilities(owner: object, target: Array) -> None:
+    if target.min() < 0 or target.max() > 1:
+        raise ValueError(
+            f"{type(owner).__name__}: targets should be in 0..1, got numbers from "
+            f"{target.min():g} to {target.max():g}"
+        )

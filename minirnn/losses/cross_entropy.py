@@ -1,0 +1,278 @@
+"""Cross-entropies of classes: on logits, and on probabilities."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import numpy as np
+
+from minirnn import checks
+from minirnn.losses.arguments import (
+    Positions,
+    as_classes,
+    refuse_not_finite,
+    valid_prediction,
+    without_class,
+)
+from minirnn.losses.base import Loss
+from minirnn.typing import Array
+
+__all__ = ["CrossEntropy", "SoftmaxCrossEntropy"]
+
+
+class SoftmaxCrossEntropy(Loss):
+    """Softmax and cross-entropy in one, on logits: the loss to train classes with.
+
+    With ``p = softmax(prediction)`` over the last axis and ``t`` the target distribution (1 at the
+    right class and 0 elsewhere, for integer targets), the mean over the ``N`` valid positions, in
+    nats::
+
+        loss = -1/N sum_positions sum_k t_k log p_k
+        grad =  1/N (p_k sum_j t_j - t_k)
+
+    Logarithms are taken before anything can round to 0, so the loss is finite for any finite
+    float32 logits.
+
+    Parameters
+    ----------
+    class_weight : sequence of `classes` numbers, optional
+        ``t_k`` is multiplied by ``class_weight[k]``. For integer targets the sum is then divided by
+        the weights of the target classes, added up, in place of ``N``, so that the size of the loss
+        does not depend on their scale; for targets that are probabilities it stays ``N``. Both as
+        in PyTorch.
+    label_smoothing : float
+        In [0, 1): ``t_k`` becomes ``(1 - label_smoothing) t_k + label_smoothing / classes``, before
+        it is weighted.
+    ignore_class : int, optional
+        Positions with this integer as target do not count, as if the mask were False there. It need
+        not be a class (-100, say).
+
+    Shapes
+    ------
+    prediction : (..., classes), logits
+    target : integers (...) in ``0 .. classes - 1``, or probabilities (..., classes)
+    mask : boolean (batch, time), only for a prediction with a time axis
+    sample_weight : (batch,) or (batch, time); the mean is then weighted, as in `Loss`
+
+    Raises
+    ------
+    ValueError
+        For a target of another shape or a class out of range (masked ones may be anything), and
+        class weights that are not one for each class.
+    RuntimeError
+        If backward is called before forward.
+
+    References
+    ----------
+    Szegedy et al., Rethinking the Inception architecture for computer vision, CVPR 2016, on label
+    smoothing.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> loss = SoftmaxCrossEntropy()
+    >>> round(loss.forward(np.zeros((2, 4)), np.array([0, 3])), 4)   # log 4: a guess among four
+    1.3863
+    >>> loss.backward()
+    array([[-0.375,  0.125,  0.125,  0.125],
+           [ 0.125,  0.125,  0.125, -0.375]])
+
+    A rare class that counts nine times, and steps whose target is -1 left out:
+
+    >>> loss = SoftmaxCrossEntropy(class_weight=[1, 9], ignore_class=-1)
+    >>> round(loss.forward(np.log([[0.5, 0.5], [0.8, 0.2], [0.1, 0.9]]), np.array([0, 1, -1])), 4)
+    1.5178
+    """
+
+    def __init__(
+        self,
+        *,
+        class_weight: Any = None,
+        label_smoothing: float = 0.0,
+        ignore_class: int | None = None,
+    ) -> None:
+        self.class_weight = None if class_weight is None else _class_weights(self, class_weight)
+        self.label_smoothing = checks.fraction(self, "label_smoothing", label_smoothing)
+        self.ignore_class = checks.whole_number(self, "ignore_class", ignore_class)
+
+    def forward(
+        self, prediction: Any, target: Any, mask: Any = None, sample_weight: Any = None
+    ) -> float:
+        """Return the mean cross-entropy in nats."""
+        prediction, mask = valid_prediction(self, prediction, mask)
+        if self.ignore_class is not None:
+            mask = without_class(self, self.ignore_class, target, prediction, mask)
+        given = target = as_classes(self, target, prediction, mask)
+        positions = Positions(self, prediction, mask, sample_weight)
+        if self.class_weight is not None or self.label_smoothing:
+            target = self._weighted(target, prediction, positions)
+        loss, e, sums = _softmax_cross_entropy(prediction, target, positions)
+        if not math.isfinite(loss):  # the difference of two float32 can be too large for a float32
+            loss, *_ = _softmax_cross_entropy(prediction.astype(np.float64), target, positions)
+            refuse_not_finite(self, loss, given)
+        self._cache = e, sums, target, positions
+        self.batch_weight = positions.weight
+        return loss
+
+    def _weighted(self, target: Array, logits: Array, positions: Positions) -> Array:
+        """Return the target with smoothing and class weights, and count them in `positions`."""
+        weights, classes = self.class_weight, logits.shape[-1]
+        if weights is not None and len(weights) != classes:
+            raise ValueError(
+                f"SoftmaxCrossEntropy: class_weight has {len(weights)} numbers, and the prediction "
+                f"{classes} classes (axis {logits.ndim - 1})"
+            )
+        hard = target.shape != logits.shape
+        if hard and weights is not None and not self.label_smoothing:
+            positions.weigh(weights[target])
+            return target
+        if hard:
+            if weights is not None:
+                positions.weight = positions.total(weights[target])
+            ones = np.zeros_like(logits)
+            _add_at_class(ones, target, 1)
+            target = ones
+        target = (1 - self.label_smoothing) * target + self.label_smoothing / classes
+        with np.errstate(invalid="ignore"):  # a target that is not finite is named afterwards
+            return target if weights is None else target * weights.astype(target.dtype)
+
+    def backward(self) -> Array:
+        """Return the gradient on the logits, zero in the padding."""
+        e, sums, target, positions = self._saved()
+        share, sums = positions.share(), sums[..., None]
+        grad: Array
+        if target.shape == e.shape:
+            grad = e * (target.sum(axis=-1, keepdims=True) * share / sums)
+            grad -= target * share
+        else:
+            grad = e * (share / sums)
+            _add_at_class(grad, target, -share)
+        return positions.without_padding(grad)  # type: ignore[no-any-return]
+
+
+def _class_weights(owner: object, given: Any) -> Array:
+    weights = checks.as_floats(owner, given, np.float64, "class_weight")
+    if weights.ndim != 1 or not np.isfinite(weights).all() or weights.min() < 0:
+        raise ValueError(
+            f"{checks.name_of(owner)}: class_weight should be one number of at least 0 for each "
+            f"class, got {given!r}"
+        )
+    return weights
+
+
+class CrossEntropy(Loss):
+    """Cross-entropy on probabilities, for a model that ends in `Softmax`.
+
+    The mean over the ``N`` valid positions, in nats::
+
+        loss = -1/N sum_positions sum_k t_k log p_k
+        grad = -1/N t_k / p_k
+
+    A probability that rounds to 0 is taken as the smallest positive number of its dtype, so that
+    the loss stays finite. On the logits themselves `SoftmaxCrossEntropy` has no such limit.
+
+    Shapes
+    ------
+    prediction : (..., classes), probabilities
+    target : integers (...) in ``0 .. classes - 1``, or probabilities (..., classes)
+    mask : boolean (batch, time), only for a prediction with a time axis
+    sample_weight : (batch,) or (batch, time); the mean is then weighted, as in `Loss`
+
+    Raises
+    ------
+    ValueError
+        If the prediction has numbers that are no probabilities (logits, most likely), and as
+        `SoftmaxCrossEntropy` does.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> loss = CrossEntropy()
+    >>> round(loss.forward(np.array([[0.5, 0.5]]), np.array([1])), 4)
+    0.6931
+    >>> loss.backward()
+    array([[-0., -2.]])
+    """
+
+    def forward(
+        self, prediction: Any, target: Any, mask: Any = None, sample_weight: Any = None
+    ) -> float:
+        """Return the mean cross-entropy in nats."""
+        prediction, mask = valid_prediction(self, prediction, mask)
+        low, high = prediction.min(), prediction.max()
+        if low < 0 or high > 1 + 1e-3:
+            raise ValueError(
+                f"CrossEntropy: the prediction should be probabilities in 0..1, got numbers from "
+                f"{low:g} to {high:g}; for logits take SoftmaxCrossEntropy, or end the model in "
+                f"Softmax"
+            )
+        target = as_classes(self, target, prediction, mask)
+        positions = Positions(self, prediction, mask, sample_weight)
+        p = np.maximum(prediction, np.finfo(prediction.dtype).tiny)
+        loss = positions.mean(_cross_entropy(np.log(p), target))
+        refuse_not_finite(self, loss, target)
+        self._cache = p, target, positions
+        self.batch_weight = positions.weight
+        return loss
+
+    def backward(self) -> Array:
+        """Return the gradient on the probabilities, zero in the padding."""
+        p, target, positions = self._saved()
+        if target.shape != p.shape:
+            classes, target = target, np.zeros_like(p)
+            _add_at_class(target, classes, 1)
+        grad: Array = -target / p * positions.share()
+        return positions.without_padding(grad)  # type: ignore[no-any-return]
+
+
+def _softmax_cross_entropy(
+    logits: Array, target: Array, positions: Positions
+) -> tuple[float, Array, Array]:
+    """Return the mean of ``-sum_k t_k log p_k`` over the positions, and what p is made of.
+
+    That is ``e = exp(x - max x)``, of the shape of the logits, and its sums over the classes:
+    ``p = e / sum e``.
+    """
+    # over a short last axis, these two are two and ten times as fast as max and sum
+    peak = np.maximum.reduceat(logits.reshape(-1), _first_places(logits)).reshape(logits.shape[:-1])
+    with np.errstate(over="ignore"):  # beyond the smallest number there is only -inf
+        shifted = logits - peak[..., None]
+    terms = _cross_entropy(shifted, target)
+    e = np.exp(shifted, shifted)
+    classes = e.shape[-1]
+    sums = e.reshape(-1, classes).dot(np.ones(classes, e.dtype)).reshape(peak.shape)
+    logs = np.log(sums)
+    terms += logs if target.shape != e.shape else logs * target.sum(axis=-1)
+    return positions.mean(terms), e, sums
+
+
+def _cross_entropy(log_p: Array, target: Array) -> Array:
+    """Return ``-sum_k t_k log p_k`` at each position."""
+    if target.shape == log_p.shape:
+        terms: Array = -(target * log_p).sum(axis=-1)
+        return terms
+    return -_at_class(log_p, target)
+
+
+def _at_class(array: Array, target: Array) -> Array:
+    """Return one element a position, that of the position's class: a new array."""
+    return array.reshape(-1)[_places(array, target)]
+
+
+def _add_at_class(array: Array, target: Array, number: Any) -> None:
+    """Add a number, or one of each position ``(..., 1)``, to its class in a contiguous array."""
+    number = number[..., 0] if isinstance(number, np.ndarray) else number
+    array.reshape(-1)[_places(array, target)] += number
+
+
+def _places(array: Array, target: Array) -> Array:
+    """Return where the class of each position is in the flat array (one index is fastest)."""
+    places = _first_places(array).reshape(target.shape)
+    places += target.astype(np.intp, copy=False)
+    return places
+
+
+def _first_places(array: Array) -> Array:
+    """Return where the first class of each position is in the flat array."""
+    return np.arange(0, array.size, array.shape[-1])
