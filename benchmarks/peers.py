@@ -170,7 +170,7 @@ def _copy_weights(torch: Any, weights: list[Any], dense: Any, model: Sequential)
         for parameter, array in zip(
             weights, [own.Wx.value, own.Wh.value, own.b.value, inner], strict=True
         ):
-            parameter.copy_(torch.from_numpy(_rows(array, gates=own.gates)))
+            parameter.copy_(torch.from_numpy(_rows(array, gates=own.blocks)))
         dense.weight.copy_(torch.from_numpy(last.W.value.T.copy()))  # type: ignore[attr-defined]
         dense.bias.copy_(torch.from_numpy(last.b.value))  # type: ignore[attr-defined]
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from functools import cached_property
 from typing import Any
 
@@ -25,6 +26,13 @@ class Cell(Layer):
     input_size, hidden_size : int
     output_size : int
         Features of the output of a step: the hidden size, unless you set it.
+    gates : mapping from names to (low, high) or (low, high, "what it does")
+        What `minirnn.insight` shows of a step beside the states: fields of the cache, and the
+        bounds between which they lie. None by default.
+    state_names : tuple of str
+        What the arrays of the state are called: h, or state0, state1, ..., unless you set it.
+    state_bounds : mapping from names to (low, high)
+        Of the states that are bounded.
 
     Examples
     --------
@@ -55,6 +63,9 @@ class Cell(Layer):
 
     input_size: int
     hidden_size: int
+    gates: Mapping[str, tuple[float, float] | tuple[float, float, str]] = {}
+    state_names: tuple[str, ...] = ()
+    state_bounds: Mapping[str, tuple[float, float]] = {}
 
     @cached_property
     def output_size(self) -> int:
@@ -102,3 +113,10 @@ class Cell(Layer):
             Gradient on the state that the step was given.
         """
         raise NotImplementedError(f"{type(self).__name__} has no backward method")
+
+    def gate_values(self, cache: Any) -> dict[str, Array]:
+        """Return the gates of one step by name, each an array ``(batch, ...)``.
+
+        Write it for a cell whose cache has no fields of these names: it is a plain tuple, say.
+        """
+        return {name: getattr(cache, name) for name in self.gates}

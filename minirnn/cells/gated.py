@@ -18,8 +18,9 @@ __all__ = ["_GatedCell"]
 class _GatedCell(Cell):
     """What the three built-in cells share: sizes, parameters, and the check of their arguments."""
 
-    gates: ClassVar[int] = 1
-    state_names: ClassVar[tuple[str, ...]] = ("h",)
+    blocks: ClassVar[int] = 1
+    """How many times the hidden size stands side by side in `Wx`, `Wh` and `b`."""
+    state_names: tuple[str, ...] = ("h",)
 
     def __init__(self, input_size: int, hidden_size: int, rng: RandomSource, dtype: Any) -> None:
         self.input_size = checks.positive_int(self, "input_size", input_size)
@@ -27,9 +28,9 @@ class _GatedCell(Cell):
         dtype = checks.float_dtype(self, dtype)
         rng = checks.generator(self, rng)
         sizes = self.input_size, self.hidden_size
-        self.Wx = Parameter(glorot_uniform(rng, *sizes, dtype, gates=self.gates))
-        self.Wh = Parameter(orthogonal(rng, self.hidden_size, dtype, gates=self.gates))
-        self.b = Parameter(np.zeros(self.gates * self.hidden_size, dtype), decay=False)
+        self.Wx = Parameter(glorot_uniform(rng, *sizes, dtype, gates=self.blocks))
+        self.Wh = Parameter(orthogonal(rng, self.hidden_size, dtype, gates=self.blocks))
+        self.b = Parameter(np.zeros(self.blocks * self.hidden_size, dtype), decay=False)
 
     def initial_state(self, batch_size: int) -> State:
         """Return zeros ``(batch_size, hidden_size)`` for each array of the state."""

@@ -7,7 +7,7 @@ right, ``Wx (input, gates * hidden)``, ``Wh (hidden, gates * hidden)``, ``b (gat
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -18,6 +18,18 @@ from minirnn.functions import sigmoid
 from minirnn.typing import Array, RandomSource, State
 
 __all__ = ["GRUCell"]
+
+
+class GRUCache(NamedTuple):
+    """What backward needs of one step: the input, the state before, and what was made of them."""
+
+    x_t: Array
+    h: Array
+    r: Array
+    z: Array
+    n: Array
+    inner: Array
+    """What the reset gate multiplies: ``u_n + bn``, or h with ``reset_after=False``."""
 
 
 class GRUCell(_GatedCell):
@@ -73,7 +85,12 @@ class GRUCell(_GatedCell):
     (2, 4)
     """
 
-    gates = 3
+    blocks = 3
+    gates = {  # noqa: RUF012
+        "r": (0, 1, "reset gate: what the candidate sees"),
+        "z": (0, 1, "update gate: what is kept"),
+        "n": (-1, 1, "candidate"),
+    }
 
     def __init__(
         self,
@@ -104,7 +121,7 @@ class GRUCell(_GatedCell):
             inner = h
             n = np.tanh(a[:, n_] + (r * inner) @ self.Wh.value[:, n_])
         h_next = (1 - z) * n + z * h
-        return h_next, (h_next,), (x_t, h, r, z, n, inner)
+        return h_next, (h_next,), GRUCache(x_t, h, r, z, n, inner)
 
     def backward(self, grad_y: Any, grad_state: State, cache: Any) -> tuple[Array, State]:
         """Return the gradients on x and on the state ``(h,)``, as in the class docstring."""

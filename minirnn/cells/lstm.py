@@ -7,7 +7,7 @@ right, ``Wx (input, gates * hidden)``, ``Wh (hidden, gates * hidden)``, ``b (gat
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -16,6 +16,19 @@ from minirnn.functions import sigmoid
 from minirnn.typing import Array, RandomSource, State
 
 __all__ = ["LSTMCell"]
+
+
+class LSTMCache(NamedTuple):
+    """What backward needs of one step: the input, the state before, and what was made of them."""
+
+    x_t: Array
+    h: Array
+    c: Array
+    i: Array
+    f: Array
+    o: Array
+    g: Array
+    tanh_c: Array
 
 
 class LSTMCell(_GatedCell):
@@ -70,7 +83,13 @@ class LSTMCell(_GatedCell):
     ((2, 4), True)
     """
 
-    gates = 4
+    blocks = 4
+    gates = {  # noqa: RUF012
+        "i": (0, 1, "input gate: what is written"),
+        "f": (0, 1, "forget gate: what is kept"),
+        "o": (0, 1, "output gate: what is shown"),
+        "g": (-1, 1, "candidate"),
+    }
     state_names = ("h", "c")
 
     def __init__(
@@ -95,7 +114,7 @@ class LSTMCell(_GatedCell):
         c_next = f * c + i * g
         tanh_c = np.tanh(c_next)
         h_next = o * tanh_c
-        return h_next, (h_next, c_next), (x_t, h, c, i, f, o, g, tanh_c)
+        return h_next, (h_next, c_next), LSTMCache(x_t, h, c, i, f, o, g, tanh_c)
 
     def backward(self, grad_y: Any, grad_state: State, cache: Any) -> tuple[Array, State]:
         """Return the gradients on x and on the state ``(h, c)``, as in the class docstring."""

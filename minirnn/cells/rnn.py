@@ -8,7 +8,7 @@ right, ``Wx (input, gates * hidden)``, ``Wh (hidden, gates * hidden)``, ``b (gat
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -26,6 +26,14 @@ _ACTIVATIONS: dict[str, tuple[Callable[[Array], Array], Callable[[Array], Array]
     "relu": (lambda z: np.maximum(z, 0), lambda h: (h > 0).astype(h.dtype)),
     "sigmoid": (sigmoid, lambda h: h * (1 - h)),
 }
+
+
+class RNNCache(NamedTuple):
+    """What backward needs of one step: the input, the state before, the state after."""
+
+    x_t: Array
+    h: Array
+    h_next: Array
 
 
 class RNNCell(_GatedCell):
@@ -81,12 +89,18 @@ class RNNCell(_GatedCell):
         self.activation = checks.choice(self, "activation", activation, tuple(_ACTIVATIONS))
         super().__init__(input_size, hidden_size, rng, dtype)
 
+    @property
+    def state_bounds(self) -> dict[str, tuple[float, float]]:  # type: ignore[override]
+        """Between what the activation keeps the state."""
+        bounds = {"tanh": (-1.0, 1.0), "sigmoid": (0.0, 1.0)}
+        return {"h": bounds[self.activation]} if self.activation in bounds else {}
+
     def forward(self, x_t: Any, state: State) -> tuple[Array, State, Any]:
         """Return ``h'``, the state ``(h',)`` and the cache."""
         x_t, (h,) = self._arguments(x_t, state)
         function, _ = _ACTIVATIONS[self.activation]
         h_next = function(x_t @ self.Wx.value + h @ self.Wh.value + self.b.value)
-        return h_next, (h_next,), (x_t, h, h_next)
+        return h_next, (h_next,), RNNCache(x_t, h, h_next)
 
     def backward(self, grad_y: Any, grad_state: State, cache: Any) -> tuple[Array, State]:
         """Return the gradients on x and on the state ``(h,)``, both as in the class docstring."""

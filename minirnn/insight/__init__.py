@@ -10,11 +10,10 @@
     record["layers.0"].gates["f"]          # (batch, time, hidden)
 
 `Recorder` is switched on by the block and costs nothing outside it. The pictures need matplotlib:
-``pip install "minirnn[plot]"``.
+``pip install ".[plot]"`` in the folder of README.md.
 """
 
-from minirnn.insight.histograms import plot_histograms
-from minirnn.insight.plots import plot_gates, plot_gradients
+from minirnn.insight.plots import plot_gates, plot_gradients, plot_histograms
 from minirnn.insight.recorder import Recorder
 from minirnn.insight.records import ActivationRecord, RecurrentRecord, Saturation
 from minirnn.insight.report import Finding

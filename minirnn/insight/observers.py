@@ -15,7 +15,6 @@ import numpy as np
 
 from minirnn.cells import Cell
 from minirnn.core import Parameter
-from minirnn.insight.gates import bounds_of, gate_values, state_names
 from minirnn.insight.gradients import only_last, reach, row_norms
 from minirnn.insight.records import ActivationRecord, RecurrentRecord
 from minirnn.recurrent import Recurrent
@@ -45,7 +44,6 @@ class RecurrentObserver(Observer):
     def __init__(self, layer: Recurrent, record: RecurrentRecord) -> None:
         self.layer = layer
         self.record = record
-        self.output: str | None = None  # which state the output of the cell is as well
 
     def forward(self, x: Array, mask: Mask | None, steps: list[ForwardStep]) -> None:
         """Record states and gates; called before the layer keeps anything of this forward."""
@@ -53,9 +51,9 @@ class RecurrentObserver(Observer):
         states, gates = [], []
         outputs: set[str] | None = None
         for t, y_t, state, cache in steps:
-            named = dict(zip(state_names(cell, len(state)), state, strict=True))
+            named = dict(zip(_state_names(cell, len(state)), state, strict=True))
             states.append((t, named))
-            gates.append((t, gate_values(cell, state, cache)))
+            gates.append((t, _gate_values(cell, cache, len(x))))
             same = {name for name, a in named.items() if y_t is a or np.array_equal(y_t, a)}
             outputs = same if outputs is None else outputs & same
         shape = x.shape[:2]
@@ -64,9 +62,11 @@ class RecurrentObserver(Observer):
         record.states = _over_time(states, shape, mask)
         record.mask = None if mask is None else mask.copy()
         record.reverse = layer.reverse
-        record.bounds = bounds_of(cell)
+        record.bounds = {name: (gate[0], gate[1]) for name, gate in cell.gates.items()}
+        record.bounds |= cell.state_bounds
+        record.words = {name: gate[2] for name, gate in cell.gates.items() if len(gate) > 2}
         record.activation = getattr(cell, "activation", None)
-        self.output = next((name for name in record.states if name in (outputs or ())), None)
+        record.output = next((name for name in record.states if name in (outputs or ())), None)
 
     def backward(self, grad: Array, grad_state: Any, steps: list[BackwardStep]) -> None:
         """Record the gradients on the states, then how far that of the latest step reaches."""
@@ -89,10 +89,11 @@ class RecurrentObserver(Observer):
         """Return the gradient on the state after each step, its output's share included."""
         gradients = []
         for t, grad_y, grad_state in steps:
-            names = state_names(self.layer.cell, len(grad_state))
+            names = _state_names(self.layer.cell, len(grad_state))
             named = dict(zip(names, grad_state, strict=True))
-            if self.output is not None:
-                named[self.output] = named[self.output] + grad_y
+            output = self.record.output
+            if output is not None:
+                named[output] = named[output] + grad_y
             gradients.append((t, named))
         return _over_time(gradients, grad.shape[:2], mask)
 
@@ -160,6 +161,37 @@ def _over_time(
                 arrays[name] = np.full((*shape, *values.shape[1:]), np.nan, dtype)
             arrays[name][rows, t] = values[rows]
     return arrays
+
+
+def _state_names(cell: Cell, count: int) -> tuple[str, ...]:
+    """Return a name for each array of the state."""
+    if len(cell.state_names) == count:
+        return tuple(map(str, cell.state_names))
+    return ("h",) if count == 1 else tuple(f"state{k}" for k in range(count))
+
+
+def _gate_values(cell: Cell, cache: Any, batch: int) -> dict[str, Array]:
+    """Return the gates of one step, or say what is wrong with the cell's own."""
+    name = type(cell).__name__
+    try:
+        gates = cell.gate_values(cache)
+    except AttributeError as error:
+        raise TypeError(
+            f"{name}: its gates should be fields of the cache that forward returns ({error}): "
+            f"return a NamedTuple, or write gate_values(cache)"
+        ) from error
+    if not isinstance(gates, dict):
+        raise TypeError(
+            f"{name}: gate_values should return a dictionary from names to arrays (batch, ...), "
+            f"got {type(gates).__name__}"
+        )
+    for gate, values in gates.items():
+        if np.shape(values)[:1] != (batch,):
+            raise ValueError(
+                f"{name}: axis 0 (batch) of gate {gate!r} should be {batch}, got shape "
+                f"{np.shape(values)}"
+            )
+    return gates
 
 
 @contextmanager

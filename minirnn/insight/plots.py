@@ -1,4 +1,4 @@
-"""Pictures over time: gradients as lines, gates as heat maps."""
+"""Pictures of what was recorded: gradients over time, gates as heat maps, histograms."""
 
 from __future__ import annotations
 
@@ -7,16 +7,26 @@ from typing import Any
 
 import numpy as np
 
-from minirnn.insight.figures import COLOURS, STYLES, Seen, by_label, meaning, new_figure, save
-from minirnn.insight.records import RecurrentRecord
+from minirnn.insight.recorder import Recorder
+from minirnn.insight.records import MARGIN, ActivationRecord, Bounds, RecurrentRecord, saturation
+from minirnn.plots import COLOURS, axes_for, finish
 from minirnn.typing import Array
 
-__all__ = ["plot_gates", "plot_gradients"]
+__all__ = ["plot_gates", "plot_gradients", "plot_histograms"]
+
+Record = RecurrentRecord | ActivationRecord
 
 _SHOWN = {" ": "\N{OPEN BOX}", "\n": "\N{DOWNWARDS ARROW WITH CORNER LEFTWARDS}", "\t": "\\t"}
+_STYLES = ("-", "--", "-.", ":")
 
 
-def plot_gradients(seen: Seen | Mapping[str, Any], *, reach: bool = False, path: Any = None) -> Any:
+def plot_gradients(
+    seen: Recorder | Record | Mapping[str, Any],
+    *,
+    reach: bool = False,
+    ax: Any = None,
+    path: Any = None,
+) -> Any:
     """Draw the norm of the gradient on the state against the time step, on a log scale.
 
     A line that falls towards step 0 is a gradient that vanishes on its way back, one that rises is
@@ -30,12 +40,14 @@ def plot_gradients(seen: Seen | Mapping[str, Any], *, reach: bool = False, path:
     reach : bool
         Draw `RecurrentRecord.reach` in place of the norm: what arrives of the gradient on the
         latest step alone, as a part of it. That is the one to look at with a loss at every step.
+    ax : matplotlib Axes, or a list of one for each panel, optional
+        Where to draw; on a new figure by default.
     path : str or Path, optional
         Where to write the picture; the ending says in which format.
 
     Returns
     -------
-    matplotlib.figure.Figure
+    matplotlib.figure.Figure, or `ax` if it was given
 
     Raises
     ------
@@ -43,33 +55,31 @@ def plot_gradients(seen: Seen | Mapping[str, Any], *, reach: bool = False, path:
         Without matplotlib; it says what to install.
     """
     panels = seen if isinstance(seen, Mapping) else {"": seen}
-    figure = new_figure(1.5 + 4.2 * len(panels), 4.2)
-    all_axes = figure.subplots(1, len(panels), sharey=True, squeeze=False)[0]
-    for axes, (title, part) in zip(all_axes, panels.items(), strict=True):
-        lines = by_label(part)
-        for k, (label, record) in enumerate(lines.items()):
+    lines = {title: _records(part) for title, part in panels.items()}
+    size = (1.5 + 4.2 * len(panels), 4.2)
+    all_axes = axes_for(list(panels), ax, size=size, columns=len(panels), sharey=True)
+    for axes, (title, records) in zip(all_axes, lines.items(), strict=True):
+        for k, (label, record) in enumerate(records.items()):
             norms = record.reach if reach else record.gradient_norms
             if norms is None:
                 raise RuntimeError(f"{record.kind} ({record.name}): no backward was recorded")
             axes.semilogy(
                 np.where(norms > 0, norms, np.nan),
                 color=COLOURS[k % len(COLOURS)],
-                linestyle=STYLES[k // len(COLOURS) % len(STYLES)],
+                linestyle=_STYLES[k // len(COLOURS) % len(_STYLES)],
                 linewidth=2,
                 marker="." if len(norms) < 80 else None,
                 label=label,
             )
         axes.set_title(title)
         axes.set_xlabel("time step")
+        axes.xaxis.get_major_locator().set_params(integer=True)
         axes.grid(alpha=0.3)
         axes.spines[["top", "right"]].set_visible(False)
-        if len(lines) > 1 or not title:
-            width = max(map(len, lines))
+        if len(records) > 1 or not title:
+            columns = max(1, 40 // (max(map(len, records)) + 6))
             axes.legend(
-                frameon=False,
-                loc="upper center",
-                bbox_to_anchor=(0.5, -0.16),
-                ncols=max(1, 40 // (width + 6)),
+                frameon=False, loc="upper center", bbox_to_anchor=(0.5, -0.16), ncols=columns
             )
     low, high = all_axes[0].get_ylim()
     if high < 100 * low:  # what is level should look level
@@ -79,7 +89,7 @@ def plot_gradients(seen: Seen | Mapping[str, Any], *, reach: bool = False, path:
         if reach
         else "norm of the gradient on the state"
     )
-    return save(figure, path)
+    return finish(all_axes, ax, path)
 
 
 def plot_gates(
@@ -90,6 +100,7 @@ def plot_gates(
     gates: Sequence[str] | None = None,
     units: Sequence[int] | None = None,
     title: str | None = None,
+    ax: Any = None,
     path: Any = None,
 ) -> Any:
     """Draw a heat map for each gate: a row for each unit, a column for each time step.
@@ -102,16 +113,19 @@ def plot_gates(
     sequence : int
         Which sequence of the batch.
     gates : sequence of str, optional
-        Names of gates or states; by default all gates, or the states of a cell without gates.
+        Names of gates or states; by default all but the state that is the output as well. A cell
+        without gates shows its states.
     units : sequence of int, optional
         Which units; all by default.
     title : str, optional
+    ax : list of matplotlib Axes, one for each gate, optional
+        Where to draw; on a new figure by default.
     path : str or Path, optional
         Where to write the picture.
 
     Returns
     -------
-    matplotlib.figure.Figure
+    matplotlib.figure.Figure, or `ax` if it was given
 
     Raises
     ------
@@ -121,15 +135,15 @@ def plot_gates(
         Without matplotlib; it says what to install.
     """
     signals = {n: v for n, v in layer.signals.items() if v.ndim == 3}
-    default = [n for n in layer.gates if n in signals] or list(signals)
+    default = [name for name in signals if name != layer.output or not layer.gates]
     names = default if gates is None else list(gates)
     unknown = [name for name in names if name not in signals]
     if unknown or not names:
         raise ValueError(f"no gate {', '.join(unknown)}; there are {', '.join(signals) or 'none'}")
     steps, symbols = _columns(layer, sequence, text)
 
-    figure = new_figure(min(max(6.0, 1.6 + 0.17 * len(steps)), 24.0), 0.9 + 1.45 * len(names))
-    all_axes = figure.subplots(len(names), 1, sharex=True, squeeze=False)[:, 0]
+    size = (min(max(6.0, 1.6 + 0.17 * len(steps)), 24.0), 0.9 + 1.45 * len(names))
+    all_axes = axes_for(names, ax, size=size, sharex=True)
     for axes, name in zip(all_axes, names, strict=True):
         values = signals[name][sequence][steps].T
         values = values if units is None else values[list(units)]
@@ -143,23 +157,168 @@ def plot_gates(
             vmax=high,
         )
         axes.set_ylabel("unit")
-        axes.set_title(meaning(layer, name), loc="left", fontsize="medium")
+        axes.yaxis.get_major_locator().set_params(integer=True)
+        axes.set_title(layer.title(name), loc="left", fontsize="medium")
         axes.tick_params(axis="x", length=0)
-        figure.colorbar(image, ax=axes, pad=0.01)
+        axes.figure.colorbar(image, ax=axes, pad=0.01)
     bottom = all_axes[-1]
     if symbols is None:
         bottom.set_xlabel("time step")
+        bottom.xaxis.get_major_locator().set_params(integer=True)
     else:
         bottom.set_xticks(range(len(steps)), symbols, family="monospace", fontsize="small")
         bottom.set_xlabel("what is read, step by step")
-    figure.suptitle(f"{layer.kind} {layer.name}" if title is None else title)
-    return save(figure, path)
+    if ax is None:
+        bottom.figure.suptitle(f"{layer.kind} {layer.name}" if title is None else title)
+    return finish(all_axes, ax, path)
+
+
+def plot_histograms(
+    seen: Recorder | Record | Mapping[str, Any],
+    *,
+    margin: float = MARGIN,
+    ax: Any = None,
+    path: Any = None,
+) -> Any:
+    """Draw a histogram for each gate, state and activation.
+
+    Between bounds, the parts within `margin` of either are shaded, and the panel says which share
+    of the values lies there.
+
+    Parameters
+    ----------
+    seen : Recorder, RecurrentRecord, ActivationRecord, or mapping
+        From a mapping of labels, what has the same name stands in the same panel, to be compared:
+        ``{"before": record1["layers.0"], "after": record2["layers.0"]}``.
+    margin : float
+        How near to a bound is saturated, as a part of the range.
+    ax : list of matplotlib Axes, one for each panel, optional
+        Where to draw; on a new figure by default.
+    path : str or Path, optional
+        Where to write the picture.
+
+    Returns
+    -------
+    matplotlib.figure.Figure, or `ax` if it was given
+
+    Raises
+    ------
+    ImportError
+        Without matplotlib; it says what to install.
+    """
+    groups = seen if isinstance(seen, Mapping) else {"": seen}
+    colours = {str(label): COLOURS[k % len(COLOURS)] for k, label in enumerate(groups)}
+    panels: dict[str, dict[str, tuple[Array, Bounds | None]]] = {}
+    for label, part in groups.items():
+        records = _records(part, activations=True)
+        for record in records.values():
+            for title, values, bounds in _spreads(record, alone=len(records) == 1):
+                panels.setdefault(title, {})[str(label)] = values, bounds
+    if not panels:
+        raise ValueError("there is nothing to draw: no forward was recorded")
+    columns = min(len(panels), 3)
+    size = (0.6 + 3.6 * columns, 0.9 + 2.7 * -(-len(panels) // columns))
+    all_axes = axes_for(list(panels), ax, size=size, columns=columns)
+    for k, (axes, (title, spreads)) in enumerate(zip(all_axes, panels.items(), strict=True)):
+        axes.set_title(title, fontsize="medium")
+        _histogram(axes, spreads, colours, margin)
+        if k % columns == 0:
+            axes.set_ylabel("share of values, %")
+    if len(groups) > 1:
+        from matplotlib.lines import Line2D
+
+        lines = [Line2D([], [], color=c, linewidth=2, label=n) for n, c in colours.items()]
+        if ax is None:
+            all_axes[0].figure.legend(
+                handles=lines, loc="outside upper center", ncols=len(lines), frameon=False
+            )
+        else:
+            all_axes[0].legend(handles=lines, frameon=False)
+    return finish(all_axes, ax, path)
+
+
+# ---------------------------------------------------------------- what to draw
+
+
+def _records(seen: Any, *, activations: bool = False) -> dict[str, Any]:
+    """Return records of layers by what the picture should call them."""
+    if isinstance(seen, Recorder):
+        records: dict[str, Any] = dict(seen.layers)
+        return records | seen.activations if activations else records
+    if isinstance(seen, Record):
+        return {seen.name: seen}
+    if isinstance(seen, Mapping):
+        labelled = {}
+        for label, part in seen.items():
+            inside = _records(part, activations=activations)
+            for name, record in inside.items():
+                labelled[str(label) if len(inside) == 1 else f"{label}, {name}"] = record
+        return labelled
+    raise TypeError(
+        f"takes a Recorder, a record of a layer, or a dictionary from labels to either, got "
+        f"{type(seen).__name__}"
+    )
+
+
+def _spreads(record: Record, *, alone: bool) -> list[tuple[str, Array, Bounds | None]]:
+    """Return title, values and bounds of each histogram of one layer."""
+    whose = f"{record.name} ({record.kind})"
+    if isinstance(record, ActivationRecord):
+        return [(whose, record.values, record.bounds)]
+    return [
+        (
+            record.title(name) if alone else f"{whose}\n{record.title(name)}",
+            values,
+            record.bounds.get(name),
+        )
+        for name, values in record.signals.items()
+    ]
+
+
+def _histogram(
+    axes: Any,
+    spreads: Mapping[str, tuple[Array, Bounds | None]],
+    colours: Mapping[str, str],
+    margin: float,
+) -> None:
+    finite = {label: values[np.isfinite(values)] for label, (values, _) in spreads.items()}
+    _, bounds = next(iter(spreads.values()))
+    low, high = bounds or _ends(list(finite.values()))
+    width = high - low
+    if bounds:
+        for edge in ((low, low + margin * width), (high - margin * width, high)):
+            axes.axvspan(*edge, color="0.9", zorder=0)
+    for label, values in finite.items():
+        axes.hist(
+            values,
+            bins=np.linspace(low, high, 41),
+            weights=np.full(values.size, 100 / max(values.size, 1)),
+            histtype="stepfilled",
+            facecolor=(colours[label], 0.25),
+            edgecolor=colours[label],
+            linewidth=1.5,
+        )
+    if bounds:
+        shares = [saturation(values, bounds, margin).total for values in finite.values()]
+        listed = ", ".join(f"{100 * share:.0f} %" for share in shares)
+        axes.set_xlabel(f"value (in the grey: {listed})")
+    else:
+        axes.set_xlabel("value")
+    axes.set_xlim(low - 0.02 * width, high + 0.02 * width)
+    axes.spines[["top", "right"]].set_visible(False)
+
+
+def _ends(arrays: list[Array]) -> Bounds:
+    """Return the smallest and the largest value, and something between them to draw."""
+    ends = [float(end) for values in arrays if values.size for end in (values.min(), values.max())]
+    low, high = min(ends, default=0.0), max(ends, default=1.0)
+    return (low, high) if high > low else (low - 0.5, low + 0.5)
 
 
 def _columns(
     layer: RecurrentRecord, sequence: int, text: Sequence[str] | None
 ) -> tuple[Array, list[str] | None]:
-    """Return the real steps of a sequence and what is written under each."""
+    """Return the unmasked steps of a sequence and what is written under each."""
     batch, time = layer.hidden.shape[:2]
     if not -batch <= sequence < batch:
         raise ValueError(f"sequence should be below {batch}, the size of the batch, got {sequence}")
@@ -175,7 +334,7 @@ def _columns(
     return steps, [_SHOWN.get(symbol, symbol) for symbol in read]
 
 
-def _scale(layer: RecurrentRecord, name: str, values: Array) -> tuple[float, float]:
+def _scale(layer: RecurrentRecord, name: str, values: Array) -> Bounds:
     """Return the numbers at the two ends of the colours."""
     if name in layer.bounds:
         return layer.bounds[name]

@@ -80,7 +80,7 @@ class Recorder:
     ...     grad_x = model.backward(np.ones_like(y))
     >>> layer = record["layers.0"]
     >>> layer.hidden.shape, list(layer.gates), layer.gates["f"].shape
-    ((5, 7, 4), ['i', 'f', 'o', 'g', 'c'], (5, 7, 4))
+    ((5, 7, 4), ['i', 'f', 'o', 'g'], (5, 7, 4))
     >>> layer.gradient_norms.shape
     (7,)
     """

@@ -7,11 +7,12 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from minirnn.insight.gates import Bounds
 from minirnn.insight.gradients import row_norms, step_norms
 from minirnn.typing import Array, Mask
 
-__all__ = ["ActivationRecord", "RecurrentRecord", "Saturation"]
+__all__ = ["ActivationRecord", "Bounds", "RecurrentRecord", "Saturation"]
+
+Bounds = tuple[float, float]
 
 MARGIN = 0.05
 """How near to a bound counts as saturated, as a part of the range between the two bounds.
@@ -85,9 +86,13 @@ class RecurrentRecord:
         in ``state_names``, else h if there is one, or state0, state1, ... Masked steps hold NaN, as
         in all arrays here, so that they are neither drawn nor counted.
     gates : dict of arrays (batch, time, ...)
-        LSTM: i, f, o, g, and the memory c. GRU: r, z, n. A cell of your own: see `gate_values`.
+        What the cell names in ``gates``. LSTM: i, f, o, g. GRU: r, z, n.
     bounds : dict of (low, high)
         Between what numbers the bounded gates and states lie.
+    words : dict of str
+        What each gate does, where the cell says so.
+    output : str or None
+        The state that is the output of the cell as well; None if none is.
     mask : boolean array (batch, time), or None
         Of the latest forward.
     gradients : dict of arrays (batch, time, ...)
@@ -111,6 +116,8 @@ class RecurrentRecord:
         self.states: dict[str, Array] = {}
         self.gates: dict[str, Array] = {}
         self.bounds: dict[str, Bounds] = {}
+        self.words: dict[str, str] = {}
+        self.output: str | None = None
         self.mask: Mask | None = None
         self.gradients: dict[str, Array] = {}
         self.gradient_mask: Mask | None = None
@@ -143,6 +150,10 @@ class RecurrentRecord:
     def signals(self) -> dict[str, Array]:
         """The gates, then the states that are not among them."""
         return self.gates | {k: v for k, v in self.states.items() if k not in self.gates}
+
+    def title(self, name: str) -> str:
+        """Return a gate's name with what it does, where that is known."""
+        return f"{name}, {self.words[name]}" if name in self.words else name
 
     def saturation(self, margin: float = MARGIN) -> dict[str, Saturation]:
         """Return the share of values near the bounds, for each bounded gate and state.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import pickle
 import sys
 
 import numpy as np
@@ -27,9 +28,9 @@ def test_without_matplotlib_it_says_what_to_install(draw, monkeypatch):
         monkeypatch.delitem(sys.modules, name)
     monkeypatch.setitem(sys.modules, "matplotlib", None)
     record = recorded()
-    with pytest.raises(ImportError, match=r'pip install "minirnn\[plot\]"'):
+    with pytest.raises(ImportError, match=r'pip install "\.\[plot\]"'):
         draw(record)
-    with pytest.raises(ImportError, match=r'pip install "minirnn\[plot\]"'):
+    with pytest.raises(ImportError, match=r'pip install "\.\[plot\]"'):
         plot_gates(record["layers.0"])
 
 
@@ -66,7 +67,8 @@ class TestPictures:
         assert [axes.get_title(loc="left")[0] for axes in panels] == list("ifogc")
         for axes in panels:
             name = axes.get_title(loc="left")[0]
-            np.testing.assert_array_equal(axes.images[0].get_array(), layer.gates[name][1].T)
+            np.testing.assert_array_equal(axes.images[0].get_array(), layer.signals[name][1].T)
+        assert panels[1].get_title(loc="left") == "f, forget gate: what is kept"
         assert panels[0].images[0].get_clim() == (0, 1)
         assert panels[3].images[0].get_clim() == (-1, 1)
         shown = [label.get_text() for label in panels[-1].get_xticklabels()]
@@ -99,7 +101,7 @@ class TestPictures:
         layer = recorded()["layers.0"]
         with pytest.raises(ValueError, match="symbol for each of the 8 steps of sequence 0, got 3"):
             plot_gates(layer, text="abc")
-        with pytest.raises(ValueError, match="no gate q; there are i, f, o, g, c, h"):
+        with pytest.raises(ValueError, match="no gate q; there are i, f, o, g, h, c"):
             plot_gates(layer, gates="q")
         with pytest.raises(ValueError, match="sequence should be below 2"):
             plot_gates(layer, sequence=2)
@@ -139,3 +141,25 @@ class TestPictures:
         with Recorder(layer) as record:
             layer.forward(np.zeros((1, 2, 3)))
         plot_histograms(record).canvas.draw()
+
+    def test_on_axes_of_ones_own(self):
+        from matplotlib.figure import Figure
+
+        record = recorded(RNN(3, 4, rng=0))
+        own = Figure().subplots(2, 2)
+        assert plot_gradients(record, ax=own[0, 0]) is own[0, 0]
+        assert len(own[0, 0].lines) == 1
+        assert plot_gates(record["layers.0"], ax=[own[0, 1]]) == [own[0, 1]]
+        assert own[0, 1].images
+        plot_histograms({"a": record["layers.0"], "b": record["layers.0"]}, ax=own[1, 0])
+        assert len(own[1, 0].patches) == 4  # two shaded ends, two histograms
+        with pytest.raises(ValueError, match=r"one axes for each panel, 3 \(.*\), got 4"):
+            plot_histograms(record, ax=own)
+        with pytest.raises(
+            TypeError, match="should be matplotlib axes, .* got str"
+        ):
+            plot_gradients(record, ax="here")
+
+    def test_a_notebook_can_show_it_without_pyplot(self):
+        figure = pickle.loads(pickle.dumps(plot_gradients(recorded())))
+        assert figure._repr_png_()[:4] == b"\x89PNG"

@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import pickle
 from types import MethodType
+from typing import NamedTuple
 
 import numpy as np
 import pytest
@@ -322,7 +323,7 @@ def test_a_refused_step_of_the_optimizer_is_not_an_update():
 
 
 class Leaky(Cell):
-    gate_bounds = {"leak": (0, 1)}  # noqa: RUF012  what a user would write
+    gates = {"leak": (0, 1, "what stays")}  # noqa: RUF012  what a user would write
 
     def __init__(self, gates):
         self.input_size = self.hidden_size = 3
@@ -370,7 +371,30 @@ def test_gates_that_do_not_fit_are_refused(gates, error, words):
     assert layer.forward(data()[0]).shape == (8, 5, 3)
 
 
-def test_a_subclass_with_another_forward_has_states_only():
+def test_gates_are_fields_of_the_cache():
+    class Cache(NamedTuple):
+        h: np.ndarray
+        leak: np.ndarray
+
+    class Named(Leaky):
+        gate_values = Cell.gate_values
+
+        def forward(self, x_t, state):
+            y_t, next_state, h = super().forward(x_t, state)
+            return y_t, next_state, Cache(h, np.broadcast_to(self.a.value, h.shape))
+
+        def backward(self, grad_y, grad_state, cache):
+            return super().backward(grad_y, grad_state, cache.h)
+
+    layer = Recurrent(Named(None))
+    with Recorder(layer) as record:
+        layer.backward(np.ones_like(layer.forward(data()[0])))
+    assert (record["model"].gates["leak"] == 0.9).all()
+    assert record["model"].title("leak") == "leak, what stays"
+    assert record["model"].saturation()["leak"].high == 0
+
+
+def test_a_cache_without_the_gates_that_the_class_names_is_refused():
     class Other(LSTMCell):
         def forward(self, x_t, state):
             y_t, state, cache = super().forward(x_t, state)
@@ -380,6 +404,9 @@ def test_a_subclass_with_another_forward_has_states_only():
             return super().backward(grad_y, grad_state, cache[::-1])
 
     layer = Recurrent(Other(3, 4, rng=0))
+    with Recorder(layer), pytest.raises(TypeError, match="Other: its gates should be fields of"):
+        layer.forward(data()[0])
+    layer.cell.gates = {}
     with Recorder(layer) as record:
         layer.forward(data()[0])
     assert record["model"].gates == {}

@@ -1,0 +1,89 @@
+"""What all pictures of minirnn share: new axes or the caller's, and how a figure shows itself."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Sequence
+from functools import partial
+from typing import Any
+
+import numpy as np
+
+__all__ = ["COLOURS", "axes_for", "finish"]
+
+# Okabe and Ito's colours, which colour-blind readers tell apart as well.
+COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
+
+
+def axes_for(
+    panels: Sequence[str],
+    ax: Any,
+    *,
+    size: tuple[float, float],
+    columns: int = 1,
+    **keywords: Any,
+) -> list[Any]:
+    """Return one matplotlib axes for each panel.
+
+    New ones are on a figure that is made without pyplot: no window opens, no list of open figures
+    grows, the backend stays as it is. In a notebook it shows itself all the same.
+
+    Parameters
+    ----------
+    panels : sequence of str
+        What each panel shows.
+    ax : None, matplotlib Axes, or sequence of them
+        The caller's own axes, one for each panel.
+    size : (width, height)
+        Of a new figure, in inches.
+    columns : int
+        Of a new figure; the rows follow from it.
+    **keywords
+        For ``Figure.subplots``.
+
+    Raises
+    ------
+    ImportError
+        Without matplotlib; it says what to install.
+    TypeError, ValueError
+        If `ax` holds anything but axes, or not as many as there are panels.
+    """
+    try:
+        from matplotlib.axes import Axes
+        from matplotlib.figure import Figure
+    except ImportError:
+        raise ImportError(
+            'pictures need matplotlib: pip install ".[plot]" in the folder of README.md'
+        ) from None
+    if ax is not None:
+        given = list(np.ravel(np.asarray(ax, dtype=object)))
+        wrong = next((type(one).__name__ for one in given if not isinstance(one, Axes)), None)
+        if wrong is not None:
+            raise TypeError(f"ax should be matplotlib axes, or a list of them, got {wrong}")
+        if len(given) != len(panels):
+            raise ValueError(
+                f"ax should hold one axes for each panel, {len(panels)} "
+                f"({', '.join(panel.splitlines()[0] for panel in panels)}), got {len(given)}"
+            )
+        return given
+    figure: Any = Figure(figsize=size, layout="constrained")
+    figure._repr_png_ = partial(_png, figure)  # what IPython asks an object for
+    rows = -(-len(panels) // columns)
+    grid = figure.subplots(rows, columns, squeeze=False, **keywords).ravel()
+    for spare in grid[len(panels) :]:
+        spare.remove()
+    return list(grid[: len(panels)])
+
+
+def finish(all_axes: Sequence[Any], ax: Any, path: Any) -> Any:
+    """Write the picture if there is a path; return the figure, or the caller's own axes."""
+    figure = all_axes[0].figure
+    if path is not None:
+        figure.savefig(path, dpi=150)
+    return figure if ax is None else ax
+
+
+def _png(figure: Any) -> bytes:
+    file = io.BytesIO()
+    figure.savefig(file, format="png", dpi=100)
+    return file.getvalue()
