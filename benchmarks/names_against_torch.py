@@ -22,49 +22,8 @@ sys.path.insert(0, str(ROOT / "examples"))
 
 from names import CELLS, END, build_model, read_names  # noqa: E402
 
-from minirnn import Adam, Sequential, SoftmaxCrossEntropy, Trainer  # noqa: E402
+from minirnn import Adam, SoftmaxCrossEntropy, Trainer  # noqa: E402
 from minirnn.data import PaddedBatches, Vocabulary  # noqa: E402
-
-
-def torch_twin(model: Sequential, cell: str) -> Any:
-    """Return the same network in PyTorch, with the same weights."""
-    import torch
-    from torch import nn
-
-    embedding, recurrent, dense = model.layers
-    classes = {"rnn": nn.RNN, "lstm": nn.LSTM, "gru": nn.GRU}
-
-    class Twin(nn.Module):
-        def __init__(self) -> None:
-            super().__init__()
-            self.embedding = nn.Embedding(*embedding.W.shape)
-            self.recurrent = classes[cell](
-                recurrent.input_size, recurrent.hidden_size, batch_first=True
-            )
-            self.dense = nn.Linear(*dense.W.shape)
-
-        def forward(self, tokens: Any) -> Any:
-            return self.dense(self.recurrent(self.embedding(tokens))[0])
-
-    def gates(columns: Any) -> Any:
-        """Rows as PyTorch has them: transposed, and an LSTM's gates in the order i, f, g, o."""
-        rows = columns.T.copy()
-        if cell == "lstm":
-            i, f, o, g = np.split(rows, 4)
-            rows = np.concatenate([i, f, g, o])
-        return torch.from_numpy(rows)
-
-    twin = Twin()
-    own = recurrent.cell
-    with torch.no_grad():
-        twin.embedding.weight.copy_(torch.from_numpy(embedding.W.value))
-        twin.dense.weight.copy_(torch.from_numpy(dense.W.value.T.copy()))
-        twin.dense.bias.copy_(torch.from_numpy(dense.b.value))
-        twin.recurrent.weight_ih_l0.copy_(gates(own.Wx.value))
-        twin.recurrent.weight_hh_l0.copy_(gates(own.Wh.value))
-        twin.recurrent.bias_ih_l0.copy_(gates(own.b.value))
-        twin.recurrent.bias_hh_l0.zero_()
-    return twin
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -76,6 +35,8 @@ def main(argv: list[str] | None = None) -> int:
     parser.add_argument("--threads", type=int, default=1, help="of PyTorch (default 1)")
     options = parser.parse_args(argv)
     import torch
+
+    from minirnn.interop.torch import to_torch
 
     torch.set_num_threads(options.threads)
     rng = np.random.default_rng(options.seed)
@@ -93,7 +54,7 @@ def main(argv: list[str] | None = None) -> int:
     training = padded(order[held_out:], 64, True)
     validation = padded(order[:held_out], 256, False)
     model = build_model(options.cell, len(vocabulary), 96, rng)
-    twin = torch_twin(model, options.cell)
+    twin = to_torch(model)
     trainer = Trainer(model, SoftmaxCrossEntropy(), Adam(model.parameters(), 3e-3, clip_norm=5.0))
     twin_optimizer = torch.optim.Adam(twin.parameters(), 3e-3)
 

@@ -9,8 +9,6 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
-import numpy as np
-
 from benchmarks.ladder import Calls, Data, Rung
 from benchmarks.ours import CLIP_NORM, LEARNING_RATE
 from minirnn import Sequential
@@ -131,54 +129,33 @@ def _step(torch: Any, parts: tuple[Any, Any], with_dense: bool, x_t: Any, grad: 
 
 
 def _twin(torch: Any, cell: str, rung: Rung, model: Sequential | None) -> Any:
-    nn = torch.nn
-    kind = {"rnn": nn.RNN, "lstm": nn.LSTM, "gru": nn.GRU}[cell]
+    if model is not None:
+        from minirnn.interop.torch import to_torch
 
-    class Twin(nn.Module):  # type: ignore[name-defined, misc]
+        recurrent, dense = to_torch(model, verify=False)
+    else:
+        kind = {"rnn": torch.nn.RNN, "lstm": torch.nn.LSTM, "gru": torch.nn.GRU}[cell]
+        recurrent = kind(rung.inputs, rung.hidden, batch_first=True)
+        dense = torch.nn.Linear(rung.hidden, rung.outputs)
+
+    class Twin(torch.nn.Module):  # type: ignore[name-defined, misc]
         def __init__(self) -> None:
             super().__init__()
-            self.recurrent = kind(rung.inputs, rung.hidden, batch_first=True)
-            self.dense = nn.Linear(rung.hidden, rung.outputs)
+            self.recurrent, self.dense = recurrent, dense
 
         def forward(self, x: Any) -> Any:
             return self.dense(self.recurrent(x)[0])
 
-    twin = Twin()
-    if model is not None:
-        names = ("weight_ih_l0", "weight_hh_l0", "bias_ih_l0", "bias_hh_l0")
-        _copy_weights(torch, [getattr(twin.recurrent, n) for n in names], twin.dense, model)
-    return twin
+    return Twin()
 
 
 def _step_twin(torch: Any, cell: str, rung: Rung, model: Sequential | None) -> tuple[Any, Any]:
+    if model is not None:
+        from minirnn.interop.torch import to_torch
+
+        recurrent, dense = model.layers
+        one = to_torch(recurrent.cell, verify=False)  # type: ignore[attr-defined]
+        return one, to_torch(dense, verify=False)
     nn = torch.nn
     kind = {"rnn": nn.RNNCell, "lstm": nn.LSTMCell, "gru": nn.GRUCell}[cell]
-    one, dense = kind(rung.inputs, rung.hidden), nn.Linear(rung.hidden, rung.outputs)
-    if model is not None:
-        weights = [one.weight_ih, one.weight_hh, one.bias_ih, one.bias_hh]
-        _copy_weights(torch, weights, dense, model)
-    return one, dense
-
-
-def _copy_weights(torch: Any, weights: list[Any], dense: Any, model: Sequential) -> None:
-    recurrent, last = model.layers
-    own: Any = recurrent.cell  # type: ignore[attr-defined]
-    inner = np.zeros_like(own.b.value)  # the second bias, which only the GRU's candidate needs
-    if hasattr(own, "bn"):
-        inner[-len(own.bn.value) :] = own.bn.value
-    with torch.no_grad():
-        for parameter, array in zip(
-            weights, [own.Wx.value, own.Wh.value, own.b.value, inner], strict=True
-        ):
-            parameter.copy_(torch.from_numpy(_rows(array, gates=own.blocks)))
-        dense.weight.copy_(torch.from_numpy(last.W.value.T.copy()))  # type: ignore[attr-defined]
-        dense.bias.copy_(torch.from_numpy(last.b.value))  # type: ignore[attr-defined]
-
-
-def _rows(columns: np.ndarray, gates: int) -> np.ndarray:
-    """Gates as PyTorch has them: in rows, and those of an LSTM in the order i, f, g, o."""
-    rows = np.ascontiguousarray(columns.T)
-    if gates == 4:
-        i, f, o, g = np.split(rows, 4)
-        rows = np.concatenate([i, f, g, o])
-    return rows
+    return kind(rung.inputs, rung.hidden), nn.Linear(rung.hidden, rung.outputs)

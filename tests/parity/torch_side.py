@@ -1,9 +1,6 @@
 """PyTorch's results for a case, under the names and in the layout of minirnn.
 
-A weight here is the transpose of PyTorch's, and the LSTM's gates stand in another order:
-i, f, o, g here and i, f, g, o there. A bias here is the sum of PyTorch's two, `bias_ih` and
-`bias_hh`, whose gradients are equal; half goes to each. The GRU's candidate is the exception:
-there `bias_hh` stays within the reset product, and is the parameter `bn`.
+Weights are converted by `minirnn.interop.torch_weights`, gradients likewise.
 """
 
 import functools
@@ -15,6 +12,7 @@ from torch import nn
 from torch.nn import functional
 from torch.nn.utils.rnn import pack_padded_sequence, pad_packed_sequence
 
+from minirnn.interop.torch_weights import from_torch_layout, to_torch_layout
 from tests.parity.cases import (
     STATES,
     ActivationCase,
@@ -74,27 +72,9 @@ def backward(outputs: list[Tensor], gradients: list[np.ndarray]) -> None:
 # Weights, there and back.
 
 
-def reordered(columns: np.ndarray, kind: str) -> np.ndarray:
-    """Swap the last two gates of an LSTM; the same swap leads back."""
-    if kind != "lstm":
-        return columns
-    i, f, third, fourth = np.split(columns, 4, axis=-1)
-    return np.concatenate([i, f, fourth, third], axis=-1)
-
-
 def torch_weights(kind: str, weights: Arrays) -> list[np.ndarray]:
     """Convert to `weight_ih, weight_hh, bias_ih, bias_hh`."""
-    b = reordered(weights["b"], kind)
-    bias_ih, bias_hh = b / 2, b / 2
-    if kind == "gru":
-        candidate = slice(2 * len(weights["bn"]), None)
-        bias_ih[candidate], bias_hh[candidate] = b[candidate], weights["bn"]
-    return [
-        reordered(weights["Wx"], kind).T,
-        reordered(weights["Wh"], kind).T,
-        bias_ih,
-        bias_hh,
-    ]
+    return list(to_torch_layout(kind.removesuffix("-tanh").removesuffix("-relu"), weights).values())
 
 
 def set_weights(parameters: list[nn.Parameter], values: list[np.ndarray]) -> None:
@@ -104,16 +84,17 @@ def set_weights(parameters: list[nn.Parameter], values: list[np.ndarray]) -> Non
 
 
 def minirnn_weights(kind: str, values: list[np.ndarray]) -> Arrays:
-    """Convert `weight_ih, weight_hh, bias_ih`, or their gradients, and `bias_hh` for a GRU."""
-    weight_ih, weight_hh, bias_ih, bias_hh = values
-    weights = {
-        "Wx": reordered(weight_ih.T, kind),
-        "Wh": reordered(weight_hh.T, kind),
-        "b": reordered(bias_ih, kind),
-    }
+    """Convert `weight_ih, weight_hh, bias_ih, bias_hh`, or their gradients.
+
+    PyTorch's two biases have the same gradient, which our one bias has too.
+    """
+    kind = kind.removesuffix("-tanh").removesuffix("-relu")
+    *weights, bias_hh = values
+    second = np.zeros_like(bias_hh)
     if kind == "gru":
-        weights["bn"] = bias_hh[2 * len(bias_hh) // 3 :]
-    return weights
+        candidate = slice(2 * len(second) // 3, None)
+        second[candidate] = bias_hh[candidate]
+    return from_torch_layout(kind, *weights, second)
 
 
 def weight_gradients(kind: str, parameters: list[nn.Parameter]) -> Arrays:

@@ -1,0 +1,157 @@
+"""What PyTorch has no module for, and `to_torch` needs: a chain that knows masks and states.
+
+Parameters are all in ordinary PyTorch layers; the modules here only call them.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from minirnn.interop.proof import missing
+
+try:
+    import torch
+    from torch import nn
+    from torch.nn.utils.rnn import pack_padded_sequence, pad_packed_sequence
+except ImportError:
+    raise missing("PyTorch", "torch") from None
+
+__all__ = ["Both", "Chain", "LastStep", "Reversed", "run"]
+
+
+class Chain(nn.Sequential):
+    """Layers one after the other, with a mask and states where they are recurrent.
+
+    An `nn.Sequential` whose recurrent layers hand on their output alone. The names of its
+    parameters are those of `nn.Sequential`: ``"0.weight_ih_l0"``.
+    """
+
+    takes_mask = True
+
+    def forward(
+        self, x: Any, mask: Any = None, state: Any = None, *, return_state: bool = False
+    ) -> Any:
+        """Return the output of the last layer.
+
+        Parameters
+        ----------
+        x : tensor (batch, time, features), or what the first layer takes
+        mask : boolean tensor (batch, time), optional
+            True where the step is real.
+        state : tuple, optional
+            An entry for each layer, as PyTorch's layer takes it; None where it has no state.
+        return_state : bool
+            True returns ``(y, state)``, the final states in the same form.
+        """
+        if mask is not None:
+            x = torch.where(mask.reshape(*mask.shape, *[1] * (x.ndim - 2)), x, torch.zeros_like(x))
+        states = [None] * len(self) if state is None else state
+        final = []
+        for layer, initial in zip(self, states, strict=True):
+            x, last = run(layer, x, mask, initial)
+            final.append(last)
+            if x.ndim < 3:
+                mask = None
+        return (x, tuple(final)) if return_state else x
+
+
+class Reversed(nn.Module):
+    """A recurrent layer that reads time backwards; its output is aligned with its input."""
+
+    def __init__(self, layer: nn.RNNBase) -> None:
+        super().__init__()
+        self.layer = layer
+
+    def forward(self, x: Any, mask: Any = None, state: Any = None) -> Any:
+        """Return ``(y, state)`` as the layer inside does."""
+        return _recurrent(self.layer, x, mask, state, backwards=True)
+
+
+class Both(nn.Module):
+    """Two recurrent layers of different kind or size, one for each direction of time."""
+
+    def __init__(self, forwards: nn.RNNBase, backwards: nn.RNNBase) -> None:
+        super().__init__()
+        self.forwards = forwards
+        self.backwards = backwards
+
+    def forward(self, x: Any, mask: Any = None, state: Any = None) -> Any:
+        """Return the outputs side by side, and the pair of final states."""
+        one, two = (None, None) if state is None else state
+        y_one, one = _recurrent(self.forwards, x, mask, one)
+        y_two, two = _recurrent(self.backwards, x, mask, two, backwards=True)
+        return torch.cat([y_one, y_two], dim=2), (one, two)
+
+
+class LastStep(nn.Module):
+    """The last step of each sequence, the last real one under a mask."""
+
+    takes_mask = True
+
+    def forward(self, x: Any, mask: Any = None) -> Any:
+        """Return ``(batch, features)`` of x ``(batch, time, features)``."""
+        if mask is None:
+            return x[:, -1]
+        steps = torch.arange(x.shape[1], device=x.device)
+        last = torch.where(mask, steps, -1).amax(dim=1)
+        return x[torch.arange(len(x), device=x.device), last]
+
+
+def run(module: Any, x: Any, mask: Any = None, state: Any = None) -> tuple[Any, Any]:
+    """Return the output of any module, and its final state; None where it has none.
+
+    Batch first, whatever a recurrent module's ``batch_first`` says.
+    """
+    if isinstance(module, nn.RNNBase):
+        return _recurrent(module, x, mask, state)
+    if isinstance(module, Reversed | Both):
+        y, final = module(x, mask, state)
+        return y, final
+    if isinstance(module, Chain):
+        y, final = module(x, mask, state, return_state=True)
+        return y, final
+    return (module(x, mask) if getattr(module, "takes_mask", False) else module(x)), None
+
+
+def _recurrent(
+    module: Any, x: Any, mask: Any, state: Any, *, backwards: bool = False
+) -> tuple[Any, Any]:
+    """Run a recurrent layer of PyTorch over the real steps of each sequence.
+
+    PyTorch packs sequences with trailing padding. As a masked step changes nothing, wherever it
+    stands, the real steps of each sequence are moved to its front, and the outputs back.
+    """
+    if mask is None:
+        x = x.flip(1) if backwards else x
+        y, final = _batch_first(module, x, state)
+        return (y.flip(1) if backwards else y), final
+    time = x.shape[1]
+    steps = torch.arange(time, device=x.device)
+    order = torch.where(mask, steps.flip(0) if backwards else steps, time + steps).argsort(dim=1)
+    lengths = mask.sum(dim=1)
+    x = x.gather(1, order[:, :, None].expand(-1, -1, x.shape[2]))
+    packed = pack_padded_sequence(
+        x, lengths.clamp(min=1).cpu(), batch_first=True, enforce_sorted=False
+    )
+    output, final = module(packed, state)
+    y, _ = pad_packed_sequence(output, batch_first=True, total_length=time)
+    y = torch.zeros_like(y).scatter(1, order[:, :, None].expand_as(y), y)
+    return y.masked_fill(~mask[:, :, None], 0), _kept(final, state, lengths == 0)
+
+
+def _batch_first(module: Any, x: Any, state: Any) -> tuple[Any, Any]:
+    if module.batch_first:
+        y, final = module(x, state)
+        return y, final
+    y, final = module(x.transpose(0, 1), state)
+    return y.transpose(0, 1), final
+
+
+def _kept(final: Any, initial: Any, empty: Any) -> Any:
+    """Return the final state, the initial one for sequences without a real step."""
+    if isinstance(final, tuple):
+        initials = [None] * len(final) if initial is None else initial
+        return tuple(_kept(f, i, empty) for f, i in zip(final, initials, strict=True))
+    return torch.where(
+        empty[:, None], torch.zeros_like(final) if initial is None else initial, final
+    )

@@ -1,0 +1,312 @@
+"""Conversions to PyTorch and back, on models with every part that has a counterpart."""
+
+import numpy as np
+import pytest
+
+torch = pytest.importorskip("torch", reason="PyTorch is not installed")
+
+from torch import nn  # noqa: E402
+
+import minirnn as mr  # noqa: E402
+from minirnn.interop import torch as interop  # noqa: E402
+from minirnn.interop import torch_modules as modules  # noqa: E402
+from minirnn.interop.proof import ConversionError, compare  # noqa: E402
+from minirnn.interop.torch import from_torch, load_torch, to_torch  # noqa: E402
+
+DTYPES = ["float32", "float64"]
+
+
+def disturb(model, seed=0):
+    """Give every parameter random numbers: zeros would hide a bias in the wrong place."""
+    rng = np.random.default_rng(seed)
+    for parameter in model.parameters():
+        parameter.value = 0.5 * rng.standard_normal(parameter.shape)
+    return model
+
+
+def models(dtype):
+    kw = {"dtype": dtype}
+    return {
+        "rnn": mr.RNN(3, 4, **kw),
+        "relu": mr.RNN(3, 4, activation="relu", **kw),
+        "lstm": mr.LSTM(3, 4, **kw),
+        "gru": mr.GRU(3, 4, **kw),
+        "reverse": mr.LSTM(3, 4, reverse=True, **kw),
+        "recurrent": mr.Recurrent(mr.GRUCell(2, 3, **kw)),
+        "bidirectional": mr.Bidirectional(mr.LSTM(3, 4, **kw), mr.LSTM(3, 4, **kw)),
+        "unequal": mr.Bidirectional(mr.LSTM(3, 4, **kw), mr.GRU(3, 5, **kw)),
+        "rnn cell": mr.RNNCell(3, 4, **kw),
+        "lstm cell": mr.LSTMCell(3, 4, **kw),
+        "gru cell": mr.GRUCell(3, 4, **kw),
+        "dense": mr.Dense(3, 2, **kw),
+        "no bias": mr.Dense(3, 2, bias=False, **kw),
+        "embedding": mr.Embedding(7, 3, **kw),
+        "tagger": mr.Sequential(
+            [
+                mr.Embedding(9, 3, **kw),
+                mr.Dropout(0.5, rng=0),
+                mr.Sequential(
+                    [
+                        mr.Bidirectional(mr.GRU(3, 4, **kw), mr.GRU(3, 4, **kw)),
+                        mr.LSTM(8, 5, reverse=True, **kw),
+                    ]
+                ),
+                mr.Dense(5, 2, **kw),
+                mr.Softmax(),
+            ]
+        ),
+        "classifier": mr.Sequential(
+            [
+                mr.Dense(3, 4, **kw),
+                mr.Tanh(),
+                mr.RNN(4, 5, **kw),
+                mr.LastStep(),
+                mr.ReLU(),
+                mr.Dense(5, 1, **kw),
+                mr.Sigmoid(),
+            ]
+        ),
+    }
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("name", models("float32"))
+def test_there_and_back(name, dtype, capsys):
+    model = disturb(models(dtype)[name])
+    before = model.state_dict()
+    module = to_torch(model)
+    again = from_torch(module)
+    assert capsys.readouterr().out.count("largest difference") == 2
+    for (_, one), (_, two) in zip(model.named_parameters(), again.named_parameters(), strict=True):
+        np.testing.assert_array_equal(one.value, two.value)
+        assert one.value.dtype == two.value.dtype == dtype
+    fresh = disturb(models(dtype)[name], seed=1)
+    load_torch(fresh, module.state_dict())
+    for key, value in fresh.state_dict().items():
+        np.testing.assert_array_equal(value, before[key])
+
+
+@pytest.mark.parametrize("name", ["tagger", "classifier", "unequal"])
+def test_gradients_agree_under_a_mask_with_holes(name):
+    model = disturb(models("float64")[name]).eval()
+    module = to_torch(model, verify=False)
+    rng = np.random.default_rng(3)
+    mask = rng.random((4, 6)) < 0.6
+    mask[:, 2] = True
+    x = rng.integers(0, 9, (4, 6)) if name == "tagger" else rng.standard_normal((4, 6, 3))
+    y = model.forward(x, mask=mask)
+    grad = rng.standard_normal(y.shape)
+    if y.ndim == 3:
+        grad[~mask] = 0
+    model.backward(grad)
+    theirs = module(torch.tensor(x), torch.tensor(mask))
+    theirs = theirs[0] if isinstance(theirs, tuple) else theirs
+    (theirs * torch.tensor(grad)).sum().backward()
+    real = mask if y.ndim == 3 else slice(None)
+    np.testing.assert_allclose(y[real], theirs.detach().numpy()[real], atol=1e-12)
+    for own, parameter in zip(from_gradients(module).parameters(), model.parameters(), strict=True):
+        np.testing.assert_allclose(own.value, parameter.grad, atol=1e-12)
+
+
+def from_gradients(module):
+    """Return minirnn's model whose weights are the gradients of the module's."""
+    with torch.no_grad():
+        for name, parameter in module.named_parameters():
+            grad = parameter.grad
+            if "bias_hh" in name:  # equals bias_ih's, of which our bias has one
+                keep = torch.zeros_like(grad)
+                if len(grad) % 3 == 0:
+                    keep[-len(grad) // 3 :] = grad[-len(grad) // 3 :]
+                grad = keep
+            parameter.copy_(grad)
+    return from_torch(module, verify=False)
+
+
+def test_a_sequence_without_real_steps_keeps_its_state():
+    layer = disturb(mr.LSTM(3, 4, dtype="float64"))
+    mask = np.array([[True, True], [False, False]])
+    x, state = np.ones((2, 2, 3)), (np.full((2, 4), 0.5), np.full((2, 4), 0.25))
+    y = layer.forward(x, mask, state)
+    tensors = [torch.tensor(array) for array in (x, mask)]
+    their_y, their_state = modules.run(
+        to_torch(layer), *tensors, tuple(torch.tensor(s)[None] for s in state)
+    )
+    np.testing.assert_allclose(y, their_y.detach(), atol=1e-12)
+    for one, two in zip(layer.state, their_state, strict=True):
+        np.testing.assert_allclose(one, two[0].detach(), atol=1e-12)
+
+
+@pytest.mark.parametrize("kind", [nn.RNN, nn.LSTM, nn.GRU])
+@pytest.mark.parametrize("bidirectional", [False, True])
+@pytest.mark.parametrize("batch_first", [False, True])
+def test_several_layers_both_directions(kind, bidirectional, batch_first):
+    options = {"batch_first": batch_first, "bidirectional": bidirectional, "dropout": 0.25}
+    module = kind(3, 5, num_layers=3, dtype=torch.float64, **options)
+    model = from_torch(module)
+    assert [type(layer).__name__ for layer in model][1::2] == ["Dropout", "Dropout"]
+    fresh = disturb(from_torch(module, verify=False))
+    load_torch(fresh, module.state_dict())
+    for one, two in zip(model.parameters(), fresh.parameters(), strict=True):
+        np.testing.assert_array_equal(one.value, two.value)
+
+
+def test_without_biases():
+    model = from_torch(nn.LSTM(3, 4, bias=False))
+    assert not model.cell.b.value.any()
+    load_torch(disturb(model), nn.LSTM(3, 4, bias=False).state_dict())
+    assert not model.cell.b.value.any()
+
+
+class LastOutput(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.embedding = nn.Embedding(11, 4)
+        self.drop = nn.Dropout(0.3)
+        self.lstm = nn.LSTM(4, 6, num_layers=2, batch_first=True)
+        self.head = nn.Sequential(nn.Linear(6, 5), nn.ReLU(), nn.Linear(5, 3))
+
+    def forward(self, tokens):
+        h0 = torch.zeros(2, tokens.size(0), 6)
+        y, _ = self.lstm(self.drop(self.embedding(tokens)), (h0, torch.zeros_like(h0)))
+        return self.head(torch.tanh(y[:, -1, :]))
+
+
+class LastHidden(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.rnn = nn.GRU(2, 6)
+        self.lstm = nn.LSTM(6, 4)
+        self.fc = nn.Linear(4, 3)
+
+    def forward(self, x):
+        y, _ = self.rnn(x)
+        _, (h, _) = self.lstm(y.relu())
+        return nn.functional.softmax(self.fc(h[-1]), dim=-1)
+
+
+@pytest.mark.parametrize("kind", [LastOutput, LastHidden])
+def test_a_class_of_a_users_own(kind):
+    module = kind().eval()
+    model = from_torch(module)
+    assert "LastStep" in repr(model)
+    load_torch(disturb(model), module.state_dict())
+
+
+class Skips(LastHidden):
+    def forward(self, x):
+        y = self.rnn(x)[0]
+        return self.fc(self.lstm(y)[0]) + y[..., :3]
+
+
+class Hidden(LastHidden):
+    def forward(self, x):
+        h0 = torch.ones(1, x.size(1), 6)
+        return self.rnn(x, h0)[0]
+
+
+class OwnCell(mr.Cell):
+    input_size, hidden_size = 3, 3
+
+    def forward(self, x_t, state):
+        return x_t, state, None
+
+
+class Doubled(mr.Dense):
+    def forward(self, x):
+        return 2 * super().forward(x)
+
+
+@pytest.mark.parametrize(
+    ("model", "message"),
+    [
+        (mr.RNN(3, 4, activation="sigmoid"), "activation='sigmoid' of RNN"),
+        (mr.GRU(3, 4, reset_after=False), "reset_after=False of GRU"),
+        (mr.Sequential([mr.Dense(3, 3), mr.LSTM(3, 4, stateful=True)]), r"stateful=True of LSTM"),
+        (mr.Recurrent(OwnCell()), "OwnCell"),
+        (mr.Sequential([mr.Tanh(), Doubled(3, 4)]), r"Doubled \(layer 1 of Sequential\)"),
+    ],
+)
+def test_what_pytorch_has_not(model, message):
+    with pytest.raises(ConversionError, match=message):
+        to_torch(model)
+
+
+@pytest.mark.parametrize(
+    ("module", "message"),
+    [
+        (nn.LSTM(3, 4, proj_size=2), "proj_size=2"),
+        (nn.Sequential(nn.Linear(3, 4), nn.GELU()), r"1 \(GELU\)"),
+        (nn.Softmax(dim=1), "dim=1"),
+        (nn.Embedding(3, 4, max_norm=1.0), "max_norm"),
+        (nn.Linear(3, 4, dtype=torch.float16), "float16"),
+        (nn.utils.parametrizations.weight_norm(nn.Linear(3, 4)), "parametrised"),
+        (Skips(), "Skips"),
+        (nn.Identity(), "holds no layer"),
+    ],
+)
+def test_what_minirnn_has_not(module, message):
+    with pytest.raises(ConversionError, match=message):
+        from_torch(module)
+
+
+def test_an_initial_state_in_the_forward_is_found_by_the_comparison():
+    with pytest.raises(ConversionError, match="differ by"):
+        from_torch(Hidden())
+
+
+def test_the_layer_that_differs_is_named(monkeypatch):
+    def swapped(kind, weights):
+        return right(kind, {**weights, "b": weights["b"][::-1]})
+
+    right = interop.to_torch_layout
+    monkeypatch.setattr(interop, "to_torch_layout", swapped)
+    model = disturb(mr.Sequential([mr.Dense(3, 3), mr.Sequential([mr.Tanh(), mr.GRU(3, 4)])]))
+    with pytest.raises(ConversionError, match=r"first to differ is layer 1\.1 \(GRU\)"):
+        to_torch(model)
+
+
+def test_not_a_number_is_a_difference():
+    model = mr.Dense(2, 2)
+    module = to_torch(model, verify=False)
+    model.W.value[0, 0] = np.nan
+    report = compare("to_torch", model, interop._side(module), masks=False)
+    assert not report.passed
+
+
+def test_weights_that_do_not_fit_change_nothing():
+    model = disturb(mr.Sequential([mr.LSTM(3, 4), mr.Dense(4, 2)]))
+    before = model.state_dict()
+    for module, message in [
+        (
+            nn.Sequential(nn.LSTM(3, 4), nn.Linear(4, 3)),
+            r"1 do not fit .*weight should be \(2, 4\)",
+        ),
+        (nn.LSTM(3, 4), "1 layers .* the model has 2"),
+        (nn.Sequential(nn.LSTM(3, 4), nn.Linear(4, 2, bias=False)), "bias is missing"),
+        (nn.Sequential(nn.GRU(3, 4), nn.Linear(4, 2)), "should be"),
+    ]:
+        with pytest.raises(ConversionError, match=message):
+            load_torch(model, module.state_dict())
+    for key, value in model.state_dict().items():
+        np.testing.assert_array_equal(value, before[key])
+
+
+def test_neither_side_is_disturbed():
+    model = disturb(mr.Sequential([mr.LSTM(3, 4), mr.Dropout(0.5, rng=0)]))
+    model.forward(np.ones((2, 3, 3)))
+    states = model[0].state, torch.get_rng_state()
+    module = to_torch(model)
+    assert model[0].state is states[0]
+    assert torch.equal(torch.get_rng_state(), states[1])
+    assert module.training
+    module[0].weight_ih_l0.data.zero_()
+    assert model[0].cell.Wx.value.any()
+    model.backward(np.ones((2, 3, 4)))
+
+
+def test_the_weights_travel_in_a_file(tmp_path):
+    model = disturb(mr.Sequential([mr.GRU(3, 4), mr.Dense(4, 2)]))
+    torch.save(to_torch(model).state_dict(), tmp_path / "weights.pt")
+    fresh = mr.Sequential([mr.GRU(3, 4), mr.Dense(4, 2)])
+    load_torch(fresh, torch.load(tmp_path / "weights.pt", weights_only=True))
+    np.testing.assert_array_equal(fresh[0].cell.bn.value, model[0].cell.bn.value)
