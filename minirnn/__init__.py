@@ -6,7 +6,20 @@ from typing import TYPE_CHECKING, Any
 from minirnn.cells import Cell, GRUCell, LSTMCell, RNNCell
 from minirnn.core import Layer, Parameter
 from minirnn.errors import CheckpointError, NotFiniteError
-from minirnn.layers import Dense, Dropout, Embedding, LastStep, ReLU, Sigmoid, Softmax, Tanh
+from minirnn.layers import (
+    Dense,
+    Dropout,
+    Embedding,
+    LastState,
+    LastStep,
+    LogSoftmax,
+    MaxOverTime,
+    MeanOverTime,
+    ReLU,
+    Sigmoid,
+    Softmax,
+    Tanh,
+)
 from minirnn.losses import (
     BinaryCrossEntropy,
     CrossEntropy,
@@ -25,11 +38,16 @@ from minirnn.recurrent import GRU, LSTM, RNN, Bidirectional, Recurrent
 if TYPE_CHECKING:
     from minirnn import callbacks, course, data, insight, schedules, tasks
     from minirnn.gradcheck import GradientError, GradientReport, check_gradients
+    from minirnn.layers.normalization import LayerNorm
+    from minirnn.layers.rectifiers import ELU, GELU, LeakyReLU, SiLU, Softplus
+    from minirnn.recurrent.state_dropout import StateDropout
     from minirnn.training import History, Trainer
 
 __version__ = "0.1.0"
 
 __all__ = [
+    "ELU",
+    "GELU",
     "GRU",
     "LSTM",
     "RNN",
@@ -52,10 +70,16 @@ __all__ = [
     "History",
     "Huber",
     "LSTMCell",
+    "LastState",
     "LastStep",
     "Layer",
+    "LayerNorm",
+    "LeakyReLU",
+    "LogSoftmax",
     "Loss",
+    "MaxOverTime",
     "MeanAbsoluteError",
+    "MeanOverTime",
     "MeanSquaredError",
     "Metric",
     "NotFiniteError",
@@ -67,10 +91,13 @@ __all__ = [
     "ReLU",
     "Recurrent",
     "Sequential",
+    "SiLU",
     "Sigmoid",
     "SigmoidCrossEntropy",
     "Softmax",
     "SoftmaxCrossEntropy",
+    "Softplus",
+    "StateDropout",
     "Tanh",
     "Trainer",
     "__version__",
@@ -85,9 +112,16 @@ __all__ = [
 
 # What a program may not need is read when it is first asked for, so that the import stays short.
 _LATER = {
+    "ELU": "minirnn.layers.rectifiers",
+    "GELU": "minirnn.layers.rectifiers",
     "GradientError": "minirnn.gradcheck",
     "GradientReport": "minirnn.gradcheck",
     "History": "minirnn.training",
+    "LayerNorm": "minirnn.layers.normalization",
+    "LeakyReLU": "minirnn.layers.rectifiers",
+    "SiLU": "minirnn.layers.rectifiers",
+    "Softplus": "minirnn.layers.rectifiers",
+    "StateDropout": "minirnn.recurrent.state_dropout",
     "Trainer": "minirnn.training",
     "callbacks": "minirnn.callbacks",
     "check_gradients": "minirnn.gradcheck",

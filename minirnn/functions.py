@@ -10,7 +10,7 @@ import numpy as np
 
 from minirnn.typing import Array
 
-__all__ = ["sigmoid", "softmax"]
+__all__ = ["log_softmax", "sigmoid", "softmax"]
 
 
 def sigmoid(x: Array) -> Array:
@@ -56,4 +56,24 @@ def softmax(x: Array, axis: int = -1) -> Array:
     with np.errstate(over="ignore"):  # a difference beyond the largest number is -inf: exp gives 0
         result: Array = np.exp(x - x.max(axis=axis, keepdims=True))
     result /= result.sum(axis=axis, keepdims=True)
+    return result
+
+
+def log_softmax(x: Array, axis: int = -1) -> Array:
+    """Logarithms of the probabilities of `softmax`, exact where these round to 0.
+
+    Parameters
+    ----------
+    x : array of any shape
+    axis : the axis whose elements are of one distribution
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> log_softmax(np.array([1000.0, 0.0]))
+    array([    0., -1000.])
+    """
+    with np.errstate(over="ignore"):  # a difference beyond the largest number is -inf
+        result: Array = x - x.max(axis=axis, keepdims=True)
+    result -= np.log(np.exp(result).sum(axis=axis, keepdims=True))
     return result

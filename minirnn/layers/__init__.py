@@ -1,9 +1,23 @@
 """The layers without time of their own."""
 
-from minirnn.layers.activations import ReLU, Sigmoid, Softmax, Tanh
+from minirnn.layers.activations import LogSoftmax, ReLU, Sigmoid, Softmax, Tanh
 from minirnn.layers.dense import Dense
 from minirnn.layers.dropout import Dropout
 from minirnn.layers.embedding import Embedding
-from minirnn.layers.pooling import LastStep
+from minirnn.layers.last_state import LastState
+from minirnn.layers.pooling import LastStep, MaxOverTime, MeanOverTime
 
-__all__ = ["Dense", "Dropout", "Embedding", "LastStep", "ReLU", "Sigmoid", "Softmax", "Tanh"]
+__all__ = [
+    "Dense",
+    "Dropout",
+    "Embedding",
+    "LastState",
+    "LastStep",
+    "LogSoftmax",
+    "MaxOverTime",
+    "MeanOverTime",
+    "ReLU",
+    "Sigmoid",
+    "Softmax",
+    "Tanh",
+]

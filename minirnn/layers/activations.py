@@ -8,10 +8,10 @@ import numpy as np
 
 from minirnn import checks
 from minirnn.core import Layer
-from minirnn.functions import sigmoid, softmax
+from minirnn.functions import log_softmax, sigmoid, softmax
 from minirnn.typing import Array
 
-__all__ = ["ReLU", "Sigmoid", "Softmax", "Tanh"]
+__all__ = ["LogSoftmax", "ReLU", "Sigmoid", "Softmax", "Tanh"]
 
 
 class Activation(Layer):
@@ -78,6 +78,29 @@ class Softmax(Activation):
 
     def _gradient(self, grad: Array, y: Array) -> Array:
         grad_x: Array = y * (grad - (grad * y).sum(axis=-1, keepdims=True))
+        return grad_x
+
+
+class LogSoftmax(Activation):
+    """Logarithms of the probabilities over the last axis: ``y_k = x_k - log sum_j exp(x_j)``.
+
+    Backward: ``grad_x = grad_y - exp(y) sum_k grad_y_k``.
+
+    For training on classes, leave this layer out and take `SoftmaxCrossEntropy` on the logits.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> LogSoftmax().forward(np.array([[0.0, 0.0], [1e4, -1e4]])).round(4)
+    array([[-6.931e-01, -6.931e-01],
+           [ 0.000e+00, -2.000e+04]])
+    """
+
+    def _function(self, x: Array) -> Array:
+        return log_softmax(x)
+
+    def _gradient(self, grad: Array, y: Array) -> Array:
+        grad_x: Array = grad - np.exp(y) * grad.sum(axis=-1, keepdims=True)
         return grad_x
 
 

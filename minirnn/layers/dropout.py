@@ -24,11 +24,17 @@ class Dropout(Layer):
     ----------
     rate : float
         Probability of silence, at least 0 and below 1.
+    shared_over_time : bool
+        True draws one ``keep (batch, 1, features)`` for all steps of a sequence, as Gal and
+        Ghahramani propose for the inputs and outputs of recurrent layers: a feature is silent
+        from the first step to the last. For the states inside, see `StateDropout`.
     rng : None, int or numpy.random.Generator
 
     References
     ----------
     Srivastava et al., Dropout: a simple way to prevent neural networks from overfitting, JMLR 2014.
+    Gal and Ghahramani, A theoretically grounded application of dropout in recurrent neural
+    networks, NIPS 2016.
 
     Examples
     --------
@@ -38,17 +44,29 @@ class Dropout(Layer):
     array([[2., 2., 2., 0., 0., 0.]])
     >>> layer.eval().forward(np.ones((1, 6)))
     array([[1., 1., 1., 1., 1., 1.]])
+    >>> Dropout(0.5, shared_over_time=True, rng=0).forward(np.ones((1, 2, 6)))
+    array([[[2., 2., 2., 0., 0., 0.],
+            [2., 2., 2., 0., 0., 0.]]])
     """
 
-    def __init__(self, rate: float, *, rng: RandomSource = None) -> None:
+    def __init__(
+        self, rate: float, *, shared_over_time: bool = False, rng: RandomSource = None
+    ) -> None:
         self.rate = checks.fraction(self, "rate", rate)
+        self.shared_over_time = checks.flag(self, "shared_over_time", shared_over_time)
         self.rng = checks.generator(self, rng)
 
     def forward(self, x: Any) -> Array:
         """Return x ``(..., features)`` with some numbers silenced; in evaluation mode, x."""
         x = checks.as_floats(self, x)
+        if self.shared_over_time and x.ndim < 3:
+            raise ValueError(
+                f"Dropout: with shared_over_time=True the input should be (batch, time, features), "
+                f"got shape {x.shape}; without a time axis, leave it out"
+            )
         if self.training and self.rate > 0:
-            factors = self.rng.random(x.shape, dtype=np.float32) >= self.rate
+            shape = (len(x), 1, *x.shape[2:]) if self.shared_over_time else x.shape
+            factors = self.rng.random(shape, dtype=np.float32) >= self.rate
             self._cache = factors.astype(x.dtype) / x.dtype.type(1 - self.rate)
         else:
             self._cache = np.ones((), x.dtype)

@@ -1,4 +1,4 @@
-"""From a sequence to one vector."""
+"""From a sequence to one vector: its last step, the mean or the largest of its steps."""
 
 from __future__ import annotations
 
@@ -8,9 +8,9 @@ import numpy as np
 
 from minirnn import checks
 from minirnn.core import Layer
-from minirnn.typing import Array
+from minirnn.typing import Array, Mask
 
-__all__ = ["LastStep"]
+__all__ = ["LastStep", "MaxOverTime", "MeanOverTime", "last_real", "real_sequence"]
 
 
 class LastStep(Layer):
@@ -39,20 +39,10 @@ class LastStep(Layer):
 
     def forward(self, x: Any, mask: Any = None) -> Array:
         """Return the last step ``(batch, features)`` of x ``(batch, time, features)``."""
-        x = checks.sequence(self, x, None, None)
-        batch, time, _ = x.shape
-        last = np.full(batch, time - 1)
-        if mask is not None:
-            mask = checks.as_mask(self, mask, (batch, time))
-            empty = np.flatnonzero(~mask.any(axis=1))
-            if empty.size:
-                raise ValueError(
-                    f"LastStep: sequence {empty[0]} of the batch has no real step in the mask, so "
-                    f"it has no last one; leave such a sequence out"
-                )
-            last -= mask[:, ::-1].argmax(axis=1)
+        x, mask = real_sequence(self, x, mask)
+        last = last_real(mask, x.shape[1])
         self._cache = (x.shape, x.dtype, last)
-        y: Array = x[np.arange(batch), last]
+        y: Array = x[np.arange(len(x)), last]
         return y
 
     def step(self, x_t: Any) -> Array:
@@ -66,3 +56,152 @@ class LastStep(Layer):
         grad_x = np.zeros((batch, time, features), dtype)
         grad_x[np.arange(batch), last] = grad
         return grad_x
+
+
+class MeanOverTime(Layer):
+    """The mean of the steps of each sequence, of the *real* ones under a mask.
+
+    ``(batch, time, features) -> (batch, features)``, with ``T`` real steps::
+
+        y = 1/T sum_t x_t            grad_x_t = grad_y / T        in the padding: 0
+
+    After this layer there is no time axis, so the mask ends here. `step` returns the mean of all
+    steps since `reset_state`.
+
+    Raises
+    ------
+    ValueError
+        If a sequence has no real step at all.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> x = np.arange(6.0).reshape(1, 3, 2)
+    >>> MeanOverTime().forward(x)
+    array([[2., 3.]])
+    >>> MeanOverTime().forward(x, mask=np.array([[True, True, False]]))
+    array([[1., 2.]])
+    """
+
+    uses_mask = True
+    keeps_time = False
+    _so_far: tuple[Array, int] | None = None
+
+    def forward(self, x: Any, mask: Any = None) -> Array:
+        """Return the means ``(batch, features)`` of x ``(batch, time, features)``."""
+        x, mask = real_sequence(self, x, mask)
+        shares = np.full(x.shape[:2], x.dtype.type(1 / x.shape[1]))
+        if mask is not None:
+            x = np.where(mask[..., None], x, x.dtype.type(0))  # nan in the padding stays nan else
+            shares = (mask / mask.sum(axis=1, keepdims=True)).astype(x.dtype)
+        self._cache = shares
+        y: Array = np.einsum("btf,bt->bf", x, shares)
+        self._features = y.shape
+        return y
+
+    def step(self, x_t: Any) -> Array:
+        """Return the mean of all steps so far."""
+        x_t = checks.step(self, x_t, None, None)
+        total, count = self._so_far or (np.zeros_like(x_t), 0)
+        self._so_far = _goes_on(self, total, x_t) + x_t, count + 1
+        y_t: Array = self._so_far[0] / x_t.dtype.type(count + 1)
+        return y_t
+
+    def reset_state(self) -> None:
+        """Forget the steps so far."""
+        self._so_far = None
+
+    def backward(self, grad: Any) -> Array:
+        """Return the gradient on x ``(batch, time, features)``: a share for each real step."""
+        shares = self._saved()
+        grad = checks.check_shape(self, grad, self._features, shares.dtype, "the gradient")
+        grad_x: Array = shares[:, :, None] * grad[:, None, :]
+        return grad_x
+
+
+class MaxOverTime(Layer):
+    """The largest value of each feature over the steps, over the *real* ones under a mask.
+
+    ``(batch, time, features) -> (batch, features)``: ``y_f = max_t x_tf``. Backward puts the
+    gradient at the step that had the maximum, at the first of several, and zeros everywhere else.
+
+    After this layer there is no time axis, so the mask ends here. `step` returns the maximum of all
+    steps since `reset_state`.
+
+    Raises
+    ------
+    ValueError
+        If a sequence has no real step at all.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> x = np.array([[[1.0, 6.0], [3.0, 2.0], [9.0, 9.0]]])
+    >>> MaxOverTime().forward(x, mask=np.array([[True, True, False]]))
+    array([[3., 6.]])
+    """
+
+    uses_mask = True
+    keeps_time = False
+    _so_far: Array | None = None
+
+    def forward(self, x: Any, mask: Any = None) -> Array:
+        """Return the maxima ``(batch, features)`` of x ``(batch, time, features)``."""
+        x, mask = real_sequence(self, x, mask)
+        if mask is not None:
+            x = np.where(mask[..., None], x, x.dtype.type(-np.inf))
+        where = x.argmax(axis=1)[:, None, :]
+        self._cache = (x.shape, x.dtype, where)
+        y: Array = np.take_along_axis(x, where, axis=1)[:, 0]
+        return y
+
+    def step(self, x_t: Any) -> Array:
+        """Return the maximum of all steps so far."""
+        x_t = checks.step(self, x_t, None, None)
+        if self._so_far is not None:
+            x_t = np.maximum(_goes_on(self, self._so_far, x_t), x_t)
+        self._so_far = x_t
+        y_t: Array = x_t.copy()
+        return y_t
+
+    def reset_state(self) -> None:
+        """Forget the steps so far."""
+        self._so_far = None
+
+    def backward(self, grad: Any) -> Array:
+        """Return the gradient on x ``(batch, time, features)``: zero but at the maxima."""
+        (batch, time, features), dtype, where = self._saved()
+        grad = checks.check_shape(self, grad, (batch, features), dtype, "the gradient")
+        grad_x = np.zeros((batch, time, features), dtype)
+        np.put_along_axis(grad_x, where, grad[:, None, :], axis=1)
+        return grad_x
+
+
+def last_real(mask: Mask | None, time: int) -> Any:
+    """Return the last real step of each sequence: integers (batch,), or one for all."""
+    return time - 1 if mask is None else time - 1 - mask[:, ::-1].argmax(axis=1)
+
+
+def real_sequence(layer: Layer, x: Any, mask: Any) -> tuple[Array, Mask | None]:
+    """Return x and the mask, checked; each sequence has a real step."""
+    x = checks.sequence(layer, x, None, None)
+    if mask is None:
+        return x, None
+    mask = checks.as_mask(layer, mask, x.shape[:2])
+    empty = np.flatnonzero(~mask.any(axis=1))
+    if empty.size:
+        raise ValueError(
+            f"{type(layer).__name__}: sequence {empty[0]} of the batch has no real step in the "
+            f"mask, so there is nothing to make one vector of; leave such a sequence out"
+        )
+    return x, mask
+
+
+def _goes_on(layer: Layer, so_far: Array, x_t: Array) -> Array:
+    """Return what was kept of the steps before, if this one is of the same sequences."""
+    if so_far.shape != x_t.shape:
+        raise ValueError(
+            f"{type(layer).__name__}: a step should be {so_far.shape} (batch, features) as those "
+            f"before, got {x_t.shape}; call reset_state() before other sequences"
+        )
+    return so_far

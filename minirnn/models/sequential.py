@@ -11,6 +11,7 @@ from minirnn import checks
 from minirnn.cells.cell import Cell
 from minirnn.core import Layer, UnchangedOnError, dtype_of
 from minirnn.kernels import one_blas_thread
+from minirnn.layers.last_state import connect_last_states
 from minirnn.typing import Array, Mask
 
 __all__ = ["Sequential"]
@@ -90,6 +91,7 @@ class Sequential(Layer):
                     )
                 seen[id(part)] = k
                 self._parts.append(part)
+        connect_last_states(_flat(self.layers))
 
     @property
     def keeps_time(self) -> bool:  # type: ignore[override]
@@ -240,6 +242,15 @@ class Sequential(Layer):
         ]
         rule = "-" * (sum(widths) + 4)
         return Table("\n".join([lines[0], rule, *lines[1:-1], rule, lines[-1]]))
+
+
+def _flat(layers: Iterable[Layer]) -> Iterator[Layer]:
+    """Yield the layers of a chain, those of chains inside it in their place."""
+    for layer in layers:
+        if isinstance(layer, Sequential):
+            yield from _flat(layer.layers)
+        else:
+            yield layer
 
 
 class Table(str):

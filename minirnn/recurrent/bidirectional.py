@@ -34,7 +34,7 @@ class Bidirectional(Layer):
     Notes
     -----
     `LastStep` after this layer takes from the backward layer what it made of one single step. To
-    give each sequence one vector from both ends, use ``state``, or an average over time.
+    give each sequence one vector from both ends, take `LastState`, `MeanOverTime` or `MaxOverTime`.
 
     Schuster and Paliwal, Bidirectional recurrent neural networks, IEEE Transactions on Signal
     Processing 45, 1997.
@@ -73,6 +73,11 @@ class Bidirectional(Layer):
     def output_size(self) -> int:
         """Features of the output: those of both layers."""
         return self.forward_layer.output_size + self.backward_layer.output_size
+
+    @property
+    def directions(self) -> tuple[tuple[int, bool], ...]:
+        """Features of the output and whether they are read backwards; for `LastState`."""
+        return self.forward_layer.directions + self.backward_layer.directions
 
     @property
     def state(self) -> State | None:

@@ -131,6 +131,11 @@ class Recurrent(Layer):
         """Features of the output."""
         return self.cell.output_size
 
+    @property
+    def directions(self) -> tuple[tuple[int, bool], ...]:
+        """Features of the output and whether they are read backwards; for `LastState`."""
+        return ((self.output_size, self.reverse),)
+
     # ------------------------------------------------------------ the time loop
 
     def forward(self, x: Any, mask: Any = None, state: Any = None) -> Array:

@@ -124,6 +124,9 @@ ACTIVATIONS = [
     Case(f"{kind.__name__} {takes}", lambda h, d, kind=kind: kind(), (), takes)
     for kind in [m.Softmax, m.Sigmoid, m.Tanh, m.ReLU]
     for takes in ["sequence", "rows"]
+] + [
+    Case(kind.__name__, lambda h, d, kind=kind: kind(), ())
+    for kind in [m.LogSoftmax, m.LeakyReLU, m.ELU, m.Softplus, m.SiLU, m.GELU]
 ]
 
 SIMPLE = [
@@ -134,9 +137,29 @@ SIMPLE = [
     Case("Dense without bias", lambda h, d: m.Dense(INPUT, h, bias=False, dtype=d, rng=1), ("W",)),
     *ACTIVATIONS,
     Case("Embedding", lambda h, d: m.Embedding(7, h, dtype=d, rng=1), ("W",), "tokens"),
+    Case("LayerNorm", lambda h, d: m.LayerNorm(INPUT, dtype=d), ("gain", "b")),
+    Case("LayerNorm rows", lambda h, d: m.LayerNorm(INPUT, dtype=d), ("gain", "b"), "rows"),
     Case("LastStep", lambda h, d: m.LastStep(), ()),
+    Case("MeanOverTime", lambda h, d: m.MeanOverTime(), ()),
+    Case("MaxOverTime", lambda h, d: m.MaxOverTime(), ()),
+    Case("LastState of a layer", lambda h, d: m.LastState().follow(m.RNN(2, INPUT)), ()),
+    Case(
+        "LastState of a reversed layer",
+        lambda h, d: m.LastState().follow(m.RNN(2, INPUT, reverse=True)),
+        (),
+    ),
     Case("Dropout rate 0", lambda h, d: m.Dropout(0.0, rng=1), ()),
+    Case(
+        "StateDropout evaluating",
+        lambda h, d: m.StateDropout(m.GRU(INPUT, h, dtype=d, rng=1), 0.4, rng=1).eval(),
+        _cells("layer.", (*GATED, "bn")),
+    ),
     Case("Dropout evaluating", lambda h, d: m.Dropout(0.4, rng=1).eval(), ()),
+    Case(
+        "Dropout shared over time, evaluating",
+        lambda h, d: m.Dropout(0.4, shared_over_time=True, rng=1).eval(),
+        (),
+    ),
 ]
 
 MODELS = [
@@ -177,7 +200,30 @@ MODELS = [
             *_cells("layers.1.", (*GATED, "bn")),
         ),
     ),
+    Case(
+        "both ends",
+        lambda h, d: m.Sequential(
+            [
+                m.Bidirectional(
+                    m.LSTM(INPUT, h, dtype=d, rng=1), m.Recurrent(SumCell(INPUT, 2, d))
+                ),
+                m.LayerNorm(h + 2, dtype=d),
+                m.LastState(),
+            ]
+        ),
+        (
+            *_cells("layers.0.forward_layer.", GATED),
+            *_cells("layers.0.backward_layer.", ("W", "U")),
+            *("layers.1.gain", "layers.1.b"),
+        ),
+    ),
 ]
+
+WITHOUT_TIME = {"LastStep", "MeanOverTime", "MaxOverTime", "nested classifier", "both ends"} | {
+    "LastState of a layer",
+    "LastState of a reversed layer",
+}
+"""What makes one vector of a sequence has no answer for a sequence without a real step."""
 
 LAYERS = [*RECURRENT, *SIMPLE, *MODELS]
 MASKED = [case for case in LAYERS if case.make(2, np.float32).uses_mask]

@@ -53,11 +53,15 @@ class RecurrentCase(Case):
 
 @dataclass(frozen=True, kw_only=True)
 class BidirectionalCase(Case):
-    """Two layers, one over each direction of time. Sizes are batch, time, input, hidden."""
+    """Two layers, one over each direction of time. Sizes are batch, time, input, hidden.
+
+    With `last`, the result is not the whole sequence but what stands at each direction's end.
+    """
 
     kind: str
     masked: bool = False
     state: bool = False
+    last: bool = False
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -65,6 +69,11 @@ class DenseCase(Case):
     """Sizes are the axes before the last, then input and output size."""
 
     bias: bool = True
+
+
+@dataclass(frozen=True, kw_only=True)
+class LayerNormCase(Case):
+    """Sizes are the axes before the last, then the size that is normalized."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -161,12 +170,20 @@ def table() -> list[Case]:
             ),
         ]
 
+    for kind in ("lstm", "gru"):
+        name = f"bidirectional/{kind}-last"
+        cases.append(
+            BidirectionalCase(name=name, kind=kind, sizes=(4, 6, 2, 3), masked=True, last=True)
+        )
+
     cases += [
         DenseCase(name="layers/dense", sizes=(3, 4, 2)),
         DenseCase(name="layers/dense-time", sizes=(2, 5, 3, 4)),
         DenseCase(name="layers/dense-four-axes", sizes=(2, 3, 1, 5, 4)),
         DenseCase(name="layers/dense-batch-1", sizes=(1, 2, 3)),
         DenseCase(name="layers/dense-no-bias", sizes=(2, 4, 3, 5), bias=False),
+        LayerNormCase(name="layers/layer-norm", sizes=(4, 5)),
+        LayerNormCase(name="layers/layer-norm-time", sizes=(3, 2, 4)),
         EmbeddingCase(name="layers/embedding", sizes=(3, 8, 5, 4)),
         EmbeddingCase(name="layers/embedding-time-1", sizes=(6, 1, 3, 2)),
     ]
@@ -175,6 +192,11 @@ def table() -> list[Case]:
             ActivationCase(name=f"layers/{layer}", layer=layer, sizes=(4, 5)),
             ActivationCase(name=f"layers/{layer}-time", layer=layer, sizes=(3, 2, 4)),
             ActivationCase(name=f"layers/{layer}-huge", layer=layer, sizes=(3, 5), huge=True),
+        ]
+    for layer in ("log-softmax", "leaky-relu", "elu", "softplus", "silu", "gelu"):
+        cases += [
+            ActivationCase(name=f"layers/{layer}", layer=layer, sizes=(4, 5)),
+            ActivationCase(name=f"layers/{layer}-huge", layer=layer, sizes=(3, 2, 4), huge=True),
         ]
 
     for loss, target in [
@@ -345,6 +367,8 @@ def draw(case: Case, seed: int, dtype: type = np.float64) -> Arrays:
         case BidirectionalCase():
             batch, time, input_size, hidden_size = case.sizes
             inputs = sequence(batch, time, input_size, 2 * hidden_size, case.masked, rng)
+            if case.last:
+                inputs["grad_y"] = rng.standard_normal((batch, 2 * hidden_size))
             for direction in ("forward", "backward"):
                 own = cell_weights(case.kind, input_size, hidden_size, rng)
                 if case.state:
@@ -359,6 +383,14 @@ def draw(case: Case, seed: int, dtype: type = np.float64) -> Arrays:
             }
             if case.bias:
                 inputs["b"] = rng.standard_normal(output_size)
+        case LayerNormCase():
+            *_, size = case.sizes
+            inputs = {
+                "gain": rng.standard_normal(size),
+                "b": rng.standard_normal(size),
+                "x": rng.standard_normal(case.sizes),
+                "grad_y": rng.standard_normal(case.sizes),
+            }
         case EmbeddingCase():
             batch, time, vocabulary_size, output_size = case.sizes
             inputs = {

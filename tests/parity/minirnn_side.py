@@ -14,6 +14,7 @@ from tests.parity.cases import (
     CellCase,
     DenseCase,
     EmbeddingCase,
+    LayerNormCase,
     LossCase,
     OptimizerCase,
     RecurrentCase,
@@ -32,6 +33,8 @@ def results(case: Case, inputs: Arrays) -> Arrays:
             found = bidirectional(case, inputs)
         case DenseCase():
             found = dense(case, inputs)
+        case LayerNormCase():
+            found = layer_norm(case, inputs)
         case EmbeddingCase():
             found = embedding(case, inputs)
         case ActivationCase():
@@ -135,7 +138,12 @@ def bidirectional(case: BidirectionalCase, inputs: Arrays) -> dict[str, Any]:
             grad_final += state_of(case.kind, "grad_final_", own)
 
     y = both.forward(inputs["x"], mask=inputs.get("mask"), state=initial)
-    grad_x = both.backward(inputs["grad_y"], grad_final)
+    grad_y = inputs["grad_y"]
+    if case.last:
+        last = minirnn.LastState().follow(both)
+        y = last.forward(y, mask=inputs.get("mask"))
+        grad_y = last.backward(grad_y)
+    grad_x = both.backward(grad_y, grad_final)
     found = {"y": y, "grad_x": grad_x}
     for direction, one in directions.items():
         own = named(case.kind, "final_", one.state) | weight_gradients(one.cell)
@@ -157,6 +165,13 @@ def dense(case: DenseCase, inputs: Arrays) -> dict[str, Any]:
     return {"y": y, "grad_x": layer.backward(inputs["grad_y"])} | weight_gradients(layer)
 
 
+def layer_norm(case: LayerNormCase, inputs: Arrays) -> dict[str, Any]:
+    layer = minirnn.LayerNorm(case.sizes[-1], dtype=inputs["x"].dtype)
+    set_weights(layer, inputs)
+    y = layer.forward(inputs["x"])
+    return {"y": y, "grad_x": layer.backward(inputs["grad_y"])} | weight_gradients(layer)
+
+
 def embedding(case: EmbeddingCase, inputs: Arrays) -> dict[str, Any]:
     _, _, vocabulary_size, output_size = case.sizes
     layer = minirnn.Embedding(vocabulary_size, output_size, dtype=inputs["W"].dtype)
@@ -173,6 +188,12 @@ def activation(case: ActivationCase, inputs: Arrays) -> dict[str, Any]:
         "sigmoid": minirnn.Sigmoid,
         "tanh": minirnn.Tanh,
         "relu": minirnn.ReLU,
+        "log-softmax": minirnn.LogSoftmax,
+        "leaky-relu": minirnn.LeakyReLU,
+        "elu": minirnn.ELU,
+        "softplus": minirnn.Softplus,
+        "silu": minirnn.SiLU,
+        "gelu": minirnn.GELU,
     }
     layer = classes[case.layer]()
     y = layer.forward(inputs["x"])

@@ -22,6 +22,7 @@ from tests.parity.cases import (
     CellCase,
     DenseCase,
     EmbeddingCase,
+    LayerNormCase,
     LossCase,
     OptimizerCase,
     RecurrentCase,
@@ -42,6 +43,8 @@ def results(case: Case, inputs: Arrays) -> Arrays:
             found = bidirectional(case, inputs)
         case DenseCase():
             found = dense(inputs)
+        case LayerNormCase():
+            found = layer_norm(inputs)
         case EmbeddingCase():
             found = embedding(inputs)
         case ActivationCase():
@@ -223,6 +226,8 @@ def bidirectional(case: BidirectionalCase, inputs: Arrays) -> dict[str, Any]:
         state = tuple(initial) if len(names) > 1 else initial[0]
     y, final = run(module, x, mask_of(inputs), state)
     final = final if len(names) > 1 else (final,)
+    if case.last:
+        y = torch.cat(list(final[0]), dim=1)
 
     outputs, gradients = [y], [inputs["grad_y"]]
     if case.state:
@@ -255,6 +260,13 @@ def dense(inputs: Arrays) -> dict[str, Any]:
     return found if b is None else found | {"grad_b": b.grad}
 
 
+def layer_norm(inputs: Arrays) -> dict[str, Any]:
+    x, gain, b = (leaf(inputs[name]) for name in ("x", "gain", "b"))
+    y = functional.layer_norm(x, gain.shape, gain, b)
+    backward([y], [inputs["grad_y"]])
+    return {"y": y, "grad_x": x.grad, "grad_gain": gain.grad, "grad_b": b.grad}
+
+
 def embedding(inputs: Arrays) -> dict[str, Any]:
     W = leaf(inputs["W"])
     y = functional.embedding(torch.tensor(inputs["x"]), W)
@@ -268,6 +280,12 @@ def activation(case: ActivationCase, inputs: Arrays) -> dict[str, Any]:
         "sigmoid": torch.sigmoid,
         "tanh": torch.tanh,
         "relu": torch.relu,
+        "log-softmax": lambda x: torch.log_softmax(x, dim=-1),
+        "leaky-relu": functional.leaky_relu,
+        "elu": functional.elu,
+        "softplus": functional.softplus,
+        "silu": functional.silu,
+        "gelu": lambda x: functional.gelu(x, approximate="tanh"),
     }
     x = leaf(inputs["x"])
     y = functions[case.layer](x)

@@ -1,0 +1,215 @@
+"""Dropout on what a recurrent layer reads of its own state."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import numpy as np
+
+from minirnn import checks
+from minirnn.cells.cell import Cell
+from minirnn.core import Layer, Parameter
+from minirnn.recurrent.bidirectional import Bidirectional
+from minirnn.recurrent.recurrent import Recurrent
+from minirnn.typing import Array, RandomSource, State
+
+__all__ = ["StateDropout"]
+
+
+class StateDropout(Layer):
+    """In training, a recurrent layer reads its state with some units silent, the same at all steps.
+
+    The state is read through its weights: silencing unit ``j`` is to set row ``j`` of ``Wh`` to
+    zero. At every forward one ``keep (hidden,)`` is drawn, for all steps and the whole batch::
+
+        D = diag(keep / (1 - rate))        Wh_used = D Wh        grad_Wh = D grad_Wh_used
+
+    What a cell hands from step to step past these weights, the ``c`` of an LSTM and the ``z * h``
+    of a GRU, stays whole: nothing is forgotten by it, and nothing grows. In evaluation mode the
+    layer is the one inside.
+
+    Parameters
+    ----------
+    layer : Recurrent or Bidirectional
+        With any cell.
+    rate : float
+        Probability of silence of each unit, at least 0 and below 1.
+    weights : tuple of str
+        Names of the parameters of the cell that multiply its state from the right, ``(hidden,
+        ...)``. All of them share ``keep`` as far as they have the same number of rows.
+    rng : None, int or numpy.random.Generator
+
+    Attributes
+    ----------
+    layer : the layer inside
+    state, grad_state : those of the layer inside
+
+    References
+    ----------
+    Gal and Ghahramani, A theoretically grounded application of dropout in recurrent neural
+    networks, NIPS 2016, who draw for each sequence; one draw a batch as in Merity, Keskar and
+    Socher, Regularizing and optimizing LSTM language models, ICLR 2018. For the inputs, see
+    ``Dropout(rate, shared_over_time=True)``.
+
+    Raises
+    ------
+    ValueError
+        If a cell has no parameter of such a name.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from minirnn import LSTM
+    >>> layer = StateDropout(LSTM(3, 4, rng=0), 0.5, rng=0)
+    >>> x = np.ones((2, 5, 3))
+    >>> np.array_equal(layer.forward(x), layer.layer.forward(x))
+    False
+    >>> np.array_equal(layer.eval().forward(x), layer.layer.forward(x))
+    True
+    """
+
+    uses_mask = True
+
+    def __init__(
+        self,
+        layer: Recurrent | Bidirectional,
+        rate: float,
+        *,
+        weights: tuple[str, ...] = ("Wh",),
+        rng: RandomSource = None,
+    ) -> None:
+        if not isinstance(layer, Recurrent | Bidirectional):
+            raise TypeError(
+                f"StateDropout: layer should be a recurrent layer, got {type(layer).__name__}"
+            )
+        self.layer = layer
+        self.rate = checks.fraction(self, "rate", rate)
+        if not isinstance(weights, tuple | list):
+            raise TypeError(
+                f"StateDropout: weights should be a tuple of names, got {type(weights).__name__}; "
+                f"write weights=({weights!r},)"
+            )
+        self.weights = tuple(weights)
+        self.rng = checks.generator(self, rng)
+        for recurrent in self._recurrent():
+            for name in self.weights:
+                if not isinstance(getattr(recurrent.cell, name, None), Parameter):
+                    cell = recurrent.cell
+                    own = ", ".join(n for n, p in cell.named_parameters() if p.value.ndim > 1)
+                    raise ValueError(
+                        f"StateDropout: {type(cell).__name__} has no parameter {name}; with "
+                        f"weights=, name those that multiply the state: of {own}"
+                    )
+
+    @property
+    def input_size(self) -> int:
+        """Features of the input."""
+        return self._recurrent()[0].input_size
+
+    @property
+    def output_size(self) -> int:
+        """Features of the output."""
+        return self.layer.output_size
+
+    @property
+    def directions(self) -> tuple[tuple[int, bool], ...]:
+        """Features of the output and whether they are read backwards; for `LastState`."""
+        return self.layer.directions
+
+    @property
+    def state(self) -> State | None:
+        """The final state of the layer inside."""
+        return self.layer.state
+
+    @property
+    def grad_state(self) -> State | None:
+        """The gradient on the initial state of the layer inside."""
+        return self.layer.grad_state
+
+    def forward(self, x: Any, mask: Any = None, state: Any = None) -> Array:
+        """Return the output ``(batch, time, output)`` of the layer inside.
+
+        Parameters
+        ----------
+        x : array (batch, time, input)
+        mask : boolean array (batch, time), optional
+        state : tuple of arrays (batch, ...), optional
+            The initial state.
+        """
+        drops = self._draw() if self.training and self.rate > 0 else []
+        with _in_place_of_cells(drops):
+            y = self.layer.forward(x, mask, state)
+        self._cache = drops
+        return y
+
+    def backward(self, grad: Any, grad_state: Any = None) -> Array:
+        """Return the gradient on x, from those on the output and (optional) on the final state."""
+        drops = self._saved()
+        with _in_place_of_cells(drops):
+            grad_x = self.layer.backward(grad, grad_state)
+        _collect(drops)
+        return grad_x
+
+    def backward_parameters(self, grad: Any) -> None:
+        """Add to the parameters' gradients, without the product for the input's."""
+        drops = self._saved()
+        with _in_place_of_cells(drops):
+            self.layer.backward_parameters(grad)
+        _collect(drops)
+
+    def step(self, x_t: Any) -> Array:
+        """Run one step of the layer inside with its whole state, as in evaluation mode."""
+        return self.layer.step(x_t)
+
+    def _recurrent(self) -> list[Recurrent]:
+        return [one for _, one in self.layer.named_layers() if isinstance(one, Recurrent)]
+
+    def _draw(self) -> list[_Drop]:
+        """Return for each recurrent layer a cell with some rows of its weights silenced."""
+        drops = []
+        for recurrent in self._recurrent():
+            cell, factors = copy.copy(recurrent.cell), {}
+            keep: dict[int, Array] = {}
+            for name in self.weights:
+                value = getattr(cell, name).value
+                rows = len(value)
+                if rows not in keep:
+                    keep[rows] = self.rng.random(rows, dtype=np.float32) >= self.rate
+                shape = (rows, *[1] * (value.ndim - 1))
+                factors[name] = keep[rows].reshape(shape) / value.dtype.type(1 - self.rate)
+                setattr(cell, name, Parameter(value * factors[name]))
+            drops.append(_Drop(recurrent, recurrent.cell, cell, factors))
+        return drops
+
+
+class _Drop:
+    """A recurrent layer, its own cell, the one with silenced weights, and by what they differ."""
+
+    def __init__(
+        self, layer: Recurrent, whole: Cell, silenced: Cell, factors: dict[str, Array]
+    ) -> None:
+        self.layer, self.whole, self.silenced, self.factors = layer, whole, silenced, factors
+
+
+@contextmanager
+def _in_place_of_cells(drops: list[_Drop]) -> Iterator[None]:
+    """Let the layers run with the silenced cells for a while."""
+    for drop in drops:
+        drop.layer.cell = drop.silenced
+    try:
+        yield
+    finally:
+        for drop in drops:
+            drop.layer.cell = drop.whole
+
+
+def _collect(drops: list[_Drop]) -> None:
+    """Add to the real weights what backward has added to the silenced ones."""
+    for drop in drops:
+        for name, factors in drop.factors.items():
+            silenced = getattr(drop.silenced, name)
+            getattr(drop.whole, name).grad += factors * silenced.grad
+            silenced.zero_grad()
