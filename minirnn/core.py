@@ -329,7 +329,7 @@ class Layer:
     def __repr__(self) -> str:
         shown = []
         for name, argument in inspect.signature(type(self)).parameters.items():
-            value = getattr(self, name, argument.default)
+            value = vars(self).get(f"_{name}", getattr(self, name, argument.default))
             if isinstance(value, int | float | str) and value != argument.default:
                 shown.append(f"{name}={value!r}")
         return f"{type(self).__name__}({', '.join(shown)})"

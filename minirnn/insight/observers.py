@@ -107,7 +107,7 @@ class RecurrentObserver(Observer):
                 grad,
                 grad_state,
                 call.mask,
-                call.caches,
+                call.caches.steps,
                 input_size=call.x.shape[2],
                 reverse=self.layer.reverse,
                 trace=steps,

@@ -23,7 +23,8 @@ class RNN(Recurrent):
     input_size, hidden_size : int
     activation : "tanh", "relu" or "sigmoid"
     stateful, reverse : bool
-        As in `Recurrent`.
+    engine : "auto", "off" or "require"
+        These three as in `Recurrent`.
     rng : None, int or numpy.random.Generator
     dtype : float32 or float64
 
@@ -42,12 +43,13 @@ class RNN(Recurrent):
         activation: str = "tanh",
         stateful: bool = False,
         reverse: bool = False,
+        engine: str = "auto",
         rng: RandomSource = None,
         dtype: Any = np.float32,
     ) -> None:
         self.activation = activation
         cell = RNNCell(input_size, hidden_size, activation=activation, rng=rng, dtype=dtype)
-        super().__init__(cell, stateful=stateful, reverse=reverse)
+        super().__init__(cell, stateful=stateful, reverse=reverse, engine=engine)
 
 
 class LSTM(Recurrent):
@@ -61,7 +63,8 @@ class LSTM(Recurrent):
     forget_bias : float
         Initial bias of the forget gate.
     stateful, reverse : bool
-        As in `Recurrent`.
+    engine : "auto", "off" or "require"
+        These three as in `Recurrent`.
     rng : None, int or numpy.random.Generator
     dtype : float32 or float64
 
@@ -82,12 +85,13 @@ class LSTM(Recurrent):
         forget_bias: float = 1.0,
         stateful: bool = False,
         reverse: bool = False,
+        engine: str = "auto",
         rng: RandomSource = None,
         dtype: Any = np.float32,
     ) -> None:
         self.forget_bias = forget_bias
         cell = LSTMCell(input_size, hidden_size, forget_bias=forget_bias, rng=rng, dtype=dtype)
-        super().__init__(cell, stateful=stateful, reverse=reverse)
+        super().__init__(cell, stateful=stateful, reverse=reverse, engine=engine)
 
 
 class GRU(Recurrent):
@@ -101,7 +105,8 @@ class GRU(Recurrent):
     reset_after : bool
         True for the variant of PyTorch, cuDNN and Keras; False for the one first published.
     stateful, reverse : bool
-        As in `Recurrent`.
+    engine : "auto", "off" or "require"
+        These three as in `Recurrent`.
     rng : None, int or numpy.random.Generator
     dtype : float32 or float64
 
@@ -120,9 +125,10 @@ class GRU(Recurrent):
         reset_after: bool = True,
         stateful: bool = False,
         reverse: bool = False,
+        engine: str = "auto",
         rng: RandomSource = None,
         dtype: Any = np.float32,
     ) -> None:
         self.reset_after = reset_after
         cell = GRUCell(input_size, hidden_size, reset_after=reset_after, rng=rng, dtype=dtype)
-        super().__init__(cell, stateful=stateful, reverse=reverse)
+        super().__init__(cell, stateful=stateful, reverse=reverse, engine=engine)

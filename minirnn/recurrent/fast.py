@@ -1,4 +1,4 @@
-"""Which cells have a kernel for whole sequences, and how it is called.
+"""The runner of the cells that have a kernel for whole sequences.
 
 A kernel gives the numbers of the loop over the cell, faster; it is used only while the cell's own
 `forward` and `backward` are what it stands for. A subclass that writes either anew, or an object on
@@ -15,9 +15,10 @@ import numpy as np
 from minirnn import kernels
 from minirnn.cells import GRUCell, LSTMCell, RNNCell
 from minirnn.cells.cell import Cell
+from minirnn.recurrent.runner import Runner
 from minirnn.typing import Array, Mask, State
 
-__all__ = ["Kernel", "fast_backward", "fast_forward", "fast_step", "kernel_of"]
+__all__ = ["KernelRunner", "kernel_of", "kernel_runner"]
 
 
 class Kernel(NamedTuple):
@@ -69,50 +70,72 @@ def kernel_of(cell: Cell) -> Kernel | None:
     return None
 
 
-def fast_forward(
-    kernel: Kernel,
-    cell: Any,
-    x: Array,
-    mask: Mask | None,
-    state: State,
-    *,
-    reverse: bool,
-    keep: bool,
-    workspace: kernels.Workspace,
-) -> tuple[Array, State, Any]:
-    """Do what `minirnn.recurrent.loop.loop_forward` does."""
-    turned, mask = _turned_round(mask) if reverse else ((), mask)  # [()] leaves all as it is
-    x = x[turned]
-    weights = cell.Wx.value, cell.Wh.value, cell.b.value
-    options = kernel.options(cell)
-    if keep:
-        y, state, cache = kernel.forward(x, state, *weights, mask, workspace=workspace, **options)
-    else:  # a model may be used by several threads at a time, a workspace may not
-        with workspace.alone() as own:
-            y, state, cache = kernel.forward(
-                x, state, *weights, mask, keep=False, workspace=own, **options
+class KernelRunner(Runner):
+    """Whole sequences at a time, by a hand-written NumPy kernel."""
+
+    cell: Any
+
+    def __init__(self, cell: Cell, kernel: Kernel) -> None:
+        super().__init__(cell)
+        self._kernel = kernel
+        self._workspace = kernels.Workspace()  # of the caches that were kept
+        self._passing = kernels.Workspace()  # of calls that keep nothing
+
+    def forward(
+        self, x: Array, mask: Mask | None, state: State, *, reverse: bool, keep: bool
+    ) -> tuple[Array, State, Any]:
+        """Run the kernel's forward, on reversed sequences if time is to be read backwards."""
+        turned, mask = _turned_round(mask) if reverse else ((), mask)  # [()] leaves all as it is
+        x, weights = x[turned], self._weights()
+        options = self._kernel.options(self.cell)
+        forward = self._kernel.forward
+        with kernels.one_blas_thread:
+            if keep:
+                y, state, cache = forward(
+                    x, state, *weights, mask, workspace=self._workspace, **options
+                )
+                return y[turned], state, (turned, cache)
+            with self._passing.alone() as own:  # it may be in use in another thread
+                y, state, _ = forward(
+                    x, state, *weights, mask, keep=False, workspace=own, **options
+                )
+        return y[turned], state, None
+
+    def backward(
+        self, grad: Array, grad_state: State | None, caches: Any, *, need_grad_x: bool
+    ) -> tuple[Array | None, State]:
+        """Run the kernel's backward."""
+        cell = self.cell
+        grads: tuple[Array, ...] = cell.Wx.grad, cell.Wh.grad, cell.b.grad
+        if hasattr(cell, "bn"):
+            grads = (*grads, cell.bn.grad)
+        turned, cache = caches
+        with kernels.one_blas_thread:
+            grad_x, grad_state = self._kernel.backward(
+                grad[turned], grad_state, cache, grads, need_grad_x=need_grad_x
             )
-    return y[turned], state, (turned, cache) if keep else None
+        return None if grad_x is None else grad_x[turned], grad_state
+
+    def step(self, x_t: Array, state: State) -> tuple[Array, State]:
+        """Run the kernel's step."""
+        with kernels.one_blas_thread:
+            y_and_state: tuple[Array, State] = self._kernel.step(
+                x_t, state, *self._weights(), **self._kernel.options(self.cell)
+            )
+        return y_and_state
+
+    def describe(self) -> str:
+        """Say that it is the kernel."""
+        return "NumPy kernel for whole sequences"
+
+    def _weights(self) -> tuple[Array, Array, Array]:
+        return self.cell.Wx.value, self.cell.Wh.value, self.cell.b.value
 
 
-def fast_backward(
-    kernel: Kernel,
-    cell: Any,
-    grad: Array,
-    grad_state: State | None,
-    caches: tuple[Any, Any],
-    *,
-    need_grad_x: bool,
-) -> tuple[Array | None, State]:
-    """Do what `minirnn.recurrent.loop.loop_backward` does; None for a grad_x that is not needed."""
-    grads: tuple[Array, ...] = cell.Wx.grad, cell.Wh.grad, cell.b.grad
-    if hasattr(cell, "bn"):
-        grads = (*grads, cell.bn.grad)
-    turned, cache = caches
-    grad_x, grad_state = kernel.backward(
-        grad[turned], grad_state, cache, grads, need_grad_x=need_grad_x
-    )
-    return None if grad_x is None else grad_x[turned], grad_state
+def kernel_runner(cell: Cell) -> Runner | str:
+    """Return the runner of the cell's kernel, or why there is none."""
+    kernel = kernel_of(cell)
+    return f"no kernel for {type(cell).__name__}" if kernel is None else KernelRunner(cell, kernel)
 
 
 def _turned_round(mask: Mask | None) -> tuple[Any, Mask | None]:
@@ -128,11 +151,3 @@ def _turned_round(mask: Mask | None) -> tuple[Any, Mask | None]:
     if not np.array_equal(mask, t < lengths):
         return backwards, mask[backwards]
     return (np.arange(len(mask))[:, np.newaxis], np.where(mask, lengths - 1 - t, t)), mask
-
-
-def fast_step(kernel: Kernel, cell: Any, x_t: Array, state: State) -> tuple[Array, State]:
-    """Return the output and the next state of one step, without a cache."""
-    y_and_state: tuple[Array, State] = kernel.step(
-        x_t, state, cell.Wx.value, cell.Wh.value, cell.b.value, **kernel.options(cell)
-    )
-    return y_and_state

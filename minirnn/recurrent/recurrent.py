@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
@@ -12,15 +10,8 @@ import numpy as np
 from minirnn import checks
 from minirnn.cells.cell import Cell
 from minirnn.core import Layer, dtype_of
-from minirnn.kernels import Workspace, one_blas_thread
-from minirnn.recurrent.fast import Kernel, fast_backward, fast_forward, fast_step, kernel_of
-from minirnn.recurrent.loop import (
-    BackwardStep,
-    ForwardStep,
-    check_step,
-    loop_backward,
-    loop_forward,
-)
+from minirnn.recurrent.runner import LoopRunner, Runner
+from minirnn.recurrent.runners import ENGINES, runner_for
 from minirnn.typing import Array, Mask, State
 
 __all__ = ["Recurrent"]
@@ -34,12 +25,12 @@ class _Call:
     mask: Mask | None
     first: State
     final: State
-    kernel: Kernel | None
+    runner: Runner | None
     caches: Any
 
     def __getstate__(self) -> dict[str, Any]:
-        """Leave the caches out of a copy: its backward, should it come, makes its own."""
-        return vars(self) | {"caches": None}
+        """Leave the caches out of a copy: its backward runs forward again."""
+        return vars(self) | {"runner": None, "caches": None}
 
 
 class Recurrent(Layer):
@@ -51,8 +42,8 @@ class Recurrent(Layer):
 
     and backpropagation through time, from the last step to the first, where the gradient on a
     state is what the later steps sent back. Masks, initial and final states, reversed and carried
-    runs are there for every cell. The loop itself is `minirnn.recurrent.loop`; over the built-in
-    cells a kernel for whole sequences gives the same numbers faster.
+    runs are there for every cell. The loop itself is `minirnn.recurrent.loop`; where something
+    faster can run the cell, it gives the same numbers.
 
     Parameters
     ----------
@@ -64,6 +55,9 @@ class Recurrent(Layer):
     reverse : bool
         True reads time backwards. The output stays aligned with the input: ``y[:, t]`` belongs to
         ``x[:, t]`` and has seen the steps from ``t`` on.
+    engine : "auto", "off" or "require"
+        "auto" runs the fastest code there is for the cell, "off" the plain time loop; "require"
+        raises a RuntimeError where there is only the loop. The numbers are the same to rounding.
 
     Attributes
     ----------
@@ -106,7 +100,9 @@ class Recurrent(Layer):
     uses_mask = True
     observer: Any = None
 
-    def __init__(self, cell: Cell, *, stateful: bool = False, reverse: bool = False) -> None:
+    def __init__(
+        self, cell: Cell, *, stateful: bool = False, reverse: bool = False, engine: str = "auto"
+    ) -> None:
         checks.instance(self, "cell", cell, Cell)
         self.cell = cell
         self.stateful = checks.flag(self, "stateful", stateful)
@@ -114,7 +110,13 @@ class Recurrent(Layer):
         self.state: State | None = None
         self.grad_state: State | None = None
         self.carried_state: State | None = None
-        self._workspace = Workspace()
+        self._engine = checks.choice(self, "engine", engine, ENGINES)
+        self._runner: Runner | None = None
+
+    @property
+    def engine(self) -> str:
+        """What runs the cell, and why, in words."""
+        return self._find_runner().describe()
 
     @property
     def input_size(self) -> int:
@@ -161,44 +163,20 @@ class Recurrent(Layer):
         first = self._first_state(state, batch, x.dtype, carried)
         # Outside training nothing is kept but the arguments: should backward be called all the
         # same, it runs forward again.
-        observer = self.observer
-        kernel = kernel_of(self.cell) if observer is None else None
-        trace: list[ForwardStep] | None = None if observer is None else []
-        with one_blas_thread:
-            y, final, caches = self._run(kernel, x, mask, first, keep=self.training, trace=trace)
-        if observer is not None:
-            observer.forward(x, mask, trace)
-        self._cache = _Call(x, mask, first, final, kernel, caches)
+        runner = self._find_runner()
+        y, final, caches = runner.forward(x, mask, first, reverse=self.reverse, keep=self.training)
+        self._cache = _Call(x, mask, first, final, runner, caches)
         self.state = final
         if self.stateful:
             self.carried_state = final
         return y
 
-    def _run(
-        self,
-        kernel: Kernel | None,
-        x: Array,
-        mask: Mask | None,
-        state: State,
-        *,
-        keep: bool,
-        trace: list[ForwardStep] | None = None,
-    ) -> tuple[Array, State, Any]:
-        """Return the output, the final state, and what backward needs; by kernel or by loop."""
-        if kernel is None:
-            return loop_forward(
-                self.cell, x, mask, state, reverse=self.reverse, keep=keep, trace=trace
-            )
-        return fast_forward(
-            kernel,
-            self.cell,
-            x,
-            mask,
-            state,
-            reverse=self.reverse,
-            keep=keep,
-            workspace=self._workspace,
-        )
+    def _find_runner(self) -> Runner:
+        """Return the runner of the call before, or another one if the cell has changed."""
+        if self.observer is not None:
+            return LoopRunner(self.cell, "a recorder looks at every step", self.observer)
+        self._runner = runner_for(self.cell, self._engine, self._runner)
+        return self._runner
 
     def backward(self, grad: Any, grad_state: Any = None) -> Array:
         """Go back through time.
@@ -215,15 +193,13 @@ class Recurrent(Layer):
         array (batch, time, input_size)
             Gradient on the input. That on the initial state is in `grad_state` afterwards.
         """
-        with one_blas_thread:
-            grad_x = self._backward(grad, grad_state, need_grad_x=True)
+        grad_x = self._backward(grad, grad_state, need_grad_x=True)
         assert grad_x is not None
         return grad_x
 
     def backward_parameters(self, grad: Any) -> None:
         """Add to the parameters' gradients, without the product for the input's."""
-        with one_blas_thread:
-            self._backward(grad, None, need_grad_x=False)
+        self._backward(grad, None, need_grad_x=False)
 
     def _backward(self, grad: Any, grad_state: Any, *, need_grad_x: bool) -> Array | None:
         call: _Call = self._saved()
@@ -231,30 +207,14 @@ class Recurrent(Layer):
         shape = (*x.shape[:2], self.output_size)
         grad = checks.check_shape(self, grad, shape, x.dtype, "the gradient")
         grad_state = self._final_gradients(grad_state)
-        if call.caches is None:
-            _, _, call.caches = self._run(call.kernel, x, mask, call.first, keep=True)
-        grad_x: Array | None
-        if call.kernel is None:
-            if grad_state is None:
-                grad_state = tuple(np.zeros_like(array) for array in call.final)
-            trace: list[BackwardStep] | None = None if self.observer is None else []
-            with _gradients_unchanged_on_error(self.cell):
-                grad_x, self.grad_state = loop_backward(
-                    self.cell,
-                    grad,
-                    grad_state,
-                    mask,
-                    call.caches,
-                    input_size=x.shape[2],
-                    reverse=self.reverse,
-                    trace=trace,
-                )
-            if trace is not None:
-                self.observer.backward(grad, grad_state, trace)
-        else:
-            grad_x, self.grad_state = fast_backward(
-                call.kernel, self.cell, grad, grad_state, call.caches, need_grad_x=need_grad_x
+        if call.runner is None or call.caches is None:
+            call.runner = self._find_runner()
+            _, _, call.caches = call.runner.forward(
+                x, mask, call.first, reverse=self.reverse, keep=True
             )
+        grad_x, self.grad_state = call.runner.backward(
+            grad, grad_state, call.caches, need_grad_x=need_grad_x
+        )
         return grad_x
 
     def step(self, x_t: Any) -> Array:
@@ -271,14 +231,7 @@ class Recurrent(Layer):
         if state is None or not self._goes_on(x_t, state):
             x_t = checks.step(self, x_t, self._input_size(), self._dtype())
             state = self._first_state(None, len(x_t), x_t.dtype, state)
-        kernel = kernel_of(self.cell)
-        if kernel is not None:
-            y_t, self.carried_state = fast_step(kernel, self.cell, x_t, state)
-        else:
-            y_t, next_state, _ = self.cell.forward(x_t, state)
-            check_step(self.cell, y_t, next_state, state)
-            y_t = np.asarray(y_t, x_t.dtype)
-            self.carried_state = tuple(np.asarray(array, x_t.dtype) for array in next_state)
+        y_t, self.carried_state = self._find_runner().step(x_t, state)
         self.state = self.carried_state
         return y_t.copy()  # mostly it is a part of the state, which is ours
 
@@ -294,6 +247,10 @@ class Recurrent(Layer):
         """Forget the carried state: the next call begins at the cell's initial state."""
         self.carried_state = None
         self.state = None
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Leave the runner out of a copy, which finds its own."""
+        return vars(self) | {"_runner": None}
 
     # ------------------------------------------------------------ checks
 
@@ -342,15 +299,3 @@ class Recurrent(Layer):
             for k, (array, like) in enumerate(zip(arrays, model, strict=True))
         ]
         return tuple(array.copy() for array in checked)
-
-
-@contextmanager
-def _gradients_unchanged_on_error(cell: Cell) -> Iterator[None]:
-    """Take back what some steps have added to the gradients if a later step raises."""
-    before = [(parameter, parameter.grad.copy()) for parameter in cell.parameters()]
-    try:
-        yield
-    except Exception:
-        for parameter, grad in before:
-            parameter.grad = grad
-        raise

@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
 import minirnn as m
-from minirnn.recurrent import recurrent
+from minirnn.recurrent import runner
 
 CELLS: dict[str, tuple[type, dict[str, Any]]] = {
     "rnn tanh": (m.RNNCell, {}),
@@ -285,13 +285,13 @@ def test_any_history_of_calls_gives_the_numbers_of_the_loop(kind, data):
 def loops(monkeypatch):
     """Count how often the loop runs."""
     count = []
-    original = recurrent.loop_forward
+    original = runner.loop_forward
 
     def counted(*args, **keywords):
         count.append(1)
         return original(*args, **keywords)
 
-    monkeypatch.setattr(recurrent, "loop_forward", counted)
+    monkeypatch.setattr(runner, "loop_forward", counted)
     return count
 
 
