@@ -207,12 +207,10 @@ class Recurrent(Layer):
         shape = (*x.shape[:2], self.output_size)
         grad = checks.check_shape(self, grad, shape, x.dtype, "the gradient")
         grad_state = self._final_gradients(grad_state)
-        if call.runner is None or call.caches is None:
-            call.runner = self._find_runner()
-            _, _, call.caches = call.runner.forward(
-                x, mask, call.first, reverse=self.reverse, keep=True
-            )
-        grad_x, self.grad_state = call.runner.backward(
+        runner = call.runner = call.runner or self._find_runner()
+        if call.caches is None:
+            _, _, call.caches = runner.forward(x, mask, call.first, reverse=self.reverse, keep=True)
+        grad_x, self.grad_state = runner.backward(
             grad, grad_state, call.caches, need_grad_x=need_grad_x
         )
         return grad_x
