@@ -38,6 +38,7 @@ from minirnn.recurrent import GRU, LSTM, RNN, Bidirectional, Recurrent
 if TYPE_CHECKING:
     from minirnn import callbacks, course, data, insight, schedules, tasks
     from minirnn.gradcheck import GradientError, GradientReport, check_gradients
+    from minirnn.layers.attention import Attention
     from minirnn.layers.normalization import LayerNorm
     from minirnn.layers.rectifiers import ELU, GELU, LeakyReLU, SiLU, Softplus
     from minirnn.recurrent.state_dropout import StateDropout
@@ -56,6 +57,7 @@ __all__ = [
     "Adagrad",
     "Adam",
     "AdamW",
+    "Attention",
     "Bidirectional",
     "BinaryCrossEntropy",
     "Cell",
@@ -112,6 +114,7 @@ __all__ = [
 
 # What a program may not need is read when it is first asked for, so that the import stays short.
 _LATER = {
+    "Attention": "minirnn.layers.attention",
     "ELU": "minirnn.layers.rectifiers",
     "GELU": "minirnn.layers.rectifiers",
     "GradientError": "minirnn.gradcheck",

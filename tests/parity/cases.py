@@ -77,6 +77,15 @@ class LayerNormCase(Case):
 
 
 @dataclass(frozen=True, kw_only=True)
+class AttentionCase(Case):
+    """Sizes are batch, queries, time, query size, key size, value size."""
+
+    score: str
+    scaled: bool = False
+    masked: bool = False
+
+
+@dataclass(frozen=True, kw_only=True)
 class EmbeddingCase(Case):
     """Sizes are batch, time, vocabulary, output. The last token of the vocabulary never occurs."""
 
@@ -184,6 +193,26 @@ def table() -> list[Case]:
         DenseCase(name="layers/dense-no-bias", sizes=(2, 4, 3, 5), bias=False),
         LayerNormCase(name="layers/layer-norm", sizes=(4, 5)),
         LayerNormCase(name="layers/layer-norm-time", sizes=(3, 2, 4)),
+        AttentionCase(name="layers/attention-dot", sizes=(2, 3, 4, 5, 5, 3), score="dot"),
+        AttentionCase(
+            name="layers/attention-scaled",
+            sizes=(3, 2, 5, 4, 4, 2),
+            score="dot",
+            scaled=True,
+            masked=True,
+        ),
+        AttentionCase(
+            name="layers/attention-general",
+            sizes=(3, 2, 5, 3, 4, 2),
+            score="general",
+            masked=True,
+        ),
+        AttentionCase(
+            name="layers/attention-additive",
+            sizes=(3, 2, 5, 3, 4, 2),
+            score="additive",
+            masked=True,
+        ),
         EmbeddingCase(name="layers/embedding", sizes=(3, 8, 5, 4)),
         EmbeddingCase(name="layers/embedding-time-1", sizes=(6, 1, 3, 2)),
     ]
@@ -345,6 +374,8 @@ def resized(case: Case, rng: np.random.Generator) -> Case:
         return case
     # From 2 on: a softmax over one class has a zero gradient, of which no relative error exists.
     sizes = rng.permutation(np.arange(2, 10))[: len(case.sizes)]
+    if isinstance(case, AttentionCase) and case.score == "dot":
+        sizes[4] = sizes[3]
     return replace(case, sizes=tuple(int(size) for size in sizes))
 
 
@@ -383,6 +414,24 @@ def draw(case: Case, seed: int, dtype: type = np.float64) -> Arrays:
             }
             if case.bias:
                 inputs["b"] = rng.standard_normal(output_size)
+        case AttentionCase():
+            batch, queries, time, query_size, key_size, value_size = case.sizes
+            inputs = {
+                "query": rng.standard_normal((batch, queries, query_size)),
+                "keys": rng.standard_normal((batch, time, key_size)),
+                "values": rng.standard_normal((batch, time, value_size)),
+                "grad_y": rng.standard_normal((batch, queries, value_size)),
+            }
+            if case.score == "general":
+                inputs["W"] = 0.5 * rng.standard_normal((query_size, key_size))
+            elif case.score == "additive":
+                inputs["Wq"] = rng.standard_normal((query_size, key_size))
+                inputs["Wk"] = rng.standard_normal((key_size, key_size))
+                inputs["v"] = rng.standard_normal(key_size)
+            if case.masked:
+                lengths = rng.integers(2, time + 1, batch)
+                inputs["mask"] = np.arange(time) < lengths[:, None]
+                inputs["keys"][~inputs["mask"]] = inputs["values"][~inputs["mask"]] = np.nan
         case LayerNormCase():
             *_, size = case.sizes
             inputs = {

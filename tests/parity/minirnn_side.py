@@ -9,6 +9,7 @@ from tests.parity.cases import (
     STATES,
     ActivationCase,
     Arrays,
+    AttentionCase,
     BidirectionalCase,
     Case,
     CellCase,
@@ -33,6 +34,8 @@ def results(case: Case, inputs: Arrays) -> Arrays:
             found = bidirectional(case, inputs)
         case DenseCase():
             found = dense(case, inputs)
+        case AttentionCase():
+            found = attention(case, inputs)
         case LayerNormCase():
             found = layer_norm(case, inputs)
         case EmbeddingCase():
@@ -163,6 +166,23 @@ def dense(case: DenseCase, inputs: Arrays) -> dict[str, Any]:
     set_weights(layer, inputs)
     y = layer.forward(inputs["x"])
     return {"y": y, "grad_x": layer.backward(inputs["grad_y"])} | weight_gradients(layer)
+
+
+def attention(case: AttentionCase, inputs: Arrays) -> dict[str, Any]:
+    _, _, _, query_size, key_size, _ = case.sizes
+    dtype = inputs["query"].dtype
+    layer = minirnn.Attention(
+        query_size, key_size, score=case.score, scaled=case.scaled, dtype=dtype
+    )
+    set_weights(layer, inputs)
+    y = layer.forward(*(inputs[name] for name in ("query", "keys", "values")), inputs.get("mask"))
+    gradients = layer.backward(inputs["grad_y"])
+    names = ("grad_query", "grad_keys", "grad_values")
+    return (
+        {"y": y, "weights": layer.weights}
+        | dict(zip(names, gradients, strict=True))
+        | weight_gradients(layer)
+    )
 
 
 def layer_norm(case: LayerNormCase, inputs: Arrays) -> dict[str, Any]:

@@ -17,6 +17,7 @@ from tests.parity.cases import (
     STATES,
     ActivationCase,
     Arrays,
+    AttentionCase,
     BidirectionalCase,
     Case,
     CellCase,
@@ -43,6 +44,8 @@ def results(case: Case, inputs: Arrays) -> Arrays:
             found = bidirectional(case, inputs)
         case DenseCase():
             found = dense(inputs)
+        case AttentionCase():
+            found = attention(case, inputs)
         case LayerNormCase():
             found = layer_norm(inputs)
         case EmbeddingCase():
@@ -258,6 +261,32 @@ def dense(inputs: Arrays) -> dict[str, Any]:
     backward([y], [inputs["grad_y"]])
     found = {"y": y, "grad_x": x.grad, "grad_W": W.grad}
     return found if b is None else found | {"grad_b": b.grad}
+
+
+def attention(case: AttentionCase, inputs: Arrays) -> dict[str, Any]:
+    mask = mask_of(inputs)
+    found = {name: leaf(inputs[name]) for name in inputs if name not in ("mask", "grad_y")}
+    query, keys, values = (found[name] for name in ("query", "keys", "values"))
+    if mask is not None:  # PyTorch has 0 * nan there
+        keys, values = (array.where(mask[..., None], 0) for array in (keys, values))
+        mask = mask[:, None, :]
+    if case.score == "additive":
+        hidden = (query @ found["Wq"])[:, :, None] + (keys @ found["Wk"])[:, None]
+        scores = hidden.tanh() @ found["v"]
+        if mask is not None:
+            scores = scores.masked_fill(~mask, -torch.inf)
+        weights = scores.softmax(dim=-1)
+        y = weights @ values
+    else:
+        sent = query @ found["W"] if case.score == "general" else query
+        scale = keys.shape[-1] ** -0.5 if case.scaled else 1.0
+        attend = functools.partial(
+            functional.scaled_dot_product_attention, sent, keys, attn_mask=mask, scale=scale
+        )
+        y = attend(values)
+        weights = attend(torch.eye(keys.shape[1], dtype=keys.dtype).expand(len(keys), -1, -1))
+    backward([y], [inputs["grad_y"]])
+    return {"y": y, "weights": weights} | {f"grad_{name}": a.grad for name, a in found.items()}
 
 
 def layer_norm(inputs: Arrays) -> dict[str, Any]:

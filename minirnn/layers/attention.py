@@ -1,0 +1,279 @@
+"""Attention: a weighted mean of many vectors, where a query says how much each one counts."""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from minirnn import checks
+from minirnn.core import Layer, Parameter, dtype_of
+from minirnn.functions import softmax
+from minirnn.initializers import glorot_uniform
+from minirnn.typing import Array, Mask, RandomSource
+
+__all__ = ["Attention"]
+
+
+class Attention(Layer):
+    """Each query looks at all keys, and gets the mean of the values at which it looks.
+
+    With a query ``q``, keys ``k_j`` and values ``v_j`` (mostly the keys themselves: the outputs of
+    an encoder), and ``j`` over the real steps of the source::
+
+        s_j = q . k_j                          score="dot"          sizes must be equal
+        s_j = q W . k_j                        score="general"
+        s_j = v . tanh(q Wq + k_j Wk)          score="additive"
+        w   = softmax(s)
+        y   = sum_j w_j v_j                    the context
+
+    Backward, from ``dy``; sums over ``j`` and over queries are left out where they are plain::
+
+        dw_j = dy . v_j        dv_j = w_j dy        ds_j = w_j (dw_j - sum_i w_i dw_i)
+        dot:        dq = ds_j k_j              dk_j = ds_j q
+        general:    dq = ds_j W k_j            dk_j = ds_j W^T q           dW += q^T (ds_j k_j)
+        additive:   t = tanh(q Wq + k_j Wk)    da = ds_j v (1 - t^2)       dv += ds_j t
+                    dq = da Wq^T               dk_j = da Wk^T
+                    dWq += q^T da              dWk += k_j^T da
+
+    Parameters
+    ----------
+    query_size, key_size : int
+    score : "dot", "general" or "additive"
+    hidden_size : int, optional
+        Width of the additive score; by default the key size.
+    scaled : bool
+        True divides the scores by ``sqrt(key_size)``, for the dot product of long vectors.
+    rng : None, int or numpy.random.Generator
+        For the initial weights: Glorot uniform.
+    dtype : float32 or float64
+
+    Attributes
+    ----------
+    weights : array (batch, queries, time), or (batch, time) after a single query; None at first
+        ``w`` of the latest `forward`: to be looked at, and drawn.
+    W : Parameter (query_size, key_size), with score="general"
+    Wq, Wk, v : Parameter (query_size, hidden), (key_size, hidden), (hidden,), with score="additive"
+
+    Notes
+    -----
+    Keys that the mask calls padding get no weight and no gradient, whatever number stands there. A
+    source without any real step gives a context of zeros.
+
+    Raises
+    ------
+    ValueError
+        With score="dot" if the two sizes differ; for a wrong shape; if the batches differ.
+
+    References
+    ----------
+    Luong, Pham and Manning, Effective approaches to attention-based neural machine translation,
+    EMNLP 2015 (dot, general). Bahdanau, Cho and Bengio, Neural machine translation by jointly
+    learning to align and translate, ICLR 2015 (additive). Vaswani et al., Attention is all you
+    need, NIPS 2017 (scaled).
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> layer = Attention(2, 2)
+    >>> keys = np.array([[[9.0, 0.0], [0.0, 9.0], [5.0, 5.0]]])
+    >>> layer.forward(np.array([[0.0, 1.0]]), keys, mask=np.array([[True, True, False]])).round(2)
+    array([[0., 9.]])
+    >>> layer.weights.round(2)
+    array([[0., 1., 0.]])
+    """
+
+    uses_mask = True
+
+    def __init__(
+        self,
+        query_size: int,
+        key_size: int,
+        *,
+        score: str = "dot",
+        hidden_size: int | None = None,
+        scaled: bool = False,
+        rng: RandomSource = None,
+        dtype: Any = np.float32,
+    ) -> None:
+        self.query_size = checks.positive_int(self, "query_size", query_size)
+        self.key_size = checks.positive_int(self, "key_size", key_size)
+        self.score = checks.choice(self, "score", score, ("dot", "general", "additive"))
+        self.scaled = checks.flag(self, "scaled", scaled)
+        self.hidden_size = hidden_size
+        dtype = checks.float_dtype(self, dtype)
+        rng = checks.generator(self, rng)
+        self.weights: Array | None = None
+        if hidden_size is not None and self.score != "additive":
+            raise ValueError(f'Attention: hidden_size goes with score="additive", not {score!r}')
+        if self.score == "dot" and self.query_size != self.key_size:
+            raise ValueError(
+                f'Attention: score="dot" needs queries and keys of one size, got {query_size} and '
+                f'{key_size}; score="general" brings them together'
+            )
+        if self.score == "general":
+            self.W = Parameter(glorot_uniform(rng, self.query_size, self.key_size, dtype))
+        elif self.score == "additive":
+            hidden = checks.positive_int(self, "hidden_size", hidden_size or self.key_size)
+            self.Wq = Parameter(glorot_uniform(rng, self.query_size, hidden, dtype))
+            self.Wk = Parameter(glorot_uniform(rng, self.key_size, hidden, dtype))
+            self.v = Parameter(glorot_uniform(rng, hidden, 1, dtype)[:, 0])
+
+    # ------------------------------------------------------------ forward
+
+    def forward(self, query: Any, keys: Any, values: Any = None, mask: Any = None) -> Array:
+        """Return the context of each query.
+
+        Parameters
+        ----------
+        query : array (batch, queries, query_size), or (batch, query_size) for one query each
+        keys : array (batch, time, key_size)
+        values : array (batch, time, any size), optional
+            By default the keys.
+        mask : boolean array (batch, time), optional
+            True where the step of the keys is real.
+
+        Returns
+        -------
+        array (batch, queries, size of the values), or (batch, size of the values)
+        """
+        call = self.attend(query, keys, values, mask)
+        self._cache = call
+        self.weights = call.seen
+        return call.context
+
+    def attend(self, query: Any, keys: Any, values: Any = None, mask: Any = None) -> AttentionCall:
+        """Return all that `forward` works out, and keep nothing."""
+        dtype = dtype_of(self)
+        query = checks.features(self, query, self.query_size, dtype)
+        keys = checks.sequence(self, keys, self.key_size, query.dtype)
+        one_query = query.ndim == 2
+        if query.ndim not in (2, 3) or len(query) != len(keys):
+            raise ValueError(
+                f"Attention: the queries should be (batch, queries, {self.query_size}) or (batch, "
+                f"{self.query_size}) for the {len(keys)} sequences of keys, got {query.shape}"
+            )
+        own_values = values is not None
+        if own_values:
+            values = checks.sequence(self, values, None, query.dtype)
+            if values.shape[:2] != keys.shape[:2]:
+                raise ValueError(
+                    f"Attention: keys and values should have the same batch and time, got keys "
+                    f"{keys.shape} and values {values.shape}"
+                )
+        if mask is not None:
+            mask = checks.as_mask(self, mask, keys.shape[:2])
+            keys = np.where(mask[:, :, None], keys, keys.dtype.type(0))
+            if own_values:
+                values = np.where(mask[:, :, None], values, keys.dtype.type(0))
+        values = values if own_values else keys
+        queries = query[:, None, :] if one_query else query
+        scores, hidden = self._scores(queries, keys)
+        weights = _softmax_over_real(scores, mask)
+        context = weights @ values
+        if one_query:
+            context = context[:, 0]
+        return AttentionCall(context, weights, queries, keys, values, hidden, one_query, own_values)
+
+    def _scores(self, queries: Array, keys: Array) -> tuple[Array, Array | None]:
+        """Return the scores (batch, queries, time), and the tanh of the additive one."""
+        turned, hidden = keys.swapaxes(1, 2), None
+        if self.score == "dot":
+            scores = queries @ turned
+        elif self.score == "general":
+            scores = (queries @ self.W.value) @ turned
+        else:
+            ahead, back = queries @ self.Wq.value, keys @ self.Wk.value
+            hidden = np.tanh(ahead[:, :, None, :] + back[:, None, :, :])
+            scores = hidden @ self.v.value
+        scores *= scores.dtype.type(self._scale())
+        return scores, hidden
+
+    def _scale(self) -> float:
+        return float(self.key_size**-0.5) if self.scaled else 1.0
+
+    # ------------------------------------------------------------ backward
+
+    def backward(self, grad: Any) -> tuple[Array, ...]:
+        """Return the gradients on what forward was given, from that on the context.
+
+        Returns
+        -------
+        grad_query, grad_keys : arrays of the shapes of query and keys
+        grad_values : array of the shape of the values, if there were any of their own
+        """
+        call: AttentionCall = self._saved()
+        dtype = call.queries.dtype
+        grad = checks.check_shape(self, grad, call.context.shape, dtype, "the gradient")
+        if call.one_query:
+            grad = grad[:, None, :]
+        w = call.weights
+        dw = grad @ call.values.swapaxes(1, 2)
+        grad_values = w.swapaxes(1, 2) @ grad
+        ds = w * (dw - (w * dw).sum(axis=2, keepdims=True))
+        ds *= dtype.type(self._scale())
+        grad_query, grad_keys = self._backward_scores(ds, call)
+        if call.one_query:
+            grad_query = grad_query[:, 0]
+        if call.own_values:
+            return grad_query, grad_keys, grad_values
+        return grad_query, grad_keys + grad_values
+
+    def _backward_scores(self, ds: Array, call: AttentionCall) -> tuple[Array, Array]:
+        """Return the gradients on queries and keys, from those on the scores."""
+        q, k = call.queries, call.keys
+        if self.score == "additive":
+            assert call.hidden is not None
+            da = ds[..., None] * ((1 - call.hidden * call.hidden) * self.v.value)
+            self.v.grad += np.tensordot(ds, call.hidden, 3)
+            d_ahead, d_back = da.sum(axis=2), da.sum(axis=1)
+            self.Wq.grad += np.tensordot(q, d_ahead, ((0, 1), (0, 1)))
+            self.Wk.grad += np.tensordot(k, d_back, ((0, 1), (0, 1)))
+            return d_ahead @ self.Wq.value.T, d_back @ self.Wk.value.T
+        seen, sent = ds @ k, ds.swapaxes(1, 2) @ q  # sum_j ds_j k_j, and for each key sum ds q
+        if self.score == "dot":
+            return seen, sent
+        self.W.grad += np.tensordot(q, seen, ((0, 1), (0, 1)))
+        return seen @ self.W.value.T, sent @ self.W.value
+
+
+class AttentionCall(NamedTuple):
+    """What one call of `Attention` was given and has worked out.
+
+    Attributes
+    ----------
+    context : array (batch, queries, values), or (batch, values)
+    weights : array (batch, queries, time)
+    queries, keys, values : arrays, zeros in the padding
+    hidden : array (batch, queries, time, hidden), of the additive score, or None
+    one_query : bool
+        Whether there was one query each, without an axis for it.
+    own_values : bool
+    """
+
+    context: Array
+    weights: Array
+    queries: Array
+    keys: Array
+    values: Array
+    hidden: Array | None
+    one_query: bool
+    own_values: bool
+
+    @property
+    def seen(self) -> Array:
+        """The weights, without the axis of queries where there was one query each."""
+        return self.weights[:, 0] if self.one_query else self.weights
+
+
+def _softmax_over_real(scores: Array, mask: Mask | None) -> Array:
+    """Return the softmax over the real steps, the last axis; zeros where there is none."""
+    if mask is None:
+        return softmax(scores)
+    real = mask[:, None, :]
+    least = scores.min(axis=2, keepdims=True)  # finite, and never above a real score
+    weights = softmax(np.where(real, scores, least))
+    weights *= real
+    total = weights.sum(axis=2, keepdims=True)
+    weights /= np.where(total > 0, total, 1)
+    return weights
