@@ -2,8 +2,8 @@
 
 The first assignment of the fifth course of the Deep Learning Specialization (A. Ng,
 deeplearning.ai, 2018) has the learner write these functions. Here they are with the same arguments,
-dictionaries, caches and return values, computed by minirnn's own cells in float64: put one in the
-place of your own and compare, or take your parameters along into a minirnn model, and back.
+dictionaries, caches and return values, computed by minirnn's own cells in float64: compare them
+with your own, or turn your parameters into a minirnn model, and back.
 
 ======== ======================================= ==================================
 symbol   meaning                                 elsewhere in minirnn
@@ -18,12 +18,6 @@ x        array (n_x, m, T_x)                     array (batch, time, features)
 """
 
 from minirnn.course.activations import sigmoid, softmax
-from minirnn.course.convert import (
-    lstm_cell_from_course,
-    lstm_cell_to_course,
-    rnn_cell_from_course,
-    rnn_cell_to_course,
-)
 from minirnn.course.lstm import (
     lstm_backward,
     lstm_cell_backward,
@@ -31,6 +25,12 @@ from minirnn.course.lstm import (
     lstm_forward,
 )
 from minirnn.course.rnn import rnn_backward, rnn_cell_backward, rnn_cell_forward, rnn_forward
+from minirnn.course.weights import (
+    lstm_cell_from_course,
+    lstm_cell_to_course,
+    rnn_cell_from_course,
+    rnn_cell_to_course,
+)
 
 __all__ = [
     "lstm_backward",

@@ -62,7 +62,7 @@ class Arguments:
         return message + _likely_mistake(name, got, tuple(known.get(a, (None,))[0] for a in axes))
 
     def weights(self, parameters: Any, names: tuple[str, ...]) -> Mapping[str, Any]:
-        """Return `parameters` if it is a dictionary with all of `names`; more is no harm."""
+        """Return `parameters` if it is a dictionary with all of `names`, and perhaps more."""
         if not isinstance(parameters, Mapping):
             raise TypeError(
                 f"{self.function}: parameters must be a dictionary of {', '.join(names)}, got "
@@ -76,13 +76,12 @@ class Arguments:
             )
         return parameters
 
-    def cache(self, cache: Any, names: str, source: str) -> tuple[Any, ...]:
+    def cache(self, cache: Any, names: tuple[str, ...], source: str) -> tuple[Any, ...]:
         """Return the parts of what the function `source` returned as its cache."""
-        count = len(names.split())
-        if not isinstance(cache, tuple | list) or len(cache) != count:
+        if not isinstance(cache, tuple | list) or len(cache) != len(names):
             raise TypeError(
-                f"{self.function}: the cache must be the tuple ({', '.join(names.split())}) that "
-                f"{source} returns, got {_kind(cache)}"
+                f"{self.function}: the cache must be the tuple ({', '.join(names)}) that {source} "
+                f"returns, got {_kind(cache)}"
             )
         return tuple(cache)
 

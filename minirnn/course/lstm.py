@@ -2,20 +2,33 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
-from minirnn.cells import LSTMCell
+from minirnn.cells.lstm import LSTMCache, LSTMCell
 from minirnn.course.activations import softmax
 from minirnn.course.arguments import Arguments
-from minirnn.course.weights import as_lstm_weights, load_dense, load_lstm_cell
+from minirnn.course.weights import load_dense, load_lstm_cell, lstm_weights
 from minirnn.layers.dense import Dense
 from minirnn.typing import Array
 
 __all__ = ["lstm_backward", "lstm_cell_backward", "lstm_cell_forward", "lstm_forward"]
 
-_CACHE = "a_next c_next a_prev c_prev ft it cct ot xt parameters"
+
+class _Step(NamedTuple):
+    """What `lstm_cell_forward` returns as its cache."""
+
+    a_next: Any
+    c_next: Any
+    a_prev: Any
+    c_prev: Any
+    ft: Any
+    it: Any
+    cct: Any
+    ot: Any
+    xt: Any
+    parameters: Any
 
 
 def lstm_cell_forward(
@@ -166,9 +179,9 @@ def lstm_cell_backward(da_next: Any, dc_next: Any, cache: Any) -> dict[str, Arra
     'dxt da_prev dc_prev dWf dbf dWi dbi dWc dbc dWo dbo'
     """
     arguments = Arguments("lstm_cell_backward")
-    cache = arguments.cache(cache, _CACHE, "lstm_cell_forward")
-    cell = load_lstm_cell(arguments, cache[-1])
-    cell_cache = _open(arguments, cache)
+    step = _Step(*arguments.cache(cache, _Step._fields, "lstm_cell_forward"))
+    cell = load_lstm_cell(arguments, step.parameters)
+    cell_cache = _cell_cache(arguments, step)
     da_next = arguments.array("da_next", da_next, "n_a", "m")
     dc_next = arguments.array("dc_next", dc_next, "n_a", "m")
     dxt, da_prev, dc_prev = _backward(cell, da_next, dc_next, cell_cache)
@@ -218,17 +231,17 @@ def lstm_backward(da: Any, caches: Any) -> dict[str, Array]:
     ((3, 10, 7), (5, 10), (5, 8))
     """
     arguments = Arguments("lstm_backward")
-    steps, _ = arguments.caches(caches, "lstm_forward")
-    steps = [arguments.cache(step, _CACHE, "lstm_cell_forward") for step in steps]
-    parameters = steps[0][-1]
+    given, _ = arguments.caches(caches, "lstm_forward")
+    steps = [_Step(*arguments.cache(c, _Step._fields, "lstm_cell_forward")) for c in given]
+    parameters = steps[0].parameters
     cell = load_lstm_cell(arguments, parameters)
-    cell_caches = [_open(arguments, step) for step in steps]
+    cell_caches = [_cell_cache(arguments, step) for step in steps]
     da = arguments.upstream(da, len(steps))
     n_a, m, T = da.shape
     dx, da_prev, dc_prev = np.empty((cell.input_size, m, T)), np.zeros((n_a, m)), np.zeros((n_a, m))
     for t in reversed(range(T)):
-        if steps[t][-1] is not parameters:  # each step has its own, which may differ
-            parameters = steps[t][-1]
+        if steps[t].parameters is not parameters:  # each step has its own, which may differ
+            parameters = steps[t].parameters
             load_lstm_cell(arguments, parameters, cell)
         dx[:, :, t], da_prev, dc_prev = _backward(
             cell, da[:, :, t] + da_prev, dc_prev, cell_caches[t]
@@ -242,23 +255,26 @@ def lstm_backward(da: Any, caches: Any) -> dict[str, Array]:
 def _forward(
     cell: LSTMCell, dense: Dense, xt: Array, a_prev: Array, c_prev: Array, parameters: Any
 ) -> tuple[Array, Array, Array, Any]:
-    h, (_, c), (*_, i, f, o, g, _) = cell.forward(xt.T, (a_prev.T, c_prev.T))
+    h, (_, c), kept = cell.forward(xt.T, (a_prev.T, c_prev.T))
     a_next, c_next, yt_pred = h.T, c.T, softmax(dense.step(h).T)
-    cache = (a_next, c_next, a_prev, c_prev, f.T, i.T, g.T, o.T, xt, parameters)
-    return a_next, c_next, yt_pred, cache
+    gates = {"ft": kept.f.T, "it": kept.i.T, "cct": kept.g.T, "ot": kept.o.T}
+    step = _Step(a_next, c_next, a_prev, c_prev, **gates, xt=xt, parameters=parameters)
+    return a_next, c_next, yt_pred, tuple(step)
 
 
-def _open(arguments: Arguments, cache: tuple[Any, ...]) -> tuple[Array, ...]:
-    """Return the cache of an `LSTMCell` for that of the course."""
-    named = dict(zip(_CACHE.split(), cache, strict=True))
-    states = ["a_prev", "c_prev", "it", "ft", "ot", "cct", "c_next"]
-    h, c, i, f, o, g, c_next = (arguments.array(s, named[s], "n_a", "m").T for s in states)
-    x_t = arguments.array("xt", named["xt"], "n_x", "m").T
-    return x_t, h, c, i, f, o, g, np.tanh(c_next)
+def _cell_cache(arguments: Arguments, step: _Step) -> LSTMCache:
+    """Return what the cell would have kept of this step of the course."""
+
+    def rows(name: str, axis: str = "n_a") -> Array:
+        return arguments.array(name, getattr(step, name), axis, "m").T
+
+    h, c, i, f, o, g = map(rows, ["a_prev", "c_prev", "it", "ft", "ot", "cct"])
+    tanh_c = np.tanh(rows("c_next"))
+    return LSTMCache(rows("xt", "n_x"), h, c, i, f, o, g, tanh_c)
 
 
 def _backward(
-    cell: LSTMCell, da_next: Array, dc_next: Array, cell_cache: Any
+    cell: LSTMCell, da_next: Array, dc_next: Array, cell_cache: LSTMCache
 ) -> tuple[Array, Array, Array]:
     # To the cell, a is output and state at once; the course has one gradient for both.
     grad_state = (np.zeros_like(da_next.T), dc_next.T)
@@ -267,5 +283,5 @@ def _backward(
 
 
 def _weight_gradients(cell: LSTMCell) -> dict[str, Array]:
-    gradients = as_lstm_weights(cell.Wx.grad, cell.Wh.grad, cell.b.grad)
+    gradients = lstm_weights(cell.Wx.grad, cell.Wh.grad, cell.b.grad)
     return {f"d{name}": array for name, array in gradients.items()}

@@ -2,20 +2,27 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
-from minirnn.cells import RNNCell
+from minirnn.cells.rnn import RNNCache, RNNCell
 from minirnn.course.activations import softmax
 from minirnn.course.arguments import Arguments
-from minirnn.course.weights import as_rnn_weights, load_dense, load_rnn_cell
+from minirnn.course.weights import load_dense, load_rnn_cell, rnn_weights
 from minirnn.layers.dense import Dense
 from minirnn.typing import Array
 
 __all__ = ["rnn_backward", "rnn_cell_backward", "rnn_cell_forward", "rnn_forward"]
 
-_CACHE = "a_next a_prev xt parameters"
+
+class _Step(NamedTuple):
+    """What `rnn_cell_forward` returns as its cache."""
+
+    a_next: Any
+    a_prev: Any
+    xt: Any
+    parameters: Any
 
 
 def rnn_cell_forward(xt: Any, a_prev: Any, parameters: Any) -> tuple[Array, Array, Any]:
@@ -156,9 +163,9 @@ def rnn_cell_backward(da_next: Any, cache: Any) -> dict[str, Array]:
     {'dxt': (3, 10), 'da_prev': (5, 10), 'dWax': (5, 3), 'dWaa': (5, 5), 'dba': (5, 1)}
     """
     arguments = Arguments("rnn_cell_backward")
-    cache = arguments.cache(cache, _CACHE, "rnn_cell_forward")
-    cell = load_rnn_cell(arguments, cache[-1])
-    cell_cache = _open(arguments, cache)
+    step = _Step(*arguments.cache(cache, _Step._fields, "rnn_cell_forward"))
+    cell = load_rnn_cell(arguments, step.parameters)
+    cell_cache = _cell_cache(arguments, step)
     da_next = arguments.array("da_next", da_next, "n_a", "m")
     dxt, da_prev = _backward(cell, da_next, cell_cache)
     return {"dxt": dxt, "da_prev": da_prev} | _weight_gradients(cell)
@@ -200,17 +207,17 @@ def rnn_backward(da: Any, caches: Any) -> dict[str, Array]:
     {'dx': (3, 10, 4), 'da0': (5, 10), 'dWax': (5, 3), 'dWaa': (5, 5), 'dba': (5, 1)}
     """
     arguments = Arguments("rnn_backward")
-    steps, _ = arguments.caches(caches, "rnn_forward")
-    steps = [arguments.cache(step, _CACHE, "rnn_cell_forward") for step in steps]
-    parameters = steps[0][-1]
+    given, _ = arguments.caches(caches, "rnn_forward")
+    steps = [_Step(*arguments.cache(c, _Step._fields, "rnn_cell_forward")) for c in given]
+    parameters = steps[0].parameters
     cell = load_rnn_cell(arguments, parameters)
-    cell_caches = [_open(arguments, step) for step in steps]
+    cell_caches = [_cell_cache(arguments, step) for step in steps]
     da = arguments.upstream(da, len(steps))
     n_a, m, T = da.shape
     dx, da_prev = np.empty((cell.input_size, m, T)), np.zeros((n_a, m))
     for t in reversed(range(T)):
-        if steps[t][-1] is not parameters:  # each step has its own, which may differ
-            parameters = steps[t][-1]
+        if steps[t].parameters is not parameters:  # each step has its own, which may differ
+            parameters = steps[t].parameters
             load_rnn_cell(arguments, parameters, cell)
         dx[:, :, t], da_prev = _backward(cell, da[:, :, t] + da_prev, cell_caches[t])
     return {"dx": dx, "da0": da_prev} | _weight_gradients(cell)
@@ -227,20 +234,20 @@ def _forward(
     return a_next, yt_pred, (a_next, a_prev, xt, parameters)
 
 
-def _open(arguments: Arguments, cache: tuple[Any, ...]) -> tuple[Array, ...]:
-    """Return the cache of an `RNNCell` for that of the course."""
-    a_next, a_prev, xt, _ = cache
-    a_next = arguments.array("a_next", a_next, "n_a", "m")
-    a_prev = arguments.array("a_prev", a_prev, "n_a", "m")
-    return arguments.array("xt", xt, "n_x", "m").T, a_prev.T, a_next.T
+def _cell_cache(arguments: Arguments, step: _Step) -> RNNCache:
+    """Return what the cell would have kept of this step of the course."""
+    a_next = arguments.array("a_next", step.a_next, "n_a", "m")
+    a_prev = arguments.array("a_prev", step.a_prev, "n_a", "m")
+    xt = arguments.array("xt", step.xt, "n_x", "m")
+    return RNNCache(xt.T, a_prev.T, a_next.T)
 
 
-def _backward(cell: RNNCell, da_next: Array, cell_cache: Any) -> tuple[Array, Array]:
+def _backward(cell: RNNCell, da_next: Array, cell_cache: RNNCache) -> tuple[Array, Array]:
     # In the course the state is the only output: nothing reaches it but da_next.
     dx, (dh,) = cell.backward(da_next.T, (np.zeros_like(da_next.T),), cell_cache)
     return dx.T, dh.T
 
 
 def _weight_gradients(cell: RNNCell) -> dict[str, Array]:
-    gradients = as_rnn_weights(cell.Wx.grad, cell.Wh.grad, cell.b.grad)
+    gradients = rnn_weights(cell.Wx.grad, cell.Wh.grad, cell.b.grad)
     return {f"d{name}": array for name, array in gradients.items()}

@@ -1,5 +1,14 @@
-"""Toy tasks from the papers, each a function that draws a data set."""
+"""Toy tasks from the papers: each function draws a data set and says what guessing scores."""
 
+from minirnn.tasks.grammar import (
+    EMBEDDED_REBER_GRAMMAR,
+    REBER_GRAMMAR,
+    REBER_SYMBOLS,
+    embedded_reber_optimal_loss,
+    embedded_reber_strings,
+    is_embedded_reber,
+    legal_next,
+)
 from minirnn.tasks.long_memory import (
     TEMPORAL_ORDER_SYMBOLS,
     TemporalOrder,
@@ -7,18 +16,7 @@ from minirnn.tasks.long_memory import (
     copying_memory,
     temporal_order,
 )
-from minirnn.tasks.reber import (
-    EMBEDDED_REBER_GRAMMAR,
-    REBER_GRAMMAR,
-    REBER_SYMBOLS,
-    EmbeddedReber,
-    embedded_reber,
-    embedded_reber_optimal_loss,
-    embedded_reber_strings,
-    encode_embedded_reber,
-    is_embedded_reber,
-    legal_next,
-)
+from minirnn.tasks.reber import EmbeddedReber, embedded_reber, encode_embedded_reber
 from minirnn.tasks.toy import all_binary_additions, binary_addition, sine_waves, spiral
 
 __all__ = [

@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import DTypeLike
 
 from minirnn.checks import float_dtype, generator, positive_int
-from minirnn.tasks.toy import bounded, two_ends
+from minirnn.tasks.ranges import bounded, two_ends
 from minirnn.typing import Array, Mask, RandomSource
 
 __all__ = [

@@ -7,34 +7,16 @@ remembers are in `minirnn.tasks.long_memory`, the Reber grammar is in `minirnn.t
 
 from __future__ import annotations
 
-import math
 from typing import Any
 
 import numpy as np
 from numpy.typing import DTypeLike
 
 from minirnn.checks import float_dtype, generator, positive_float, positive_int
+from minirnn.tasks.ranges import bounded, two_ends
 from minirnn.typing import Array, RandomSource
 
 __all__ = ["all_binary_additions", "binary_addition", "sine_waves", "spiral"]
-
-
-def bounded(
-    function: str, argument: str, number: float, smallest: float, largest: float = math.inf
-) -> None:
-    """Refuse a number outside the range that `function` can work with, both ends allowed."""
-    if not smallest <= number <= largest:
-        wanted = f"at least {smallest}" if largest == math.inf else f"from {smallest} to {largest}"
-        raise ValueError(f"{function}: {argument} should be {wanted}, got {number}")
-
-
-def two_ends(function: str, argument: str, value: Any) -> tuple[Any, Any]:
-    """Return the ends of a range given as a pair; what each end is remains to be checked."""
-    if not isinstance(value, tuple | list) or len(value) != 2:
-        raise TypeError(
-            f"{function}: {argument} should be a pair (smallest, largest), got {value!r}"
-        )
-    return value[0], value[1]
 
 
 def spiral(

@@ -155,9 +155,7 @@ class TestPictures:
         assert len(own[1, 0].patches) == 4  # two shaded ends, two histograms
         with pytest.raises(ValueError, match=r"one axes for each panel, 3 \(.*\), got 4"):
             plot_histograms(record, ax=own)
-        with pytest.raises(
-            TypeError, match="should be matplotlib axes, .* got str"
-        ):
+        with pytest.raises(TypeError, match="should be matplotlib axes, .* got str"):
             plot_gradients(record, ax="here")
 
     def test_a_notebook_can_show_it_without_pyplot(self):

@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from minirnn.tasks.reber import (
+from minirnn.tasks import (
     REBER_SYMBOLS,
     embedded_reber,
     embedded_reber_optimal_loss,
