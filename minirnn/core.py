@@ -291,7 +291,7 @@ class Layer:
         """Write the parameters to a safetensors file, under their dotted names.
 
         The file is whole or not there: an old one is replaced only when the new one is on disk.
-        Other frameworks read it too. Needs ``pip install "minirnn[safetensors]"``.
+        Other frameworks read it too.
         """
         from minirnn.weights import save_weights
 
@@ -303,7 +303,8 @@ class Layer:
         Raises
         ------
         CheckpointError
-            If the file is truncated, corrupted or something else.
+            If the file is truncated, corrupted, something else, or has other numbers than float32
+            and float64.
         ValueError
             That lists every missing name, unexpected name and misshapen array.
         """

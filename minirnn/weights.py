@@ -1,57 +1,151 @@
-"""A model's parameters in a file that other frameworks read too."""
+"""A model's parameters in a file that other frameworks read too.
+
+The format is safetensors: eight bytes with the length of a JSON header, the header (for each name
+its dtype, shape, and place among the data), and the data, little-endian and without gaps.
+https://github.com/huggingface/safetensors
+"""
 
 from __future__ import annotations
 
+import json
+import math
 import os
-from pathlib import Path
-from typing import Any
+import zlib
+from collections.abc import Mapping
+from typing import IO, TYPE_CHECKING, Any
 
-from minirnn.core import Layer
+import numpy as np
+
 from minirnn.errors import CheckpointError
-from minirnn.files import replacing
+from minirnn.files import check_weight, existing, read_json, replacing
+from minirnn.typing import Array
 
-__all__ = ["load_weights", "save_weights"]
+if TYPE_CHECKING:
+    from minirnn.core import Layer
+
+__all__ = ["load_weights", "read_safetensors", "save_weights", "write_safetensors"]
+
+_DTYPES: dict[str, np.dtype[Any]] = {"F64": np.dtype("<f8"), "F32": np.dtype("<f4")}
+_METADATA, _CHECKSUM = "__metadata__", "checksum"
 
 
 def save_weights(layer: Layer, path: str | os.PathLike[str]) -> None:
     """Write `layer`'s parameters as safetensors, under their dotted names."""
-    data = _safetensors().save(layer.state_dict(), metadata={"format": "minirnn"})
-    with replacing(path) as file:
-        file.write(data)
+    write_safetensors(path, layer.state_dict(), {"format": "minirnn"})
 
 
 def load_weights(layer: Layer, path: str | os.PathLike[str]) -> None:
     """Read `layer`'s parameters from a safetensors file; all, or none if anything does not fit."""
-    safetensors = _safetensors()
-    path = Path(path)
-    if not path.exists():
-        raise FileNotFoundError(f"there is no file {path}")
-    data = path.read_bytes()
-    if data.startswith(b"PK"):
+    layer.load_state_dict(read_safetensors(path)[0])
+
+
+def write_safetensors(
+    path: str | os.PathLike[str], arrays: Mapping[str, Array], metadata: Mapping[str, str]
+) -> None:
+    """Write arrays of float32 and float64 under their names, and texts about them.
+
+    A checksum of all this is added to the metadata.
+    """
+    codes = {dtype.newbyteorder("="): code for code, dtype in _DTYPES.items()}
+    header: dict[str, Any] = {_METADATA: dict(metadata)} | dict.fromkeys(arrays)
+    contents: list[Any] = []
+    end = 0
+    for name in sorted(arrays, key=lambda name: -arrays[name].itemsize):  # so all are aligned
+        array = arrays[name]
+        code = codes[array.dtype.newbyteorder("=")]
+        content = np.ascontiguousarray(array, _DTYPES[code]).reshape(-1).view(np.uint8)
+        place = [end, end := end + content.size]
+        header[name] = {"dtype": code, "shape": list(array.shape), "data_offsets": place}
+        contents.append(content)
+    header[_METADATA][_CHECKSUM] = _checksum(header, contents)
+    text = json.dumps(header).encode()
+    text += b" " * (-len(text) % 8)
+    check_weight(text, len(text) + end)
+    with replacing(path) as file:
+        file.write(len(text).to_bytes(8, "little") + text)
+        for content in contents:
+            file.write(content)
+
+
+def read_safetensors(path: str | os.PathLike[str]) -> tuple[dict[str, Array], dict[str, str]]:
+    """Return the arrays of a safetensors file, and its metadata.
+
+    No file takes more memory than ten times its size and some constant.
+
+    Raises
+    ------
+    FileNotFoundError
+        If there is no such file.
+    CheckpointError
+        If it is truncated, corrupted, something else, or holds other numbers than float32 and
+        float64.
+    """
+    path = existing(path)
+    with path.open("rb") as file:
+        try:
+            return _read(file)
+        except CheckpointError as error:
+            raise CheckpointError(f"{path} {error}") from None
+        except (ValueError, TypeError, KeyError, AttributeError, RecursionError) as error:
+            raise CheckpointError(
+                f"{path} is not a safetensors file, or it is truncated or corrupted: {error}"
+            ) from None
+
+
+def _read(file: IO[bytes]) -> tuple[dict[str, Array], dict[str, str]]:
+    size = os.fstat(file.fileno()).st_size
+    start = file.read(8)
+    if start[:4] == b"PK\3\4":
         raise CheckpointError(
-            f"{path} is not a safetensors file but an archive; the checkpoint of a whole run is "
-            f"for Trainer.resume"
+            "is not a safetensors file but an archive; the checkpoint of a whole run is for "
+            "Trainer.resume"
         )
-    try:
-        state = safetensors.load(data)
-    except KeyError as error:
-        raise CheckpointError(
-            f"{path} holds arrays of a dtype that NumPy does not have: {error.args[0]}; F32 and "
-            f"F64 can be read"
-        ) from None
-    except Exception as error:  # the library's own class of errors
-        raise CheckpointError(
-            f"{path} is not a safetensors file, or it is truncated or corrupted: {error}"
-        ) from None
-    layer.load_state_dict(state)
+    length = int.from_bytes(start, "little")
+    if len(start) < 8 or length > size - 8:
+        raise ValueError("its header should be longer than the file")
+    text = file.read(length)
+    header = read_json(text, size)
+    metadata = header.pop(_METADATA, {})
+    if not all(isinstance(text, str) for text in metadata.values()):
+        raise ValueError("its metadata are not texts")
+    arrays, position = {}, 0
+    for name in sorted(header, key=lambda name: header[name]["data_offsets"]):
+        arrays[name] = _read_array(file, name, position, size - 8 - length, **header[name])
+        position += arrays[name].nbytes
+    if position != size - 8 - length:
+        raise ValueError("it has more data than its header says")
+    expected = metadata.pop(_CHECKSUM, None)
+    if expected is not None and str(metadata.get("format")).startswith("minirnn"):
+        contents = [array.reshape(-1).view(np.uint8) for array in arrays.values()]
+        if expected != _checksum({_METADATA: metadata} | header, contents):
+            raise ValueError("its checksum is another one")
+    native = {dtype: dtype.newbyteorder("=") for dtype in _DTYPES.values()}
+    return {n: arrays[n].astype(native[arrays[n].dtype], copy=False) for n in header}, metadata
 
 
-def _safetensors() -> Any:
-    try:
-        import safetensors.numpy
-    except ImportError:
-        raise ImportError(
-            "saving and loading weights as a file needs the safetensors library: "
-            'pip install "minirnn[safetensors]" (or pip install safetensors)'
-        ) from None
-    return safetensors.numpy
+def _read_array(
+    file: IO[bytes], name: str, position: int, left: int, dtype: str, shape: Any, data_offsets: Any
+) -> Array:
+    """Return the next array, if the header says nothing else than what must be."""
+    if dtype not in _DTYPES:
+        raise CheckpointError(
+            f"has {name} as {dtype}, and only F32 and F64 are read. To convert in silence could "
+            f"lose what matters; convert the arrays yourself and hand them to load_state_dict"
+        )
+    if len(shape) > 32 or any(type(n) is not int or not 0 <= n < 2**63 for n in shape):
+        raise ValueError(f"{name} has a shape that cannot be")
+    end = position + math.prod(shape) * _DTYPES[dtype].itemsize
+    if data_offsets != [position, end] or end > left:
+        raise ValueError(f"the data of {name} are not where they should be")
+    array: Array = np.empty(shape, _DTYPES[dtype])
+    if file.readinto(array.reshape(-1).view(np.uint8)) != array.nbytes:  # type: ignore[attr-defined]
+        raise ValueError("it ends too early")
+    return array
+
+
+def _checksum(header: Mapping[str, Any], contents: list[Any]) -> str:
+    """Return the checksum of a header, its metadata but for the checksum itself, and the data."""
+    checksum = zlib.crc32(json.dumps(header, sort_keys=True).encode())
+    for content in contents:
+        checksum = zlib.crc32(content, checksum)
+    return f"{checksum:08x}"

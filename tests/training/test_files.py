@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import errno
 import io
+import json
 import os
 import subprocess
 import sys
+import zipfile
 
 import numpy as np
 import pytest
 
-from minirnn import CheckpointError
 from minirnn.files import read_tree, replacing, write_tree
 from tests.training.runs import ROOT, assert_same
 
@@ -30,17 +31,13 @@ TREE = {
     },
     "empty": {"dictionary": {}, "list": [], "text": ""},
     "array": {"array": [{"dict": 1}]},
+    "deep": [[[[[[[[[[{"a": [1]}]]]]]]]]]],
 }
 
 
 @pytest.fixture
 def path(tmp_path):
     return tmp_path / "run.npz"
-
-
-@pytest.fixture
-def without_waiting_for_the_disk(monkeypatch):
-    monkeypatch.setattr("os.fsync", lambda descriptor: None)
 
 
 def test_round_trip(path):
@@ -66,6 +63,7 @@ def test_kinds_that_json_does_not_know_come_back_as_their_nearest(path):
         (np.array([object()]), "/callbacks/0/seen is an array of object, not of numbers"),
         (np.array(["text"]), "/callbacks/0/seen is an array of <U4"),
         ({1: 2}, "/callbacks/0/seen has the key 1, which is not a str"),
+        ({"minirnn.array": 2}, "has the key 'minirnn.array', which is kept for arrays"),
     ],
 )
 def test_a_leaf_that_cannot_be_saved_is_named_and_nothing_is_written(path, leaf, message):
@@ -156,7 +154,7 @@ def test_a_disk_that_fills_up_leaves_the_old_file(path, room, monkeypatch):
     assert [file.name for file in path.parent.iterdir()] == [path.name]
 
 
-@pytest.mark.parametrize("step", ["fsync", "replace", "chmod"])
+@pytest.mark.parametrize("step", ["fsync", "replace"])
 def test_a_last_step_that_fails_leaves_the_old_file(path, step, monkeypatch):
     write_tree(path, {"old": 1})
 
@@ -169,6 +167,67 @@ def test_a_last_step_that_fails_leaves_the_old_file(path, step, monkeypatch):
             write_tree(path, TREE)
     assert read_tree(path) == {"old": 1}
     assert [file.name for file in path.parent.iterdir()] == [path.name]
+
+
+def test_a_file_system_without_permissions_will_do(path, monkeypatch):
+    write_tree(path, {"old": 1})
+
+    def fail(*arguments):
+        raise PermissionError(errno.EPERM, "not on this file system")
+
+    monkeypatch.setattr("os.chmod", fail)
+    write_tree(path, {"new": 1})
+    assert read_tree(path) == {"new": 1}
+
+
+def test_nobody_else_can_read_what_replaces_a_private_file(path):
+    write_tree(path, {})
+    path.chmod(0o600)
+    with replacing(path) as file:
+        assert os.fstat(file.fileno()).st_mode & 0o777 == 0o600
+
+
+def test_the_umask_is_never_touched(path, monkeypatch):
+    """It belongs to the process: while it is changed, other threads' files are open to all."""
+
+    def refuse(mask):
+        raise AssertionError("the umask was changed")
+
+    monkeypatch.setattr("os.umask", refuse)
+    write_tree(path, {"new": 1})
+    assert read_tree(path) == {"new": 1}
+
+
+@pytest.mark.parametrize("name", ["n" * 255, "✓" * 85, "n" * 250 + ".npz"])
+def test_names_as_long_as_they_may_be(tmp_path, name):
+    write_tree(tmp_path / name, {"new": 1})
+    write_tree(tmp_path / name, {"new": 2})
+    assert read_tree(tmp_path / name) == {"new": 2}
+
+
+def test_the_same_tree_is_the_same_file(path):
+    write_tree(path, TREE)
+    first = path.read_bytes()
+    write_tree(path, read_tree(path))
+    assert path.read_bytes() == first
+
+
+def test_numpy_and_zip_read_it(path):
+    write_tree(path, TREE)
+    with zipfile.ZipFile(path) as archive:
+        assert archive.testzip() is None
+        assert json.loads(archive.read("tree.json"))["format"] == "minirnn checkpoint"
+    with np.load(path) as arrays:
+        read = [arrays[f"a{k}"] for k in range(len(TREE["arrays"]))]
+    assert_same(read, list(TREE["arrays"].values()))
+
+
+def test_a_tree_that_could_not_be_read_is_not_written(path):
+    with pytest.raises(ValueError, match=r"cannot be saved: .*MB in memory; put the numbers in ar"):
+        write_tree(path, {"seen": [{"x": 1.0}] * 200_000})
+    assert not path.exists()
+    write_tree(path, {"seen": [1.5] * 200_000})
+    assert read_tree(path)["seen"] == [1.5] * 200_000
 
 
 def test_a_writer_that_gives_up_leaves_the_old_file(path):
@@ -217,35 +276,3 @@ def test_places_where_no_file_can_be(tmp_path):
         write_tree(tmp_path / "nowhere" / "a.npz", {})
     with pytest.raises(IsADirectoryError, match="is a folder: give the file in it a name"):
         write_tree(tmp_path, {})
-
-
-# ---------------------------------------------------------------- not right
-
-
-def test_truncated_anywhere(path, without_waiting_for_the_disk):
-    write_tree(path, {"a": np.arange(4), "b": [1.5, "text"]})
-    whole = path.read_bytes()
-    for length in range(len(whole)):
-        path.write_bytes(whole[:length])
-        with pytest.raises(
-            CheckpointError, match=r"is empty|truncated or corrupted|is not a minir"
-        ):
-            read_tree(path)
-
-
-def test_any_byte_changed_is_refused_or_without_effect(path):
-    tree = {"a": np.arange(4), "b": [1.5, "text"], "c": np.zeros((2, 3), np.float32)}
-    write_tree(path, tree)
-    whole = path.read_bytes()
-    refused = 0
-    for place in range(len(whole)):
-        changed = bytearray(whole)
-        changed[place] ^= (0x01, 0x80, 0xFF)[place % 3]
-        path.write_bytes(changed)
-        try:
-            read = read_tree(path)
-        except CheckpointError:
-            refused += 1
-        else:
-            assert_same(read, tree, f"byte {place} of {len(whole)}")
-    assert refused > len(whole) / 2

@@ -1,0 +1,320 @@
+"""Files from strangers: refused with a CheckpointError, at a price that their size bounds."""
+
+from __future__ import annotations
+
+import io
+import tracemalloc
+import zipfile
+
+import numpy as np
+import pytest
+
+from minirnn import LSTM, CheckpointError, Dense, Sequential, files
+from minirnn.files import read_tree, write_tree
+from minirnn.weights import read_safetensors
+from tests.training.hostile import (
+    archive,
+    checkpoint,
+    header,
+    leaf,
+    npy,
+    safetensors,
+    tensor,
+    text_of,
+)
+from tests.training.runs import assert_same
+
+READERS = {"checkpoint": read_tree, "weights": read_safetensors}
+
+
+@pytest.fixture
+def path(tmp_path):
+    return tmp_path / "stranger"
+
+
+def peak_of(reader, path) -> tuple[int, object]:
+    """Return the memory that reading took at most, and the outcome."""
+    tracemalloc.start()
+    try:
+        outcome = reader(path)
+    except CheckpointError as error:
+        outcome = error
+    finally:
+        peak = tracemalloc.get_traced_memory()[1]
+        tracemalloc.stop()
+    return peak, outcome
+
+
+# ---------------------------------------------------------------- sizes
+
+
+def zipped(method: int, **entries: bytes) -> bytes:
+    file = io.BytesIO()
+    with zipfile.ZipFile(file, "w", method) as archive_:
+        for name, data in entries.items():
+            archive_.writestr(name.replace("_", "."), data)
+    return file.getvalue()
+
+
+METHODS = {
+    "stored": zipfile.ZIP_STORED,
+    "deflated": zipfile.ZIP_DEFLATED,
+    "bzip2": zipfile.ZIP_BZIP2,
+    "lzma": zipfile.ZIP_LZMA,
+}
+
+
+@pytest.mark.parametrize("method", METHODS)
+@pytest.mark.parametrize("where", ["json", "array"])
+def test_bombs_of_every_compression(method, where, path):
+    if where == "json":
+        data = zipped(METHODS[method], tree_json=text_of(b"[" + b"[]," * 4_000_000 + b"0]"))
+    else:
+        array = npy("<f8", (1_500_000,), bytes(12_000_000))
+        data = zipped(METHODS[method], tree_json=text_of(leaf("<f8", [1_500_000])), a0_npy=array)
+    path.write_bytes(data)
+    peak, outcome = peak_of(read_tree, path)
+    assert isinstance(outcome, CheckpointError)
+    assert peak < 1_000_000
+
+
+UNITS = {
+    "lists": b"[]",
+    "lists of one": b"[0]",
+    "dictionaries": b"{}",
+    "dictionaries of one": b'{"a":1000}',
+    "texts": b'"ab"',
+    "no texts": b'""',
+    "large numbers": b"1000",
+    "small numbers": b"1",
+    "fractions": b"0.5",
+    "fractions with every digit": b"0.12345678901234567",
+    "arrays of nothing": b'{"minirnn.array":["<f4",[0]]}',
+    "wide characters": b'"\\ud83d\\ude00"',
+    "long texts with one wide character": b'"' + b"a" * 5000 + b'\\ud83d\\ude00"',
+    "null": b"null",
+}
+
+
+def largest(unit: bytes, make) -> bytes:
+    """Return the largest file of such units, up to 1.5 MB, that is light enough to be parsed."""
+    fits, too_many = 1, 1_500_000 // len(unit)
+    while too_many - fits > max(fits // 20, 1):
+        middle = (fits + too_many) // 2
+        text, file = make(middle)
+        try:
+            files.check_weight(text, len(file))
+        except CheckpointError:
+            too_many = middle
+        else:
+            fits = middle
+    return make(fits)[1]
+
+
+@pytest.mark.parametrize("kind", UNITS)
+def test_json_is_weighed_before_it_is_parsed(kind, path, monkeypatch):
+    """What passes takes no more than ten times the file and some room, here less than usual."""
+    monkeypatch.setattr(files, "_ROOM", 1 << 20)
+    allowed = (64 / 48) * (1 << 20)
+    arrays = npy("<f4", (0,)) if "arrays" in kind else None
+
+    def many(count):
+        tree = b'{"a":[' + b",".join([UNITS[kind]] * count) + b"]}"
+        return text_of(tree), checkpoint(tree, *([arrays] * count if arrays else []))
+
+    path.write_bytes(largest(UNITS[kind] + 9 * (arrays or b""), many))
+    peak, outcome = peak_of(read_tree, path)
+    assert isinstance(outcome, dict), outcome
+    assert peak < 10 * path.stat().st_size + allowed
+
+
+def test_json_in_its_usual_room(path):
+    path.write_bytes(checkpoint(b"[" + b"[]," * 7_000_000 + b"0]"))
+    peak, outcome = peak_of(read_tree, path)
+    assert "bytes of JSON that would take some" in str(outcome)
+    assert peak < 4 * path.stat().st_size
+
+
+@pytest.mark.parametrize("kind", ["one list", "many tensors", "long names"])
+def test_the_header_of_weights_is_weighed_too(kind, path, monkeypatch):
+    monkeypatch.setattr(files, "_ROOM", 1 << 20)
+    long = "n" * 500 * (kind == "long names")
+
+    def many(count):
+        if kind == "one list":
+            text = b'{"a":[' + b",".join([b"[]"] * count) + b"]}"
+        else:
+            entries = [tensor(f"{long}{k}", "F32", [0], [0, 0]) for k in range(count)]
+            text = b"{" + b",".join(entries) + b"}"
+        return text, safetensors(text)
+
+    path.write_bytes(
+        largest(b"[]" if kind == "one list" else tensor(long, "F32", [0], [0, 0]), many)
+    )
+    peak, outcome = peak_of(read_safetensors, path)
+    assert isinstance(outcome, CheckpointError if kind == "one list" else tuple)
+    assert peak < 10 * path.stat().st_size + (64 / 48) * (1 << 20)
+
+
+@pytest.mark.parametrize("unit", [b"[", b'{"a":', b"[[],"])
+@pytest.mark.parametrize("depth", [50, 2000, 100_000])
+def test_depth(unit, depth, path):
+    closing = b"}" if unit[:1] == b"{" else b"]"
+    tree = b'{"a":' + unit * depth + b"0" + closing * depth + b"}"
+    path.write_bytes(checkpoint(tree))
+    if depth == 50:
+        assert isinstance(read_tree(path), dict)
+    else:
+        with pytest.raises(CheckpointError):
+            read_tree(path)
+    path.write_bytes(safetensors(tree))
+    with pytest.raises(CheckpointError):
+        read_safetensors(path)
+
+
+# ---------------------------------------------------------------- lies
+
+ONE = npy("<f4", (1,), bytes(4))
+HOSTILE = {
+    "8 TB": checkpoint(leaf("<f8", [10**12]), npy("<f8", (10**12,))),
+    "8 TB in the tree only": checkpoint(leaf("<f8", [10**12]), ONE),
+    "a product that overflows": checkpoint(leaf("<f8", [2**32, 2**32]), ONE),
+    "nothing, but wide": checkpoint(leaf("<f8", [0, 2**70]), npy("<f8", (0, 2**70))),
+    "too many axes": checkpoint(leaf("<f4", [1] * 65), npy("<f4", (1,) * 65, bytes(4))),
+    "less than nothing": checkpoint(leaf("<f4", [-1]), ONE),
+    "minus times minus": checkpoint(leaf("<f4", [-1, -1]), ONE),
+    "a shape of truths": checkpoint(leaf("<f4", [True]), ONE),
+    "a shape of fractions": checkpoint(leaf("<f4", [1.0]), ONE),
+    "a shape of text": checkpoint(leaf("<f4", "1"), ONE),
+    "no shape": checkpoint(leaf("<f4", None), ONE),
+    "one shape too many": checkpoint(b'{"a":{"minirnn.array":["<f4",[1],[1]]}}', ONE),
+    "array of what": checkpoint(b'{"a":{"minirnn.array":1}}', ONE),
+    "objects": checkpoint(leaf("|O", [1]), npy("|O", (1,), bytes(8))),
+    "texts": checkpoint(leaf("<U9", [1]), npy("<U9", (1,), bytes(36))),
+    "records": checkpoint(leaf([["a", "<f4"]], [1]), ONE),
+    "another spelling": checkpoint(leaf("float32", [1]), npy("float32", (1,), bytes(4))),
+    "no dtype": checkpoint(leaf("nonsense", [1]), ONE),
+    "an array longer than its shape": checkpoint(leaf("<f4", [1]), ONE + b"more"),
+    "an array shorter than its shape": checkpoint(leaf("<f4", [2]), ONE),
+    "an array that the tree has not": checkpoint(b"{}", ONE),
+    "an array that the file has not": checkpoint(leaf("<f4", [1])),
+    "a pickle": checkpoint(leaf("|O", [1]), npy("|O", (1,), b"cos\nsystem\n(S'true'\ntR.")),
+    "the same name twice": archive(
+        ("tree.json", text_of(leaf("<f4", [1]))), ("a0.npy", ONE), ("a0.npy", ONE)
+    ),
+    "two trees": archive(("tree.json", text_of(b"{}")), ("tree.json", text_of(b"{}"))),
+    "an array twice in the directory": archive(
+        ("tree.json", text_of(leaf("<f4", [1]))), ("a0.npy", ONE), directory=lambda e: [*e, e[1]]
+    ),
+    "overlapping entries": archive(
+        ("tree.json", text_of(leaf("<f4", [1]))),
+        ("a0.npy", ONE),
+        directory=lambda e: [e[0], e[1]._replace(offset=e[0].offset)],
+    ),
+    "an empty directory": archive(("tree.json", text_of(b"{}")), directory=lambda e: []),
+    "something before it": b"PK" + checkpoint(b"{}"),
+    "something behind it": checkpoint(b"{}") + b"\0",
+    "a key twice": checkpoint(b'{"a":1,"a":2}'),
+    "not text": checkpoint(b"\xff\xfe"),
+    "a number of a million digits": checkpoint(b'{"a":' + b"1" * 10**6 + b"}"),
+    "tree of nothing": checkpoint(b"null"),
+    "tree of another kind": checkpoint(b"[1,2]"),
+    "no tree": archive(("tree.json", header().replace(b',"tree":{}', b""))),
+    "nothing": b"",
+    "two letters": b"PK",
+}
+
+
+@pytest.mark.parametrize("kind", HOSTILE)
+def test_whatever_is_not_a_whole_sound_checkpoint_is_refused(kind, path):
+    path.write_bytes(HOSTILE[kind])
+    peak, outcome = peak_of(read_tree, path)
+    assert isinstance(outcome, CheckpointError), outcome
+    assert str(path) in str(outcome)
+    assert peak < 10 * len(HOSTILE[kind]) + 100_000
+
+
+W, B = tensor("W", "F32", [2, 1], [0, 8]), tensor("b", "F32", [1], [8, 12])
+WRONG_WEIGHTS = {
+    "8 TB": safetensors(b"{" + tensor("W", "F64", [10**12], [0, 8 * 10**12]) + b"}"),
+    "8 TB of header": (2**43).to_bytes(8, "little") + b"{}",
+    "another shape than place": safetensors(
+        b"{" + tensor("W", "F32", [10**12], [0, 8]) + b"}", bytes(8)
+    ),
+    "a hole": safetensors(b"{" + W + b"," + tensor("b", "F32", [1], [12, 16]) + b"}", bytes(16)),
+    "overlap": safetensors(b"{" + W + b"," + tensor("b", "F32", [1], [4, 8]) + b"}", bytes(8)),
+    "more data": safetensors(b"{" + W + b"," + B + b"}", bytes(13)),
+    "less data": safetensors(b"{" + W + b"," + B + b"}", bytes(11)),
+    "a name twice": safetensors(b"{" + W + b"," + W + b"}", bytes(8)),
+    "less than nothing": safetensors(b"{" + tensor("W", "F32", [-1, -2], [0, 8]) + b"}", bytes(8)),
+    "truth for one": safetensors(b"{" + tensor("W", "F32", [2, True], [0, 8]) + b"}", bytes(8)),
+    "no dictionary": safetensors(b"[1]"),
+    "no entry": safetensors(b'{"W":1}'),
+    "an entry of text": safetensors(b'{"W":{"data_offsets":"a"}}'),
+    "unknown fields": safetensors(b'{"W":{"dtype":"F32","shape":[],"data_offsets":[0,4],"x":1}}'),
+    "metadata of numbers": safetensors(b'{"__metadata__":{"a":1},' + W + b"}", bytes(8)),
+    "metadata of nothing": safetensors(b'{"__metadata__":null}'),
+    "not text": safetensors(b"\xff\xff"),
+    "nothing": b"",
+    "text": b"text, not numbers\n" * 9,
+    "picture": b"\x89PNG\r\n\x1a\n" * 20,
+}
+
+
+@pytest.mark.parametrize("kind", WRONG_WEIGHTS)
+def test_whatever_is_not_a_sound_file_of_weights_is_refused(kind, path):
+    path.write_bytes(WRONG_WEIGHTS[kind])
+    layer = Dense(2, 1, rng=0)
+    before = layer.state_dict()
+    peak, outcome = peak_of(layer.load, path)
+    assert "is not a safetensors file, or it is truncated or corrupted" in str(outcome)
+    assert peak < 10 * len(WRONG_WEIGHTS[kind]) + 100_000
+    assert_same(layer.state_dict(), before)
+
+
+@pytest.mark.parametrize("dtype", ["F16", "BF16", "I64", "I8", "U8", "BOOL", "F8_E4M3"])
+def test_weights_of_other_numbers_are_not_converted_in_silence(dtype, path):
+    path.write_bytes(safetensors(b"{" + tensor("W", dtype, [2, 1], [0, 4]) + b"}", bytes(4)))
+    with pytest.raises(CheckpointError, match=f"has W as {dtype}, and only F32 and F64 are read"):
+        Dense(2, 1).load(path)
+
+
+# ---------------------------------------------------------------- damage
+
+
+def damaged(whole: bytes):
+    for length in range(len(whole)):
+        yield f"the first {length} bytes", whole[:length]
+    for place in range(8 * len(whole)):
+        changed = bytearray(whole)
+        changed[place // 8] ^= 1 << place % 8
+        yield f"bit {place}", bytes(changed)
+
+
+def test_a_checkpoint_damaged_anywhere(path, monkeypatch):
+    monkeypatch.setattr("os.fsync", lambda descriptor: None)
+    write_tree(path, {"a": np.arange(2, dtype=np.int8), "b": [1.5, "text"]})
+    for what, data in damaged(path.read_bytes()):
+        path.write_bytes(data)
+        try:
+            read_tree(path)
+        except CheckpointError:
+            continue
+        raise AssertionError(f"{what}: accepted")
+
+
+def test_weights_damaged_anywhere(path):
+    layer = Sequential([LSTM(1, 1, rng=0), Dense(1, 1, dtype=np.float64, rng=1)])
+    layer.save(path)
+    before, accepted = layer.state_dict(), 0
+    for what, data in damaged(path.read_bytes()):
+        path.write_bytes(data)
+        try:
+            arrays, _ = read_safetensors(path)
+        except CheckpointError:
+            continue
+        accepted += 1
+        assert what.startswith("bit")
+        assert_same(arrays, before, what)
+    # a changed name of a text about the file makes it one that others wrote
+    assert accepted < 8 * len('"format""minirnn""checksum"__metadata__')
