@@ -33,6 +33,7 @@ __all__ = [
     "positive_float",
     "positive_int",
     "sequence",
+    "share",
     "step",
     "whole_number",
 ]
@@ -126,6 +127,14 @@ def fraction(owner: object, name: str, value: Any) -> float:
         raise ValueError(
             f"{name_of(owner)}: {name} should be at least 0 and below 1, got {number:g}"
         )
+    return number
+
+
+def share(owner: object, name: str, value: Any) -> float:
+    """Return `value` as a float in (0, 1)."""
+    number = _real(owner, name, value)
+    if not 0 < number < 1:
+        raise ValueError(f"{name_of(owner)}: {name} should be between 0 and 1, got {number:g}")
     return number
 
 

@@ -1,0 +1,101 @@
+"""The valid positions of a batch, one after the other."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import numpy as np
+
+from minirnn import checks
+from minirnn.losses.arguments import (
+    as_classes,
+    as_weights,
+    like_prediction,
+    valid_prediction,
+    without_class,
+)
+from minirnn.typing import Array, Mask
+
+__all__ = ["logit_of", "valid_classes", "valid_decisions", "valid_elements", "weighted_sum"]
+
+
+def valid_classes(
+    owner: object,
+    prediction: Any,
+    target: Any,
+    mask: Any,
+    sample_weight: Any,
+    ignore_class: int | None = None,
+) -> tuple[Array, Array, Array | None]:
+    """Return scores (n, classes), integer targets (n,) and weights (n,), of valid positions."""
+    prediction, mask = valid_prediction(owner, prediction, mask)
+    if ignore_class is not None:
+        mask = without_class(owner, ignore_class, target, prediction, mask)
+    target = as_classes(owner, target, prediction, mask)
+    if target.shape == prediction.shape:
+        target = target.argmax(axis=-1)
+    weights = _weights(owner, prediction, mask, sample_weight)
+    return _flat(prediction, mask, 1), _flat(target, mask, 0), weights
+
+
+def valid_elements(
+    owner: object, prediction: Any, target: Any, mask: Any, sample_weight: Any
+) -> tuple[Array, Array, Array | None]:
+    """Return prediction and target (n, features) and weights (n,), of valid positions."""
+    prediction, mask = valid_prediction(owner, prediction, mask)
+    target = like_prediction(owner, target, prediction, mask)
+    weights = _weights(owner, prediction, mask, sample_weight)
+    return _flat(prediction, mask, 1), _flat(target, mask, 1), weights
+
+
+def valid_decisions(
+    owner: object,
+    prediction: Any,
+    target: Any,
+    mask: Any,
+    sample_weight: Any,
+    threshold: float,
+    from_logits: bool,
+) -> tuple[Array, Array, Array | None]:
+    """Return yes or no, predicted and true, as booleans (n, features), and weights (n,)."""
+    scores, target, weights = valid_elements(owner, prediction, target, mask, sample_weight)
+    name = checks.name_of(owner)
+    if not np.isin(target, (0, 1)).all():
+        raise ValueError(
+            f"{name}: targets should be 0 or 1, got numbers from {target.min():g} to "
+            f"{target.max():g}"
+        )
+    if not from_logits and (scores.min() < 0 or scores.max() > 1):
+        raise ValueError(
+            f"{name}: the prediction should be probabilities in 0..1, got numbers from "
+            f"{scores.min():g} to {scores.max():g}; for logits write from_logits=True"
+        )
+    return scores > (logit_of(threshold) if from_logits else threshold), target == 1, weights
+
+
+def logit_of(probability: float) -> float:
+    """Return the logit whose sigmoid is a probability in (0, 1)."""
+    return math.log(probability / (1 - probability))
+
+
+def weighted_sum(terms: Array, weights: Array | None) -> tuple[float, float]:
+    """Return the sum of one term a position, and the sum of the weights."""
+    if weights is None:
+        return float(terms.sum(dtype=np.float64)), float(len(terms))
+    return float(weights @ terms.astype(np.float64)), float(weights.sum())
+
+
+def _weights(
+    owner: object, prediction: Array, mask: Mask | None, sample_weight: Any
+) -> Array | None:
+    if sample_weight is None:
+        return None
+    return _flat(as_weights(owner, sample_weight, prediction.shape[:-1], mask), mask, 0)
+
+
+def _flat(array: Array, mask: Mask | None, features: int) -> Array:
+    """Return the valid positions along one axis, before so many axes of features."""
+    if mask is not None:
+        return array[mask]
+    return array.reshape(-1, *array.shape[array.ndim - features :])

@@ -1,0 +1,193 @@
+"""Metric: sums over batches, and the number that is made of them."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+
+from minirnn import checks
+from minirnn.typing import Array
+
+__all__ = ["Metric", "check_metric"]
+
+
+class Metric:
+    """A mean over all valid positions seen since the last `reset`.
+
+    A metric of your own names itself, says which way is better, and writes `measure`; adding up is
+    done here.
+
+    Attributes
+    ----------
+    name : str
+        Under which name it stands in a `History`.
+    higher_is_better : bool or None
+        Which way is better: what compares values of a metric asks for it. None if neither is, or
+        if nobody has said so.
+    value : float
+        The metric over everything since the last reset. For another formula than the mean, write a
+        property of this name over `sums`.
+    sums : array or None
+        What `measure` returned, added up over the batches since the last reset; None before any.
+
+    Raises
+    ------
+    TypeError
+        When a subclass is defined whose `value` is a method: it should be a property.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> class ExactSequences(Metric):
+    ...     name = "exact_sequences"
+    ...     higher_is_better = True
+    ...
+    ...     def measure(self, prediction, target, mask):
+    ...         wrong = prediction.argmax(axis=-1) != target
+    ...         if mask is not None:
+    ...             wrong &= mask
+    ...         return (~wrong.any(axis=1)).sum(), len(wrong)
+    >>> metric = ExactSequences()
+    >>> metric.update(np.array([[[2.0, 1.0]], [[1.0, 2.0]]]), np.array([[0], [0]]))
+    >>> metric.value
+    0.5
+    """
+
+    name: str = "metric"
+    higher_is_better: bool | None = None
+    sums: Array | None = None
+
+    def __init_subclass__(cls, **keywords: Any) -> None:
+        super().__init_subclass__(**keywords)
+        if inspect.isfunction(inspect.getattr_static(cls, "value")):
+            raise TypeError(
+                f"{cls.__name__}: value should be a property, and it is a method; write @property "
+                f"above def value(self)"
+            )
+
+    def measure(self, prediction: Any, target: Any, mask: Any, *sample_weight: Any) -> Any:
+        """Return what one batch adds to the sums.
+
+        Parameters
+        ----------
+        prediction : array (batch, outputs) or (batch, time, outputs)
+        target : array
+        mask : boolean array (batch, time), or None
+        sample_weight : array (batch,) or (batch, time)
+            Only given where the batch has weights; a metric that does not take it cannot be
+            weighted.
+
+        Returns
+        -------
+        (total, count), or an array
+            The sum over the valid positions and how many there are (or the sum of their weights);
+            or an array of any other sums, of the same shape in each batch.
+        """
+        raise NotImplementedError(f"{type(self).__name__} has no measure method")
+
+    def update(
+        self, prediction: Any, target: Any, mask: Any = None, sample_weight: Any = None
+    ) -> None:
+        """Add one batch.
+
+        Parameters
+        ----------
+        prediction : array (batch, outputs) or (batch, time, outputs)
+        target : array
+            As the loss takes it.
+        mask : boolean array (batch, time), optional
+            True where the step is valid; only for a prediction with a time axis.
+        sample_weight : array (batch,) or (batch, time), optional
+            How much each sequence, or each step, counts.
+        """
+        weights = () if sample_weight is None else (sample_weight,)
+        if weights and not _takes_weights(self.measure):
+            raise TypeError(
+                f"{type(self).__name__}: measure does not take sample_weight; write def "
+                f"measure(self, prediction, target, mask, sample_weight=None)"
+            )
+        new = np.array(self.measure(prediction, target, mask, *weights), np.float64)
+        if self.sums is not None and new.shape != self.sums.shape:
+            raise ValueError(
+                f"{type(self).__name__}: the sums of this batch have shape {new.shape}, those of "
+                f"earlier ones {self.sums.shape}; does the number of outputs change?"
+            )
+        self.sums = new if self.sums is None else self.sums + new
+
+    @property
+    def value(self) -> Any:
+        """The mean over everything since the last reset."""
+        return self.mean()
+
+    def mean(self) -> float:
+        """Return the total divided by the count."""
+        total, count = self.seen()
+        return float(total / count) if count else float("nan")
+
+    def seen(self) -> Array:
+        """Return the sums, or say that there was no update."""
+        if self.sums is None:
+            raise RuntimeError(
+                f"{type(self).__name__}: value was asked for before any update: there is nothing "
+                f"to average"
+            )
+        return self.sums
+
+    def reset(self) -> None:
+        """Forget everything."""
+        self.sums = None
+
+    def state_dict(self) -> dict[str, Any]:
+        """Return what is needed to go on adding."""
+        return {"sums": None if self.sums is None else self.sums.copy()}
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Go on from what `state_dict` returned."""
+        self.sums = None if state["sums"] is None else np.array(state["sums"], np.float64)
+
+    def __repr__(self) -> str:
+        shown = [
+            f"{name}={getattr(self, name)!r}"
+            for name, argument in inspect.signature(type(self)).parameters.items()
+            if getattr(self, name, argument.default) != argument.default
+        ]
+        return f"{type(self).__name__}({', '.join(shown)})"
+
+
+def _takes_weights(method: Any) -> bool:
+    parameters = inspect.signature(method).parameters
+    kinds = {parameter.kind for parameter in parameters.values()}
+    return "sample_weight" in parameters or inspect.Parameter.VAR_POSITIONAL in kinds
+
+
+def check_metric(owner: object, metric: Any) -> None:
+    """Raise unless `metric` has what a trainer needs: update, reset, name and a property value.
+
+    Parameters
+    ----------
+    owner : object
+        Who asks; its name stands in front of the message.
+    metric : Metric, or anything with its methods
+    """
+    if isinstance(metric, Metric):
+        return
+    if isinstance(metric, type):
+        checks.instance(owner, "metric", metric, Metric)
+    lacking = [
+        name
+        for name in ("update", "reset", "value", "name")
+        if inspect.getattr_static(metric, name, None) is None
+    ]
+    if lacking:
+        raise TypeError(
+            f"{checks.name_of(owner)}: a metric should be a Metric, and {metric!r} "
+            f"({type(metric).__name__}) has no {', '.join(lacking)}"
+        )
+    if inspect.isfunction(inspect.getattr_static(metric, "value")):
+        raise TypeError(
+            f"{checks.name_of(owner)}: value of {type(metric).__name__} should be a property, and "
+            f"it is a method; write @property above def value(self)"
+        )

@@ -1,0 +1,129 @@
+"""Any function of all predictions and targets, as a metric."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import numpy as np
+
+from minirnn import checks
+from minirnn.losses.arguments import as_weights, valid_prediction
+from minirnn.metrics.base import Metric
+from minirnn.typing import Array
+
+__all__ = ["FunctionMetric"]
+
+
+class FunctionMetric(Metric):
+    """Any function of all valid predictions and targets, called once at the end.
+
+    For what is not a mean over batches, such as the area under a curve, and for all metrics that
+    others have written. The predictions of all batches are kept until the next `reset`.
+
+    Parameters
+    ----------
+    function : callable
+        ``function(prediction, target)`` returns a number. In this order: scikit-learn's functions
+        take the targets first. Where the batches have weights, it is called with
+        ``sample_weight=`` too.
+    name : str
+        Under which name it stands in a `History`.
+    higher_is_better : bool or None
+        Which way is better; None if neither is.
+
+    Shapes
+    ------
+    prediction : (n, outputs), with ``n`` all valid positions
+    target : (n, ...), of whatever kind the batches have
+    sample_weight : (n,)
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> def worst(prediction, target):
+    ...     return np.abs(prediction - target).max()
+    >>> metric = FunctionMetric(worst, name="worst", higher_is_better=False)
+    >>> metric.update(np.array([[1.0], [2.0]]), np.array([[1.5], [2.0]]))
+    >>> metric.update(np.array([[3.0]]), np.array([[2.0]]))
+    >>> metric.value
+    1.0
+
+    With scikit-learn, say::
+
+        def auc(prediction, target):
+            return roc_auc_score(target, prediction)
+    """
+
+    def __init__(
+        self, function: Callable[..., Any], *, name: str, higher_is_better: bool | None
+    ) -> None:
+        if not callable(function):
+            raise TypeError(
+                f"FunctionMetric: function should be callable, got {type(function).__name__}"
+            )
+        if not isinstance(name, str) or not name:
+            raise TypeError(f"FunctionMetric: name should be a text, got {name!r}")
+        if higher_is_better is not None:
+            checks.flag(self, "higher_is_better", higher_is_better)
+        self.function = function
+        self.name = name
+        self.higher_is_better = higher_is_better
+        self._parts: list[dict[str, Array]] = []
+
+    def update(
+        self, prediction: Any, target: Any, mask: Any = None, sample_weight: Any = None
+    ) -> None:
+        """Keep the valid positions of one batch."""
+        prediction, mask = valid_prediction(self, prediction, mask)
+        shape = prediction.shape[:-1]
+        target = checks.as_array(self, target, "the target")
+        if target.shape[: len(shape)] != shape:
+            raise ValueError(
+                f"FunctionMetric {self.name}: the target should begin with the positions {shape} "
+                f"of the prediction, got shape {target.shape}"
+            )
+        new = {"prediction": prediction, "target": target}
+        if sample_weight is not None:
+            new["sample_weight"] = as_weights(self, sample_weight, shape, mask)
+        if self._parts and new.keys() != self._parts[0].keys():
+            raise ValueError(
+                f"FunctionMetric {self.name}: some batches have sample_weight and some have not"
+            )
+        valid = np.ones(shape, bool) if mask is None else mask
+        self._parts.append({key: array[valid] for key, array in new.items()})
+
+    @property
+    def value(self) -> float:
+        """What the function makes of everything since the last reset."""
+        if not self._parts:
+            raise RuntimeError(
+                f"FunctionMetric {self.name}: value was asked for before any update: there is "
+                f"nothing to call the function with"
+            )
+        arguments = self._joined()
+        result = self.function(arguments.pop("prediction"), arguments.pop("target"), **arguments)
+        if np.ndim(result) or np.asarray(result).dtype.kind not in "fiub":
+            raise TypeError(
+                f"FunctionMetric {self.name}: the function should return a number, got "
+                f"{type(result).__name__}"
+            )
+        return float(result)
+
+    def reset(self) -> None:
+        """Forget everything."""
+        self._parts = []
+
+    def state_dict(self) -> dict[str, Any]:
+        """Return all that is kept."""
+        return {"parts": self._joined() if self._parts else None}
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Go on from what `state_dict` returned."""
+        self._parts = [] if state["parts"] is None else [dict(state["parts"])]
+
+    def _joined(self) -> dict[str, Array]:
+        return {key: np.concatenate([part[key] for part in self._parts]) for key in self._parts[0]}
+
+    def __repr__(self) -> str:
+        return f"FunctionMetric({self.name!r}, higher_is_better={self.higher_is_better})"

@@ -1,0 +1,89 @@
+"""How likely the targets were to the model."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+from minirnn import checks
+from minirnn.losses import CrossEntropy, Loss, SoftmaxCrossEntropy
+from minirnn.losses.arguments import valid_prediction, without_class
+from minirnn.metrics.base import Metric
+
+__all__ = ["LogLoss", "Perplexity"]
+
+
+class LogLoss(Metric):
+    """Mean cross-entropy in nats, for a model that is trained with another loss.
+
+    Without class weights and smoothing, whatever the loss has: `SoftmaxCrossEntropy` on logits, or
+    `CrossEntropy` on probabilities.
+
+    Parameters
+    ----------
+    from_logits : bool
+        False for a model that ends in `Softmax`.
+    ignore_class : int, optional
+        Positions with this target do not count, as in `SoftmaxCrossEntropy`.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> metric = LogLoss(from_logits=False)
+    >>> metric.update(np.array([[0.5, 0.5], [0.75, 0.25]]), np.array([0, 1]))
+    >>> round(metric.value, 4)      # (log 2 + log 4) / 2
+    1.0397
+    """
+
+    name = "log_loss"
+    higher_is_better = False
+
+    def __init__(self, *, from_logits: bool = True, ignore_class: int | None = None) -> None:
+        self.from_logits = checks.flag(self, "from_logits", from_logits)
+        self.ignore_class = checks.whole_number(self, "ignore_class", ignore_class)
+        self._loss: Loss = SoftmaxCrossEntropy() if from_logits else CrossEntropy()
+
+    def measure(
+        self, prediction: Any, target: Any, mask: Any, sample_weight: Any = None
+    ) -> tuple[float, float]:
+        """Return the cross-entropy in nats, summed, and the number of positions."""
+        if self.ignore_class is not None:
+            prediction, mask = valid_prediction(self, prediction, mask)
+            mask = without_class(self, self.ignore_class, target, prediction, mask)
+            if mask is not None and not mask.any():
+                return 0.0, 0.0
+        mean = self._loss.forward(prediction, target, mask, sample_weight)
+        count = self._loss.batch_weight
+        return (0.0, 0.0) if not count else (mean * count, count)
+
+
+class Perplexity(LogLoss):
+    """``exp`` of the mean cross-entropy: among how many equally likely tokens the model hesitates.
+
+    1 is certainty; the size of the vocabulary is a blind guess.
+
+    Parameters
+    ----------
+    from_logits : bool
+        False for a model that ends in `Softmax`.
+    ignore_class : int, optional
+        Positions with this target do not count, as in `SoftmaxCrossEntropy`.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> perplexity = Perplexity()
+    >>> perplexity.update(np.zeros((2, 3, 10)), np.zeros((2, 3), int))
+    >>> round(perplexity.value, 6)
+    10.0
+    """
+
+    name = "perplexity"
+
+    @property
+    def value(self) -> float:
+        """The perplexity of everything since the last reset; inf where it overflows."""
+        try:
+            return math.exp(self.mean())
+        except OverflowError:
+            return math.inf

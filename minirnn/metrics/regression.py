@@ -1,0 +1,134 @@
+"""How far numbers are from their targets."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+
+from minirnn.metrics.arguments import valid_elements, weighted_sum
+from minirnn.metrics.base import Metric
+from minirnn.typing import Array
+
+__all__ = ["MAE", "R2", "RMSE"]
+
+
+class MAE(Metric):
+    """Mean absolute error, over valid positions and features, in the target's unit.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> metric = MAE()
+    >>> metric.update(np.array([[1.0], [2.0]]), np.array([[1.0], [5.0]]))
+    >>> metric.value
+    1.5
+    """
+
+    name = "mae"
+    higher_is_better = False
+
+    def measure(
+        self, prediction: Any, target: Any, mask: Any, sample_weight: Any = None
+    ) -> tuple[float, float]:
+        """Return the absolute errors, summed over positions, and the number of positions."""
+        y, target, weights = valid_elements(self, prediction, target, mask, sample_weight)
+        return weighted_sum(np.abs(_difference(y, target)).mean(axis=-1), weights)
+
+
+class RMSE(Metric):
+    """Root of the mean squared error, over valid positions and features, in the target's unit.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> metric = RMSE()
+    >>> metric.update(np.array([[1.0], [2.0]]), np.array([[1.0], [6.0]]))
+    >>> round(metric.value, 4)      # sqrt((0 + 16) / 2)
+    2.8284
+    """
+
+    name = "rmse"
+    higher_is_better = False
+
+    def measure(
+        self, prediction: Any, target: Any, mask: Any, sample_weight: Any = None
+    ) -> tuple[float, float]:
+        """Return the squared errors, summed over positions, and the number of positions."""
+        y, target, weights = valid_elements(self, prediction, target, mask, sample_weight)
+        return weighted_sum((_difference(y, target) ** 2).mean(axis=-1), weights)
+
+    @property
+    def value(self) -> float:
+        """The root mean squared error over everything since the last reset."""
+        return math.sqrt(self.mean())
+
+
+class R2(Metric):
+    """Coefficient of determination: the share of the targets' variance that is explained.
+
+    For each feature, with ``m`` the mean target over everything seen::
+
+        R^2 = 1 - sum (target - prediction)^2 / sum (target - m)^2
+
+    and then the mean over features. 1 is perfect, 0 what the mean target reaches; it may be
+    negative. A feature that does not vary has 1 if it is met exactly and 0 otherwise, as in
+    scikit-learn; of fewer than two positions it is nan.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> metric = R2()
+    >>> metric.update(np.array([[1.0], [2.0], [4.0]]), np.array([[1.0], [2.0], [3.0]]))
+    >>> metric.value
+    0.5
+    """
+
+    name = "r2"
+    higher_is_better = True
+
+    _shift: Array | None = None  # the targets' mean in the first batch: against cancellation
+
+    def measure(self, prediction: Any, target: Any, mask: Any, sample_weight: Any = None) -> Array:
+        """Return, for each feature, sums of: positions, weights, targets, squares and errors."""
+        y, target, weights = valid_elements(self, prediction, target, mask, sample_weight)
+        target = target.astype(np.float64)
+        weights = np.ones(len(y)) if weights is None else weights
+        if self._shift is None:
+            self._shift = target.mean(axis=0)
+        errors, target = y - target, target - self._shift
+        sums = [weights @ target, weights @ target**2, weights @ errors**2]
+        counts = [np.full(y.shape[1], number) for number in (len(y), weights.sum())]
+        return np.stack([*counts, *sums])
+
+    @property
+    def value(self) -> float:
+        """The coefficient of determination of everything since the last reset."""
+        positions, weight, total, squares, errors = self.seen()
+        if positions[0] < 2 or not weight[0]:
+            return math.nan
+        variation = np.maximum(squares - total**2 / weight, 0)
+        varies = variation > 0
+        explained = np.where(errors == 0, 1.0, 0.0)
+        explained[varies] = 1 - errors[varies] / variation[varies]
+        return float(explained.mean())
+
+    def reset(self) -> None:
+        """Forget everything."""
+        super().reset()
+        self._shift = None
+
+    def state_dict(self) -> dict[str, Any]:
+        """Return what is needed to go on adding."""
+        return super().state_dict() | {"shift": None if self._shift is None else self._shift.copy()}
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Go on from what `state_dict` returned."""
+        super().load_state_dict(state)
+        self._shift = None if state["shift"] is None else np.array(state["shift"], np.float64)
+
+
+def _difference(prediction: Array, target: Array) -> Array:
+    return prediction.astype(np.float64) - target
