@@ -56,6 +56,8 @@ if TYPE_CHECKING:
     from minirnn.layers.attention import Attention
     from minirnn.layers.normalization import LayerNorm
     from minirnn.layers.rectifiers import ELU, GELU, LeakyReLU, SiLU, Softplus
+    from minirnn.losses.ctc import CTCLoss
+    from minirnn.losses.ctc_decoding import ctc_beam, ctc_greedy
     from minirnn.recurrent.state_dropout import StateDropout
     from minirnn.training import History, Trainer
 
@@ -80,6 +82,7 @@ __all__ = [
     "Bidirectional",
     "BinaryAccuracy",
     "BinaryCrossEntropy",
+    "CTCLoss",
     "Cell",
     "CheckpointError",
     "ConfusionMatrix",
@@ -132,6 +135,8 @@ __all__ = [
     "callbacks",
     "check_gradients",
     "course",
+    "ctc_beam",
+    "ctc_greedy",
     "data",
     "insight",
     "schedules",
@@ -141,6 +146,7 @@ __all__ = [
 # What a program may not need is read when it is first asked for, so that the import stays short.
 _LATER = {
     "Attention": "minirnn.layers.attention",
+    "CTCLoss": "minirnn.losses.ctc",
     "ELU": "minirnn.layers.rectifiers",
     "GELU": "minirnn.layers.rectifiers",
     "GradientError": "minirnn.gradcheck",
@@ -155,6 +161,8 @@ _LATER = {
     "callbacks": "minirnn.callbacks",
     "check_gradients": "minirnn.gradcheck",
     "course": "minirnn.course",
+    "ctc_beam": "minirnn.losses.ctc_decoding",
+    "ctc_greedy": "minirnn.losses.ctc_decoding",
     "data": "minirnn.data",
     "insight": "minirnn.insight",
     "schedules": "minirnn.schedules",

@@ -118,6 +118,15 @@ class LossCase(Case):
 
 
 @dataclass(frozen=True, kw_only=True)
+class CTCCase(Case):
+    """Sizes are batch, time, classes and the largest number of labels; 1 + 2 labels fit in time."""
+
+    per_label: bool = True
+    masked: bool = False
+    blank: int = 0
+
+
+@dataclass(frozen=True, kw_only=True)
 class OptimizerCase(Case):
     """Some steps on two parameters, of which the second is exempt from weight decay.
 
@@ -298,6 +307,13 @@ def table() -> list[Case]:
         )
     )
 
+    cases += [
+        CTCCase(name="losses/ctc", sizes=(4, 9, 3, 4)),
+        CTCCase(name="losses/ctc-masked", sizes=(5, 11, 4, 3), masked=True),
+        CTCCase(name="losses/ctc-sequences", sizes=(3, 8, 5, 2), masked=True, per_label=False),
+        CTCCase(name="losses/ctc-last-class-blank", sizes=(3, 7, 4, 3), blank=3),
+    ]
+
     momentum = {"momentum": 0.9}
     for name, optimizer, learning_rate, options, extra in [
         ("sgd", "SGD", 0.125, {}, {}),
@@ -374,6 +390,9 @@ def resized(case: Case, rng: np.random.Generator) -> Case:
         return case
     # From 2 on: a softmax over one class has a zero gradient, of which no relative error exists.
     sizes = rng.permutation(np.arange(2, 10))[: len(case.sizes)]
+    if isinstance(case, CTCCase):
+        sizes[1] = 2 * sizes[3] + 1 + sizes[1]
+        sizes[2] = max(sizes[2], case.blank + 1)
     if isinstance(case, AttentionCase) and case.score == "dot":
         sizes[4] = sizes[3]
     return replace(case, sizes=tuple(int(size) for size in sizes))
@@ -456,6 +475,8 @@ def draw(case: Case, seed: int, dtype: type = np.float64) -> Arrays:
                 inputs["x"][0] *= 1000
         case LossCase():
             inputs = loss_inputs(case, rng)
+        case CTCCase():
+            inputs = ctc_inputs(case, rng)
         case OptimizerCase():
             steps, rows, columns, bias = case.sizes
             # Small and large gradients in turn, so that clipping is at work in some steps only.
@@ -563,6 +584,24 @@ def loss_inputs(case: LossCase, rng: np.random.Generator) -> Arrays:
         inputs["sample_weight"] = rng.random(positions)
     if case.by_class:
         inputs["class_weight"] = 0.25 + rng.random(classes)
+    return inputs
+
+
+def ctc_inputs(case: CTCCase, rng: np.random.Generator) -> Arrays:
+    """Targets from none to all labels, often the same one twice in a row."""
+    batch, time, classes, labels = case.sizes
+    inputs = {"prediction": 2.0 * rng.standard_normal((batch, time, classes))}
+    choices = np.delete(np.arange(classes), case.blank)
+    target = rng.choice(choices, (batch, labels))
+    target[-1] = target[-1, 0]
+    lengths = rng.integers(0, labels + 1, batch)
+    lengths[0], lengths[-1] = 0, labels
+    inputs["target"] = np.where(np.arange(labels) < lengths[:, None], target, -1)
+    if case.masked:
+        steps = rng.integers(2 * labels + 1, time + 1, batch)
+        mask = np.arange(time) < steps[:, None]
+        inputs["prediction"][~mask] = np.nan
+        inputs["mask"] = mask
     return inputs
 
 

@@ -13,6 +13,7 @@ from tests.parity.cases import (
     BidirectionalCase,
     Case,
     CellCase,
+    CTCCase,
     DenseCase,
     EmbeddingCase,
     LayerNormCase,
@@ -44,6 +45,8 @@ def results(case: Case, inputs: Arrays) -> Arrays:
             found = activation(case, inputs)
         case LossCase():
             found = loss(case, inputs)
+        case CTCCase():
+            found = ctc(case, inputs)
         case OptimizerCase():
             found = optimizer(case, inputs)
         case TrainingCase():
@@ -241,6 +244,12 @@ def loss(case: LossCase, inputs: Arrays) -> dict[str, Any]:
         mask=inputs.get("mask"),
         sample_weight=inputs.get("sample_weight"),
     )
+    return {"loss": value, "grad": loss.backward()}
+
+
+def ctc(case: CTCCase, inputs: Arrays) -> dict[str, Any]:
+    loss = minirnn.CTCLoss(case.blank, per_label=case.per_label)
+    value = loss.forward(inputs["prediction"], inputs["target"], mask=inputs.get("mask"))
     return {"loss": value, "grad": loss.backward()}
 
 

@@ -21,6 +21,7 @@ from tests.parity.cases import (
     BidirectionalCase,
     Case,
     CellCase,
+    CTCCase,
     DenseCase,
     EmbeddingCase,
     LayerNormCase,
@@ -54,6 +55,8 @@ def results(case: Case, inputs: Arrays) -> Arrays:
             found = activation(case, inputs)
         case LossCase():
             found = loss(case, inputs)
+        case CTCCase():
+            found = ctc(case, inputs)
         case OptimizerCase():
             found = optimizer(case, inputs)
         case TrainingCase():
@@ -368,6 +371,28 @@ def terms(case: LossCase, inputs: Arrays, real: Tensor, target: Tensor, reductio
         "huber": functools.partial(functional.huber_loss, delta=case.delta),
     }
     return functions[case.loss](real, target, reduction=reduction)
+
+
+def ctc(case: CTCCase, inputs: Arrays) -> dict[str, Any]:
+    # In float32 its recursion loses more digits than the comparison allows.
+    prediction, target = leaf(inputs["prediction"].astype(float)), torch.tensor(inputs["target"])
+    batch, time, _ = prediction.shape
+    steps = torch.full((batch,), time)
+    logits = prediction
+    if "mask" in inputs:
+        mask = torch.tensor(inputs["mask"])
+        steps, logits = mask.sum(dim=1), prediction.where(mask[..., None], 0)
+    value = functional.ctc_loss(
+        logits.log_softmax(dim=-1).transpose(0, 1),
+        target.clamp(min=0),
+        steps,
+        (target >= 0).sum(dim=1),
+        blank=case.blank,
+        reduction="mean" if case.per_label else "sum",
+    )
+    value = value if case.per_label else value / batch
+    value.backward()
+    return {"loss": value, "grad": prediction.grad}
 
 
 # Optimizers and training.

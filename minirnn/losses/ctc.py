@@ -1,0 +1,270 @@
+"""Connectionist temporal classification: labels in order, but nobody knows at which step."""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from minirnn import checks
+from minirnn.functions import log_softmax
+from minirnn.losses.arguments import as_weights
+from minirnn.losses.base import Loss
+from minirnn.typing import Array, Mask
+
+__all__ = ["CTCLoss"]
+
+
+class CTCLoss(Loss):
+    """Connectionist temporal classification, on logits.
+
+    The target says which labels occur, in order, and not when. A path ``pi`` names a class at each
+    step, a label or the blank; it stands for the target ``l`` if ``l`` is left once repeated
+    classes are merged and blanks taken out. With ``y_t = softmax(prediction_t)``::
+
+        p(l) = sum over the paths of l of prod_t y_t[pi_t]          loss = -log p(l)
+
+    The sum runs over the positions ``s`` of ``l'``, which is ``l`` with blanks before, between and
+    after its labels. Where ``l'_s`` is a label other than ``l'_{s-2}``, the blank between may be
+    left out. In logarithms, forwards and backwards::
+
+        a_t(s) = y_t[l'_s] (a_{t-1}(s) + a_{t-1}(s-1) [+ a_{t-1}(s-2)])
+        b_t(s) = y_{t+1}[l'_s] b_{t+1}(s) + y_{t+1}[l'_{s+1}] b_{t+1}(s+1) [+ ... (s+2)]
+        p(l)   = a_T(last) + a_T(last but one)
+        grad_tk = y_tk - 1 / p(l) sum_{s: l'_s = k} a_t(s) b_t(s)
+
+    Parameters
+    ----------
+    blank : int
+        The class that says nothing.
+    per_label : bool
+        True divides each sequence's loss by the number of its labels (by 1 where there are none)
+        before the mean over the batch is taken, as PyTorch's ``reduction="mean"`` does. False takes
+        the mean of ``-log p(l)`` as it is, in nats a sequence.
+    zero_infinity : bool
+        What becomes of a target that no path stands for: it has more labels than there are steps,
+        a blank between equal neighbours counted. False: the loss is infinite, and the gradient of
+        the sequence is nan. True: such a sequence gives a loss and a gradient of zero.
+
+    Shapes
+    ------
+    prediction : (batch, time, classes), logits
+    target : integers (batch, labels), padded at the end with negative numbers, or with anything
+        where `target_mask` is False; or a list of sequences of unequal length
+    mask : boolean (batch, time), True where the step of the prediction is valid
+    sample_weight : (batch,), as in `Loss`
+    target_mask : boolean (batch, labels), True where there is a label
+
+    Raises
+    ------
+    ValueError
+        For a label out of range, or the blank among the labels.
+
+    References
+    ----------
+    Graves, Fernandez, Gomez and Schmidhuber, Connectionist temporal classification: labelling
+    unsegmented sequence data with recurrent neural networks, ICML 2006. As there, `ctc_greedy` and
+    `ctc_beam` read the labels off a prediction.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> loss = CTCLoss(per_label=False)
+    >>> x = np.zeros((1, 2, 3))           # two steps, three classes, each with probability 1/3
+    >>> value = loss.forward(x, [[2]])    # the paths 22, 2-, -2
+    >>> round(float(np.exp(-value)), 4) == round(3 / 9, 4)
+    True
+    >>> loss.backward().round(3) + 0
+    array([[[ 0.   ,  0.333, -0.333],
+            [ 0.   ,  0.333, -0.333]]])
+    """
+
+    takes_target_mask = True
+
+    def __init__(
+        self, blank: int = 0, *, per_label: bool = True, zero_infinity: bool = False
+    ) -> None:
+        if isinstance(blank, bool) or not isinstance(blank, int | np.integer):
+            raise TypeError(f"CTCLoss: blank should be a whole number, got {blank!r}")
+        self.blank = int(blank)
+        self.per_label = checks.flag(self, "per_label", per_label)
+        self.zero_infinity = checks.flag(self, "zero_infinity", zero_infinity)
+
+    def forward(
+        self,
+        prediction: Any,
+        target: Any,
+        mask: Any = None,
+        sample_weight: Any = None,
+        target_mask: Any = None,
+    ) -> float:
+        """Return the mean over the sequences of ``-log p(target)``, in nats."""
+        prediction = checks.sequence(self, prediction, None, None)
+        batch, time, classes = prediction.shape
+        if not 0 <= self.blank < classes:
+            raise ValueError(
+                f"CTCLoss: blank={self.blank} is no class of the prediction, which has {classes} "
+                f"in shape {prediction.shape}"
+            )
+        if mask is None:
+            valid = np.ones((batch, time), bool)
+        else:
+            valid = checks.as_mask(self, mask, (batch, time))
+            prediction = np.where(valid[:, :, None], prediction, prediction.dtype.type(0))
+        labels, lengths = self._labels(target, target_mask, batch, classes)
+        weights = np.ones(batch)
+        if sample_weight is not None:
+            weights = as_weights(self, sample_weight, (batch,), None)
+        self.batch_weight = float(weights.sum())
+        shares = weights / (self.batch_weight or 1.0)
+        if self.per_label:
+            shares = shares / np.maximum(lengths, 1)
+
+        log_y = log_softmax(prediction.astype(np.float64))  # a product of many small numbers
+        lattice = _Lattice.of(log_y, labels, lengths, self.blank)
+        alphas = lattice.forward(valid)
+        losses = -lattice.total(alphas[-1])
+        if self.zero_infinity:
+            shares = np.where(np.isinf(losses), 0.0, shares)
+            losses = np.where(np.isinf(losses), 0.0, losses)
+        self._cache = prediction.dtype, log_y, valid, lattice, alphas, losses, shares
+        counted = shares > 0  # 0 * inf is not 0
+        return float(shares[counted] @ losses[counted])
+
+    def backward(self) -> Array:
+        """Return the gradient on the logits, zero in the padding."""
+        dtype, log_y, valid, lattice, alphas, losses, shares = self._saved()
+        occupied = lattice.occupied(valid, alphas, -losses)
+        classes = np.arange(log_y.shape[2])
+        of_class = (lattice.classes[:, :, None] == classes).astype(np.float64)
+        grad: Array = np.exp(log_y) - occupied @ of_class
+        grad[np.isinf(losses)] = np.nan
+        grad *= shares[:, None, None]
+        grad[shares == 0] = 0
+        grad[~valid] = 0
+        return grad.astype(dtype, copy=False)
+
+    def _labels(
+        self, target: Any, target_mask: Any, batch: int, classes: int
+    ) -> tuple[Array, Array]:
+        """Return the labels (batch, labels), blanks in the padding, and how many there are."""
+        if isinstance(target, list | tuple) and len({np.shape(one) for one in target}) > 1:
+            if target_mask is not None:
+                raise ValueError("CTCLoss: a list of sequences has its lengths; no target_mask")
+            target = _padded(target)
+        labels = checks.as_array(self, target, "the target")
+        if labels.ndim != 2 or len(labels) != batch:
+            raise ValueError(
+                f"CTCLoss: the target should be integers (batch, labels) with batch {batch}, or a "
+                f"list of {batch} sequences, got shape {labels.shape}"
+            )
+        if labels.size == 0:
+            return np.zeros((batch, 0), int), np.zeros(batch, int)
+        if target_mask is None:
+            real = labels >= 0 if labels.dtype.kind in "iu" else np.ones(labels.shape, bool)
+        else:
+            real = checks.as_mask(self, target_mask, labels.shape)
+        labels = checks.as_integers(self, labels, classes, "target labels", real)
+        if np.any(real & (labels == self.blank)):
+            row, column = np.argwhere(real & (labels == self.blank))[0]
+            raise ValueError(
+                f"CTCLoss: target {row} has the blank {self.blank} at position {column}: labels "
+                f"are the other classes; where the padding is, leave target_mask False, or "
+                f"write -1"
+            )
+        first = np.argsort(~real, axis=1, kind="stable")  # labels to the front, in their order
+        labels = np.where(real, labels, self.blank)
+        return np.take_along_axis(labels, first, axis=1), real.sum(axis=1)
+
+
+class _Lattice(NamedTuple):
+    """The positions of ``l'``, ``(batch, positions)``, and the ways between them.
+
+    Attributes
+    ----------
+    classes : integers (batch, positions)
+        ``l'``: a blank, a label, a blank, ...
+    emitted : array (batch, time, positions)
+        ``log y_t[l'_s]``; minus infinity at positions that a shorter target does not have.
+    skips : boolean array (batch, positions)
+        Where the blank before may be left out.
+    last : integers (batch,)
+        The last position of each target.
+    """
+
+    classes: Array
+    emitted: Array
+    skips: Array
+    last: Array
+
+    @classmethod
+    def of(cls, log_y: Array, labels: Array, lengths: Array, blank: int) -> _Lattice:
+        """Return the lattice of a batch of targets."""
+        batch, count = labels.shape
+        classes = np.full((batch, 2 * count + 1), blank)
+        classes[:, 1::2] = labels
+        skips = np.zeros(classes.shape, bool)
+        skips[:, 3::2] = labels[:, 1:] != labels[:, :-1]
+        emitted = np.take_along_axis(log_y, classes[:, None, :], axis=2)
+        beyond = np.arange(classes.shape[1]) > 2 * lengths[:, None]
+        emitted = np.where(beyond[:, None, :], -np.inf, emitted)
+        return cls(classes, emitted, skips, 2 * lengths)
+
+    def forward(self, valid: Mask) -> list[Array]:
+        """Return ``log a`` before the first step and after each: arrays (batch, positions).
+
+        Before the first step the path stands at the first blank, as if one had been emitted.
+        """
+        a = np.full(self.classes.shape, -np.inf)
+        a[:, 0] = 0
+        alphas = [a]
+        for t in range(valid.shape[1]):
+            reached = np.logaddexp(a, _shifted(a, 1))
+            reached = np.logaddexp(reached, np.where(self.skips, _shifted(a, 2), -np.inf))
+            a = np.where(valid[:, t, None], reached + self.emitted[:, t], a)
+            alphas.append(a)
+        return alphas
+
+    def total(self, a: Array) -> Array:
+        """Return ``log p(l)`` from ``log a`` after the last step, (batch,)."""
+        rows = np.arange(len(a))
+        before = np.where(self.last > 0, a[rows, self.last - 1], -np.inf)
+        total: Array = np.logaddexp(a[rows, self.last], before)
+        return total
+
+    def occupied(self, valid: Mask, alphas: list[Array], total: Array) -> Array:
+        """Return ``a_t(s) b_t(s) / p(l)``: how likely a path is at s at step t."""
+        rows = np.arange(len(total))
+        b = np.full(self.classes.shape, -np.inf)
+        b[rows, self.last] = 0
+        b[rows, np.maximum(self.last - 1, 0)] = 0
+        total = np.where(np.isinf(total), 0.0, total)[:, None]
+        occupied = np.zeros(self.emitted.shape)
+        for t in reversed(range(valid.shape[1])):
+            occupied[:, t] = np.exp(alphas[t + 1] + b - total)
+            sent = self.emitted[:, t] + b
+            back = np.logaddexp(sent, _shifted(sent, -1))
+            back = np.logaddexp(back, _shifted(np.where(self.skips, sent, -np.inf), -2))
+            b = np.where(valid[:, t, None], back, b)
+        return occupied
+
+
+def _padded(sequences: Any) -> Array:
+    """Return sequences of unequal length as one array, -1 behind the shorter ones."""
+    arrays = [np.asarray(one) for one in sequences]
+    if any(array.ndim != 1 or (array.size and array.dtype.kind not in "iu") for array in arrays):
+        raise ValueError("CTCLoss: a list of targets should have sequences of integers")
+    padded = np.full((len(arrays), max(map(len, arrays))), -1)
+    for row, array in zip(padded, arrays, strict=True):
+        row[: len(array)] = array
+    return padded
+
+
+def _shifted(array: Array, by: int) -> Array:
+    """Return the array moved along its last axis, minus infinity coming in."""
+    result = np.full_like(array, -np.inf)
+    if by > 0:
+        result[:, by:] = array[:, :-by]
+    else:
+        result[:, :by] = array[:, -by:]
+    return result

@@ -1,0 +1,159 @@
+"""Reading the labels off a prediction that `CTCLoss` has trained."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import numpy as np
+
+from minirnn import checks
+from minirnn.functions import log_softmax
+from minirnn.typing import Array
+
+__all__ = ["ctc_beam", "ctc_greedy"]
+
+
+def ctc_greedy(prediction: Any, mask: Any = None, *, blank: int = 0) -> list[Array]:
+    """Return the labels of the most likely path of each sequence.
+
+    The most likely class at each step, repeated ones merged, blanks taken out. The most likely
+    path is mostly, not always, one of the most likely labels: see `ctc_beam`.
+
+    Parameters
+    ----------
+    prediction : array (batch, time, classes)
+        Logits or probabilities.
+    mask : boolean array (batch, time), optional
+        True where the step is valid.
+    blank : int
+        The class that says nothing.
+
+    Returns
+    -------
+    list of integer arrays, one a sequence
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> path = np.array([[0, 2, 2, 0, 2, 1, 1]])
+    >>> [labels.tolist() for labels in ctc_greedy(np.eye(3)[path])]
+    [[2, 2, 1]]
+    """
+    prediction, valid = _arguments("ctc_greedy", prediction, mask, blank)
+    results = []
+    for classes, real in zip(prediction.argmax(axis=2), valid, strict=True):
+        path = classes[real]
+        new = np.ones(len(path), bool)
+        new[1:] = path[1:] != path[:-1]
+        results.append(path[new & (path != blank)])
+    return results
+
+
+def ctc_beam(
+    prediction: Any, mask: Any = None, *, blank: int = 0, width: int = 10
+) -> tuple[list[Array], Array]:
+    """Return the most likely labels of each sequence, all their paths added up.
+
+    From step to step the `width` most likely beginnings of labels are kept, each with two
+    probabilities: that of the paths that end in a blank, and of those that end in its last label,
+    for only after a blank can the same label come again. With a width of all possible labels the
+    result is exact.
+
+    Parameters
+    ----------
+    prediction : array (batch, time, classes), logits
+    mask : boolean array (batch, time), optional
+        True where the step is valid.
+    blank : int
+        The class that says nothing.
+    width : int
+        How many beginnings are kept.
+
+    Returns
+    -------
+    labels : list of integer arrays, one a sequence
+    log_probabilities : array (batch,)
+        Natural logarithm of the probability of the labels; of the paths that were kept, if the
+        width is not enough for all.
+
+    References
+    ----------
+    Graves and Jaitly, Towards end-to-end speech recognition with recurrent neural networks, ICML
+    2014, section 3.2, without a language model.
+
+    Examples
+    --------
+    The most likely path says nothing at all, and yet label 1 is more likely than nothing:
+
+    >>> import numpy as np
+    >>> y = np.array([[[0.6, 0.4], [0.6, 0.4]]])
+    >>> ctc_greedy(y)
+    [array([], dtype=int64)]
+    >>> labels, log_probabilities = ctc_beam(np.log(y))
+    >>> labels, np.exp(log_probabilities).round(2)
+    ([array([1])], array([0.64]))
+    """
+    prediction, valid = _arguments("ctc_beam", prediction, mask, blank)
+    width = checks.positive_int("ctc_beam", "width", width)
+    log_y = log_softmax(prediction.astype(np.float64))
+    labels, log_probabilities = [], []
+    for rows, real in zip(log_y, valid, strict=True):
+        beginnings: _Beginnings = {(): (0.0, -math.inf)}
+        for row in rows[real].tolist():
+            beginnings = _best(_extended(beginnings, row, blank), width)
+        best = max(beginnings, key=lambda one: _sum(*beginnings[one]))
+        labels.append(np.array(best, int))
+        log_probabilities.append(_sum(*beginnings[best]))
+    return labels, np.array(log_probabilities)
+
+
+_Beginnings = dict[tuple[int, ...], tuple[float, float]]
+"""From labels to two logarithms: of the paths that end in a blank, and in the last label."""
+
+
+def _extended(beginnings: _Beginnings, log_y: list[float], blank: int) -> _Beginnings:
+    """Return the beginnings after one more step."""
+    result: _Beginnings = {}
+    for labels, (in_blank, in_label) in beginnings.items():
+        either = _sum(in_blank, in_label)
+        for k, log_p in enumerate(log_y):
+            if k == blank:
+                _add(result, labels, either + log_p, -math.inf)
+            elif labels and labels[-1] == k:
+                _add(result, labels, -math.inf, in_label + log_p)
+                _add(result, (*labels, k), -math.inf, in_blank + log_p)
+            else:
+                _add(result, (*labels, k), -math.inf, either + log_p)
+    return result
+
+
+def _add(result: _Beginnings, labels: tuple[int, ...], in_blank: float, in_label: float) -> None:
+    before = result.get(labels, (-math.inf, -math.inf))
+    result[labels] = _sum(before[0], in_blank), _sum(before[1], in_label)
+
+
+def _best(beginnings: _Beginnings, width: int) -> _Beginnings:
+    if len(beginnings) <= width:
+        return beginnings
+    order = sorted(beginnings, key=lambda one: _sum(*beginnings[one]), reverse=True)
+    return {labels: beginnings[labels] for labels in order[:width]}
+
+
+def _sum(a: float, b: float) -> float:
+    """Return ``log(exp(a) + exp(b))``."""
+    low, high = min(a, b), max(a, b)
+    return high if low == -math.inf else high + math.log1p(math.exp(low - high))
+
+
+def _arguments(name: str, prediction: Any, mask: Any, blank: int) -> tuple[Array, Array]:
+    """Return the prediction and which of its steps are valid, both checked."""
+    prediction = checks.sequence(name, prediction, None, None)
+    if not 0 <= blank < prediction.shape[2]:
+        raise ValueError(
+            f"{name}: blank={blank} is no class of the prediction, which has {prediction.shape[2]} "
+            f"in shape {prediction.shape}"
+        )
+    if mask is None:
+        return prediction, np.ones(prediction.shape[:2], bool)
+    return prediction, checks.as_mask(name, mask, prediction.shape[:2])
