@@ -8,11 +8,12 @@ from typing import Any
 import numpy as np
 
 from minirnn import checks
-from minirnn.gradcheck.conduct import breaches, overwritten
-from minirnn.gradcheck.evidence import measure
-from minirnn.gradcheck.mistakes.diagnose import diagnose
-from minirnn.gradcheck.probes import probe
+from minirnn.gradcheck.compare import measure
+from minirnn.gradcheck.diagnosis.diagnose import diagnose
+from minirnn.gradcheck.function import CheckedFunction, RefusedError, checked_function
+from minirnn.gradcheck.own_code import located
 from minirnn.gradcheck.report import Comparison, Diagnosis, GradientError, GradientReport
+from minirnn.gradcheck.violations import overwritten, violations
 from minirnn.typing import RandomSource
 
 __all__ = ["check_gradients"]
@@ -22,6 +23,7 @@ def check_gradients(
     layer: Any,
     *inputs: Any,
     mask: Any = None,
+    target_mask: Any = None,
     state: Any = None,
     epsilon: float = 1e-5,
     tolerance: float = 1e-6,
@@ -31,9 +33,10 @@ def check_gradients(
     """Compare every gradient of a layer, cell or loss with central differences.
 
     The layer is copied and the copy's parameters become float64, so the layer itself stays as it
-    is. The output ``y`` is turned into one number, ``sum(r * y)`` with random ``r`` (and the final
-    state likewise, where there is one), and each element ``e`` of each input, parameter and initial
-    state is moved both ways::
+    is. Parameters at which mistakes hide (constant ones, and those of zeros and ones alone) take
+    random values in the copy. The output ``y`` is turned into one number, ``sum(r * y)`` with
+    random ``r`` (and the final state likewise, where there is one), and each element ``e`` of each
+    input, parameter and initial state is moved both ways::
 
         numeric = (sum(r * y(e + epsilon)) - sum(r * y(e - epsilon))) / (2 epsilon)
 
@@ -42,7 +45,7 @@ def check_gradients(
     slope between those on the two sides passes.
 
     Where a gradient is wrong, experiments follow that compare it with what known mistakes would
-    give: `minirnn.gradcheck.mistakes`. What fits in every element is said in the report and in the
+    give: `minirnn.gradcheck.diagnosis`. What fits in every element is said in the report and in the
     error; where nothing fits, nothing is claimed. Three rules are checked even where all numbers
     are right: nothing is changed in place, no earlier or later call has an influence on backward,
     and gradients of parameters are added to.
@@ -52,11 +55,15 @@ def check_gradients(
     layer : Layer, Cell, Recurrent or Loss
         Yours or ours.
     *inputs : arrays
-        What ``forward`` takes: ``x`` for a layer; ``x_t`` and, if you like, the state tuple for a
-        cell; the prediction and the target for a loss. Integer arrays are not moved.
+        What ``forward`` takes: ``x`` for a layer, or a tuple or dictionary of arrays; ``x_t`` and,
+        if you like, the state tuple for a cell; the prediction and the target for a loss. Integer
+        arrays are not moved, and the report says so.
     mask : boolean array (batch, time), optional
+        Of the inputs; for several inputs, a tuple or dictionary of masks.
+    target_mask : boolean array (batch, time), optional
+        Which outputs count: no gradient comes in at the others. For a loss, its mask.
     state : tuple of arrays, optional
-        Initial state of a recurrent layer; by default a random one.
+        Initial state of a layer that carries one; by default a random one.
     epsilon : float
         How far each element is moved.
     tolerance : float
@@ -74,6 +81,7 @@ def check_gradients(
     GradientError
         That names the gradient, the index and both numbers, and in `diagnosis` what it looks like.
         One about a wrong shape is a ValueError as well, one about a missing array a TypeError.
+        What the layer's own code raises keeps its class; its message gets the method and the line.
 
     Examples
     --------
@@ -97,22 +105,41 @@ def check_gradients(
     and 0.125 times with twice the batch (1 / the batch size)
     """
     rng = checks.generator("check_gradients", rng)
-    if not inputs:
-        raise TypeError("check_gradients: takes the layer and what its forward takes, got no input")
-    function = probe(layer, inputs, mask, state, rng)
-    broken = breaches(function)
-    measurements = measure(function, epsilon, tolerance)
-    found: tuple[Diagnosis, ...] = tuple(broken)
+    try:
+        function = checked_function(layer, inputs, mask, target_mask, state, rng)
+        found: tuple[Diagnosis, ...] = tuple(violations(function))
+        measurements = measure(function, epsilon, tolerance)
+    except RefusedError as refused:
+        error = located(refused.function, refused.error)
+        raise error.with_traceback(refused.error.__traceback__) from None
     if not all(measurement.passed for measurement in measurements):
-        found = diagnose(function, measurements, broken, epsilon, tolerance)
-    elif not broken:
+        found = diagnose(function, measurements, found, epsilon, tolerance)
+    elif not found:
         assigned = overwritten(function)  # a gradient of millions hides that it began at 1
         found = (assigned,) if assigned else ()
     comparisons = tuple(_with_words(m.comparison, found) for m in measurements)
-    report = GradientReport(type(layer).__name__, comparisons, found)
+    report = GradientReport(type(layer).__name__, comparisons, found, _notes(function))
     if raises and not report.passed:
         raise _error(report)
     return report
+
+
+def _notes(function: CheckedFunction) -> tuple[str, ...]:
+    """Say of every input that is not moved, or says little, that it is so."""
+    notes = []
+    for name, array in function.given.items():
+        if name.startswith(("mask", "target")):
+            continue
+        if name not in function.variables:
+            notes.append(
+                f"{name}: integers cannot be moved, so what backward gives for it was not compared"
+            )
+        elif not array.any():
+            notes.append(
+                f"{name}: all zeros, so gradients that are multiplied with it are zero, right or "
+                f"wrong; check with random numbers"
+            )
+    return tuple(notes)
 
 
 def _with_words(comparison: Comparison, found: tuple[Diagnosis, ...]) -> Comparison:

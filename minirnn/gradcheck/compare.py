@@ -7,10 +7,11 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from minirnn.gradcheck.function import CheckedFunction
 from minirnn.gradcheck.report import Comparison
 from minirnn.typing import Array
 
-__all__ = ["Measurement", "compare"]
+__all__ = ["Measurement", "measure"]
 
 
 @dataclass(frozen=True)
@@ -33,7 +34,16 @@ class Measurement:
         return self.comparison.passed
 
 
-def compare(
+def measure(function: CheckedFunction, epsilon: float, tolerance: float) -> list[Measurement]:
+    """Compare every gradient of the checked function with central differences."""
+    analytic = function.gradients()
+    return [
+        _compare(name, array, analytic[name], function.terms, epsilon, tolerance)
+        for name, array in function.variables.items()
+    ]
+
+
+def _compare(
     name: str,
     array: Array,
     analytic: Array,

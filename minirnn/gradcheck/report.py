@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 __all__ = [
@@ -11,6 +12,8 @@ __all__ = [
     "GradientKindError",
     "GradientReport",
     "GradientShapeError",
+    "wrong_kind",
+    "wrong_shape",
 ]
 
 
@@ -89,6 +92,29 @@ class GradientKindError(GradientError, TypeError):
     """Something else than an array where backward should give a gradient."""
 
 
+def wrong_kind(where: str, name: str, said: str, looks: str = "a wrong return") -> GradientError:
+    """Return the error about something else than the array that a method should give."""
+    found = Diagnosis("kind", (name,), f"looks like {looks}: {said}")
+    return GradientKindError(f"{where}: {found!r}", name, (), math.nan, math.nan, (found,))
+
+
+def wrong_shape(
+    where: str, name: str, got: tuple[int, ...], expected: tuple[int, ...]
+) -> GradientError:
+    """Return the error about a gradient of another shape than its array."""
+    if got == expected[::-1]:
+        looks = "a transposed array: its axes come in the opposite order"
+    elif len(got) > len(expected) and got[len(got) - len(expected) :] == expected:
+        looks = f"a sum that is missing, over the first {len(got) - len(expected)} axes"
+    elif len(got) < len(expected):
+        looks = "a sum too many: it has fewer axes than the array it belongs to"
+    else:
+        looks = "the gradient of another array: compare the two shapes"
+    found = Diagnosis("shape", (name,), f"looks like {looks}")
+    message = f"{where}: the gradient on {name} should have shape {expected}, got {got}"
+    return GradientShapeError(f"{message}\n- {found!r}", name, (), math.nan, math.nan, (found,))
+
+
 @dataclass(frozen=True)
 class Comparison:
     """One gradient, compared element by element.
@@ -130,11 +156,14 @@ class GradientReport:
     diagnoses : tuple of Diagnosis
         What wrong gradients look like, and rules that were broken although the numbers are right:
         an array changed in place, a cache that a later call spoils. Empty for a sound layer.
+    notes : tuple of str
+        What was not compared, or not as sharply as could be: an input of integers, or of zeros.
     """
 
     layer: str
     comparisons: tuple[Comparison, ...]
     diagnoses: tuple[Diagnosis, ...] = ()
+    notes: tuple[str, ...] = ()
 
     @property
     def passed(self) -> bool:
@@ -161,9 +190,13 @@ class GradientReport:
             lines += [f"- {diagnosis!r}" for diagnosis in self.diagnoses]
             rest = [c.name for c in self.comparisons if not c.passed and c.diagnosis is None]
             if rest:
-                lines.append(f"Of {', '.join(rest)} nothing else is known: mend, then check again.")
+                lines.append(
+                    f"Of {', '.join(rest)} nothing else is known: correct this first, then "
+                    f"check again."
+                )
         elif not self.passed:
             lines.append("No mistake that this check knows fits these numbers.")
+        lines += [f"note: {note}" for note in self.notes]
         return f"{self.layer}: {'passed' if self.passed else 'FAILED'}\n" + "\n".join(lines)
 
 

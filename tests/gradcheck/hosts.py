@@ -4,6 +4,7 @@ The tests take the source of one, put another line in the place of one, and expe
 """
 
 import inspect
+import linecache
 import textwrap
 
 import numpy as np
@@ -28,8 +29,9 @@ def planted(cls, old, new):
     for before, after in pairs:
         assert before in source, f"{before!r} is not in {cls.__name__}"
         source = source.replace(before, after)
-    names = dict(globals())
-    exec(compile(source, f"<{cls.__name__} with {new!r}>", "exec"), names)
+    names, file = dict(globals()), f"<{cls.__name__} with {new!r}>"
+    linecache.cache[file] = len(source), None, source.splitlines(True), file
+    exec(compile(source, file, "exec"), names)
     return names[cls.__name__]
 
 
@@ -289,3 +291,172 @@ class Guess(Loss):
 
     def backward(self):
         return (self.p - self.t) / self.n
+
+
+class LayerNorm(Layer):
+    """Normalised over the features, with a gain; in all its pieces."""
+
+    def __init__(self, size=5):
+        self.gain, self.b = Parameter(np.ones(size)), Parameter(np.zeros(size))
+
+    def forward(self, x):
+        self.std = np.sqrt(x.var(axis=-1, keepdims=True) + 1e-5)
+        self.n = (x - x.mean(axis=-1, keepdims=True)) / self.std
+        return self.n * self.gain.value + self.b.value
+
+    def backward(self, grad):
+        self.gain.grad += (grad * self.n).sum(axis=0)
+        self.b.grad += grad.sum(axis=0)
+        g = grad * self.gain.value
+        mean = g.mean(axis=-1, keepdims=True)
+        along = (g * self.n).sum(axis=-1, keepdims=True) / grad.shape[-1]
+        return (g - mean - self.n * along) / self.std
+
+
+class Standardised(Layer):
+    """Divided by the standard deviation over the batch, the unbiased one."""
+
+    def forward(self, x):
+        self.std = x.std(axis=0, ddof=1)
+        self.n = (x - x.mean(axis=0)) / self.std
+        return self.n
+
+    def backward(self, grad):
+        along = (grad * self.n).sum(axis=0) / (len(grad) - 1)
+        return (grad - grad.mean(axis=0) - self.n * along) / self.std
+
+
+class PeepholeCell(Cell):
+    """LSTM whose gates see the memory: i and f the old one, o the new one."""
+
+    def __init__(self, input_size=3, hidden_size=4, seed=9):
+        self.input_size, self.hidden_size = input_size, hidden_size
+        n = hidden_size
+        shapes = (input_size, 4 * n), (n, 4 * n), (4 * n,), (n,), (n,), (n,)
+        self.Wx, self.Wh, self.b, self.pi, self.pf, self.po = draw(seed, *shapes)
+
+    def initial_state(self, batch_size):
+        return tuple(np.zeros((batch_size, self.hidden_size)) for _ in range(2))
+
+    def forward(self, x, state):
+        h, c = state
+        z = x @ self.Wx.value + h @ self.Wh.value + self.b.value
+        zi, zf, zo, zg = np.split(z, 4, axis=1)
+        i, f = sigmoid(zi + c * self.pi.value), sigmoid(zf + c * self.pf.value)
+        g = np.tanh(zg)
+        c_new = f * c + i * g
+        o = sigmoid(zo + c_new * self.po.value)
+        t = np.tanh(c_new)
+        return o * t, (o * t, c_new), (x, h, c, i, f, o, g, c_new, t)
+
+    def backward(self, grad_y, grad_state, cache):
+        x, h, c, i, f, o, g, c_new, t = cache
+        dh = grad_y + grad_state[0]
+        dzo = dh * t * o * (1 - o)
+        dc = grad_state[1] + dh * o * (1 - t**2) + dzo * self.po.value
+        dzi = dc * g * i * (1 - i)
+        dzf = dc * c * f * (1 - f)
+        dzg = dc * i * (1 - g**2)
+        self.pi.grad += (dzi * c).sum(axis=0)
+        self.pf.grad += (dzf * c).sum(axis=0)
+        self.po.grad += (dzo * c_new).sum(axis=0)
+        dz = np.concatenate([dzi, dzf, dzo, dzg], axis=1)
+        self.Wx.grad += x.T @ dz
+        self.Wh.grad += h.T @ dz
+        self.b.grad += dz.sum(axis=0)
+        grad_c = dc * f + dzi * self.pi.value + dzf * self.pf.value
+        return dz @ self.Wx.value.T, (dz @ self.Wh.value.T, grad_c)
+
+
+class GatedCell(Cell):
+    """GRU-like, with the reset gate after the product: gates z, r, and the candidate n."""
+
+    def __init__(self, input_size=3, hidden_size=4, seed=10):
+        self.input_size, self.hidden_size = input_size, hidden_size
+        n = hidden_size
+        shapes = (input_size, 3 * n), (n, 3 * n), (3 * n,), (n,)
+        self.Wx, self.Wh, self.b, self.bn = draw(seed, *shapes)
+
+    def forward(self, x, state):
+        (h,) = state
+        n = self.hidden_size
+        a, u = x @ self.Wx.value + self.b.value, h @ self.Wh.value
+        z = sigmoid(a[:, :n] + u[:, :n])
+        r = sigmoid(a[:, n : 2 * n] + u[:, n : 2 * n])
+        v = u[:, 2 * n :] + self.bn.value
+        new = np.tanh(a[:, 2 * n :] + r * v)
+        y = (1 - z) * new + z * h
+        return y, (y,), (x, h, z, r, v, new)
+
+    def backward(self, grad_y, grad_state, cache):
+        x, h, z, r, v, new = cache
+        dy = grad_y + grad_state[0]
+        dn = dy * (1 - z) * (1 - new**2)
+        dz = dy * (h - new) * z * (1 - z)
+        dr = dn * v * r * (1 - r)
+        dv = dn * r
+        da = np.concatenate([dz, dr, dn], axis=1)
+        du = np.concatenate([dz, dr, dv], axis=1)
+        self.Wx.grad += x.T @ da
+        self.b.grad += da.sum(axis=0)
+        self.Wh.grad += h.T @ du
+        self.bn.grad += dv.sum(axis=0)
+        grad_h = du @ self.Wh.value.T + dy * z
+        return da @ self.Wx.value.T, (grad_h,)
+
+
+class MixtureCell(Cell):
+    """A softmax over the units decides how much each takes of the new candidate."""
+
+    def __init__(self, input_size=3, hidden_size=4, seed=11):
+        self.input_size, self.hidden_size = input_size, hidden_size
+        n = hidden_size
+        self.Wa, self.Wg, self.ba, self.bg = draw(seed, (input_size, n), (n, n), (n,), (n,))
+
+    def forward(self, x, state):
+        (h,) = state
+        e = np.exp(x @ self.Wa.value + self.ba.value)
+        a = e / e.sum(axis=1, keepdims=True)
+        g = np.tanh(h @ self.Wg.value + self.bg.value)
+        y = a * g + h
+        return y, (y,), (x, h, a, g)
+
+    def backward(self, grad_y, grad_state, cache):
+        x, h, a, g = cache
+        dy = grad_y + grad_state[0]
+        da = dy * g
+        dz = a * (da - (da * a).sum(axis=1, keepdims=True))
+        dg = dy * a * (1 - g**2)
+        self.Wa.grad += x.T @ dz
+        self.ba.grad += dz.sum(axis=0)
+        self.Wg.grad += h.T @ dg
+        self.bg.grad += dg.sum(axis=0)
+        return dz @ self.Wa.value.T, (dg @ self.Wg.value.T + dy,)
+
+
+class SumCell(Cell):
+    """An output in which both states stand, and one multiplies the other: y = u + u v."""
+
+    def __init__(self, input_size=3, hidden_size=4, seed=12):
+        self.input_size, self.hidden_size = input_size, hidden_size
+        self.W, self.U = draw(seed, (input_size, hidden_size), (hidden_size, hidden_size))
+
+    def initial_state(self, batch_size):
+        return tuple(np.zeros((batch_size, self.hidden_size)) for _ in range(2))
+
+    def forward(self, x, state):
+        u, v = state
+        a = x @ self.W.value
+        u_new = np.tanh(a + v @ self.U.value)
+        v_new = 0.5 * v + u * a
+        return u_new + u_new * v_new, (u_new, v_new), (x, u, v, a, u_new, v_new)
+
+    def backward(self, grad_y, grad_state, cache):
+        x, u, v, a, u_new, v_new = cache
+        du = grad_state[0] + grad_y * (1 + v_new)
+        dv = grad_state[1] + grad_y * u_new
+        dz = du * (1 - u_new**2)
+        da = dz + dv * u
+        self.W.grad += x.T @ da
+        self.U.grad += v.T @ dz
+        return da @ self.W.value.T, (dv * a, 0.5 * dv + dz @ self.U.value.T)

@@ -54,6 +54,8 @@ class Plant:
 
     def _shape(self):
         size = self.sizes[0] if self.sizes else 3
+        if self.host in (h.LayerNorm, h.Standardised):
+            return 6, 5
         if self.how == "in a model":
             return (3, 4, 5) if self.host in CELLS else (3, 5)
         if self.how == "over time" or self.host in (h.Loop, h.Mean):
@@ -69,7 +71,7 @@ class Plant:
         return mask
 
 
-CELLS = (h.TanhCell, h.MemoryCell)
+CELLS = (h.TanhCell, h.MemoryCell, h.PeepholeCell, h.GatedCell, h.MixtureCell, h.SumCell)
 P = Plant
 
 OVERWRITTEN = [
@@ -82,7 +84,7 @@ OVERWRITTEN = [
       "overwritten", ("W",)),
     *(
         P(host, f"self.{name}.grad +=", f"self.{name}.grad =", "overwritten", (full,), says, how)
-        for host in CELLS
+        for host in (h.TanhCell, h.MemoryCell)
         for name in ("Wx", "b")
         for how, full, says in [
             ("alone", name, "+="),
@@ -128,7 +130,7 @@ DERIVATIVE = [
         ]
     ),
     P(h.MemoryCell, "dh * o * (1 - tanh_c**2)", "dh * o", "derivative",
-      ("state[1]", "Wx", "Wh", "b"), "tanh left out"),
+      ("input", "state[0]", "state[1]", "Wx", "Wh", "b"), "tanh left out"),
     P(h.MemoryCell, "grad_c = dc * f", "grad_c = dc", "derivative", ("state[1]",), "a factor"),
     P(h.Loop, "dh * (1 - self.h[t + 1] ** 2)", "dh", "derivative", ("Wx", "b"), "tanh left out"),
 ]  # fmt: skip
@@ -361,19 +363,232 @@ OTHERS = [
       mask=True, shape=(3, 4, 3)),
     P(h.Loop, "dz @ self.Wh.value.T", "dz @ self.Wh.value", "over time",
       ("input", "Wx", "Wh", "b")),
-    P(h.TanhCell, "(grad_h,)", "(dh,)", "part", ("cell",), "checked alone", "over time"),
+    P(h.TanhCell, "(grad_h,)", "(0.1 * dh,)", "part", ("cell",), "checked alone", "over time"),
+]  # fmt: skip
+PRODUCT_RULE = [
+    P(
+        h.GatedCell,
+        "dy * (h - new) *",
+        "dy * h *",
+        "term",
+        ("Wx", "Wh", "b"),
+        "the state[0] given alone where the state[0] given - cache[5] belongs",
+    ),
+    P(h.GatedCell, "dy * (h - new) *", "-dy * new *", "term", ("Wx", "Wh", "b"), "columns 0 to 3"),
+    P(h.GatedCell, "+ dy * z", "", "term", ("state[0]",), "(grad + grad_state[0]) * cache[2]"),
+    P(h.GatedCell, "+ dy * z", "", "term", ("state[0] of cell",), how="over time"),
+    P(
+        h.GatedCell,
+        "+ dy * z",
+        "+ dy",
+        "derivative",
+        ("state[0]",),
+        "(grad + grad_state[0]) where (grad + grad_state[0]) * cache[2] belongs",
+    ),
+    P(
+        h.MixtureCell,
+        "dg @ self.Wg.value.T + dy",
+        "dg @ self.Wg.value.T",
+        "path",
+        ("state[0]",),
+        "exactly the incoming grad + grad_state[0]",
+    ),
+    P(
+        h.PeepholeCell,
+        "+ dzf * self.pf.value",
+        "",
+        "term",
+        ("state[1]",),
+        "(the gradient of b[4:8] from each row) * pf",
+    ),
+    P(
+        h.PeepholeCell,
+        "+ dzo * self.po.value",
+        "",
+        "term",
+        ("input", "state[0]", "state[1]", "Wx", "Wh", "b"),
+        "in the gradient on the new state[1]",
+    ),
+]
+FORGOTTEN = [
+    P(
+        h.LayerNorm,
+        "g = grad * self.gain.value",
+        "g = grad",
+        "derivative",
+        ("input",),
+        "grad where grad * gain belongs",
+        sizes=(5,),
+    ),
+    P(
+        h.LayerNorm,
+        "(grad * self.n).sum(axis=0)",
+        "grad.sum(axis=0)",
+        "derivative",
+        ("gain",),
+        "times self.n",
+        sizes=(5,),
+    ),
+    P(
+        h.LayerNorm,
+        "self.n * along) / self.std",
+        "self.n * along)",
+        "derivative",
+        ("input",),
+        "times 1 / self.std",
+        sizes=(5,),
+    ),
+    P(
+        h.Normalised,
+        "        g = self.p * (g - (g * self.p).sum(axis=-1, keepdims=True))\n",
+        "",
+        "diagonal",
+        ("input",),
+        "the softmax left out",
+    ),
+    P(
+        h.PeepholeCell,
+        "+ dzf * self.pf.value",
+        "+ dzf",
+        "derivative",
+        ("state[1]",),
+        "* pf belongs",
+    ),
+    P(
+        h.PeepholeCell,
+        "+ dzo * self.po.value",
+        "+ dzo",
+        "derivative",
+        ("input", "state[0]", "state[1]", "Wx", "Wh", "b"),
+        "* po belongs",
+    ),
+    P(
+        h.PeepholeCell,
+        "(dzi * c).sum",
+        "dzi.sum",
+        "derivative",
+        ("pi",),
+        "times the state[1] given",
+    ),
+    P(
+        h.PeepholeCell,
+        "(dzo * c_new)",
+        "(dzo * c)",
+        "derivative",
+        ("po",),
+        "the state[1] given where the new state[1] belongs",
+    ),
+    P(
+        h.PeepholeCell,
+        "dh * o * (1 - t**2)",
+        "dh * o",
+        "derivative",
+        ("input", "state[0]", "state[1]", "Wx", "Wh", "b"),
+        "(1 - cache[8]^2) belongs",
+    ),
+    P(
+        h.PeepholeCell,
+        "dh * o * (1 - t**2)",
+        "dh * (1 - t**2)",
+        "derivative",
+        ("input", "state[0]", "state[1]", "Wx", "Wh", "b"),
+        "* cache[5] belongs",
+    ),
+    P(h.GatedCell, "* (1 - new**2)", "", "derivative", ("Wx", "Wh", "b", "bn"), "tanh left out"),
+    P(
+        h.GatedCell,
+        "dy * (1 - z) * (1",
+        "dy * (1",
+        "derivative",
+        ("Wx", "Wh", "b", "bn"),
+        "1 - s with s = cache[2]",
+    ),
+    P(h.GatedCell, "dn * v * r", "dn * r", "derivative", ("Wx", "Wh", "b"), "times cache[4]"),
+    P(h.GatedCell, "dv = dn * r", "dv = dn", "derivative", ("Wh", "bn"), "times cache[3]"),
+    P(
+        h.MemoryCell,
+        "di = dc * g",
+        "di = dc * g**3",
+        "derivative",
+        ("Wx", "Wh", "b"),
+        "two factors too many in columns 0 to 3",
+    ),
+    P(h.TanhCell, "(grad_h,)", "(dh,)", "incoming", ("state[0]",), "grad + grad_state[0]"),
+]
+GATE_ORDER = [
+    P(
+        h.MemoryCell,
+        "[di, df, do, dg]",
+        "[df, di, do, dg]",
+        "gate order",
+        ("Wx", "Wh", "b"),
+        "columns 0 to 3 hold what belongs into columns 4 to 7",
+    ),
+    P(
+        h.MemoryCell,
+        "[di, df, do, dg]",
+        "[di, df, dg, do]",
+        "gate order",
+        ("cell.Wx", "cell.Wh", "cell.b"),
+        "columns 12 to 15",
+        "over time",
+    ),
+    P(
+        h.PeepholeCell,
+        "[dzi, dzf, dzo, dzg]",
+        "[dzg, dzi, dzf, dzo]",
+        "gate order",
+        ("Wx", "Wh", "b"),
+    ),
+    P(
+        h.GatedCell,
+        "du = np.concatenate([dz, dr,",
+        "du = np.concatenate([dr, dz,",
+        "gate order",
+        ("Wh",),
+    ),
+]
+SOFTMAX = [
+    P(
+        h.MixtureCell,
+        "a * (da - (da * a).sum(axis=1, keepdims=True))",
+        new,
+        "diagonal",
+        ("Wa", "ba"),
+        says,
+    )
+    for new, says in [
+        ("a * da", "softmax without the sum"),
+        ("a * (1 - a) * da", "cut down to its diagonal"),
+        ("da", "the softmax left out"),
+    ]
+]
+DDOF = [
+    P(h.LayerNorm, "/ grad.shape[-1]", "/ (grad.shape[-1] - 1)", "normalisation", ("input",),
+      "as if ddof were 1", sizes=(5,)),
+    P(h.LayerNorm, "x.var(axis=-1, keepdims=True)", "x.var(axis=-1, keepdims=True, ddof=1)",
+      "normalisation", ("input",), "as if ddof were 0", sizes=(5,)),
+    P(h.Standardised, "(len(grad) - 1)", "len(grad)", "normalisation", ("input",),
+      "as if ddof were 0"),
+    P(h.Standardised,
+      "self.std = x.std(axis=0, ddof=1)\n        self.n = (x - x.mean(axis=0)) / self.std",
+      "self.std = x.std(axis=0)\n        self.n = (x - x.mean(axis=0)) / x.std(axis=0, ddof=1)",
+      "factor", ("input",), "sqrt(n / (n - 1)) with n = the batch size"),
+    P(h.Standardised, "- grad.mean(axis=0)", "", "normalisation", ("input",), "-mean(g)"),
+    P(h.LayerNorm, "g - mean - self.n * along", "g - mean", "normalisation", ("input",),
+      "-n mean(g n)", sizes=(5,)),
 ]  # fmt: skip
 UNKNOWN = [
-    P(h.TanhCell, "(grad_h,)", "(dh,)", "", ()),
+    P(h.TanhCell, "(grad_h,)", "(0.1 * dh,)", "", ()),
+    P(h.SumCell, "da = dz + dv * u", "da = dz", "", ()),
     P(h.MemoryCell, "grad_h = dz @ self.Wh.value.T", "grad_h = dh * 0.1", "", ()),
-    P(h.MemoryCell, "di = dc * g", "di = dc * g**3", "", ()),
-    P(h.Normalised, "        g = self.p * (g - (g * self.p).sum(axis=-1, keepdims=True))\n", "",
-      "", ()),
+    P(h.MemoryCell, "di = dc * g", "di = dc * np.exp(g)", "", ()),
+    P(h.LayerNorm, "return (g - mean - self.n * along) / self.std", "return g + mean", "", ()),
     P(h.Loop, "self.h[t].T @ dz", "self.h[t + 1].T @ dz", "", ()),
     P(h.Linear, "self.W.grad += self.x.T @ grad",
       "self.W.grad += self.x.T @ grad + np.sin(np.arange(12.)).reshape(3, 4) * grad.sum()", "", ()),
     P(h.Affine, "rows.sum(axis=0)", "rows.sum(axis=0) * np.array([1, 1.1, 0.9, 1.3])", "", ()),
-    P(h.HalfSquares, "return self.gap /", "return self.gap ** 3 /", "", ()),
+    P(h.HalfSquares, "return self.gap /", "return np.exp(self.gap) /", "", ()),
 ]  # fmt: skip
 PLANTS = [
     *OVERWRITTEN,
@@ -390,4 +605,9 @@ PLANTS = [
     *STALE,
     *SHAPE,
     *OTHERS,
+    *PRODUCT_RULE,
+    *FORGOTTEN,
+    *GATE_ORDER,
+    *SOFTMAX,
+    *DDOF,
 ]

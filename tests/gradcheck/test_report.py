@@ -78,7 +78,7 @@ def test_an_assignment_is_seen_even_in_gradients_of_millions():
 
 
 def test_a_large_layer_is_told_without_the_experiments_that_are_too_large(monkeypatch):
-    monkeypatch.setattr("minirnn.gradcheck.evidence.LARGEST", 3)
+    monkeypatch.setattr("minirnn.gradcheck.diagnosis.evidence.LARGEST", 3)
     report = m.check_gradients(m.Recurrent(broken(
         "dh * (1 - new**2)", "dh", h.TanhCell)), X[None], raises=False)  # fmt: skip
     assert not report.passed
@@ -98,9 +98,9 @@ def test_malformed_gradients_are_value_and_type_errors_too():
         m.check_gradients(turned, X)
 
 
-def test_other_errors_of_backward_pass_through_as_they_are():
+def test_other_errors_of_backward_keep_their_class_and_say_where():
     layer = broken("return dz @ self.W.value.T", "raise ValueError('mine')")
-    with pytest.raises(ValueError, match=r"^mine$") as caught:
+    with pytest.raises(ValueError, match=r"^Affine.backward, in `raise .*`: mine$") as caught:
         m.check_gradients(layer, X)
     assert not isinstance(caught.value, m.GradientError)
 

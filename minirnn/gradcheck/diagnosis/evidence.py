@@ -5,32 +5,27 @@ from __future__ import annotations
 from collections.abc import Sequence
 from functools import cached_property
 from itertools import product
+from typing import Any
 
 import numpy as np
 
 from minirnn.gradcheck.arrays import arrays_in, same
-from minirnn.gradcheck.compare import Measurement, compare
-from minirnn.gradcheck.probe import Probe
-from minirnn.gradcheck.probes import CellProbe, LossProbe
+from minirnn.gradcheck.compare import Measurement
+from minirnn.gradcheck.function import CellFunction, CheckedFunction, LossFunction
 from minirnn.typing import Array
 
-__all__ = ["Evidence", "Site", "measure"]
+__all__ = ["Evidence", "Site", "TooLargeError"]
 
-LARGEST = 5_000_000  # numbers in a Jacobian; beyond, the patterns that need one stay silent
+LARGEST = 5_000_000  # numbers in a Jacobian; beyond, the hypotheses that need one stay silent
 Site = tuple[int, ...]
 
 
-def measure(probe: Probe, epsilon: float, tolerance: float) -> list[Measurement]:
-    """Compare every gradient of a probe with central differences."""
-    analytic = probe.gradients()
-    return [
-        compare(name, array, analytic[name], probe.terms, epsilon, tolerance)
-        for name, array in probe.variables.items()
-    ]
+class TooLargeError(Exception):
+    """An experiment that would take too much memory."""
 
 
 class Evidence:
-    """A probe with wrong gradients, and experiments on it.
+    """A checked function with wrong gradients, and experiments on it.
 
     Both sides of the comparison are linear in the weights ``r`` that multiply the outputs. So a
     part of the truth can be looked at alone: `only` gives weights that are zero but for one output
@@ -39,15 +34,21 @@ class Evidence:
     """
 
     def __init__(
-        self, probe: Probe, measurements: Sequence[Measurement], epsilon: float, tolerance: float
+        self,
+        function: CheckedFunction,
+        measurements: Sequence[Measurement],
+        epsilon: float,
+        tolerance: float,
     ) -> None:
-        self.probe = probe
+        self.function = function
         self.measurements = {m.name: m for m in measurements}
         self.epsilon, self.tolerance = epsilon, tolerance
-        self.weights = probe.weights
-        self.is_cell = isinstance(probe, CellProbe)
-        self.is_loss = isinstance(probe, LossProbe)
+        self.weights = function.weights
+        self.is_cell = isinstance(function, CellFunction)
+        self.is_loss = isinstance(function, LossFunction)
+        self.terms: dict[tuple[int, ...], Any] = {}
         self._jacobians: dict[str, Array] = {}
+        self._analytic: dict[bytes, dict[str, Array]] = {}
 
     @cached_property
     def shapes(self) -> list[tuple[int, ...]]:
@@ -57,12 +58,14 @@ class Evidence:
     @cached_property
     def batch(self) -> int:
         """Length of axis 0 of the input."""
-        return len(self.probe.given["input"])
+        return len(self.function.x)
 
     @cached_property
     def time(self) -> int | None:
         """Number of time steps, where the input has a time axis."""
-        x = self.probe.given["input"]
+        x = self.function.x
+        if "input" not in self.function.given:
+            return None
         has_time = not self.is_cell and x.ndim == (2 if x.dtype.kind in "iub" else 3)
         return x.shape[1] if has_time else None
 
@@ -71,11 +74,19 @@ class Evidence:
         """What backward gives when the gradients of parameters begin at zero."""
         return self.analytic(self.weights)
 
+    def first_step(self) -> dict[str, Array]:
+        """Return the input and the mask, cut to their first time step."""
+        given = self.function.given
+        return {name: given[name][:, :1] for name in ("input", "mask") if name in given}
+
     # ------------------------------------------------------------ experiments
 
     def analytic(self, weights: Sequence[Array]) -> dict[str, Array]:
         """Return what backward gives for these weights, from gradients that begin at zero."""
-        return self.probe.gradients(weights, start=0.0)
+        key = b"".join(weight.tobytes() for weight in weights)
+        if key not in self._analytic:
+            self._analytic[key] = self.function.gradients(weights, start=0.0)
+        return self._analytic[key]
 
     def numeric(self, name: str, weights: Sequence[Array]) -> Array:
         """Return the true gradient on a variable for these weights."""
@@ -85,21 +96,27 @@ class Evidence:
     def jacobian(self, name: str) -> Array:
         """Return the derivative of all outputs, flat, with respect to a variable."""
         if name not in self._jacobians:
-            array = self.probe.variables[name]
+            array = self.function.variables[name]
             total = sum(weight.size for weight in self.weights)
             if total * array.size > LARGEST:
-                raise MemoryError("the Jacobian would be too large")
+                raise TooLargeError
             columns = np.empty((total, *array.shape))
             for index in np.ndindex(array.shape):
                 ends, original = [], array[index]
                 for move in (self.epsilon, -self.epsilon):
                     array[index] = original + move
-                    outputs = self.probe.fresh_outputs()
+                    outputs = self.function.fresh_outputs()
                     ends.append(np.concatenate([np.ravel(y) for y in outputs]).astype(float))
                 array[index] = original
                 columns[(slice(None), *index)] = (ends[0] - ends[1]) / (2 * self.epsilon)
             self._jacobians[name] = columns
         return self._jacobians[name]
+
+    def jacobian_of(self, part: int, name: str) -> Array:
+        """Return the derivative of one output, flat, with respect to a variable, flat."""
+        start = sum(weight.size for weight in self.weights[:part])
+        rows = self.jacobian(name)[start : start + self.weights[part].size]
+        return rows.reshape(len(rows), -1)
 
     def only(self, part: int | None = None, site: Site | None = None) -> list[Array]:
         """Return the weights, zero but for one output (0 is ``y``) or for one site."""
@@ -113,6 +130,12 @@ class Evidence:
                     one[site] = weight[site]
             kept.append(one)
         return kept
+
+    def at_step(self, t: int) -> list[Array]:
+        """Return the weights, zero but for the output at one time step."""
+        weights = [np.zeros_like(weight) for weight in self.weights]
+        weights[0][:, t] = self.weights[0][:, t]
+        return weights
 
     def without(self, part: int) -> list[Array]:
         """Return the weights, but zero for one output."""
@@ -134,13 +157,13 @@ class Evidence:
 
         Under the words in which a diagnosis names them; equal arrays are listed once.
         """
-        y, *states = [np.array(output) for output in self.probe.fresh_outputs()]
+        y, *states = [np.array(output) for output in self.function.fresh_outputs()]
         found = {"the output y": y}
         found |= {f"the new state[{k}]": array for k, array in enumerate(states)}
-        for name, array in self.probe.given.items():
-            if name != "mask":
+        for name, array in self.function.given.items():
+            if not name.startswith(("mask", "target_mask")):
                 found["the input x" if name == "input" else f"the {name} given"] = array
-        for name, value in self.probe.kept.items():
+        for name, value in self.function.kept.items():
             found |= dict(arrays_in(value, name))
         chosen: dict[str, Array] = {}
         for label, array in found.items():
@@ -149,6 +172,10 @@ class Evidence:
                 if not any(np.array_equal(old, array) for old in twins):
                     chosen[label] = array.copy()
         return chosen
+
+    def incoming_name(self, part: int) -> str:
+        """Return what the gradient on an output is called in backward."""
+        return "grad" if part == 0 else f"grad_state[{part - 1}]"
 
     # ------------------------------------------------------------ asking about one gradient
 

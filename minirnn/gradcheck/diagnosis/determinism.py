@@ -8,24 +8,24 @@ from typing import Any
 import numpy as np
 
 from minirnn.gradcheck.arrays import arrays_in, difference, same
-from minirnn.gradcheck.probe import Probe
+from minirnn.gradcheck.function import CheckedFunction
 from minirnn.gradcheck.report import Diagnosis
 from minirnn.typing import Array
 
 __all__ = ["not_deterministic", "rounded"]
 
 
-def not_deterministic(probe: Probe) -> Diagnosis | None:
+def not_deterministic(function: CheckedFunction) -> Diagnosis | None:
     """Run forward several times on the same numbers.
 
     Evidence: the outputs differ, and where it can be seen, why: NumPy's or Python's global
-    generator has moved, an array on the layer has changed, or evaluation mode is steady.
+    generator has moved, an array on the layer has changed, or evaluation mode is repeatable.
     """
-    first = _copied(probe.fresh_outputs())
-    kept = dict(item for name, v in _at_start(probe).items() for item in arrays_in(v, name))
+    first = _copied(function.fresh_outputs())
+    kept = dict(item for name, v in _at_start(function).items() for item in arrays_in(v, name))
     before = {name: array.copy() for name, array in kept.items()}
     globals_before = _global_states()
-    later = [_copied(probe.fresh_outputs()) for _ in range(8)]
+    later = [_copied(function.fresh_outputs()) for _ in range(8)]
     moved = [name for name, state in _global_states().items() if state != globals_before[name]]
     if all(_equal(first, outputs) for outputs in later):
         return None
@@ -46,10 +46,10 @@ def not_deterministic(probe: Probe) -> Diagnosis | None:
         )
     elif changed:
         text += f"It changes {changed[0]}, so each call begins where the one before ended"
-    elif _steady_in_evaluation(probe):
+    elif _repeatable_in_evaluation(function):
         text += (
-            "In evaluation mode it is steady, as dropout is; keep its numpy.random.Generator as an "
-            "attribute of the layer, which the check winds back before each run, or check "
+            "In evaluation mode it is repeatable, as dropout is; keep its numpy.random.Generator "
+            "as an attribute of the layer, which the check winds back before each run, or check "
             "layer.eval()"
         )
     else:
@@ -57,9 +57,9 @@ def not_deterministic(probe: Probe) -> Diagnosis | None:
     return Diagnosis("not deterministic", ("output",), text)
 
 
-def _at_start(probe: Probe) -> dict[str, Any]:
-    probe.restart()
-    return probe.kept
+def _at_start(function: CheckedFunction) -> dict[str, Any]:
+    function.restart()
+    return function.kept
 
 
 def _global_states() -> dict[str, str]:
@@ -71,8 +71,8 @@ def _global_states() -> dict[str, str]:
     }
 
 
-def _steady_in_evaluation(probe: Probe) -> bool:
-    quiet = probe.similar()
+def _repeatable_in_evaluation(function: CheckedFunction) -> bool:
+    quiet = function.similar()
     quiet.evaluate()
     first = _copied(quiet.fresh_outputs())
     return all(_equal(first, quiet.fresh_outputs()) for _ in range(8))
@@ -87,7 +87,7 @@ def _equal(one: list[Array], two: list[Array]) -> bool:
     return all(np.array_equal(a, b, True) or same(a, b) for a, b in pairs)
 
 
-def rounded(probe: Probe) -> float | None:
+def rounded(function: CheckedFunction) -> float | None:
     """Return how rough the output is, if it has the roughness of float32; else None.
 
     Evidence: second differences of the output along random directions. Those of a smooth function
@@ -95,15 +95,17 @@ def rounded(probe: Probe) -> float | None:
     float32 leaves some 1e-7 of the output at any move.
     """
     rng = np.random.default_rng(0)
-    middle = probe.fresh_outputs()
+    middle = function.fresh_outputs()
     scale = max(float(np.abs(y).max(initial=0.0)) for y in middle)
     rough = []
     for move in (1e-5, 1e-6):
         gaps = []
         for _ in range(4):
-            direction = {name: rng.uniform(-1, 1, a.shape) for name, a in probe.variables.items()}
+            direction = {
+                name: rng.uniform(-1, 1, a.shape) for name, a in function.variables.items()
+            }
             start = rng.uniform(-1, 1) * 1e-4
-            ends = [_moved(probe, direction, start + k * move) for k in (-1, 0, 1)]
+            ends = [_moved(function, direction, start + k * move) for k in (-1, 0, 1)]
             gaps.append(max(difference(a + c, 2 * b) for a, b, c in zip(*ends, strict=True)))
         rough.append(float(np.median(gaps)))
     if scale > 0 and rough[1] > 3e-9 and rough[1] > 0.2 * rough[0] and rough[0] < 1e-5:
@@ -111,11 +113,11 @@ def rounded(probe: Probe) -> float | None:
     return None
 
 
-def _moved(probe: Probe, direction: dict[str, Array], by: float) -> list[Array]:
-    before = {name: array.copy() for name, array in probe.variables.items()}
-    for name, array in probe.variables.items():
+def _moved(function: CheckedFunction, direction: dict[str, Array], by: float) -> list[Array]:
+    before = {name: array.copy() for name, array in function.variables.items()}
+    for name, array in function.variables.items():
         array += by * direction[name]
-    outputs = [np.array(output, np.float64) for output in probe.fresh_outputs()]
-    for name, array in probe.variables.items():
+    outputs = [output.astype(np.float64) for output in function.fresh_outputs()]
+    for name, array in function.variables.items():
         array[...] = before[name]
     return outputs

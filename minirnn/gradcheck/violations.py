@@ -1,6 +1,6 @@
-"""Rules that a forward and a backward keep or break, whatever their numbers are.
+"""The contract of forward and backward, violated or kept, whatever the numbers are.
 
-Each function runs the probe, measures one thing, and returns a diagnosis or None.
+Each function runs the checked function, measures one thing, and returns a diagnosis or None.
 """
 
 from __future__ import annotations
@@ -8,47 +8,46 @@ from __future__ import annotations
 import numpy as np
 
 from minirnn.gradcheck.arrays import arrays_in, same
-from minirnn.gradcheck.probe import Probe
-from minirnn.gradcheck.probes import CellProbe
+from minirnn.gradcheck.function import CellFunction, CheckedFunction, RefusedError
 from minirnn.gradcheck.report import Diagnosis
 from minirnn.typing import Array
 
-__all__ = ["breaches", "overwritten"]
+__all__ = ["overwritten", "violations"]
 
 
-def breaches(probe: Probe) -> list[Diagnosis]:
+def violations(function: CheckedFunction) -> list[Diagnosis]:
     """Return the rules that are broken even where every number is right."""
-    found = in_place(probe)
+    found = in_place(function)
     if not found:
-        one = reused_output(probe) or spoilt_cache(probe) or stale_cache(probe)
+        one = reused_output(function) or spoilt_cache(function) or stale_cache(function)
         found += [one] if one else []
-    probe.restart()
+    function.restart()
     return found
 
 
-def in_place(probe: Probe) -> list[Diagnosis]:
+def in_place(function: CheckedFunction) -> list[Diagnosis]:
     """Compare everything that is handed over with what it was before.
 
     Evidence: copies of inputs, states, mask, target, parameters, outputs and incoming gradients,
     taken before the calls and compared after each.
     """
-    if not probe.weights:
-        probe()
-    probe.restart()
-    values = {name: parameter.value.copy() for name, parameter in probe.parameters.items()}
-    outputs = [np.asarray(output) for output in probe.outputs()]
+    if not function.weights:
+        function.fresh_outputs()
+    function.restart()
+    values = {name: parameter.value.copy() for name, parameter in function.parameters.items()}
+    outputs = function.forward()
     guilty: dict[str, tuple[str, float]] = {}
-    _add_changed(guilty, "forward", probe.handed, probe.given)
-    _add_changed(guilty, "forward", _values(probe), values)
+    _add_changed(guilty, "forward", function.handed, function.given)
+    _add_changed(guilty, "forward", _values(function), values)
     watched = {"output": outputs[0]} | {f"new state[{k}]": a for k, a in enumerate(outputs[1:])}
-    before = {name: array.copy() for name, array in (probe.handed | watched).items()}
-    probe.try_backward(probe.weights)
-    names = ["grad", *(f"grad_state[{k}]" for k in range(len(outputs) - 1))]
-    before |= dict(zip(names, probe.weights, strict=True))
-    _add_changed(guilty, "backward", probe.handed | watched, before)
-    _add_changed(guilty, "backward", _values(probe), values)
+    before = {name: array.copy() for name, array in (function.handed | watched).items()}
+    function.go_back(function.weights)
+    handed_back = [name for name in function.handed if name.startswith("grad")]
+    before |= dict(zip(handed_back, function.weights, strict=False))
+    _add_changed(guilty, "backward", function.handed | watched, before)
+    _add_changed(guilty, "backward", _values(function), values)
     for name, value in values.items():
-        probe.parameters[name].value[...] = value
+        function.parameters[name].value[...] = value
     return [
         Diagnosis(
             "in place",
@@ -61,8 +60,8 @@ def in_place(probe: Probe) -> list[Diagnosis]:
     ]
 
 
-def _values(probe: Probe) -> dict[str, Array]:
-    return {name: parameter.value for name, parameter in probe.parameters.items()}
+def _values(function: CheckedFunction) -> dict[str, Array]:
+    return {name: parameter.value for name, parameter in function.parameters.items()}
 
 
 def _add_changed(
@@ -74,21 +73,21 @@ def _add_changed(
             guilty[name] = call, float(np.nanmax(gap, initial=0.0))
 
 
-def reused_output(probe: Probe) -> Diagnosis | None:
+def reused_output(function: CheckedFunction) -> Diagnosis | None:
     """Run forward again, on other numbers: what the first returned should still stand there.
 
     Evidence: a copy of the first outputs, compared after the second call.
     """
-    given = probe.given
+    given = function.given
     try:
-        outputs = probe.fresh_outputs()
+        outputs = function.fresh_outputs()
         before = [output.copy() for output in outputs]
-        probe.given = given | _others(probe)
-        probe.outputs()
-    except Exception:  # such a layer may refuse the other inputs
+        function.given = given | _others(function)
+        function.forward()
+    except RefusedError:  # such a layer may refuse the other inputs
         return None
     finally:
-        probe.given = given
+        function.given = given
     if all(np.array_equal(a, b, True) for a, b in zip(outputs, before, strict=True)):
         return None
     return Diagnosis(
@@ -99,31 +98,31 @@ def reused_output(probe: Probe) -> Diagnosis | None:
     )
 
 
-def _others(probe: Probe) -> dict[str, Array]:
+def _others(function: CheckedFunction) -> dict[str, Array]:
     """Return other inputs of the same shapes: rows in the opposite order, floats halved."""
-    other = {name: array for name, array in probe.given.items() if array.ndim}
+    other = {name: array for name, array in function.given.items() if array.ndim}
     other = {name: np.ascontiguousarray(array[::-1]) for name, array in other.items()}
-    for name in probe.variables.keys() & other.keys():
+    for name in function.variables.keys() & other.keys():
         other[name] = other[name] * 0.5
     return other
 
 
-def spoilt_cache(probe: Probe) -> Diagnosis | None:
+def spoilt_cache(function: CheckedFunction) -> Diagnosis | None:
     """Run backward twice after one forward: the second should give the same once more.
 
     Evidence: the two results differ, and an array that forward kept has changed in between. (Only
     both together count: a layer may write into a scratch array of its own.)
     """
     try:
-        probe.fresh_outputs()
-        arrays = dict(item for name, v in probe.kept.items() for item in arrays_in(v, name))
+        function.fresh_outputs()
+        arrays = dict(item for name, v in function.kept.items() for item in arrays_in(v, name))
         before = {name: array.copy() for name, array in arrays.items()}
-        first = probe.backward(probe.weights)
+        first = function.backward(function.weights)
         changed = [k for k, a in arrays.items() if not np.array_equal(a, before[k], True)]
         if not changed:
             return None
-        second = probe.backward(probe.weights)
-    except Exception:  # such a layer may refuse a second backward
+        second = function.backward(function.weights)
+    except RefusedError:  # such a layer may refuse a second backward
         return None
     if not _finite(first) or all(same(first[name], second[name]) for name in first):
         return None
@@ -136,37 +135,37 @@ def spoilt_cache(probe: Probe) -> Diagnosis | None:
     )
 
 
-def stale_cache(probe: Probe) -> Diagnosis | None:
+def stale_cache(function: CheckedFunction) -> Diagnosis | None:
     """Put a forward with other inputs in between, which should make no difference.
 
     Evidence: a layer is run on other inputs before, a cell on another step after its forward; the
     outputs are the same as without, the gradients are not.
     """
-    is_cell = isinstance(probe, CellProbe)
-    other = _others(probe)
-    given = probe.given
+    is_cell = isinstance(function, CellFunction)
+    other = _others(function)
+    given = function.given
     try:
-        fresh = [output.copy() for output in probe.fresh_outputs()]
-        expected = probe.backward(probe.weights)
-        probe.restart()
-        if isinstance(probe, CellProbe):
-            again, cache = [output.copy() for output in probe.outputs()], probe.cache
-            probe.given = given | other
-            probe.outputs()
-            probe.given, probe.cache = given, cache
+        fresh = [output.copy() for output in function.fresh_outputs()]
+        expected = function.backward(function.weights)
+        function.restart()
+        if isinstance(function, CellFunction):
+            again, cache = [output.copy() for output in function.forward()], function.cache
+            function.given = given | other
+            function.forward()
+            function.given, function.cache = given, cache
         else:
-            probe.given = given | other
-            probe.outputs()
-            probe.given = given
-            probe.rewind()
-            again = [np.array(output) for output in probe.outputs()]
+            function.given = given | other
+            function.forward()
+            function.given = given
+            function.rewind()
+            again = function.forward()
         if not all(np.array_equal(a, b, True) for a, b in zip(fresh, again, strict=True)):
             return None  # it carries something from call to call, on purpose
-        gradients = probe.backward(probe.weights)
-    except Exception:  # such a layer may refuse the other inputs
+        gradients = function.backward(function.weights)
+    except RefusedError:  # such a layer may refuse the other inputs
         return None
     finally:
-        probe.given = given
+        function.given = given
     wrong = tuple(name for name in expected if not same(expected[name], gradients[name]))
     if not wrong or not _finite(expected):
         return None
@@ -193,17 +192,17 @@ def _apart(a: dict[str, Array], b: dict[str, Array]) -> float:
     return max(float(np.abs(a[name] - b[name]).max(initial=0.0)) for name in a)
 
 
-def overwritten(probe: Probe) -> Diagnosis | None:
+def overwritten(function: CheckedFunction) -> Diagnosis | None:
     """Look for gradients of parameters that are assigned to, not added to.
 
     Evidence: elements come out the same, whatever number the gradient began at.
     """
-    zero = probe.gradients(start=0.0)
+    zero = function.gradients(start=0.0)
     start = 1 + max(float(np.abs(g[np.isfinite(g)]).max(initial=0.0)) for g in zero.values())
-    other = probe.gradients(start=start)
+    other = function.gradients(start=start)
     names = tuple(
         name
-        for name in probe.parameters
+        for name in function.parameters
         if (np.abs(other[name] + start - zero[name]) < 1e-6 * start).any()
     )
     if not names:

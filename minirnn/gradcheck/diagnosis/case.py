@@ -1,19 +1,38 @@
-"""One wrong gradient, and words for where and by how much it is wrong."""
+"""One wrong gradient, and what a hypothesis about it predicts."""
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 
 from minirnn.gradcheck.arrays import CLOSE, SMALLEST
-from minirnn.gradcheck.evidence import Evidence
+from minirnn.gradcheck.diagnosis.evidence import Evidence
 from minirnn.typing import Array
 
-__all__ = ["Case", "Finding", "make_case"]
+__all__ = ["Case", "Hypothesis", "Prediction", "make_case"]
 
-Finding = tuple[str, str]
-"""The kind of a mistake, and the sentence about it."""
+
+class Prediction(NamedTuple):
+    """What backward would give if a mistake had been made.
+
+    Attributes
+    ----------
+    kind : str
+        A short name of the mistake.
+    text : str
+        The sentence that is said if the prediction is right.
+    gradient : array
+    measured : array, optional
+        What the gradient is compared with; by default, what backward gives.
+    """
+
+    kind: str
+    text: str
+    gradient: Array
+    measured: Array | None = None
 
 
 @dataclass(frozen=True)
@@ -38,7 +57,11 @@ class Case:
     @property
     def is_parameter(self) -> bool:
         """Whether it is the gradient of a parameter, not of an input or a state."""
-        return self.name in self.evidence.probe.parameters
+        return self.name in self.evidence.function.parameters
+
+    def but(self, wrong: Array | float) -> Array:
+        """Return the truth, with other numbers wherever backward is wrong."""
+        return np.where(self.wrong, wrong, self.numeric)
 
     @property
     def where(self) -> str:
@@ -69,6 +92,10 @@ class Case:
         if axis == rank - 1:
             return "column"
         return "row" if axis == 0 else f"index of axis {axis} "
+
+
+Hypothesis = Callable[[Case], Iterator[Prediction]]
+"""From a wrong gradient to what known mistakes would have given."""
 
 
 def make_case(evidence: Evidence, name: str) -> Case | None:

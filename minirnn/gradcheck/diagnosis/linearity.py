@@ -7,9 +7,11 @@ from collections.abc import Sequence
 import numpy as np
 
 from minirnn.gradcheck.arrays import same
-from minirnn.gradcheck.evidence import Evidence, measure
-from minirnn.gradcheck.mistakes.case import Case
-from minirnn.gradcheck.report import Diagnosis
+from minirnn.gradcheck.compare import measure
+from minirnn.gradcheck.diagnosis.case import Case
+from minirnn.gradcheck.diagnosis.evidence import Evidence
+from minirnn.gradcheck.function import RefusedError
+from minirnn.gradcheck.report import Diagnosis, GradientError
 
 __all__ = ["disproportionate", "ignored", "only_masked", "only_over_time"]
 
@@ -67,16 +69,16 @@ def disproportionate(evidence: Evidence, wrong: Sequence[Case]) -> list[Diagnosi
 
 def only_masked(evidence: Evidence) -> list[Diagnosis]:
     """Find what is right without the mask. Evidence: the check is repeated with all steps real."""
-    given = evidence.probe.given
-    if "mask" not in given:
+    given = evidence.function.given
+    if not {"input", "mask"} <= given.keys():
         return []
     x = given["input"]
     clean = np.where(np.isfinite(x), x, 0) if x.dtype.kind == "f" else x
     everything = np.ones_like(given["mask"])
     try:
-        full = evidence.probe.similar(input=clean, mask=everything)
+        full = evidence.function.similar(input=clean, mask=everything)
         right = all(m.passed for m in measure(full, evidence.epsilon, evidence.tolerance))
-    except Exception:  # the layer may refuse it
+    except (RefusedError, GradientError):  # it may not take such inputs
         return []
     if not right:
         return []
@@ -93,12 +95,10 @@ def only_over_time(evidence: Evidence, wrong: Sequence[Case]) -> list[Diagnosis]
     If the gradient on the input is right over all steps, what goes back through the state is right
     too, and it is the sum over the steps that is not.
     """
-    given = evidence.probe.given
-    short = {name: given[name][:, :1] for name in ("input", "mask") if name in given}
     try:
-        one = evidence.probe.similar(**short)
+        one = evidence.function.similar(**evidence.first_step())
         measurements = measure(one, evidence.epsilon, evidence.tolerance)
-    except Exception:  # the layer may refuse it
+    except (RefusedError, GradientError):  # it may not take such inputs
         return []
     if not all(measurement.passed for measurement in measurements):
         return []

@@ -1,0 +1,194 @@
+"""From a gradient that is wrong to what it looks like."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Sequence
+
+import numpy as np
+
+from minirnn.gradcheck.arrays import same
+from minirnn.gradcheck.compare import Measurement, measure
+from minirnn.gradcheck.diagnosis.case import Case, Hypothesis, make_case
+from minirnn.gradcheck.diagnosis.chain_rule import (
+    factor_of_the_incoming,
+    missing_term,
+    wrong_derivative,
+)
+from minirnn.gradcheck.diagnosis.determinism import not_deterministic, rounded
+from minirnn.gradcheck.diagnosis.evidence import Evidence, TooLargeError
+from minirnn.gradcheck.diagnosis.linearity import (
+    disproportionate,
+    ignored,
+    only_masked,
+    only_over_time,
+)
+from minirnn.gradcheck.diagnosis.normalization import normalization
+from minirnn.gradcheck.diagnosis.parts import broken_parts, in_the_whole
+from minirnn.gradcheck.diagnosis.paths import wrong_path, wrong_source
+from minirnn.gradcheck.diagnosis.reductions import (
+    one_step,
+    other_axis,
+    repeated_token,
+    single_share,
+)
+from minirnn.gradcheck.diagnosis.simple import (
+    any_factor,
+    diagonal,
+    in_padding,
+    incoming,
+    missing_output,
+    mixed_up,
+    named_factor,
+    not_finite,
+    nothing,
+    permuted_gates,
+    transposed,
+)
+from minirnn.gradcheck.function import CheckedFunction, RefusedError
+from minirnn.gradcheck.report import Diagnosis
+from minirnn.gradcheck.violations import overwritten
+
+__all__ = ["diagnose"]
+
+HYPOTHESES: list[Hypothesis] = [
+    nothing,
+    in_padding,
+    transposed,
+    mixed_up,
+    permuted_gates,
+    single_share,
+    other_axis,
+    repeated_token,
+    named_factor,
+    one_step,
+    incoming,
+    diagonal,
+    missing_output,
+    wrong_path,
+    wrong_source,
+    normalization,
+    wrong_derivative,
+    factor_of_the_incoming,
+    missing_term,
+    any_factor,
+]
+"""In the order of how sure and how simple they are: the first that fits is the diagnosis."""
+
+
+def diagnose(
+    function: CheckedFunction,
+    measurements: Sequence[Measurement],
+    violated: Sequence[Diagnosis],
+    epsilon: float,
+    tolerance: float,
+) -> tuple[Diagnosis, ...]:
+    """Return what the wrong gradients look like.
+
+    Parameters
+    ----------
+    function : CheckedFunction
+    measurements : list of Measurement
+        Its gradients, some of them wrong.
+    violated : list of Diagnosis
+        The rules that it was seen to break.
+    epsilon, tolerance : float
+        As in `check_gradients`.
+    """
+    with warnings.catch_warnings(), np.errstate(all="ignore"):
+        warnings.simplefilter("ignore")
+        parts = broken_parts(function, epsilon, tolerance)
+        if not parts:
+            return _of_one(function, measurements, violated, epsilon, tolerance)
+        found: list[Diagnosis] = []
+        for part in parts:
+            own: Sequence[Diagnosis] = part.violated
+            if part.function is not None:
+                own = _of_one(part.function, part.measurements, part.violated, epsilon, tolerance)
+            found += [in_the_whole(function, part.path, one, epsilon) for one in own]
+            if not own:
+                kind = type(function.parts[part.path]).__name__
+                text = (
+                    f"looks like the place of the mistake: this part ({kind}) fails when it is "
+                    f"checked alone, on what it is given here"
+                )
+                found.append(Diagnosis("part", (part.path,), text))
+        return tuple(found)
+
+
+def _of_one(
+    function: CheckedFunction,
+    measurements: Sequence[Measurement],
+    violated: Sequence[Diagnosis],
+    epsilon: float,
+    tolerance: float,
+) -> tuple[Diagnosis, ...]:
+    """Return what the gradients of a function look like, of which no part is wrong by itself."""
+    random = not_deterministic(function)
+    if random is not None:
+        return (random,)
+    if violated:
+        return tuple(violated)  # it spoils the numbers: to be corrected first
+    roughness = rounded(function)
+    if roughness is not None:
+        text = (
+            f"looks like float32 inside: the check runs in float64, but the output moves in jumps "
+            f"of {roughness:.0e} of its size, the precision of float32, so the differences are "
+            f"mostly rounding. Take the dtype from the input or a parameter "
+            f"(np.zeros(shape, x.dtype)), do not write float32"
+        )
+        return (Diagnosis("float32", ("output",), text),)
+    assigned = overwritten(function)
+    evidence = Evidence(function, measurements, epsilon, tolerance)
+    return (*([assigned] if assigned else []), *_of_the_numbers(evidence))
+
+
+def _of_the_numbers(evidence: Evidence) -> list[Diagnosis]:
+    cases = [make_case(evidence, name) for name in evidence.measurements]
+    wrong = [case for case in cases if case is not None]
+    if not wrong:
+        return []
+    infinite = {case.name: not_finite(case) for case in wrong}
+    if any(infinite.values()):
+        return _grouped({name: ("nan", text) for name, text in infinite.items() if text})
+    try:
+        found = ignored(evidence) or disproportionate(evidence, wrong)
+    except TooLargeError:
+        found = []
+    found = found or _grouped({case.name: _first(case) for case in wrong})
+    found = found or only_masked(evidence)
+    if not found and evidence.time is not None and evidence.time > 1:
+        found = only_over_time(evidence, wrong) or _on_one_step(evidence)
+    return found
+
+
+def _on_one_step(evidence: Evidence) -> list[Diagnosis]:
+    """Look again at sequences of a single step, where less is summed up."""
+    try:
+        short = evidence.function.similar(**evidence.first_step())
+        measurements = measure(short, evidence.epsilon, evidence.tolerance)
+    except RefusedError:
+        return []
+    found = _of_the_numbers(Evidence(short, measurements, evidence.epsilon, evidence.tolerance))
+    return [Diagnosis(d.kind, d.names, f"{d.text} (seen on the first step alone)") for d in found]
+
+
+def _first(case: Case) -> tuple[str, str] | None:
+    """Return kind and text of the first hypothesis that predicts the wrong gradient."""
+    for hypothesis in HYPOTHESES:
+        try:
+            for kind, text, gradient, measured in hypothesis(case):
+                if same(case.analytic if measured is None else measured, gradient):
+                    return kind, text
+        except TooLargeError:  # the others may need less
+            continue
+    return None
+
+
+def _grouped(findings: dict[str, tuple[str, str] | None]) -> list[Diagnosis]:
+    """Return one diagnosis for all gradients of which the same is said."""
+    groups: dict[tuple[str, str], list[str]] = {}
+    for name, finding in findings.items():
+        if finding is not None:
+            groups.setdefault(finding, []).append(name)
+    return [Diagnosis(kind, tuple(names), text) for (kind, text), names in groups.items()]

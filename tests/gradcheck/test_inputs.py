@@ -1,0 +1,144 @@
+"""What is moved and what is not: several inputs, masks of targets, neutral values, integers."""
+
+import numpy as np
+import pytest
+
+import minirnn as m
+from minirnn.gradcheck import GradientKindError
+from tests.gradcheck import hosts as h
+
+RNG = np.random.default_rng(0)
+A, B = RNG.normal(size=(2, 4, 3)), RNG.normal(size=(2, 3))
+MASK = np.array([[1, 1, 1, 1], [1, 1, 0, 0]], bool)
+
+
+class Product(m.Layer):
+    """A sequence, read under its mask and summed over time, times a vector."""
+
+    uses_mask = True
+    keeps_time = False
+
+    def forward(self, x, mask=None):
+        sequence, self.vector = x
+        self.real = np.ones(sequence.shape[:2]) if mask is None else mask[0]
+        sequence = np.where(self.real[:, :, None], sequence, 0)
+        self.sum = sequence.sum(axis=1)
+        return self.sum * self.vector
+
+    def backward(self, grad):
+        return (grad * self.vector)[:, None] * self.real[:, :, None], grad * self.sum
+
+
+class Named(Product):
+    """The same, of a dictionary."""
+
+    def forward(self, x, mask=None):
+        return super().forward((x["sequence"], x["vector"]), mask)
+
+    def backward(self, grad):
+        return dict(zip(("sequence", "vector"), super().backward(grad), strict=True))
+
+
+class TwoArguments(Product):
+    """The same, with an argument for each input."""
+
+    def forward(self, sequence, vector, mask=None):
+        return super().forward((sequence, vector), mask)
+
+
+@pytest.mark.parametrize(
+    ("layer", "inputs", "names"),
+    [
+        (Product(), ((A, B),), ["input[0]", "input[1]"]),
+        (Named(), ({"sequence": A, "vector": B},), ["input['sequence']", "input['vector']"]),
+        (TwoArguments(), (A, B), ["input[0]", "input[1]"]),
+    ],
+    ids=["tuple", "dictionary", "arguments"],
+)
+def test_several_inputs_are_all_compared(layer, inputs, names):
+    report = m.check_gradients(layer, *inputs)
+    assert [c.name for c in report.comparisons] == names
+    assert [c.shape for c in report.comparisons] == [(2, 4, 3), (2, 3)]
+    padded = np.where(MASK[:, :, None], A, np.nan)
+    given = {"sequence": padded, "vector": B} if isinstance(layer, Named) else (padded, B)
+    given = given if isinstance(layer, TwoArguments) else (given,)
+    assert m.check_gradients(layer, *given, mask=(MASK, None)).passed
+
+
+def test_a_wrong_gradient_on_one_of_several_inputs_is_named():
+    class Wrong(Product):
+        def backward(self, grad):
+            first, second = super().backward(grad)
+            return first, 2 * second
+
+    report = m.check_gradients(Wrong(), (A, B), raises=False)
+    assert [(d.kind, d.names) for d in report.diagnoses] == [("factor", ("input[1]",))]
+
+
+@pytest.mark.parametrize("returned", [lambda pair: pair[0], lambda pair: (*pair, 1), dict])
+def test_gradients_should_be_built_as_the_inputs_are(returned):
+    class Wrong(Product):
+        def backward(self, grad):
+            pair = super().backward(grad)
+            return returned(pair) if returned is not dict else {"a": pair[0], "b": pair[1]}
+
+    with pytest.raises(GradientKindError, match="should be a tuple of 2 arrays, as input is"):
+        m.check_gradients(Wrong(), (A, B))
+
+
+def test_a_target_mask_is_that_of_the_loss():
+    prediction, target = RNG.normal(size=(2, 4, 3)), RNG.normal(size=(2, 4, 3))
+    target[~MASK] = np.nan
+    assert m.check_gradients(m.MeanSquaredError(), prediction, target, target_mask=MASK).passed
+
+
+def test_outputs_that_a_target_mask_leaves_out_do_not_count():
+    class WrongAtTheEnd(h.SigmoidLayer):
+        def backward(self, grad):
+            grad_x = super().backward(grad)
+            grad_x[1, 2:] *= 3
+            return grad_x
+
+    assert not m.check_gradients(WrongAtTheEnd(), A, raises=False).passed
+    assert m.check_gradients(WrongAtTheEnd(), A, target_mask=MASK).passed
+
+
+NEUTRAL = [
+    (h.LayerNorm, "g = grad * self.gain.value", "g = grad", np.ones, "gain"),
+    (h.Normalised, "g = grad * self.gain.value", "g = grad", np.ones, "gain"),
+    (h.Linear, "return grad @ self.W.value.T", "return 0 * grad @ self.W.value.T", np.zeros, "W"),
+]
+
+
+@pytest.mark.parametrize(("host", "old", "new", "fill", "name"), NEUTRAL)
+def test_neutral_values_hide_nothing(host, old, new, fill, name):
+    layer = h.planted(host, old, new)()
+    x = RNG.normal(size=(4, 3 if host is h.Linear else layer.gain.size))
+    getattr(layer, name).value = fill(getattr(layer, name).shape)
+    assert not m.check_gradients(layer, x, raises=False).passed
+    np.testing.assert_array_equal(getattr(layer, name).value, fill(getattr(layer, name).shape))
+    sound = host()
+    getattr(sound, name).value = fill(getattr(sound, name).shape)
+    assert m.check_gradients(sound, x).passed
+
+
+def test_the_bias_of_a_new_lstm_is_no_hiding_place():
+    class Forgetful(m.LSTMCell):
+        def forward(self, x_t, state):
+            y, state, cache = super().forward(x_t, state)
+            return y * (1 + self.b.value[: self.hidden_size]), state, cache
+
+    report = m.check_gradients(Forgetful(3, 4, rng=0), RNG.normal(size=(2, 3)), raises=False)
+    assert not report.passed
+
+
+def test_integers_and_zeros_are_named_in_the_report():
+    report = m.check_gradients(m.Embedding(5, 2, rng=0), np.array([[1, 2, 2]]))
+    assert report.passed
+    assert report.notes == (
+        "input: integers cannot be moved, so what backward gives for it was not compared",
+    )
+    assert "note: input: integers" in repr(report)
+    report = m.check_gradients(m.Dense(3, 2, rng=0), np.zeros((4, 3)))
+    assert "all zeros" in report.notes[0]
+    assert m.check_gradients(m.Dense(3, 2, rng=0), np.ones((4, 3))).notes == ()

@@ -1,0 +1,129 @@
+"""Errors inside a user's own code say in which class, method, step and line they are."""
+
+import numpy as np
+import pytest
+
+import minirnn as m
+from minirnn.gradcheck import GradientKindError, GradientShapeError
+from tests.gradcheck import hosts as h
+
+ROWS = np.random.default_rng(0).normal(size=(2, 3))
+SEQUENCES = np.random.default_rng(1).normal(size=(2, 5, 3))
+
+
+def raised(host, old, new, how="alone", sizes=()):
+    """Return the error that checking a host with a planted mistake raises."""
+    made = h.planted(host, old, new)(*sizes)
+    layer, x = made, ROWS
+    if how == "over time":
+        layer, x = m.Recurrent(made), SEQUENCES
+    if how == "in a model":
+        layer = m.Sequential([m.Dense(3, 3, rng=0), m.Recurrent(made), m.Dense(4, 2, rng=1)])
+        x = SEQUENCES
+    with pytest.raises(Exception) as caught:  # noqa: PT011 - the tests look at the kind
+        m.check_gradients(layer, x)
+    return caught.value
+
+
+PLACES = [
+    ("alone", ""),
+    ("over time", " at step {} (cell)"),
+    ("in a model", " at step {} (layers.1"),
+]
+
+
+@pytest.mark.parametrize(("how", "place"), PLACES)
+def test_a_cell_whose_backward_returns_nothing(how, place):
+    error = raised(h.TanhCell, "return grad_x, (grad_h,)", "pass", how)
+    assert isinstance(error, GradientKindError)
+    assert isinstance(error, TypeError)
+    assert str(error).startswith("TanhCell.backward" + place.format(4))
+    assert "gives two things, (grad_x, grad_state)" in str(error)
+    assert "missing return" in error.diagnosis
+
+
+@pytest.mark.parametrize(("how", "place"), PLACES)
+def test_a_cell_whose_forward_returns_two_values(how, place):
+    error = raised(h.TanhCell, "return new, (new,), cache", "return new, (new,)", how)
+    assert isinstance(error, GradientKindError)
+    assert str(error).startswith("TanhCell.forward" + place.format(0))
+    assert "three things, (y_t, state, cache); this one gives a tuple of 2" in str(error)
+
+
+@pytest.mark.parametrize(("how", "place"), PLACES)
+def test_a_weight_where_its_transpose_belongs_and_does_not_fit(how, place):
+    error = raised(h.MemoryCell, "dz @ self.Wh.value.T", "dz @ self.Wh.value", how)
+    assert isinstance(error, ValueError)
+    text = str(error)
+    assert text.startswith("MemoryCell.backward" + place.format(4))
+    assert "`grad_h = dz @ self.Wh.value`" in text
+    assert "dz is (2, 16), self.Wh.value is (4, 16)" in text
+    assert "fits as dz @ self.Wh.value.T" in text
+
+
+@pytest.mark.parametrize(("how", "place"), PLACES)
+@pytest.mark.parametrize("cache", ["(x, h)", "(x, h, new, new)"])
+def test_a_cache_of_the_wrong_length(how, place, cache):
+    error = raised(h.TanhCell, "cache = (x, h, new)", f"cache = {cache}", how)
+    assert isinstance(error, ValueError)
+    text = str(error)
+    assert text.startswith("TanhCell.backward" + place.format(4))
+    assert f"`x, h, new = cache` (cache is a tuple of {cache.count(',') + 1})" in text
+
+
+def test_a_loss_that_returns_an_array():
+    loss = h.planted(h.HalfSquares, "float((self.gap**2).sum()", "((self.gap**2).sum(axis=1)")()
+    with pytest.raises(GradientKindError, match=r"forward should return one number.*an array \(2,"):
+        m.check_gradients(loss, ROWS, ROWS[::-1])
+
+
+def test_a_layer_that_returns_nothing_is_named_and_not_its_neighbour():
+    silent = h.planted(h.Affine, "return self.y", "pass")()
+    with pytest.raises(GradientKindError, match=r"^Affine.forward \(layers.0\).*missing return"):
+        m.check_gradients(m.Sequential([silent, m.Dense(4, 2, rng=0)]), ROWS)
+    silent = h.planted(h.Affine, "return dz @", "dz @")()
+    with pytest.raises(GradientKindError, match=r"^Affine.backward \(layers.1\).*missing return"):
+        m.check_gradients(m.Sequential([m.Dense(3, 3, rng=0), silent]), ROWS)
+
+
+def test_a_layer_whose_backward_has_another_shape_is_named_and_not_its_neighbour():
+    flat = h.planted(h.Affine, "return dz @ self.W.value.T", "return grad")()
+    with pytest.raises(GradientShapeError, match=r"^Affine.backward \(layers.1\).*\(2, 3\), got"):
+        m.check_gradients(m.Sequential([m.Dense(3, 3, rng=0), flat]), ROWS)
+
+
+def test_another_number_of_states():
+    error = raised(h.MemoryCell, "return h_new, (h_new, c_new),", "return h_new, (h_new,),")
+    assert isinstance(error, GradientKindError)
+    assert "state a tuple of 2 arrays" in str(error)
+    error = raised(h.MemoryCell, "(grad_h, grad_c)", "(grad_h,)", "over time")
+    assert "MemoryCell.backward at step 4 (cell)" in str(error)
+    assert "the state has 2 arrays, and backward gives 1" in str(error)
+
+
+def test_an_error_of_any_kind_keeps_its_class():
+    error = raised(h.TanhCell, "new = np.tanh(", "new = nothing * np.tanh(", "over time")
+    assert isinstance(error, NameError)
+    assert str(error).startswith("TanhCell.forward at step 0 (cell), in `new = nothing * np.tanh(")
+
+
+def test_a_wrong_call_is_not_blamed_on_the_layer():
+    with pytest.raises(ValueError, match=r"^Dense: axis 1"):
+        m.check_gradients(m.Dense(4, 2, rng=0), ROWS)
+    with pytest.raises(ValueError, match=r"^GRU: the input should be"):
+        m.check_gradients(m.GRU(3, 2, rng=0), ROWS)
+
+
+def test_a_mask_that_a_composite_layer_would_drop_names_both():
+    class Around(m.Layer):
+        def __init__(self):
+            self.inner = m.GRU(3, 3, rng=0)
+
+        def forward(self, x):
+            return x + self.inner.forward(x)
+
+        def backward(self, grad):
+            return grad + self.inner.backward(grad)
+
+    with pytest.raises(TypeError, match=r"Around takes no mask, but inner \(GRU\) inside it does"):
+        m.check_gradients(Around(), SEQUENCES, mask=np.ones((2, 5), bool))
