@@ -1,4 +1,8 @@
-"""The one place where the examples ask for matplotlib."""
+"""The pictures of all scripts, and the one place where they ask for matplotlib.
+
+Each function is given ``matplotlib.pyplot`` and what to show, and returns a figure. Its name is
+that of the file, and the first line of its docstring says on the terminal what there is to see.
+"""
 
 from __future__ import annotations
 
@@ -6,27 +10,233 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 OUTPUT = Path(__file__).parent / "output"
+BLUE, ORANGE, GREEN, RED, GREY = "#4c72b0", "#dd8452", "#55a868", "#c44e52", "#8c8c8c"
 
 
-def save_picture(name: str, draw: Callable[[Any], Any], description: str) -> Path | None:
-    """Write a figure to ``examples/output/NAME.png`` and say so, or say what to install.
-
-    `draw` is given ``matplotlib.pyplot`` and returns the figure. `description` tells on the
-    terminal what the picture shows.
-    """
+def save_picture(draw: Callable[..., Any], *shown: Any, name: str = "", **more: Any) -> Path | None:
+    """Write ``examples/output/NAME.png`` and say so, or say what to install."""
+    about = (draw.__doc__ or "").split("\n")[0].rstrip(".")
     try:
         import matplotlib
     except ImportError:
-        print(f"No picture of {description}: pip install matplotlib to get one.")
+        print(f'No picture of "{about}": pip install matplotlib to get one.')
         return None
     matplotlib.use("Agg")
     import matplotlib.pyplot as plt
 
     OUTPUT.mkdir(exist_ok=True)
-    path = OUTPUT / f"{name}.png"
-    figure = draw(plt)
+    path = OUTPUT / f"{name or draw.__name__}.png"
+    figure = draw(plt, *shown, **more)
     figure.savefig(path, dpi=110, bbox_inches="tight")
     plt.close(figure)
-    print(f"Picture: {path} ({description})")
+    print(f"Picture: {path} ({about})")
     return path
+
+
+def bare(axes: Any) -> None:
+    """Take the box away but for the two axes, and number epochs and years with integers."""
+    axes.spines[["top", "right"]].set_visible(False)
+    if axes.get_xscale() == "linear":
+        axes.xaxis.get_major_locator().set_params(integer=True)
+
+
+def learning_curve(
+    plt: Any, history: Any, *, title: str, loss: str, levels: dict[str, float] | None = None
+) -> Any:
+    """Loss after each epoch, with dotted lines for what others reach."""
+    figure, axes = plt.subplots(figsize=(8, 4.5), layout="constrained")
+    epochs = range(1, history.epochs + 1)
+    for key, label, colour in [("loss", "training", GREY), ("val_loss", "held out", RED)]:
+        if key in history:
+            axes.plot(epochs, history[key], color=colour, linewidth=1.8, label=label)
+    for label, level in (levels or {}).items():
+        axes.axhline(level, color="0.4", linewidth=1, linestyle=":", zorder=0)
+        axes.annotate(f" {label}", (1, level), xycoords=("axes fraction", "data"), va="center")
+    axes.set(xlabel="epoch", ylabel=loss, xlim=(1, max(2, history.epochs)))
+    axes.set_title(title, loc="left")
+    axes.legend(frameon=False)
+    bare(axes)
+    return figure
+
+
+def spiral_regions(plt: Any, models: dict[str, Any], points: Any, labels: Any) -> Any:
+    """Plane, coloured by the class that each net sees there, with the 300 points."""
+    side = np.linspace(-1.2, 1.2, 300)
+    plane = np.stack(np.meshgrid(side, side), axis=-1)
+    arms = [RED, BLUE, GREEN]
+    figure, axes = plt.subplots(1, 2, figsize=(10, 5.2), layout="constrained")
+    for ax, (name, model) in zip(axes, models.items(), strict=True):
+        seen = model.predict(plane).argmax(axis=-1)
+        ax.contourf(side, side, seen, levels=[-0.5, 0.5, 1.5, 2.5], colors=arms, alpha=0.28)
+        for arm, colour in enumerate(arms):
+            x, y = points[labels == arm].T
+            ax.scatter(x, y, s=22, color=colour, edgecolor="white", linewidth=0.6)
+        accuracy = np.mean(model.predict(points).argmax(axis=1) == labels)
+        ax.set(title=f"{name}: {accuracy:.1%} of the points right", aspect="equal")
+        ax.set(xticks=[-1, 0, 1], yticks=[-1, 0, 1], xlim=(-1.2, 1.2), ylim=(-1.2, 1.2))
+    return figure
+
+
+def spiral_gradients(plt: Any, gradients: dict[str, Any]) -> Any:
+    """Size of the first two layers' gradients over the iterations, ReLU beside sigmoid."""
+    figure, axes = plt.subplots(1, 2, figsize=(10, 4.4), sharey=True, layout="constrained")
+    for ax, (name, rows) in zip(axes, gradients.items(), strict=True):
+        iteration = rows[:, 0] + 1  # the axis is logarithmic, and log 0 is nowhere
+        ax.loglog(iteration, rows[:, 2], color=ORANGE, label="second layer")
+        ax.loglog(iteration, rows[:, 1], color=BLUE, label="first layer")
+        if name == "Sigmoid":
+            relu = gradients["ReLU"]
+            style = {"color": BLUE, "linestyle": ":", "linewidth": 1.2}
+            ax.loglog(relu[:, 0] + 1, relu[:, 1], **style, label="first layer under ReLU")
+        ax.set(title=name, xlabel="iteration")
+        ax.grid(which="major", alpha=0.3)
+        ax.legend(frameon=False, loc="upper right")
+    axes[0].set_ylabel("size of the gradient, sum |dW| / (rows + columns)")
+    return figure
+
+
+def binary_addition(plt: Any, curve: Any, ones: Any, states: Any, output: Any) -> Any:
+    """Right sums during training; the hidden units, which have learned to count the ones."""
+    figure, (left, right) = plt.subplots(1, 2, figsize=(11, 4.6), layout="constrained")
+    seen, wrong = np.array(curve).T
+    left.plot(seen, 100 - wrong / 655.36, color=BLUE, linewidth=2)
+    left.set(xlabel="random pairs seen in training", ylabel="% of all 65,536 sums without an error")
+    left.set(ylim=(-3, 103), xscale="log", title="Learning to add")
+    left.grid(alpha=0.3)
+
+    # Two readings of the units: the net's own output, and the best linear guess at the carry.
+    with_one = np.column_stack([states, np.ones(len(states))])
+    carry = with_one @ np.linalg.lstsq(with_one, ones // 2, rcond=None)[0]
+    right.axhline(0, color="0.8", zorder=0)
+    right.axvline(0.5, color="0.8", zorder=0)
+    for count, colour in enumerate([GREY, ORANGE, BLUE, GREEN]):
+        group = ones == count
+        label = f"{count}: write {count % 2}, carry {count // 2}"
+        right.scatter(carry[group], output[group], s=14, alpha=0.6, color=colour, label=label)
+    right.set(title="What the 16 hidden units say after each step")
+    right.set(xlabel="carry, read from the units", ylabel="output: above 0, write a 1")
+    right.legend(title="ones that meet at the step", loc="center", framealpha=0.9)
+    return figure
+
+
+def digits(plt: Any, images: Any, labels: Any, guesses: Any, after_each_row: Any) -> Any:
+    """Six test digits, and below each what the net would say after every row."""
+    figure, axes = plt.subplots(
+        2, len(images), figsize=(2.1 * len(images), 4.6), sharey="row", squeeze=False
+    )
+    for (above, below), image, label, guess, shares in zip(
+        axes.T, images, labels, guesses, after_each_row, strict=True
+    ):
+        above.imshow(image, cmap="gray_r", vmin=0, vmax=1)
+        verdict = "read as" if guess == label else "misread as"
+        above.set_title(f"{label}, {verdict} {guess}", fontsize=10)
+        above.set(xticks=[], yticks=[])
+        below.imshow(shares, cmap="Blues", vmin=0, vmax=1)
+        below.set(xticks=range(10), yticks=range(8), xlabel="digit")
+        below.tick_params(length=0, labelsize=8)
+    axes[1, 0].set_yticks(range(8), [f"row {k}" for k in range(1, 9)])
+    figure.tight_layout()
+    return figure
+
+
+def vowels(plt: Any, counts: Any, score: float) -> Any:
+    """Confusion matrix of the median net: who spoke, and whom the net named."""
+    figure, ax = plt.subplots(figsize=(6.2, 5.6), layout="constrained")
+    shares = counts / counts.sum(axis=1, keepdims=True)
+    ax.imshow(shares, cmap="Blues", vmin=0, vmax=1)
+    for (row, column), count in np.ndenumerate(counts):
+        if count:
+            colour = "white" if shares[row, column] > 0.5 else "black"
+            ax.text(column, row, count, ha="center", va="center", color=colour)
+    names = range(1, len(counts) + 1)
+    ax.set_xticks(range(len(counts)), names)
+    ax.set_yticks(range(len(counts)), names)
+    ax.tick_params(length=0)
+    ax.spines[:].set_visible(False)
+    ax.set(xlabel="speaker named by the net", ylabel="who spoke")
+    ax.set_title(f"370 test utterances, {score:.2f} % named rightly")
+    return figure
+
+
+def sunspots(plt: Any, years: Any, spots: Any, guesses: dict[str, Any], held_out: int) -> Any:
+    """Sunspots of the last 60 years, the ten held-out ones shaded, with the three forecasts."""
+    figure, ax = plt.subplots(figsize=(10, 4.6), layout="constrained")
+    known, held = slice(-60, -held_out), slice(-held_out - 1, None)
+    ax.axvspan(years[-held_out] - 0.5, years[-1] + 0.5, color="0.94")
+    ax.plot(years[known], spots[known], color="0.25", linewidth=1.6, label="counted")
+    ax.plot(years[held], spots[held], "o-", color="0.25", markersize=5, label="counted, held out")
+    for (name, guess), (colour, line) in zip(
+        guesses.items(), [(RED, "-"), (GREEN, "--"), (BLUE, ":")], strict=True
+    ):
+        ax.plot(years[-held_out:], guess, line, color=colour, linewidth=1.8, label=name)
+    ax.set(ylabel="sunspot number", title="Ten years ahead", xlim=(years[-60], years[-1] + 0.5))
+    ax.set_ylim(0, 235)
+    ax.legend(frameon=False, ncols=5, loc="upper center")
+    bare(ax)
+    return figure
+
+
+def long_memory(plt: Any, task: Any, curves: dict[str, tuple[list[int], list[float]]]) -> Any:
+    """Score of each network while it trains, with guessing and the goal."""
+    figure, axes = plt.subplots(figsize=(8, 4.5))
+    for (name, (at, scores)), colour in zip(curves.items(), (GREY, RED, BLUE), strict=True):
+        axes.plot(at, scores, color=colour, label=name, linewidth=1.8)
+        if task.solved(scores[-1]):
+            axes.plot(at[-1], scores[-1], "o", color=colour, clip_on=False)
+    for height, name in [(task.guessing, "guessing"), (task.goal, "goal")]:
+        axes.axhline(height, color="#555555", linewidth=1, linestyle=":", zorder=0)
+        axes.annotate(f"   {name}", (1, height), xycoords=("axes fraction", "data"), va="center")
+    if task.goal < task.guessing:
+        axes.set_yscale("log")
+        axes.yaxis.set_major_formatter("{x:g}")
+    last = max(at[-1] for at, _ in curves.values())
+    axes.set(xlabel="updates", ylabel=task.score_name, xlim=(0, last))
+    axes.set_title(f"The {task.about}", loc="left", fontsize=11)
+    axes.legend(frameon=False, ncols=3, loc="upper center", bbox_to_anchor=(0.5, -0.13))
+    bare(axes)
+    return figure
+
+
+def custom_layer(plt: Any, histories: dict[str, Any]) -> Any:
+    """Loss of both nets over the epochs, beside that of guessing."""
+    figure, ax = plt.subplots(figsize=(7, 4.2), layout="constrained")
+    for (name, history), colour in zip(histories.items(), [ORANGE, BLUE], strict=True):
+        ax.plot(range(1, history.epochs + 1), history["loss"], color=colour, label=name)
+    ax.axhline(np.log(3), color="0.5", linewidth=1, linestyle=":", label="guessing, ln 3")
+    ax.set(xlabel="epoch", ylabel="cross-entropy", ylim=(0, None))
+    ax.legend(frameon=False)
+    ax.grid(alpha=0.3)
+    bare(ax)
+    return figure
+
+
+def custom_cell(plt: Any, curves: dict[str, Any]) -> Any:
+    """Accuracy of the three cells over the updates, beside guessing."""
+    figure, ax = plt.subplots(figsize=(7, 4.2), layout="constrained")
+    for (name, curve), colour in zip(curves.items(), [BLUE, GREEN, ORANGE], strict=True):
+        ax.plot(curve[:, 0], curve[:, 1], color=colour, label=name)
+    ax.axhline(0.25, color="0.5", linewidth=1, linestyle=":", label="guessing")
+    ax.set(xlabel="updates", ylabel="accuracy on 500 test strings", ylim=(0, 1.02))
+    ax.legend(frameon=False)
+    ax.grid(alpha=0.3)
+    bare(ax)
+    return figure
+
+
+def forecast(
+    plt: Any, known: Any, times: Any, forecast: Any, low: Any, high: Any, truth: Any, name: str
+) -> Any:
+    """Forecast, with the interval that should hold nine of ten values."""
+    figure, ax = plt.subplots(figsize=(10, 4.6), layout="constrained")
+    ax.plot(*known, color="0.25", linewidth=1.4, label=name)
+    ax.fill_between(times, low, high, color=RED, alpha=0.18, linewidth=0, label="9 of 10")
+    ax.plot(times, forecast, color=RED, linewidth=2, label="forecast")
+    if truth is not None:
+        ax.plot(times, truth, "o-", color="0.25", markersize=4, linewidth=1, label="what came")
+    ax.set(xlabel="row of the file", ylabel=name)
+    ax.legend(frameon=False, ncols=4, loc="upper left")
+    bare(ax)
+    return figure

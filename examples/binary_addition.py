@@ -15,12 +15,12 @@ Connection Science 5, 1993, and many tutorials since. Its score is all or nothin
 
 from __future__ import annotations
 
-import argparse
 import sys
 
+import _pictures as pictures
 import numpy as np
 from _pictures import save_picture
-from tqdm import tqdm
+from _script import counting, parser_for, verdict
 
 from minirnn import RNN, Adam, Dense, Sequential, SigmoidCrossEntropy, Trainer
 from minirnn.tasks import all_binary_additions, binary_addition
@@ -37,12 +37,10 @@ def train(model, batches, rng):
     optimizer = Adam(model.parameters(), learning_rate=0.01, clip_norm=1.0)
     trainer = Trainer(model, SigmoidCrossEntropy(), optimizer)
     proof, curve = all_binary_additions(), []
-    bar = tqdm(range(1, batches + 1), unit="batch", disable=None)
-    for batch in bar:
-        loss = trainer.train_step(*binary_addition(64, rng=rng))
+    for batch in counting(batches, "training", unit="batch"):
+        trainer.train_step(*binary_addition(64, rng=rng))
         if batch % 10 == 0:
             curve.append((64 * batch, wrong_sums(model, *proof)))
-            bar.set_postfix(loss=f"{loss:.4f}", wrong=f"{curve[-1][1]:,}")
     return curve
 
 
@@ -65,58 +63,24 @@ def ones_met(inputs):
     return ones
 
 
-def draw(plt, curve, model):
-    """Plot the share of right sums on the way, and what the hidden units have come to stand for."""
-    figure, (left, right) = plt.subplots(1, 2, figsize=(11, 4.6), layout="constrained")
-    seen, wrong = np.array(curve).T
-    left.plot(seen, 100 - wrong / 655.36, color="#4c72b0", linewidth=2)
-    left.set(xlabel="random pairs seen in training", ylabel="% of all 65,536 sums without an error")
-    left.set(ylim=(-3, 103), xscale="log", title="Learning to add")
-    left.grid(alpha=0.3)
-
-    # Two readings of the 16 units: the net's own output, and the best linear guess at the carry.
-    inputs, _ = binary_addition(500, rng=0)
-    ones = ones_met(inputs).reshape(-1)
-    states = model[0].forward(inputs).reshape(-1, 16)
-    output = model[1].forward(states)[:, 0]
-    with_one = np.column_stack([states, np.ones(len(states))])
-    carry = with_one @ np.linalg.lstsq(with_one, ones // 2, rcond=None)[0]
-    right.axhline(0, color="0.8", zorder=0)
-    right.axvline(0.5, color="0.8", zorder=0)
-    for count, colour in enumerate(["#8c8c8c", "#dd8452", "#4c72b0", "#55a868"]):
-        group = ones == count
-        label = f"{count}: write {count % 2}, carry {count // 2}"
-        right.scatter(carry[group], output[group], s=14, alpha=0.6, color=colour, label=label)
-    right.set(title="What the 16 hidden units say after each step")
-    right.set(xlabel="carry, read from the units", ylabel="output: above 0, write a 1")
-    right.legend(title="ones that meet at the step", loc="center", framealpha=0.9)
-    return figure
-
-
 def main(argv=None) -> int:
-    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
-    parser.add_argument("--seed", type=int, default=0, help="of the weights and the pairs")
-    parser.add_argument("--quick", action="store_true", help="100 batches; no score demanded")
-    arguments = parser.parse_args(argv)
-    rng = np.random.default_rng(arguments.seed)
+    options = parser_for(__doc__, quick="100 batches").parse_args(argv)
+    rng = np.random.default_rng(options.seed)
 
     model = Sequential([RNN(2, 16, rng=rng), Dense(16, 1, rng=rng)])
-    curve = train(model, 100 if arguments.quick else 1000, rng)
+    curve = train(model, 100 if options.quick else 1000, rng)
 
     show_sum(model, 200, 120)
     wrong = wrong_sums(model, *all_binary_additions())
     print(f"\nAll 65,536 pairs of bytes: {wrong:,} wrong sums (to reach: 0)")
     long_wrong = wrong_sums(model, *binary_addition(1000, bits=60, rng=rng))
     print(f"1,000 pairs of 60 bits, never seen in training: {long_wrong:,} wrong sums")
-    save_picture(
-        "binary_addition",
-        lambda plt: draw(plt, curve, model),
-        "right sums during training; the hidden units, which have learned to count the ones",
-    )
-    if arguments.quick:
-        print("Quick setting: no score is demanded.")
-        return 0
-    return 0 if wrong == 0 else 1
+
+    inputs, _ = binary_addition(500, rng=0)
+    states = model[0].forward(inputs).reshape(-1, 16)
+    output = model[1].forward(states)[:, 0]
+    save_picture(pictures.binary_addition, curve, ones_met(inputs).reshape(-1), states, output)
+    return verdict(options.quick, wrong == 0, "no sum is wrong")
 
 
 if __name__ == "__main__":

@@ -15,12 +15,12 @@ cells learn that every time, the plain RNN only from some seeds.
 
 from __future__ import annotations
 
-import argparse
 import sys
 
+import _pictures as pictures
 import numpy as np
 from _pictures import save_picture
-from tqdm import tqdm
+from _script import counting, parser_for, verdict
 
 from minirnn import (
     Accuracy,
@@ -37,7 +37,7 @@ from minirnn import (
     Trainer,
     check_gradients,
 )
-from minirnn.tasks.long_memory import temporal_order
+from minirnn.tasks import temporal_order
 
 UNITS, BATCH, EVERY = 32, 50, 20
 # Accuracy of a run in PyTorch after 200 updates on the same task.
@@ -129,7 +129,7 @@ def train(name, cell, updates, test, rng):
     optimizer = Adam(model.parameters(), learning_rate=5e-3, clip_norm=1.0)
     trainer = Trainer(model, SoftmaxCrossEntropy(), optimizer, metrics=[Accuracy()])
     curve = []
-    for update in tqdm(range(1, updates + 1), desc=name, unit="update", disable=None):
+    for update in counting(updates, name):
         batch = temporal_order(BATCH, rng=rng)
         trainer.train_step(batch.inputs, batch.targets, batch.mask)
         if update % EVERY == 0:
@@ -144,32 +144,15 @@ def percent(curve, after):
     return f"{100 * reached[0]:.1f} %" if len(reached) else "-"
 
 
-def draw_curves(plt, curves):
-    """Plot the accuracy of each cell over the updates."""
-    figure, ax = plt.subplots(figsize=(7, 4.2), layout="constrained")
-    for (name, curve), colour in zip(
-        curves.items(), ["#4c72b0", "#55a868", "#dd8452"], strict=True
-    ):
-        ax.plot(curve[:, 0], curve[:, 1], color=colour, label=name)
-    ax.axhline(0.25, color="0.5", linewidth=1, linestyle=":", label="guessing")
-    ax.set(xlabel="updates", ylabel="accuracy on 500 test strings", ylim=(0, 1.02))
-    ax.legend(frameon=False)
-    ax.grid(alpha=0.3)
-    return figure
-
-
 def main(argv=None) -> int:
-    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
-    parser.add_argument("--seed", type=int, default=0, help="of the strings and the weights")
-    parser.add_argument("--quick", action="store_true", help="40 updates; no score demanded")
-    arguments = parser.parse_args(argv)
-    rng = np.random.default_rng(arguments.seed)
+    options = parser_for(__doc__, quick="40 updates").parse_args(argv)
+    rng = np.random.default_rng(options.seed)
     checked = check(rng) < 1e-6
 
     test = temporal_order(500, rng=rng)
     cells = {"minimal gated unit": MinimalGatedCell, "GRU": GRUCell, "RNN": RNNCell}
     cells = {name: kind(8, UNITS, rng=rng) for name, kind in cells.items()}
-    updates = 40 if arguments.quick else 500
+    updates = 40 if options.quick else 500
     curves = {name: train(name, cell, updates, test, rng) for name, cell in cells.items()}
 
     print(f"\n{'temporal order':<22}{'parameters':>10}{'after 200':>12}", end="")
@@ -179,17 +162,9 @@ def main(argv=None) -> int:
         early, late = (percent(curve, after) for after in (200, updates))
         count, published = cells[name].parameter_count, PYTORCH.get(name, "-")
         print(f"  {name:<20}{count:>10,}{early:>12}{late:>12}{published:>20}")
-    save_picture(
-        "custom_cell",
-        lambda plt: draw_curves(plt, curves),
-        "accuracy of the three cells over the updates, beside guessing",
-    )
-    if arguments.quick:
-        print("Quick setting: no score is demanded.")
-        return 0 if checked else 1
+    save_picture(pictures.custom_cell, curves)
     reached = curves["minimal gated unit"][-1, 1] >= 0.99
-    print("The cell answers 99 % or more." if reached else "The cell answers fewer than 99 %.")
-    return 0 if checked and reached else 1
+    return verdict(options.quick and checked, checked and reached, "the cell answers 99 % or more")
 
 
 if __name__ == "__main__":

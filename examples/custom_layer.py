@@ -17,12 +17,13 @@ score for this net; guessing gets one point in three right.
 
 from __future__ import annotations
 
-import argparse
 import math
 import sys
 
+import _pictures as pictures
 import numpy as np
 from _pictures import save_picture
+from _script import parser_for, verdict
 
 from minirnn import (
     Accuracy,
@@ -38,7 +39,7 @@ from minirnn import (
     check_gradients,
 )
 from minirnn.schedules import Cosine
-from minirnn.tasks.toy import spiral
+from minirnn.tasks import spiral
 
 DEPTH, UNITS, BATCH = 8, 32, 50
 
@@ -110,28 +111,13 @@ def build(normalised, rng):
     return Sequential([*layers, Dense(UNITS, 3, rng=rng)])
 
 
-def draw_losses(plt, histories):
-    """Plot the loss of both nets over the epochs."""
-    figure, ax = plt.subplots(figsize=(7, 4.2), layout="constrained")
-    for (name, history), colour in zip(histories.items(), ["#dd8452", "#4c72b0"], strict=True):
-        ax.plot(history["loss"], color=colour, label=name)
-    ax.axhline(np.log(3), color="0.5", linewidth=1, linestyle=":", label="guessing, ln 3")
-    ax.set(xlabel="epoch", ylabel="cross-entropy", ylim=(0, None))
-    ax.legend(frameon=False)
-    ax.grid(alpha=0.3)
-    return figure
-
-
 def main(argv=None) -> int:
-    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
-    parser.add_argument("--seed", type=int, default=0, help="of the points and the weights")
-    parser.add_argument("--quick", action="store_true", help="20 epochs; no score demanded")
-    arguments = parser.parse_args(argv)
-    rng = np.random.default_rng(arguments.seed)
+    options = parser_for(__doc__, quick="20 epochs").parse_args(argv)
+    rng = np.random.default_rng(options.seed)
     checked = check(rng)
 
     points, labels = spiral(rng=rng)
-    epochs = 20 if arguments.quick else 400
+    epochs = 20 if options.quick else 400
     histories, scores = {}, {}
     for name in ["without", "with layer normalisation"]:
         model = build(name != "without", rng)
@@ -146,19 +132,9 @@ def main(argv=None) -> int:
     print(f"  {'guessing':<38}{np.log(3):>11.3f}{1 / 3:>10.3f}")
     for name, score in scores.items():
         print(f"  {name:<38}{score['loss']:>11.3f}{score['accuracy']:>10.3f}")
-    save_picture(
-        "custom_layer",
-        lambda plt: draw_losses(plt, histories),
-        "the loss of both nets over the epochs, beside that of guessing",
-    )
-    if arguments.quick:
-        print("Quick setting: no score is demanded.")
-        return 0 if checked else 1
+    save_picture(pictures.custom_layer, histories)
     reached = scores["with layer normalisation"]["accuracy"] >= 0.95
-    print(
-        "95 % of the points are right." if reached else "Fewer than 95 % of the points are right."
-    )
-    return 0 if checked and reached else 1
+    return verdict(options.quick and checked, checked and reached, "95 % of the points are right")
 
 
 if __name__ == "__main__":

@@ -21,12 +21,13 @@ Kaynak, 1998, CC BY 4.0), as scikit-learn bundles it.
 
 from __future__ import annotations
 
-import argparse
 import sys
 from pathlib import Path
 
+import _pictures as pictures
 import numpy as np
 from _pictures import save_picture
+from _script import parser_for, verdict
 
 from minirnn import (
     GRU,
@@ -50,7 +51,7 @@ TRAINING = 1297
 DEMANDED = 94.0
 
 
-class Disturbed:
+class Augmented:
     """The training images in a new order every epoch, each time moved and blurred anew.
 
     Anything that can be gone through once an epoch will do as training data.
@@ -94,7 +95,7 @@ def train(cell, images, labels, epochs, rng, progress=True):
             Dense(64, 10, rng=rng),
         ]
     )
-    batches = Disturbed(images, labels, rng)
+    batches = Augmented(images, labels, rng)
     schedule = Cosine(3e-3, steps=epochs * len(batches))
     optimizer = Adam(model.parameters(), schedule, clip_norm=1.0)
     trainer = Trainer(model, SoftmaxCrossEntropy(), optimizer, metrics=[Accuracy()])
@@ -102,61 +103,34 @@ def train(cell, images, labels, epochs, rng, progress=True):
     return model
 
 
-def thoughts(model, image):
-    """Return what the model would say after each row, (8, 10), were it the last: one step a row."""
+def predictions(model, image):
+    """Return the shares of the ten digits after each row, (8, 10), were it the last row."""
     model.eval()
     model.reset_state()
     return np.concatenate([Softmax().forward(model.step(row[None])) for row in image])
 
 
-def draw(plt, model, images, labels):
-    """Show six test images, and how the model's mind is made up from row to row."""
-    guesses = model.predict(images).argmax(axis=1)
-    right, wrong = np.flatnonzero(guesses == labels), np.flatnonzero(guesses != labels)
-    shown = [*right[:4], *wrong[:2]]
-    figure, axes = plt.subplots(2, len(shown), figsize=(2.1 * len(shown), 4.6), sharey="row")
-    for (above, below), k in zip(axes.T, shown, strict=True):
-        above.imshow(images[k], cmap="gray_r", vmin=0, vmax=1)
-        verdict = "read as" if guesses[k] == labels[k] else "misread as"
-        above.set_title(f"{labels[k]}, {verdict} {guesses[k]}", fontsize=10)
-        above.set(xticks=[], yticks=[])
-        below.imshow(thoughts(model, images[k]), cmap="Blues", vmin=0, vmax=1)
-        below.set(xticks=range(10), yticks=range(8))
-        below.tick_params(length=0, labelsize=8)
-        below.set_xlabel("digit")
-    axes[1, 0].set_yticks(range(8), [f"row {k}" for k in range(1, 9)])
-    figure.tight_layout()
-    return figure
-
-
 def main(argv=None) -> int:
-    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
+    parser = parser_for(__doc__, quick="5 epochs")
     parser.add_argument("--cell", choices=CELLS, default="gru")
-    parser.add_argument("--seed", type=int, default=0, help="of the weights, the noise, the order")
-    parser.add_argument("--quick", action="store_true", help="5 epochs; no score demanded")
-    arguments = parser.parse_args(argv)
-    cell, epochs = arguments.cell, 5 if arguments.quick else 60
+    options = parser.parse_args(argv)
+    cell, epochs = options.cell, 5 if options.quick else 60
 
     images, labels = load()
-    rng = np.random.default_rng(arguments.seed)
+    rng = np.random.default_rng(options.seed)
     model = train(cell, images[:TRAINING], labels[:TRAINING], epochs, rng)
     images, labels = images[TRAINING:], labels[TRAINING:]
-    right = model.predict(images).argmax(axis=1) == labels
+    guesses = model.predict(images).argmax(axis=1)
+    right = guesses == labels
     score = 100 * float(right.mean())
 
     print(f"\n{cell.upper()}: {right.sum()} of {len(labels)} test digits right")
     print(f"  ours                         {score:5.1f} %")
     print(f"  plain net in PyTorch         {PYTORCH[cell]:5.1f} %   (published)")
-    save_picture(
-        "digits",
-        lambda plt: draw(plt, model, images, labels),
-        "six test digits, and below each what the net would say after every row",
-    )
-    if arguments.quick:
-        print("Quick setting: no score is demanded.")
-        return 0
-    print(f"{DEMANDED:.0f} % or more: {'reached' if score >= DEMANDED else 'missed'}.")
-    return 0 if score >= DEMANDED else 1
+    shown = [*np.flatnonzero(right)[:4], *np.flatnonzero(~right)[:2]]
+    after_each_row = [predictions(model, images[k]) for k in shown]
+    save_picture(pictures.digits, images[shown], labels[shown], guesses[shown], after_each_row)
+    return verdict(options.quick, score >= DEMANDED, f"{DEMANDED:.0f} % or more")
 
 
 if __name__ == "__main__":

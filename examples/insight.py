@@ -12,56 +12,52 @@ spread.
 
 from __future__ import annotations
 
-import argparse
 import sys
 import time
 
 import numpy as np
 from _pictures import save_picture
-from tqdm import tqdm
+from _script import counting, parser_for
 
-import minirnn as mr
+from minirnn import LSTM, RNN, Adam, Dense, Recurrent, Sequential, SoftmaxCrossEntropy
+from minirnn.data import one_hot
 from minirnn.insight import Recorder, plot_gates, plot_gradients, plot_histograms
-from minirnn.tasks.long_memory import copying_memory
+from minirnn.tasks import copying_memory
 
 SYMBOLS, REMEMBER, DELAY = 4, 2, 60
 ALPHABET = "abcd·?"  # four symbols, blank, and the signal to write them down
 
 
-class Pupil:
-    """A network, and how it practises.
+class Learner:
+    """A network, and how it is trained.
 
     The loss counts only the steps at which the symbols are due, so that all gradient comes in at
     the end, and what is seen of it further back has come all the way.
     """
 
-    def __init__(self, layer: mr.Recurrent, rng: np.random.Generator) -> None:
-        self.model = mr.Sequential([layer, mr.Dense(layer.output_size, SYMBOLS + 1, rng=rng)])
-        self.loss = mr.SoftmaxCrossEntropy()
-        self.optimizer = mr.Adam(self.model.parameters(), learning_rate=0.01, clip_norm=1.0)
+    def __init__(self, layer: Recurrent, rng: np.random.Generator) -> None:
+        self.model = Sequential([layer, Dense(layer.output_size, SYMBOLS + 1, rng=rng)])
+        self.loss = SoftmaxCrossEntropy()
+        self.optimizer = Adam(self.model.parameters(), learning_rate=0.01, clip_norm=1.0)
 
-    def gradients(self, tokens: np.ndarray, targets: np.ndarray) -> float:
-        """Run forward and backward; return the loss."""
+    def gradients(self, tokens: np.ndarray, targets: np.ndarray) -> None:
+        """Run forward and backward."""
         due = np.zeros(targets.shape, bool)
         due[:, -REMEMBER:] = True
-        prediction = self.model.forward(mr.data.one_hot(tokens, SYMBOLS + 2))
-        loss = self.loss.forward(prediction, targets, due)
+        prediction = self.model.forward(one_hot(tokens, SYMBOLS + 2))
+        self.loss.forward(prediction, targets, due)
         self.optimizer.zero_grad()
-        self.model.backward_parameters(self.loss.backward())
-        return loss
+        self.model.backward(self.loss.backward())
 
-    def practise(self, name: str, updates: int, rng: np.random.Generator) -> None:
+    def train(self, name: str, updates: int, rng: np.random.Generator) -> None:
         """Update the parameters so many times, each from 32 new sequences."""
-        bar = tqdm(range(updates), desc=f"{name:4}", unit="update")
-        for update in bar:
-            loss = self.gradients(*draw(32, rng))
+        for _ in counting(updates, name):
+            self.gradients(*draw(32, rng))
             self.optimizer.step()
-            if update % 50 == 0:
-                bar.set_postfix_str(f"loss {loss:.3f}")
 
     def share_right(self, tokens: np.ndarray, targets: np.ndarray) -> float:
         """Return which share of the symbols it writes down right."""
-        written = self.model.predict(mr.data.one_hot(tokens, SYMBOLS + 2)).argmax(axis=-1)
+        written = self.model.predict(one_hot(tokens, SYMBOLS + 2)).argmax(axis=-1)
         return float(np.mean(written[:, -REMEMBER:] == targets[:, -REMEMBER:]))
 
 
@@ -69,19 +65,33 @@ def draw(count: int, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
     return copying_memory(count, DELAY, symbols=SYMBOLS, remember=REMEMBER, rng=rng)
 
 
-def look(pupil: Pupil, test: tuple[np.ndarray, np.ndarray]) -> Recorder:
+def look(learner: Learner, test: tuple[np.ndarray, np.ndarray]) -> Recorder:
     """Record one forward and backward over the test sequences, and no update."""
-    with Recorder(pupil.model) as record:
-        pupil.gradients(*test)
+    with Recorder(learner.model) as record:
+        learner.gradients(*test)
     return record
+
+
+def insight_gradients(plt, seen):
+    """Norm of the gradient on the state at each time step."""
+    return plot_gradients(seen)
+
+
+def insight_gates(plt, layer, tokens):
+    """Gates of the LSTM while it reads one sequence."""
+    text = "".join(ALPHABET[token] for token in tokens)
+    title = "An LSTM copies two symbols over sixty steps: the gates of some of its units"
+    return plot_gates(layer, text=text, units=range(min(16, layer.hidden.shape[2])), title=title)
+
+
+def insight_histograms(plt, seen):
+    """How the LSTM's gates and states are spread, before and after."""
+    return plot_histograms(seen)
 
 
 def main(argv: list[str] | None = None) -> int:
     """Look, train, look again."""
-    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
-    parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--quick", action="store_true", help="20 updates, to see that it runs")
-    options = parser.parse_args(argv)
+    options = parser_for(__doc__, quick="20 updates").parse_args(argv)
     updates, hidden_size = (20, 8) if options.quick else (1200, 32)
     started = time.perf_counter()
 
@@ -89,47 +99,27 @@ def main(argv: list[str] | None = None) -> int:
     test = draw(100, rng)
     # The LSTM begins with its forget gates open, as is usual where memory has to be long.
     layers = {
-        "RNN": mr.RNN(SYMBOLS + 2, hidden_size, rng=rng),
-        "LSTM": mr.LSTM(SYMBOLS + 2, hidden_size, forget_bias=4.0, rng=rng),
+        "RNN": RNN(SYMBOLS + 2, hidden_size, rng=rng),
+        "LSTM": LSTM(SYMBOLS + 2, hidden_size, forget_bias=4.0, rng=rng),
     }
     seen: dict[str, dict[str, Recorder]] = {}
     for name, layer in layers.items():
-        pupil = Pupil(layer, rng)
-        before = look(pupil, test)
-        pupil.practise(name, updates, rng)
-        after = look(pupil, test)
+        learner = Learner(layer, rng)
+        before = look(learner, test)
+        learner.train(name, updates, rng)
+        after = look(learner, test)
         seen[name] = {"before training": before, f"after {updates} updates": after}
-        right = 100 * pupil.share_right(*test)
+        right = 100 * learner.share_right(*test)
         print(f"\n{name}, {right:.0f} % of the symbols right (guessing: {100 / SYMBOLS:.0f} %)")
         for when, record in seen[name].items():
             print(f"  {when}:")
             print("    " + record.report().replace("\n", "\n    "))
         print()
 
-    after = seen["LSTM"][f"after {updates} updates"]
-    text = "".join(ALPHABET[token] for token in test[0][0])
-    save_picture(
-        "insight_gradients",
-        lambda plt: plot_gradients(seen),
-        "the norm of the gradient on the state at each time step",
-    )
-    save_picture(
-        "insight_gates",
-        lambda plt: plot_gates(
-            after["layers.0"],
-            text=text,
-            units=range(min(16, hidden_size)),
-            title="An LSTM copies two symbols over sixty steps: the gates of some of its units",
-        ),
-        "the LSTM's gates while it reads one sequence",
-    )
-    save_picture(
-        "insight_histograms",
-        lambda plt: plot_histograms(
-            {label: record["layers.0"] for label, record in seen["LSTM"].items()}
-        ),
-        "how the LSTM's gates and states are spread, before and after",
-    )
+    lstm = {when: record["layers.0"] for when, record in seen["LSTM"].items()}
+    save_picture(insight_gradients, seen)
+    save_picture(insight_gates, list(lstm.values())[-1], test[0][0])
+    save_picture(insight_histograms, lstm)
     print(f"{time.perf_counter() - started:.0f} s in all")
     return 0
 

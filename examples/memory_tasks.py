@@ -1,6 +1,6 @@
 """The four tests of `long_memory.py`: what is asked, how it is scored, what has been published.
 
-Every batch to practise on is drawn anew, but for the Reber grammar, whose 256 training strings are
+Every training batch is drawn anew, but for the Reber grammar, whose 256 training strings are
 fixed, as published.
 
 The published figures of the first three are PyTorch's: on the adding problem with 64 units, batches
@@ -18,18 +18,19 @@ from typing import Any
 
 import numpy as np
 
-import minirnn as mr
+from minirnn import Loss, MeanSquaredError, SoftmaxCrossEntropy
+from minirnn.data import one_hot
 from minirnn.tasks import adding_problem, copying_memory, embedded_reber, temporal_order
 
 
 @dataclass
 class Task:
-    """What is asked, how it is scored, and how long a network may practise."""
+    """What is asked, how it is scored, and how long a network may train."""
 
     about: str
     input_size: int
     output_size: int
-    loss: mr.Loss
+    loss: Loss
     draw: Callable[[], tuple[Any, ...]]  # -> inputs, targets and, where lengths differ, a mask
     score: Callable[[Callable[..., np.ndarray]], float]  # of a predict function
     score_name: str
@@ -54,7 +55,7 @@ def adding(rng: np.random.Generator) -> Task:
         about="adding problem: the sum of the two marked numbers out of 50",
         input_size=2,
         output_size=1,
-        loss=mr.MeanSquaredError(),
+        loss=MeanSquaredError(),
         draw=lambda: adding_problem(50, length=50, rng=rng),
         score=lambda predict: float(np.mean((predict(inputs) - targets) ** 2)),
         score_name="mean squared error",
@@ -75,16 +76,16 @@ def adding(rng: np.random.Generator) -> Task:
 def copying(rng: np.random.Generator) -> Task:
     def draw(count: int = 50) -> tuple[np.ndarray, np.ndarray]:
         tokens, targets = copying_memory(count, delay=20, symbols=8, remember=5, rng=rng)
-        return mr.data.one_hot(tokens, 10), targets
+        return one_hot(tokens, 10), targets
 
     inputs, targets = draw(1000)
     return Task(
         about="copying memory: 5 symbols of 8, written again after 20 steps",
         input_size=10,
         output_size=9,
-        loss=mr.SoftmaxCrossEntropy(),
+        loss=SoftmaxCrossEntropy(),
         draw=draw,
-        score=lambda predict: mr.SoftmaxCrossEntropy().forward(predict(inputs), targets),
+        score=lambda predict: SoftmaxCrossEntropy().forward(predict(inputs), targets),
         score_name="cross-entropy in nats",
         guessing=5 * np.log(8) / 30,
         goal=0.080,
@@ -106,7 +107,7 @@ def order(rng: np.random.Generator) -> Task:
         about="temporal order: which two symbols, in which order, out of 30 to 35",
         input_size=8,
         output_size=4,
-        loss=mr.SoftmaxCrossEntropy(),
+        loss=SoftmaxCrossEntropy(),
         draw=draw,
         score=lambda predict: float(
             np.mean(predict(test.inputs, mask=test.mask).argmax(axis=1) == test.targets)
@@ -145,7 +146,7 @@ def reber(rng: np.random.Generator) -> Task:
         about="embedded Reber grammar: every legal next symbol of 256 strings and 256 others",
         input_size=7,
         output_size=7,
-        loss=mr.SoftmaxCrossEntropy(),
+        loss=SoftmaxCrossEntropy(),
         draw=draw,
         score=score,
         score_name="share of 512 strings right",

@@ -17,6 +17,7 @@ import time
 from pathlib import Path
 from typing import Any
 
+import _pictures as pictures
 import numpy as np
 from _pictures import save_picture
 from ngrams import ngram_loss
@@ -176,29 +177,17 @@ def main(argv: list[str] | None = None) -> int:
 
     if options.epochs:
         save_picture(
-            "names", lambda plt: learning_curve(plt, history, ngrams), "the learning curve"
+            pictures.learning_curve,
+            history,
+            name="names",
+            title="First names, character by character",
+            loss="nats per character",
+            levels={f"{n}-gram": loss for n, loss in enumerate(ngrams, 1)},
         )
     if options.save:
         save(options.save, model, vocabulary, cell, hidden_size)
     print(f"{time.perf_counter() - started:.0f} s in all")
     return 0
-
-
-def learning_curve(plt: Any, history: Any, ngrams: list[float]) -> Any:
-    """Return a figure of the losses over the epochs, with the n-grams as lines."""
-    figure, axes = plt.subplots(figsize=(7, 4.5))
-    epochs = range(1, history.epochs + 1)
-    axes.plot(epochs, history["loss"], label="training")
-    axes.plot(epochs, history["val_loss"], label="held-out names", linewidth=2)
-    for order, loss in enumerate(ngrams, 1):
-        if loss < max(history["val_loss"]) + 0.3:
-            axes.axhline(loss, color="grey", linestyle=":", linewidth=1)
-            axes.text(history.epochs, loss, f"{order}-gram", ha="right", va="bottom", color="grey")
-    axes.set_xlabel("epoch")
-    axes.set_ylabel("loss, nats per character")
-    axes.set_title("Learning first names, character by character")
-    axes.legend()
-    return figure
 
 
 # ---------------------------------------------------------------- files and options

@@ -19,20 +19,31 @@ model, and demands no score.
 
 from __future__ import annotations
 
-import argparse
 import sys
 import time
 from pathlib import Path
-from typing import Any
 
+import _pictures as pictures
 import numpy as np
 from _pictures import save_picture
+from _script import parser_for, verdict
 from ngrams import best_ngram
 
-import minirnn as mr
+from minirnn import (
+    GRU,
+    LSTM,
+    RNN,
+    Adam,
+    Dense,
+    Embedding,
+    Sequential,
+    SoftmaxCrossEntropy,
+    Trainer,
+)
+from minirnn.data import StreamBatches, Vocabulary
 
 TEXT = Path(__file__).parent / "data" / "sonnets.txt"
-CELLS = {"lstm": mr.LSTM, "gru": mr.GRU, "rnn": mr.RNN}
+CELLS = {"lstm": LSTM, "gru": GRU, "rnn": RNN}
 
 # Nats per character of the same model in PyTorch: 128 units, pieces of 50 steps, 32 rows, Adam with
 # 3e-3, 1,200 updates. Published for two cells; the GRU has to reach what the LSTM does.
@@ -45,21 +56,21 @@ SAME_RECIPE = {"lstm": (1.713, 1.800), "gru": (1.656, 1.765), "rnn": (1.742, 1.7
 
 def build_model(
     cell: str, vocabulary_size: int, embedding_size: int, hidden_size: int, rng: np.random.Generator
-) -> mr.Sequential:
+) -> Sequential:
     """Tokens (batch, time) in, the scores of the next token (batch, time, vocabulary) out."""
-    return mr.Sequential(
+    return Sequential(
         [
-            mr.Embedding(vocabulary_size, embedding_size, rng=rng),
+            Embedding(vocabulary_size, embedding_size, rng=rng),
             CELLS[cell](embedding_size, hidden_size, stateful=True, rng=rng),
-            mr.Dense(hidden_size, vocabulary_size, rng=rng),
+            Dense(hidden_size, vocabulary_size, rng=rng),
         ]
     )
 
 
-def loss_from_scratch(trainer: mr.Trainer, tokens: np.ndarray, steps: int) -> float:
+def loss_from_scratch(trainer: Trainer, tokens: np.ndarray, steps: int) -> float:
     """Nats per token, if the text is read in pieces of `steps`, each with an empty memory."""
     pieces = (len(tokens) - 1) // steps
-    side_by_side = mr.data.StreamBatches(tokens, batch_size=pieces, steps=steps)
+    side_by_side = StreamBatches(tokens, batch_size=pieces, steps=steps)
     return trainer.evaluate(side_by_side)["loss"]
 
 
@@ -80,8 +91,8 @@ def draw_token(scores: np.ndarray, temperature: float, top_k: int, rng: np.rando
 
 
 def write(
-    model: mr.Sequential,
-    vocabulary: mr.data.Vocabulary,
+    model: Sequential,
+    vocabulary: Vocabulary,
     prompt: str,
     length: int,
     temperature: float,
@@ -102,14 +113,12 @@ def write(
 
 
 def main(argv: list[str] | None = None) -> int:
-    parser = argparse.ArgumentParser(description="Learn from Shakespeare's sonnets, then write.")
+    parser = parser_for(__doc__, quick="a part of the text, a small model")
     parser.add_argument("--cell", choices=CELLS, default="lstm")
     parser.add_argument("--prompt", default="Shall I compare thee")
     parser.add_argument("--length", type=int, default=400, help="how many characters to write")
     parser.add_argument("--temperature", type=float, default=0.6, help="0 takes the likeliest")
     parser.add_argument("--top-k", type=int, default=0, help="draw from the k likeliest; 0: all")
-    parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--quick", action="store_true", help="a small run, no score demanded")
     options = parser.parse_args(argv)
     rng = np.random.default_rng(options.seed)
 
@@ -117,21 +126,21 @@ def main(argv: list[str] | None = None) -> int:
 
     # The text as tokens. Of each part the first token is given, and every other one predicted.
     text = TEXT.read_text(encoding="utf-8")
-    vocabulary = mr.data.Vocabulary.from_text(text)
+    vocabulary = Vocabulary.from_text(text)
     if not options.prompt or not set(options.prompt) <= set(vocabulary.characters):
         parser.error(f"the prompt should be made of {vocabulary.characters!r}, one at least")
     if min(options.temperature, options.top_k, options.length) < 0:
         parser.error("temperature, top-k and length should be 0 or more")
     tokens = vocabulary.encode(text[:20_000] if options.quick else text)
     train, held_out = np.split(tokens, [len(tokens) * 9 // 10])
-    batches = mr.data.StreamBatches(train, batch_size=rows, steps=50)
-    validation = mr.data.StreamBatches(held_out, batch_size=1, steps=len(held_out) - 1)
+    batches = StreamBatches(train, batch_size=rows, steps=50)
+    validation = StreamBatches(held_out, batch_size=1, steps=len(held_out) - 1)
 
     # The model, and Adam with a learning rate that falls in a straight line to nothing.
     updates = epochs * len(batches)
     model = build_model(options.cell, len(vocabulary), 64, hidden_size, rng)
-    optimizer = mr.Adam(model.parameters(), lambda step: 3e-3 * (1 - step / updates))
-    trainer = mr.Trainer(model, mr.SoftmaxCrossEntropy(), optimizer)
+    optimizer = Adam(model.parameters(), lambda step: 3e-3 * (1 - step / updates))
+    trainer = Trainer(model, SoftmaxCrossEntropy(), optimizer)
     print(f"{len(tokens):,} characters, {len(vocabulary)} of them distinct; {updates:,} updates.\n")
     print(model.summary(), "\n")
 
@@ -156,28 +165,16 @@ def main(argv: list[str] | None = None) -> int:
     text = write(model, vocabulary, options.prompt, *style, rng)
     print(f"\nAt temperature {options.temperature:g} it writes:\n\n{text}\n")
 
-    def draw(plt: Any) -> Any:
-        figure, axes = plt.subplots(figsize=(8, 4.5))
-        read = range(1, epochs + 1)
-        axes.plot(read, history["loss"], color="#888888", linewidth=1.8, label="training")
-        axes.plot(read, history["val_loss"], color="#c8372d", linewidth=1.8, label="last tenth")
-        for height, name in [(ngram, f"n-gram of order {order}"), (goal, "PyTorch, published")]:
-            axes.axhline(height, color="#555555", linewidth=1, linestyle=":", zorder=0)
-            axes.annotate(f" {name}", (1, height), xycoords=("axes fraction", "data"), va="center")
-        axes.set(xlabel="epoch", ylabel="nats per character", xlim=(1, epochs))
-        axes.xaxis.get_major_locator().set_params(integer=True)
-        axes.set_title(f"{cell} of {hidden_size} units reads the sonnets", loc="left")
-        axes.legend(frameon=False)
-        axes.spines[["top", "right"]].set_visible(False)
-        return figure
-
-    save_picture("sonnets", draw, "loss after each epoch, beside n-gram and PyTorch")
-    if options.quick:
-        print("A quick run: no score is demanded.")
-        return 0
+    save_picture(
+        pictures.learning_curve,
+        history,
+        name="sonnets",
+        title=f"{cell} of {hidden_size} units reads the sonnets",
+        loss="nats per character",
+        levels={f"n-gram of order {order}": ngram, "PyTorch, published": goal},
+    )
     reached = carried <= goal and carried < ngram
-    print(f"{'Reached' if reached else 'Missed'}: {carried:.3f}, to be compared with {goal}.")
-    return 0 if reached else 1
+    return verdict(options.quick, reached, f"{carried:.3f}, to be compared with {goal}")
 
 
 if __name__ == "__main__":

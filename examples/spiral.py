@@ -16,12 +16,12 @@ gradients, grown out of A. Karpathy's case study for the Stanford course CS231n 
 
 from __future__ import annotations
 
-import argparse
 import sys
 
+import _pictures as pictures
 import numpy as np
 from _pictures import save_picture
-from tqdm import tqdm
+from _script import counting, parser_for, verdict
 
 from minirnn import SGD, Dense, ReLU, Sequential, Sigmoid, SoftmaxCrossEntropy, Trainer
 from minirnn.tasks import spiral
@@ -63,7 +63,8 @@ def train(name, activation, points, labels, iterations, rng):
     optimizer = SGD(model.parameters(), learning_rate=0.1, weight_decay=DECAY)
     trainer = Trainer(model, SoftmaxCrossEntropy(), optimizer)
     losses, gradients = {}, []
-    for iteration in tqdm(range(iterations), desc=f"{name:7}", unit="step", disable=None):
+    for step in counting(iterations, name, unit="step"):
+        iteration = step - 1  # so many updates were made before
         extra = penalty(model) if iteration in SHOWN else None
         loss = trainer.train_step(points, labels)
         if extra is not None:
@@ -90,75 +91,25 @@ def early_mean(gradients):
     return gradients[(iteration <= 1000) & (iteration % 20 == 0), 1].mean()
 
 
-def draw_regions(plt, results, points, labels):
-    """Colour the plane by the class that each net sees there."""
-    side = np.linspace(-1.2, 1.2, 300)
-    plane = np.stack(np.meshgrid(side, side), axis=-1)
-    arms = ["#c44e52", "#4c72b0", "#55a868"]
-    figure, axes = plt.subplots(1, 2, figsize=(10, 5.2), layout="constrained")
-    for ax, (name, (model, _, _, accuracy)) in zip(axes, results.items(), strict=True):
-        seen = model.predict(plane).argmax(axis=-1)
-        ax.contourf(side, side, seen, levels=[-0.5, 0.5, 1.5, 2.5], colors=arms, alpha=0.28)
-        for arm, colour in enumerate(arms):
-            x, y = points[labels == arm].T
-            ax.scatter(x, y, s=22, color=colour, edgecolor="white", linewidth=0.6)
-        ax.set(title=f"{name}: {accuracy:.1%} of the points right", aspect="equal")
-        ax.set(xticks=[-1, 0, 1], yticks=[-1, 0, 1], xlim=(-1.2, 1.2), ylim=(-1.2, 1.2))
-    return figure
-
-
-def draw_gradients(plt, results):
-    """Plot how large the gradients of the first two layers are, from step to step."""
-    figure, axes = plt.subplots(1, 2, figsize=(10, 4.4), sharey=True, layout="constrained")
-    for ax, (name, (_, _, gradients, _)) in zip(axes, results.items(), strict=True):
-        iteration = gradients[:, 0] + 1  # the axis is logarithmic, and log 0 is nowhere
-        ax.loglog(iteration, gradients[:, 2], color="#dd8452", label="second layer")
-        ax.loglog(iteration, gradients[:, 1], color="#4c72b0", label="first layer")
-        if name == "Sigmoid":
-            relu = results["ReLU"][2]
-            style = {"color": "#4c72b0", "linestyle": ":", "linewidth": 1.2}
-            ax.loglog(relu[:, 0] + 1, relu[:, 1], **style, label="first layer under ReLU")
-        ax.set(title=name, xlabel="iteration")
-        ax.grid(which="major", alpha=0.3)
-        ax.legend(frameon=False, loc="upper right")
-    axes[0].set_ylabel("size of the gradient, sum |dW| / (rows + columns)")
-    return figure
-
-
 def main(argv=None) -> int:
-    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
-    parser.add_argument("--seed", type=int, default=0, help="of the points and the weights")
-    parser.add_argument("--quick", action="store_true", help="1,001 iterations; no score demanded")
-    arguments = parser.parse_args(argv)
-    rng = np.random.default_rng(arguments.seed)
+    options = parser_for(__doc__, quick="1,001 iterations").parse_args(argv)
+    rng = np.random.default_rng(options.seed)
     points, labels = spiral(rng=rng)
 
-    results, reached = {}, []
+    models, gradients, reached = {}, {}, []
     for name, activation in [("ReLU", ReLU), ("Sigmoid", Sigmoid)]:
-        iterations = 1001 if arguments.quick else 50_000
-        model, losses, gradients = train(name, activation, points, labels, iterations, rng)
+        iterations = 1001 if options.quick else 50_000
+        model, losses, rows = train(name, activation, points, labels, iterations, rng)
         accuracy = float(np.mean(model.predict(points).argmax(axis=1) == labels))
-        results[name] = (model, losses, gradients, accuracy)
+        models[name], gradients[name] = model, rows
         reached.append(report(name, losses, accuracy))
 
-    relu, sigmoid = (early_mean(gradients) for _, _, gradients, _ in results.values())
-    print(f"\nOver the first 1,000 steps, the first layer's gradient is {relu / sigmoid:.1f} times")
+    ratio = early_mean(gradients["ReLU"]) / early_mean(gradients["Sigmoid"])
+    print(f"\nOver the first 1,000 steps, the first layer's gradient is {ratio:.1f} times")
     print("as large under ReLU as under the sigmoid.")
-    save_picture(
-        "spiral_regions",
-        lambda plt: draw_regions(plt, results, points, labels),
-        "the plane, coloured by the class that each net sees there, with the 300 points",
-    )
-    save_picture(
-        "spiral_gradients",
-        lambda plt: draw_gradients(plt, results),
-        "size of the first two layers' gradients over the iterations, ReLU beside sigmoid",
-    )
-    if arguments.quick:
-        print("Quick setting: no score is demanded.")
-        return 0
-    print("The published figures are reached." if all(reached) else "A score was missed.")
-    return 0 if all(reached) else 1
+    save_picture(pictures.spiral_regions, models, points, labels)
+    save_picture(pictures.spiral_gradients, gradients)
+    return verdict(options.quick, all(reached), "the published figures")
 
 
 if __name__ == "__main__":

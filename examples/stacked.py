@@ -15,10 +15,10 @@ and prints the largest difference, in float64. There is nothing to train.
 
 from __future__ import annotations
 
-import argparse
 import sys
 
 import numpy as np
+from _script import parser_for
 
 from minirnn import RNN, Bidirectional, Sequential
 
@@ -78,12 +78,9 @@ def plain_feed(net, x):
 
 
 def main(argv=None) -> int:
-    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
-    parser.add_argument("--seed", type=int, default=0, help="of the weights and the input")
-    parser.add_argument("--quick", action="store_true", help="smaller sizes")
-    arguments = parser.parse_args(argv)
-    rng = np.random.default_rng(arguments.seed)
-    seq, batch, features, hidden = (7, 3, 4, 5) if arguments.quick else (100, 32, 40, 64)
+    options = parser_for(__doc__, quick="smaller sizes").parse_args(argv)
+    rng = np.random.default_rng(options.seed)
+    seq, batch, features, hidden = (7, 3, 4, 5) if options.quick else (100, 32, 40, 64)
     x = rng.standard_normal((seq, batch, features))
 
     print(f"input [seq, batch, features] = {list(x.shape)}\n")

@@ -20,12 +20,13 @@ Data: yearly sunspot numbers, US National Geophysical Data Center, public domain
 
 from __future__ import annotations
 
-import argparse
 import sys
 from pathlib import Path
 
+import _pictures as pictures
 import numpy as np
 from _pictures import save_picture
+from _script import parser_for, verdict
 
 from minirnn import GRU, Adam, Dense, Layer, MeanSquaredError, Sequential, Trainer
 from minirnn.schedules import Cosine
@@ -84,35 +85,14 @@ def error(guess, truth):
     return float(np.sqrt(np.mean((guess - truth) ** 2)))
 
 
-def draw(plt, years, spots, guesses):
-    """Plot the last 60 years, with the held-out ones and what was said of them."""
-    figure, ax = plt.subplots(figsize=(10, 4.6), layout="constrained")
-    known, held = slice(-60, -HELD_OUT), slice(-HELD_OUT - 1, None)
-    ax.axvspan(years[-HELD_OUT] - 0.5, years[-1] + 0.5, color="0.94")
-    ax.plot(years[known], spots[known], color="0.25", linewidth=1.6, label="counted")
-    ax.plot(years[held], spots[held], "o-", color="0.25", markersize=5, label="counted, held out")
-    styles = {"GRU": ("#c44e52", "-", 2.4), "last value": ("#4c72b0", ":", 1.6)}
-    for name, guess in guesses.items():
-        colour, line, width = styles.get(name, ("#55a868", "--", 1.6))
-        ax.plot(years[-HELD_OUT:], guess, line, color=colour, linewidth=width, label=name)
-    ax.set(ylabel="sunspot number", title="Ten years ahead", xlim=(years[-60], years[-1] + 0.5))
-    ax.set_ylim(0, 235)
-    ax.legend(frameon=False, ncols=5, loc="upper center")
-    ax.spines[["top", "right"]].set_visible(False)
-    return figure
-
-
 def main(argv=None) -> int:
-    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
-    parser.add_argument("--seed", type=int, default=0, help="of the weights, the noise, the order")
-    parser.add_argument("--quick", action="store_true", help="5 epochs; no score demanded")
-    arguments = parser.parse_args(argv)
+    options = parser_for(__doc__, quick="5 epochs").parse_args(argv)
 
     years, spots = load()
     past, truth = spots[:-HELD_OUT], spots[-HELD_OUT:]
     mean, spread = past.mean(), past.std()
-    epochs = 5 if arguments.quick else 30
-    model = train((past - mean) / spread, epochs, np.random.default_rng(arguments.seed))
+    epochs = 5 if options.quick else 30
+    model = train((past - mean) / spread, epochs, np.random.default_rng(options.seed))
     answers = forecast(model, (past - mean) / spread, HELD_OUT)
 
     guesses = {
@@ -127,17 +107,9 @@ def main(argv=None) -> int:
     errors = {name: error(guess, truth) for name, guess in guesses.items()}
     print(f"{'error':<16}" + "".join(f"{e:>22.1f}" for e in errors.values()))
     print("(root of the mean squared error over the ten years, in sunspots)\n")
-    save_picture(
-        "sunspots",
-        lambda plt: draw(plt, years, spots, guesses),
-        "the last 60 years, the ten held-out ones shaded, with the three forecasts",
-    )
-    if arguments.quick:
-        print("Quick setting: no score is demanded.")
-        return 0
+    save_picture(pictures.sunspots, years, spots, guesses, HELD_OUT)
     best = min(errors, key=errors.get)
-    print(f"The best of the three is: {best}.")
-    return 0 if best == "GRU" else 1
+    return verdict(options.quick, best == "GRU", "the GRU is the best of the three")
 
 
 if __name__ == "__main__":

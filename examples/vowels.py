@@ -25,12 +25,13 @@ Data: UCI Machine Learning Repository, Japanese Vowels, CC BY 4.0.
 
 from __future__ import annotations
 
-import argparse
 import sys
 from pathlib import Path
 
+import _pictures as pictures
 import numpy as np
 from _pictures import save_picture
+from _script import parser_for, verdict
 
 from minirnn import (
     GRU,
@@ -122,11 +123,11 @@ def cross_validate(utterances, mask, speakers, epochs, seed, folds=5):
         own = np.flatnonzero(speakers == speaker)
         fold[own] = np.arange(len(own)) * folds // len(own)
     for k in range(folds):
-        known, asked = fold != k, fold == k
+        known, test = fold != k, fold == k
         mean, spread = scaling(utterances[known], mask[known])
         x = (utterances - mean) / spread
         model = train(x[known], mask[known], speakers[known], epochs, seed, progress=False)
-        right += int((vote(model, x[asked], mask[asked]) == speakers[asked]).sum())
+        right += int((vote(model, x[test], mask[test]) == speakers[test]).sum())
     return 100 * right / len(speakers)
 
 
@@ -137,47 +138,26 @@ def confusion(truth, guess):
     return counts
 
 
-def draw(plt, counts, score):
-    """Draw the confusion matrix, each row as shares of that speaker's utterances."""
-    figure, ax = plt.subplots(figsize=(6.2, 5.6), layout="constrained")
-    shares = counts / counts.sum(axis=1, keepdims=True)
-    ax.imshow(shares, cmap="Blues", vmin=0, vmax=1)
-    for (row, column), count in np.ndenumerate(counts):
-        if count:
-            colour = "white" if shares[row, column] > 0.5 else "black"
-            ax.text(column, row, count, ha="center", va="center", color=colour)
-    names = range(1, SPEAKERS + 1)
-    ax.set_xticks(range(SPEAKERS), names)
-    ax.set_yticks(range(SPEAKERS), names)
-    ax.tick_params(length=0)
-    ax.spines[:].set_visible(False)
-    ax.set(xlabel="speaker named by the net", ylabel="who spoke")
-    ax.set_title(f"370 test utterances, {score:.2f} % named rightly")
-    return figure
-
-
 def main(argv=None) -> int:
-    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
-    parser.add_argument("--seed", type=int, default=0, help="of the first of the five nets")
-    parser.add_argument("--quick", action="store_true", help="one net, 3 epochs; no score demanded")
+    parser = parser_for(__doc__, quick="one net, 3 epochs")
     parser.add_argument("--validate", action="store_true", help="training utterances only")
-    arguments = parser.parse_args(argv)
-    nets, epochs = (1, 3) if arguments.quick else (5, 80)
+    options = parser.parse_args(argv)
+    nets, epochs = (1, 3) if options.quick else (5, 80)
 
     utterances, mask, speakers = load("train")
-    if arguments.validate:
-        score = cross_validate(utterances, mask, speakers, epochs, arguments.seed)
+    if options.validate:
+        score = cross_validate(utterances, mask, speakers, epochs, options.seed)
         print(f"Cross-validation on the 270 training utterances: {score:.1f} % right")
         return 0
     mean, spread = scaling(utterances, mask)
     utterances = (utterances - mean) / spread
-    asked, asked_mask, truth = load("test")
-    asked = (asked - mean) / spread
+    test, test_mask, truth = load("test")
+    test = (test - mean) / spread
 
     results = []
-    for seed in range(arguments.seed, arguments.seed + nets):
+    for seed in range(options.seed, options.seed + nets):
         model = train(utterances, mask, speakers, epochs, seed)
-        guess = vote(model, asked, asked_mask)
+        guess = vote(model, test, test_mask)
         results.append((100 * float(np.mean(guess == truth)), guess))
         print(f"net from seed {seed}: {results[-1][0]:.2f} % of {len(truth)} test utterances right")
     score, guess = sorted(results, key=lambda result: result[0])[nets // 2]
@@ -185,16 +165,8 @@ def main(argv=None) -> int:
     print(f"\n{'ours: one net, median of ' + str(nets):<34}{score:6.2f} %")
     for name, published in PUBLISHED:
         print(f"{name:<34}{published:6.2f} %")
-    save_picture(
-        "vowels",
-        lambda plt: draw(plt, confusion(truth, guess), score),
-        "confusion matrix of the median net: who spoke, and whom the net named",
-    )
-    if arguments.quick:
-        print("Quick setting: no score is demanded.")
-        return 0
-    print(f"{DEMANDED:.0f} % or more: {'reached' if score >= DEMANDED else 'missed'}.")
-    return 0 if score >= DEMANDED else 1
+    save_picture(pictures.vowels, confusion(truth, guess), score)
+    return verdict(options.quick, score >= DEMANDED, f"{DEMANDED:.0f} % or more")
 
 
 if __name__ == "__main__":
