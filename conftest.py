@@ -2,6 +2,11 @@
 
 from importlib.util import find_spec
 
-_NEEDS = {"torch": "minirnn/interop/torch*.py"}
+_NEEDS = {
+    "minirnn/interop/torch*.py": ["torch"],
+    "minirnn/interop/onnx*.py": ["onnx", "onnxruntime"],
+}
 
-collect_ignore_glob = [files for library, files in _NEEDS.items() if find_spec(library) is None]
+collect_ignore_glob = [
+    files for files, libraries in _NEEDS.items() if not all(map(find_spec, libraries))
+]

@@ -17,6 +17,7 @@ from minirnn.models.sequential import Sequential
 from minirnn.typing import Array, Mask
 
 __all__ = [
+    "SHAPES",
     "Comparison",
     "ConversionError",
     "Pair",
@@ -24,7 +25,9 @@ __all__ = [
     "base_of",
     "compare",
     "flatten",
+    "initial_state",
     "missing",
+    "named_chain",
     "prove",
 ]
 
@@ -93,6 +96,7 @@ def prove(
     *,
     masks: bool = True,
     states: bool = True,
+    shapes: Iterable[tuple[int, int]] = SHAPES,
     pairs: Callable[[], Iterable[Pair]] = tuple,
 ) -> None:
     """Compare, print the result, and refuse a conversion whose two sides differ.
@@ -106,6 +110,7 @@ def prove(
     theirs : Side
     masks, states : bool
         Whether the other side takes a mask, and initial states.
+    shapes : (batch, time) of each run
     pairs : callable
         Called after a difference only: the layers one by one, each with its counterpart.
 
@@ -114,7 +119,7 @@ def prove(
     ConversionError
         That names the first layer whose numbers differ.
     """
-    result = compare(what, model, theirs, masks=masks, states=states)
+    result = compare(what, model, theirs, masks=masks, states=states, shapes=shapes)
     print(result)
     if not result.passed:
         worst = max(result.differences, key=lambda run: _nan_last(result.differences[run]))
@@ -125,13 +130,19 @@ def prove(
 
 
 def compare(
-    what: str, model: Layer, theirs: Side, *, masks: bool = True, states: bool = True
+    what: str,
+    model: Layer,
+    theirs: Side,
+    *,
+    masks: bool = True,
+    states: bool = True,
+    shapes: Iterable[tuple[int, int]] = SHAPES,
 ) -> Comparison:
     """Run both sides on random inputs of several shapes, with masks and initial states.
 
     Parameters
     ----------
-    what, model, theirs, masks, states
+    what, model, theirs, masks, states, shapes
         As for `prove`.
     """
     ours = copy.deepcopy(model).eval()
@@ -140,7 +151,7 @@ def compare(
     takes = inspect.signature(ours.forward).parameters
     state_kinds = [False, True] if states and "state" in takes else [False]
     mask_kinds = [False, True] if masks and ours.uses_mask and "mask" in takes else [False]
-    for batch, time in SHAPES:
+    for batch, time in shapes:
         x = inputs(ours, rng, batch, time)
         for masked in mask_kinds:
             mask = _mask(rng, batch, time) if masked else None
@@ -242,8 +253,11 @@ def _mask(rng: np.random.Generator, batch: int, time: int) -> Mask:
     return mask
 
 
-def initial_state(model: Layer, rng: np.random.Generator, batch: int, dtype: str) -> Any:
-    """Return random initial states in the form that the model's forward takes; None for none."""
+def initial_state(model: Layer, rng: np.random.Generator | None, batch: int, dtype: str) -> Any:
+    """Return initial states in the form that the model's forward takes; None for none.
+
+    Random ones, or without a generator those that the cells begin with.
+    """
     if isinstance(model, Sequential):
         return tuple(initial_state(layer, rng, batch, dtype) for layer in model)
     if isinstance(model, Cell):
@@ -255,6 +269,8 @@ def initial_state(model: Layer, rng: np.random.Generator, batch: int, dtype: str
         zeros = tuple(array for half in halves for array in half.cell.initial_state(batch))
     else:
         return None
+    if rng is None:
+        return zeros
     return tuple(rng.standard_normal(array.shape).astype(dtype) for array in zeros)
 
 

@@ -1,0 +1,201 @@
+"""ONNX: models to and from a graph that runs elsewhere.
+
+Each conversion runs minirnn's side and ONNX Runtime's on random input of several shapes, prints the
+largest difference, and raises `ConversionError` if it is above 1e-5 in float32 or 1e-10 in float64.
+``verify=False`` leaves that out.
+
+Needs ONNX and ONNX Runtime: ``pip install ".[onnx]"`` in the folder of README.md.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from minirnn import checks
+from minirnn.cells.cell import Cell
+from minirnn.core import Layer
+from minirnn.files import check_place, replacing
+from minirnn.interop.proof import (
+    SHAPES,
+    ConversionError,
+    Pair,
+    Side,
+    flatten,
+    initial_state,
+    missing,
+    named_chain,
+    prove,
+)
+from minirnn.typing import Array, Mask
+
+try:
+    import onnx
+    import onnxruntime
+except ImportError:
+    raise missing("ONNX and ONNX Runtime", "onnx") from None
+
+from minirnn.interop.onnx_export import export
+from minirnn.interop.onnx_import import Reading
+
+__all__ = ["ConversionError", "from_onnx", "to_onnx"]
+
+
+def to_onnx(
+    model: Layer,
+    path: str | os.PathLike[str],
+    *,
+    lengths: bool = False,
+    states: bool = False,
+    verify: bool = True,
+) -> None:
+    """Write a model as an ONNX file, for inference elsewhere.
+
+    The graph has an input ``input``, tokens ``(batch, time)`` or ``(batch, time, features)``, and
+    an output ``output``; batch and time are free. RNN, LSTM and GRU become ONNX's operators of
+    these names, which runtimes have in float32 only.
+
+    Parameters
+    ----------
+    model : Layer
+        Of layers that have a counterpart. It stays as it is.
+    path : path of the file
+        It is written when all is well, and is whole or not there.
+    lengths : bool
+        True adds an input ``lengths (batch,)``, int32: the real steps of each sequence. What comes
+        after them is padding.
+    states : bool
+        True adds an input ``initial.<place>.<name>`` and an output ``final.<place>.<name>`` for
+        each state array, ``(batch, ...)``: ``initial.1.h`` for the state h of layer 1,
+        ``initial.1.backward.h`` in a `Bidirectional`, ``initial.h`` where the model is one layer.
+    verify : bool
+        Check the graph, compare both sides, and print the largest difference.
+
+    Raises
+    ------
+    ConversionError
+        For what ONNX has no counterpart to, by name; or if the two sides differ.
+
+    Examples
+    --------
+    >>> import tempfile
+    >>> from minirnn import GRU, Dense, LastStep, Sequential
+    >>> model = Sequential([GRU(3, 4, rng=0), LastStep(), Dense(4, 2, rng=1)])
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     to_onnx(model, f"{folder}/model.onnx", lengths=True)
+    ...     again = from_onnx(f"{folder}/model.onnx")
+    to_onnx: largest difference ... runs (float32, at most 1e-05)
+    from_onnx: largest difference ... runs (float32, at most 1e-05)
+    >>> [type(layer).__name__ for layer in again]
+    ['GRU', 'LastStep', 'Dense']
+    """
+    checks.instance("to_onnx", "model", model, Layer)
+    check_place(path)
+    if isinstance(model, Cell):
+        raise ConversionError(
+            f"to_onnx: a {type(model).__name__} is one time step; write "
+            f"Recurrent({type(model).__name__}(...))"
+        )
+    graph = export(model, lengths=lengths, states=states)
+    data = graph.SerializeToString()
+    if verify:
+        onnx.checker.check_model(graph, full_check=True)
+        side = _side(data, model, batch_first=True)
+        prove("to_onnx", model, side, masks=lengths, states=states, pairs=lambda: _pairs(model))
+    with replacing(path) as file:
+        file.write(data)
+
+
+def from_onnx(path: str | os.PathLike[str], *, verify: bool = True) -> Layer:
+    """Return a minirnn model with the numbers of an ONNX file, such as PyTorch exports it.
+
+    Parameters
+    ----------
+    path : path of the file
+        A graph that applies RNN, LSTM, GRU, MatMul or Gemm and Add, activations, Gather (an
+        embedding, or the last step) and LayerNormalization one after the other, with whatever
+        transposes stand between.
+    verify : bool
+        Compare both sides, and print the largest difference.
+
+    Returns
+    -------
+    Layer
+        A `Sequential` where there are several layers, else the layer, in evaluation mode. It is
+        batch first, whatever the graph is.
+
+    Raises
+    ------
+    ConversionError
+        For what minirnn has no counterpart to, by name; or if the two sides differ.
+    """
+    if not Path(path).exists():
+        raise FileNotFoundError(f"there is no file {path}")
+    graph = onnx.load(os.fspath(path))
+    reading = Reading(graph)
+    model = reading.model()
+    model.eval()
+    if verify:
+        data = graph.SerializeToString()
+        side = _side(data, model, batch_first=reading.batch_first, states=reading.state_inputs)
+        prove(
+            "from_onnx",
+            model,
+            side,
+            masks=reading.lengths is not None,
+            states=bool(reading.state_inputs),
+            shapes=reading.shapes(SHAPES),
+        )
+    return model
+
+
+# ---------------------------------------------------------------- ONNX Runtime's side
+
+
+def _side(data: bytes, model: Layer, *, batch_first: bool, states: list[str] | None = None) -> Side:
+    """Return a graph as a function on arrays: its inputs are told apart by name and place."""
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = options.inter_op_num_threads = 1
+    options.log_severity_level = 3
+    session = onnxruntime.InferenceSession(data, options, providers=["CPUExecutionProvider"])
+    first, *others = [entry.name for entry in session.get_inputs()]
+    if states is None:
+        states = [name for name in others if name.startswith("initial.")]
+    lengths = [name for name in others if name not in states]
+    finals = [name.name for name in session.get_outputs()][1:]
+
+    def run(x: Array, mask: Mask | None, state: list[Array] | None) -> tuple[Array, Any]:
+        batch, time = x.shape[:2]
+        feed = {first: x if batch_first else x.swapaxes(0, 1)}
+        if lengths:
+            real = np.full(batch, time) if mask is None else mask.sum(axis=1)
+            feed[lengths[0]] = real.astype(np.int32)
+        if states:
+            if state is None:
+                zeros: Any = initial_state(model, None, batch, str(x.dtype))
+                state = flatten(zeros)
+            feed |= dict(zip(states, state, strict=True))
+        y, *final = session.run(None, feed)
+        if not batch_first and y.ndim > 2:
+            y = y.swapaxes(0, 1)
+        ours = len(final) == len(states) > 0 and finals[0].startswith("final.")
+        return y, final if ours else None
+
+    return run
+
+
+def _pairs(model: Layer) -> Iterator[Pair]:
+    """Yield the layers one by one, each with a graph of its own."""
+    for name, layer in named_chain(model):
+        padded = layer.uses_mask
+        data = export(layer, lengths=padded, states=False).SerializeToString()
+        side = _side(data, layer, batch_first=True)
+        yield name, layer, _call(side)
+
+
+def _call(side: Side) -> Callable[[Array, Mask | None], Array]:
+    return lambda x, mask: side(x, mask, None)[0]

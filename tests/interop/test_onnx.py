@@ -1,0 +1,323 @@
+"""Conversions to ONNX and back, run by ONNX Runtime."""
+
+import importlib.util
+
+import numpy as np
+import pytest
+
+onnx = pytest.importorskip("onnx", reason="ONNX is not installed")
+onnxruntime = pytest.importorskip("onnxruntime", reason="ONNX Runtime is not installed")
+
+import minirnn as mr  # noqa: E402
+from minirnn.interop import onnx_export  # noqa: E402
+from minirnn.interop.onnx import from_onnx, to_onnx  # noqa: E402
+from minirnn.interop.proof import ConversionError  # noqa: E402
+from minirnn.layers import LastState, MaxOverTime, MeanOverTime  # noqa: E402
+from minirnn.layers.normalization import LayerNorm  # noqa: E402
+
+traced = pytest.mark.skipif(
+    importlib.util.find_spec("minirnn.engine") is None, reason="cells cannot be traced yet"
+)
+DTYPES = ["float32", pytest.param("float64", marks=traced)]
+
+
+def disturb(model, seed=0):
+    rng = np.random.default_rng(seed)
+    for parameter in model.parameters():
+        parameter.value = 0.5 * rng.standard_normal(parameter.shape)
+    return model
+
+
+def models(dtype):
+    kw = {"dtype": dtype}
+    return {
+        "rnn": mr.RNN(3, 4, **kw),
+        "relu": mr.RNN(3, 4, activation="relu", **kw),
+        "sigmoid": mr.RNN(3, 4, activation="sigmoid", **kw),
+        "lstm": mr.LSTM(3, 4, **kw),
+        "gru": mr.GRU(3, 4, **kw),
+        "gru as first published": mr.GRU(3, 4, reset_after=False, **kw),
+        "reverse": mr.LSTM(3, 4, reverse=True, **kw),
+        "recurrent": mr.Recurrent(mr.GRUCell(2, 3, **kw)),
+        "bidirectional": mr.Bidirectional(mr.LSTM(3, 4, **kw), mr.LSTM(3, 4, **kw)),
+        "both activations": mr.Bidirectional(
+            mr.RNN(3, 4, **kw), mr.RNN(3, 4, activation="relu", **kw)
+        ),
+        "dense": mr.Dense(3, 2, **kw),
+        "no bias": mr.Dense(3, 2, bias=False, **kw),
+        "embedding": mr.Embedding(7, 3, **kw),
+        "norm": LayerNorm(5, epsilon=1e-3, **kw),
+        "tagger": mr.Sequential(
+            [
+                mr.Embedding(9, 3, **kw),
+                mr.Dropout(0.5, rng=0),
+                mr.Sequential(
+                    [
+                        mr.Bidirectional(mr.GRU(3, 4, **kw), mr.GRU(3, 4, **kw)),
+                        mr.LSTM(8, 5, reverse=True, **kw),
+                    ]
+                ),
+                LayerNorm(5, **kw),
+                mr.Dense(5, 2, **kw),
+                mr.Softmax(),
+            ]
+        ),
+        "classifier": mr.Sequential(
+            [
+                mr.Dense(3, 4, **kw),
+                mr.Tanh(),
+                mr.RNN(4, 5, **kw),
+                mr.LastStep(),
+                mr.ReLU(),
+                mr.Dense(5, 1, **kw),
+                mr.Sigmoid(),
+            ]
+        ),
+        "last state": mr.Sequential(
+            [mr.Bidirectional(mr.LSTM(3, 4, **kw), mr.LSTM(3, 4, **kw)), LastState()]
+        ),
+    }
+
+
+def one_way(dtype):
+    kw = {"dtype": dtype}
+    return {
+        "unequal": mr.Bidirectional(mr.LSTM(3, 4, **kw), mr.GRU(3, 5, **kw)),
+        "unequal, last state": mr.Sequential(
+            [mr.Bidirectional(mr.LSTM(3, 4, **kw), mr.GRU(3, 5, **kw)), LastState()]
+        ),
+        "last state later": mr.Sequential(
+            [mr.Bidirectional(mr.GRU(3, 4, **kw), mr.GRU(3, 4, **kw)), mr.Tanh(), LastState()]
+        ),
+        "mean": mr.Sequential([mr.GRU(3, 4, **kw), MeanOverTime(), mr.Dense(4, 2, **kw)]),
+        "max": mr.Sequential([mr.GRU(3, 4, **kw), MaxOverTime()]),
+    }
+
+
+@pytest.mark.parametrize("lengths", [False, True])
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("name", models("float32"))
+def test_there_and_back(name, dtype, lengths, tmp_path, capsys):
+    model = disturb(models(dtype)[name])
+    to_onnx(model, tmp_path / "model.onnx", lengths=lengths)
+    runs = capsys.readouterr().out
+    assert ("in 6 runs" in runs) == (lengths and model.uses_mask), runs
+    if dtype == "float64":
+        return  # back from a Scan there is no way
+    again = from_onnx(tmp_path / "model.onnx")
+    ours = list(model.parameters())
+    for one, two in zip(ours, again.parameters(), strict=True):
+        np.testing.assert_array_equal(one.value, two.value)
+        assert one.value.dtype == two.value.dtype == dtype
+
+
+@pytest.mark.parametrize("lengths", [False, True])
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("name", one_way("float32"))
+def test_one_way(name, dtype, lengths, tmp_path):
+    to_onnx(disturb(one_way(dtype)[name]), tmp_path / "model.onnx", lengths=lengths)
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("kind", ["RNN", "LSTM", "GRU"])
+def test_states_go_in_and_out(kind, dtype, tmp_path):
+    layers = [getattr(mr, kind)(3, 4, dtype=dtype) for _ in range(2)]
+    model = disturb(mr.Bidirectional(*layers))
+    path = tmp_path / "model.onnx"
+    to_onnx(model, path, lengths=True, states=True)
+    rng = np.random.default_rng(0)
+    x = rng.standard_normal((5, 6, 3)).astype(dtype)
+    lengths = np.array([6, 1, 4, 2, 6], np.int32)
+    names = ["h", "c"] if kind == "LSTM" else ["h"]
+    places = [f"{direction}.{name}" for direction in ("forward", "backward") for name in names]
+    state = {place: rng.standard_normal((5, 4)).astype(dtype) for place in places}
+    mask = np.arange(6) < lengths[:, None]
+    y = model.forward(x, mask, tuple(state.values()))
+    session = onnxruntime.InferenceSession(path)
+    feed = {f"initial.{place}": array for place, array in state.items()}
+    theirs, *final = session.run(
+        ["output", *(f"final.{place}" for place in places)],
+        {"input": np.where(mask[..., None], x, np.nan), "lengths": lengths, **feed},
+    )
+    tolerance = 1e-5 if dtype == "float32" else 1e-12
+    np.testing.assert_allclose(theirs, y, atol=tolerance)
+    for one, two in zip(final, model.state, strict=True):
+        np.testing.assert_allclose(one, two, atol=tolerance)
+    if dtype == "float32":
+        again = from_onnx(path)
+        np.testing.assert_allclose(again.forward(x, mask, tuple(state.values())), y, atol=1e-6)
+
+
+class Gap(mr.Cell):
+    """Uses where, division, slices, a sum of columns, a row broadcast; output is not a state."""
+
+    output_size = 5
+
+    def __init__(self, dtype):
+        self.input_size, self.hidden_size = 3, 4
+        rng = np.random.default_rng(0)
+        self.W = mr.Parameter(rng.standard_normal((7, 8)).astype(dtype))
+        self.V = mr.Parameter(rng.standard_normal((4, 5)).astype(dtype))
+        self.a = mr.Parameter(rng.standard_normal(4).astype(dtype))
+
+    def initial_state(self, batch_size):
+        h = np.full((batch_size, 4), 0.25, self.W.value.dtype)
+        return h, np.zeros((batch_size, 1), self.W.value.dtype)
+
+    def forward(self, x_t, state):
+        h, count = state
+        z = np.concatenate([x_t, h], axis=1) @ self.W.value
+        u, v = z[:, :4], z[:, 4:]
+        s = np.exp(u - u.max(axis=1, keepdims=True))
+        s = s / s.sum(axis=1)[:, None]
+        h_next = np.where(v > self.a.value, s * h, np.minimum(np.abs(v), 1) * self.a.value)
+        return np.tanh(h_next @ self.V.value), (h_next, count + 1.0), ()
+
+    def backward(self, grad_y, grad_state, cache):
+        return grad_y[:, :3] * 1.0, (grad_state[0] * 1.0, grad_state[1] * 1.0)
+
+
+@traced
+@pytest.mark.parametrize("reverse", [False, True])
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+@pytest.mark.parametrize("states", [False, True])
+def test_an_own_cell(dtype, reverse, states, tmp_path, capsys):
+    model = mr.Sequential([mr.Recurrent(Gap(dtype), reverse=reverse), mr.Dense(5, 2, dtype=dtype)])
+    path = tmp_path / "model.onnx"
+    to_onnx(model, path, lengths=True, states=states)
+    assert "in 6 runs" in capsys.readouterr().out
+    operators = [node.op_type for node in onnx.load(path).graph.node]
+    assert "Scan" in operators
+    with pytest.raises(ConversionError, match=r"Scan .* has no counterpart"):
+        from_onnx(path)
+
+
+class Draws(Gap):
+    def forward(self, x_t, state):
+        x_t = x_t + np.random.default_rng(0).standard_normal(np.shape(x_t))
+        return super().forward(x_t, state)
+
+
+@traced
+def test_a_cell_that_cannot_be_traced(tmp_path):
+    with pytest.raises(ConversionError, match=r"Draws.*cannot be traced: .*random"):
+        to_onnx(mr.Recurrent(Draws("float64")), tmp_path / "model.onnx")
+    assert not list(tmp_path.iterdir())
+
+
+class Doubled(mr.Dense):
+    def forward(self, x):
+        return 2 * super().forward(x)
+
+
+@pytest.mark.parametrize(
+    ("model", "message"),
+    [
+        (mr.Sequential([mr.Tanh(), Doubled(3, 4)]), r"layer 1 \(Doubled\)"),
+        (mr.LSTM(3, 4, stateful=True), "stateful=True"),
+        (mr.LSTMCell(3, 4), r"Recurrent\(LSTMCell"),
+    ],
+)
+def test_what_onnx_has_not(model, message, tmp_path):
+    with pytest.raises(ConversionError, match=message):
+        to_onnx(model, tmp_path / "model.onnx")
+    assert not list(tmp_path.iterdir())
+
+
+def test_the_layer_that_differs_is_named(monkeypatch, tmp_path):
+    monkeypatch.setitem(onnx_export.ONNX, "gru", "rzn")
+    model = disturb(mr.Sequential([mr.Dense(3, 3), mr.Sequential([mr.Tanh(), mr.GRU(3, 4)])]))
+    with pytest.raises(ConversionError, match=r"first to differ is layer 1\.1 \(GRU\)"):
+        to_onnx(model, tmp_path / "model.onnx")
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_graph_that_is_no_chain(tmp_path):
+    helper = onnx.helper
+    ports = [
+        helper.make_tensor_value_info(name, onnx.TensorProto.FLOAT, ["b", "t", 3]) for name in "xy"
+    ]
+    nodes = [
+        helper.make_node("Tanh", ["x"], ["h"]),
+        helper.make_node("Erf", ["h"], ["y"], "the_erf"),
+    ]
+    path = tmp_path / "model.onnx"
+    model = helper.make_model(
+        helper.make_graph(nodes, "g", ports[:1], ports[1:]),
+        opset_imports=[helper.make_opsetid("", 20)],
+        ir_version=10,
+    )
+    onnx.save(model, path)
+    with pytest.raises(ConversionError, match=r"Erf \(the_erf\)"):
+        from_onnx(path)
+    with pytest.raises(FileNotFoundError):
+        from_onnx(tmp_path / "other.onnx")
+
+
+# ---------------------------------------------------------------- graphs that PyTorch exports
+
+
+@pytest.fixture(scope="module")
+def torch_models():
+    torch = pytest.importorskip("torch", reason="PyTorch is not installed")
+    from torch import nn
+
+    class Net(nn.Module):
+        def __init__(self, kind, how, bidirectional, layers, batch_first=True):
+            super().__init__()
+            self.how, self.batch_first = how, batch_first
+            width = 5 * (1 + bidirectional)
+            self.embedding = nn.Embedding(11, 4)
+            self.recurrent = kind(
+                4, 5, num_layers=layers, batch_first=batch_first, bidirectional=bidirectional
+            )
+            self.norm, self.dense = nn.LayerNorm(width), nn.Linear(width, 3)
+
+        def forward(self, tokens):
+            y, state = self.recurrent(self.embedding(tokens))
+            if self.how == "last step":
+                y = y[:, -1] if self.batch_first else y[-1]
+            elif self.how == "state":
+                y = (state[0] if isinstance(state, tuple) else state)[-1]
+            return torch.softmax(self.dense(torch.relu(self.norm(y))), -1)
+
+    return torch, {
+        "two lstm, both ways": Net(nn.LSTM, "last step", True, 2),
+        "gru": Net(nn.GRU, "sequence", False, 2),
+        "time first": Net(nn.RNN, "last step", False, 1, batch_first=False),
+        "time first, sequence": Net(nn.LSTM, "sequence", True, 1, batch_first=False),
+        "state": Net(nn.LSTM, "state", False, 1),
+        "state of two": Net(nn.GRU, "state", False, 2),
+    }
+
+
+@pytest.mark.filterwarnings("ignore")
+@pytest.mark.parametrize("dynamo", [False, True])
+@pytest.mark.parametrize(
+    "name",
+    ["two lstm, both ways", "gru", "time first", "time first, sequence", "state", "state of two"],
+)
+def test_exported_by_pytorch(torch_models, name, dynamo, tmp_path):
+    if dynamo and name.startswith("time first"):
+        pytest.skip("PyTorch's newer exporter writes the number of steps into the graph")
+    if dynamo:
+        pytest.importorskip("onnxscript", reason="PyTorch's newer exporter needs onnxscript")
+    torch, networks = torch_models
+    path = tmp_path / "model.onnx"
+    module = networks[name].eval()
+    tokens = torch.randint(0, 11, (2, 6), generator=torch.Generator().manual_seed(0))
+    if dynamo:
+        dims = {0: torch.export.Dim("b"), 1: torch.export.Dim("t")}
+        torch.onnx.export(
+            module, (tokens,), path, dynamo=True, verbose=False, dynamic_shapes=(dims,)
+        )
+    else:
+        torch.onnx.export(
+            module, (tokens,), path, dynamo=False, dynamic_axes={"x": {0: "b", 1: "t"}},
+            input_names=["x"],
+        )  # fmt: skip
+    model = from_onnx(path)
+    x = tokens.numpy() if module.batch_first else tokens.numpy().T
+    y = module(tokens).detach().numpy()
+    y = y.swapaxes(0, 1) if not module.batch_first and y.ndim == 3 else y
+    np.testing.assert_allclose(model.predict(x), y, atol=1e-5)
