@@ -58,6 +58,7 @@ if TYPE_CHECKING:
     from minirnn.layers.rectifiers import ELU, GELU, LeakyReLU, SiLU, Softplus
     from minirnn.losses.ctc import CTCLoss
     from minirnn.losses.ctc_decoding import ctc_beam, ctc_greedy
+    from minirnn.models.encoder_decoder import EncoderDecoder
     from minirnn.recurrent.state_dropout import StateDropout
     from minirnn.training import History, Trainer
 
@@ -90,6 +91,7 @@ __all__ = [
     "Dense",
     "Dropout",
     "Embedding",
+    "EncoderDecoder",
     "FunctionMetric",
     "GRUCell",
     "GradientError",
@@ -148,6 +150,7 @@ _LATER = {
     "Attention": "minirnn.layers.attention",
     "CTCLoss": "minirnn.losses.ctc",
     "ELU": "minirnn.layers.rectifiers",
+    "EncoderDecoder": "minirnn.models.encoder_decoder",
     "GELU": "minirnn.layers.rectifiers",
     "GradientError": "minirnn.gradcheck",
     "GradientReport": "minirnn.gradcheck",

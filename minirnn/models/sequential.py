@@ -14,7 +14,7 @@ from minirnn.kernels import one_blas_thread
 from minirnn.layers.last_state import connect_last_states
 from minirnn.typing import Array, Mask
 
-__all__ = ["Sequential"]
+__all__ = ["Sequential", "flat"]
 
 
 class Sequential(Layer):
@@ -91,7 +91,7 @@ class Sequential(Layer):
                     )
                 seen[id(part)] = k
                 self._parts.append(part)
-        connect_last_states(_flat(self.layers))
+        connect_last_states(flat(self.layers))
 
     @property
     def keeps_time(self) -> bool:  # type: ignore[override]
@@ -244,11 +244,11 @@ class Sequential(Layer):
         return Table("\n".join([lines[0], rule, *lines[1:-1], rule, lines[-1]]))
 
 
-def _flat(layers: Iterable[Layer]) -> Iterator[Layer]:
+def flat(layers: Iterable[Layer]) -> Iterator[Layer]:
     """Yield the layers of a chain, those of chains inside it in their place."""
     for layer in layers:
         if isinstance(layer, Sequential):
-            yield from _flat(layer.layers)
+            yield from flat(layer.layers)
         else:
             yield layer
 
