@@ -26,6 +26,7 @@ from minirnn.layers import (
     Tanh,
 )
 from minirnn.layers.normalization import LayerNorm
+from minirnn.layers.rectifiers import ELU, GELU, LeakyReLU, SiLU, Softplus
 from minirnn.models.sequential import Sequential
 from minirnn.recurrent import Bidirectional, Recurrent
 from minirnn.typing import Array
@@ -394,6 +395,31 @@ def _max(writer: Writer, model: Any, x: str, place: str) -> str:
     return str(writer.add("ReduceMax", x, writer.integers(1), keepdims=0))
 
 
+def _leaky(writer: Writer, model: Any, x: str, place: str) -> str:
+    slope = writer.constant(model.slope)
+    below = writer.add("Mul", writer.add("Min", x, writer.constant(0)), slope)
+    return str(writer.add("Add", writer.add("Relu", x), below))
+
+
+def _elu(writer: Writer, model: Any, x: str, place: str) -> str:
+    zero, one = writer.constant(0), writer.constant(1)
+    below = writer.add("Sub", writer.add("Exp", writer.add("Min", x, zero)), one)
+    scaled = writer.add("Mul", below, writer.constant(model.alpha))
+    return str(writer.add("Add", writer.add("Relu", x), scaled))
+
+
+def _silu(writer: Writer, model: Any, x: str, place: str) -> str:
+    return str(writer.add("Mul", x, writer.add("Sigmoid", x)))
+
+
+def _gelu(writer: Writer, model: Any, x: str, place: str) -> str:
+    inner = writer.add("Pow", x, writer.constant(3))
+    inner = writer.add("Add", x, writer.add("Mul", inner, writer.constant(0.044715)))
+    gate = writer.add("Tanh", writer.add("Mul", inner, writer.constant(np.sqrt(2 / np.pi))))
+    gate = writer.add("Add", gate, writer.constant(1))
+    return str(writer.add("Mul", writer.add("Mul", x, gate), writer.constant(0.5)))
+
+
 def _elementwise(op: str, **attributes: Any) -> Callable[..., str]:
     return lambda writer, model, x, place: str(writer.add(op, x, **attributes))
 
@@ -415,4 +441,9 @@ _WRITERS: dict[type, Callable[..., str]] = {
     Sigmoid: _elementwise("Sigmoid"),
     Tanh: _elementwise("Tanh"),
     ReLU: _elementwise("Relu"),
+    LeakyReLU: _leaky,
+    ELU: _elu,
+    SiLU: _silu,
+    GELU: _gelu,
+    Softplus: _elementwise("Softplus"),
 }

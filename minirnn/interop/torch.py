@@ -29,7 +29,22 @@ from minirnn.interop.proof import (
     prove,
 )
 from minirnn.interop.torch_weights import from_torch_layout, to_torch_layout
-from minirnn.layers import Dense, Dropout, Embedding, LastStep, ReLU, Sigmoid, Softmax, Tanh
+from minirnn.layers import (
+    Dense,
+    Dropout,
+    Embedding,
+    LastState,
+    LastStep,
+    LogSoftmax,
+    MaxOverTime,
+    MeanOverTime,
+    ReLU,
+    Sigmoid,
+    Softmax,
+    Tanh,
+)
+from minirnn.layers.normalization import LayerNorm
+from minirnn.layers.rectifiers import ELU, GELU, LeakyReLU, SiLU, Softplus
 from minirnn.models.sequential import Sequential
 from minirnn.recurrent import GRU, LSTM, RNN, Bidirectional, Recurrent
 from minirnn.typing import Array, Mask
@@ -282,6 +297,20 @@ def _embedding(model: Any, name: str) -> Any:
     return _fill(module, {"weight": model.W.value})
 
 
+def _layer_norm(model: Any, name: str) -> Any:
+    dtype = torch.float64 if dtype_of(model) == np.float64 else torch.float32
+    module = nn.LayerNorm(model.size, eps=model.epsilon, dtype=dtype)
+    return _fill(module, {"weight": model.gain.value, "bias": model.b.value})
+
+
+def _dropout(model: Any, name: str) -> Any:
+    if model.shared_over_time:
+        raise ConversionError(
+            f"to_torch: shared_over_time=True of {name} has no counterpart in PyTorch"
+        )
+    return nn.Dropout(model.rate)
+
+
 def _bias(name: str, parameter: Any) -> dict[str, Array]:
     return {} if parameter is None else {name: parameter.value}
 
@@ -311,12 +340,22 @@ _TO_TORCH: dict[type, Callable[[Any, str], Any]] = {
     GRUCell: _cell,
     Dense: _dense,
     Embedding: _embedding,
-    Dropout: lambda model, name: nn.Dropout(model.rate),
+    LayerNorm: _layer_norm,
+    Dropout: _dropout,
     LastStep: lambda model, name: modules.LastStep(),
+    LastState: lambda model, name: modules.LastState(model.directions),
+    MeanOverTime: lambda model, name: modules.MeanOverTime(),
+    MaxOverTime: lambda model, name: modules.MaxOverTime(),
     Softmax: lambda model, name: nn.Softmax(dim=-1),
     Sigmoid: lambda model, name: nn.Sigmoid(),
     Tanh: lambda model, name: nn.Tanh(),
     ReLU: lambda model, name: nn.ReLU(),
+    LogSoftmax: lambda model, name: nn.LogSoftmax(dim=-1),
+    LeakyReLU: lambda model, name: nn.LeakyReLU(model.slope),
+    ELU: lambda model, name: nn.ELU(model.alpha),
+    GELU: lambda model, name: nn.GELU(approximate="tanh"),
+    SiLU: lambda model, name: nn.SiLU(),
+    Softplus: lambda model, name: nn.Softplus(threshold=50),
 }
 
 
@@ -412,13 +451,50 @@ def _own_embedding(module: Any, name: str) -> Layer:
     return layer
 
 
+def _own_norm(module: Any, name: str) -> Layer:
+    if len(module.normalized_shape) != 1 or module.weight is None:
+        raise ConversionError(
+            f"from_torch: {name} (LayerNorm) over several axes, or without weights, has no "
+            f"counterpart in minirnn"
+        )
+    gain = _array(module.weight)
+    layer = LayerNorm(len(gain), epsilon=module.eps, dtype=gain.dtype)
+    layer.gain.value = gain
+    if module.bias is not None:
+        layer.b.value = _array(module.bias)
+    return layer
+
+
+def _own_gelu(module: Any, name: str) -> Layer:
+    if module.approximate != "tanh":
+        raise ConversionError(
+            f"from_torch: approximate={module.approximate!r} of {name} (GELU) has no counterpart "
+            f"in minirnn, which has approximate='tanh'"
+        )
+    return GELU()
+
+
+def _own_softplus(module: Any, name: str) -> Layer:
+    if module.beta != 1:
+        raise ConversionError(
+            f"from_torch: beta={module.beta} of {name} (Softplus) has no counterpart in minirnn"
+        )
+    return Softplus()
+
+
+def _own_last_state(module: Any, name: str) -> Layer:
+    layer = LastState()
+    layer.directions = module.directions
+    return layer
+
+
 def _own_softmax(module: Any, name: str) -> Layer:
     if module.dim not in (-1, 2):
         raise ConversionError(
-            f"from_torch: dim={module.dim} of {name} has no counterpart in minirnn, whose Softmax "
-            f"is over the last axis; write nn.Softmax(dim=-1)"
+            f"from_torch: dim={module.dim} of {name} has no counterpart in minirnn, where it is "
+            f"over the last axis: write dim=-1"
         )
-    return Softmax()
+    return Softmax() if type(module) is nn.Softmax else LogSoftmax()
 
 
 _TO_MINIRNN: dict[Any, Callable[[Any, str], Layer]] = {
@@ -430,6 +506,16 @@ _TO_MINIRNN: dict[Any, Callable[[Any, str], Layer]] = {
     nn.Sigmoid: lambda module, name: Sigmoid(),
     nn.Tanh: lambda module, name: Tanh(),
     nn.ReLU: lambda module, name: ReLU(),
+    nn.LayerNorm: _own_norm,
+    nn.LogSoftmax: _own_softmax,
+    nn.LeakyReLU: lambda module, name: LeakyReLU(module.negative_slope),
+    nn.ELU: lambda module, name: ELU(module.alpha),
+    nn.GELU: _own_gelu,
+    nn.SiLU: lambda module, name: SiLU(),
+    nn.Softplus: _own_softplus,
+    modules.LastState: _own_last_state,
+    modules.MeanOverTime: lambda module, name: MeanOverTime(),
+    modules.MaxOverTime: lambda module, name: MaxOverTime(),
 }
 
 

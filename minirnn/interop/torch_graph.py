@@ -22,7 +22,15 @@ from minirnn.interop.proof import ConversionError
 
 __all__ = ["chain_of"]
 
-_OWN = (modules.Chain, modules.Both, modules.Reversed, modules.LastStep)
+_OWN = (
+    modules.Chain,
+    modules.Both,
+    modules.Reversed,
+    modules.LastStep,
+    modules.LastState,
+    modules.MeanOverTime,
+    modules.MaxOverTime,
+)
 
 
 def chain_of(module: Any, name: str = "") -> Iterator[tuple[str, Any]]:
@@ -161,6 +169,12 @@ class _Path:
             self._layer(node, _FUNCTIONS[target]())
         elif target in (functional.softmax, torch.softmax, "softmax"):
             self._layer(node, nn.Softmax(node.kwargs.get("dim", (*node.args, None)[1])))
+        elif target in ("mean", torch.mean, "amax", torch.amax):
+            time = 1 if getattr(self.last, "batch_first", True) else 0
+            if node.kwargs.get("dim", (*node.args, None)[1]) != time:
+                self._refuse(node)
+            mean = target in ("mean", torch.mean)
+            self._layer(node, modules.MeanOverTime() if mean else modules.MaxOverTime())
         elif target is functional.dropout:
             self._layer(node, nn.Dropout(node.kwargs.get("p", (*node.args, 0.5)[1])))
         else:

@@ -16,7 +16,16 @@ try:
 except ImportError:
     raise missing("PyTorch", "torch") from None
 
-__all__ = ["Both", "Chain", "LastStep", "Reversed", "run"]
+__all__ = [
+    "Both",
+    "Chain",
+    "LastState",
+    "LastStep",
+    "MaxOverTime",
+    "MeanOverTime",
+    "Reversed",
+    "run",
+]
 
 
 class Chain(nn.Sequential):
@@ -95,6 +104,64 @@ class LastStep(nn.Module):
         steps = torch.arange(x.shape[1], device=x.device)
         last = torch.where(mask, steps, -1).amax(dim=1)
         return x[torch.arange(len(x), device=x.device), last]
+
+
+class LastState(nn.Module):
+    """The output of each direction where it has read the whole sequence.
+
+    Parameters
+    ----------
+    directions : tuple of (features, read backwards)
+        For each part of the input.
+    """
+
+    takes_mask = True
+
+    def __init__(self, directions: tuple[tuple[int, bool], ...]) -> None:
+        super().__init__()
+        self.directions = directions
+
+    def extra_repr(self) -> str:
+        """Return the directions, for `repr`."""
+        return repr(self.directions)
+
+    def forward(self, x: Any, mask: Any = None) -> Any:
+        """Return ``(batch, features)`` of x ``(batch, time, features)``."""
+        parts = x.split([size for size, _ in self.directions], dim=2)
+        real = torch.ones(x.shape[:2], dtype=torch.bool, device=x.device) if mask is None else mask
+        steps = torch.arange(x.shape[1], device=x.device)
+        last = torch.where(real, steps, -1).amax(dim=1)
+        first = torch.where(real, steps, x.shape[1]).amin(dim=1)
+        rows = torch.arange(len(x), device=x.device)
+        pairs = zip(parts, self.directions, strict=True)
+        return torch.cat(
+            [part[rows, first if backwards else last] for part, (_, backwards) in pairs], dim=1
+        )
+
+
+class MeanOverTime(nn.Module):
+    """The mean of the steps of each sequence, of the real ones under a mask."""
+
+    takes_mask = True
+
+    def forward(self, x: Any, mask: Any = None) -> Any:
+        """Return ``(batch, features)`` of x ``(batch, time, features)``."""
+        if mask is None:
+            return x.mean(dim=1)
+        total = x.masked_fill(~mask[:, :, None], 0).sum(dim=1)
+        return total / mask.sum(dim=1, keepdim=True).to(x.dtype)
+
+
+class MaxOverTime(nn.Module):
+    """The largest value of each feature over the steps, over the real ones under a mask."""
+
+    takes_mask = True
+
+    def forward(self, x: Any, mask: Any = None) -> Any:
+        """Return ``(batch, features)`` of x ``(batch, time, features)``."""
+        if mask is not None:
+            x = x.masked_fill(~mask[:, :, None], -torch.inf)
+        return x.amax(dim=1)
 
 
 def run(module: Any, x: Any, mask: Any = None, state: Any = None) -> tuple[Any, Any]:

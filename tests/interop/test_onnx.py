@@ -12,8 +12,9 @@ import minirnn as mr  # noqa: E402
 from minirnn.interop import onnx_export  # noqa: E402
 from minirnn.interop.onnx import from_onnx, to_onnx  # noqa: E402
 from minirnn.interop.proof import ConversionError  # noqa: E402
-from minirnn.layers import LastState, MaxOverTime, MeanOverTime  # noqa: E402
+from minirnn.layers import LastState, LogSoftmax, MaxOverTime, MeanOverTime  # noqa: E402
 from minirnn.layers.normalization import LayerNorm  # noqa: E402
+from minirnn.layers.rectifiers import ELU, GELU, LeakyReLU, SiLU, Softplus  # noqa: E402
 
 traced = pytest.mark.skipif(
     importlib.util.find_spec("minirnn.engine") is None, reason="cells cannot be traced yet"
@@ -91,6 +92,10 @@ def one_way(dtype):
         ),
         "mean": mr.Sequential([mr.GRU(3, 4, **kw), MeanOverTime(), mr.Dense(4, 2, **kw)]),
         "max": mr.Sequential([mr.GRU(3, 4, **kw), MaxOverTime()]),
+        "activations": mr.Sequential(
+            [mr.Dense(3, 4, **kw), LeakyReLU(0.2), ELU(0.5), SiLU(), GELU(), mr.Dense(4, 4, **kw)]
+        ),
+        "softplus": mr.Sequential([mr.Dense(3, 4), Softplus(), LogSoftmax()]),
     }
 
 

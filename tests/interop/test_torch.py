@@ -12,6 +12,9 @@ from minirnn.interop import torch as interop  # noqa: E402
 from minirnn.interop import torch_modules as modules  # noqa: E402
 from minirnn.interop.proof import ConversionError, compare  # noqa: E402
 from minirnn.interop.torch import from_torch, load_torch, to_torch  # noqa: E402
+from minirnn.layers import LastState, LogSoftmax, MaxOverTime, MeanOverTime  # noqa: E402
+from minirnn.layers.normalization import LayerNorm  # noqa: E402
+from minirnn.layers.rectifiers import ELU, GELU, LeakyReLU, SiLU, Softplus  # noqa: E402
 
 DTYPES = ["float32", "float64"]
 
@@ -55,6 +58,18 @@ def models(dtype):
                 mr.Softmax(),
             ]
         ),
+        "states": mr.Sequential(
+            [
+                mr.Bidirectional(mr.LSTM(3, 4, **kw), mr.LSTM(3, 4, **kw)),
+                LayerNorm(8, epsilon=1e-3, **kw),
+                LastState(),
+                LogSoftmax(),
+            ]
+        ),
+        "mean": mr.Sequential(
+            [mr.GRU(3, 4, **kw), LeakyReLU(0.2), ELU(0.5), SiLU(), MeanOverTime()]
+        ),
+        "max": mr.Sequential([mr.GRU(3, 4, **kw), GELU(), Softplus(), MaxOverTime()]),
         "classifier": mr.Sequential(
             [
                 mr.Dense(3, 4, **kw),
@@ -86,7 +101,7 @@ def test_there_and_back(name, dtype, capsys):
         np.testing.assert_array_equal(value, before[key])
 
 
-@pytest.mark.parametrize("name", ["tagger", "classifier", "unequal"])
+@pytest.mark.parametrize("name", ["tagger", "classifier", "unequal", "states", "mean", "max"])
 def test_gradients_agree_under_a_mask_with_holes(name):
     model = disturb(models("float64")[name]).eval()
     module = to_torch(model, verify=False)
@@ -184,11 +199,16 @@ class LastHidden(nn.Module):
         return nn.functional.softmax(self.fc(h[-1]), dim=-1)
 
 
-@pytest.mark.parametrize("kind", [LastOutput, LastHidden])
+class Mean(LastOutput):
+    def forward(self, tokens):
+        return self.head(self.lstm(self.embedding(tokens))[0].mean(dim=1))
+
+
+@pytest.mark.parametrize("kind", [LastOutput, LastHidden, Mean])
 def test_a_class_of_a_users_own(kind):
     module = kind().eval()
     model = from_torch(module)
-    assert "LastStep" in repr(model)
+    assert ("MeanOverTime" if kind is Mean else "LastStep") in repr(model)
     load_torch(disturb(model), module.state_dict())
 
 
@@ -223,6 +243,7 @@ class Doubled(mr.Dense):
         (mr.GRU(3, 4, reset_after=False), "reset_after=False of GRU"),
         (mr.Sequential([mr.Dense(3, 3), mr.LSTM(3, 4, stateful=True)]), r"stateful=True of LSTM"),
         (mr.Recurrent(OwnCell()), "OwnCell"),
+        (mr.Dropout(0.5, shared_over_time=True), "shared_over_time=True of Dropout"),
         (mr.Sequential([mr.Tanh(), Doubled(3, 4)]), r"Doubled \(layer 1 of Sequential\)"),
     ],
 )
@@ -235,8 +256,9 @@ def test_what_pytorch_has_not(model, message):
     ("module", "message"),
     [
         (nn.LSTM(3, 4, proj_size=2), "proj_size=2"),
-        (nn.Sequential(nn.Linear(3, 4), nn.GELU()), r"1 \(GELU\)"),
+        (nn.Sequential(nn.Linear(3, 4), nn.Mish()), r"1 \(Mish\)"),
         (nn.Softmax(dim=1), "dim=1"),
+        (nn.GELU(), "approximate='none'"),
         (nn.Embedding(3, 4, max_norm=1.0), "max_norm"),
         (nn.Linear(3, 4, dtype=torch.float16), "float16"),
         (nn.utils.parametrizations.weight_norm(nn.Linear(3, 4)), "parametrised"),
