@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import inspect
 import os
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any, Self, TypeVar
@@ -10,6 +9,7 @@ from typing import Any, Self, TypeVar
 import numpy as np
 
 from minirnn import checks
+from minirnn.reprs import as_call, html_text
 from minirnn.typing import Array
 
 __all__ = ["Layer", "Parameter", "UnchangedOnError", "dtype_of"]
@@ -327,13 +327,10 @@ class Layer:
             layer.training = training
         return self
 
-    def __repr__(self) -> str:
-        shown = []
-        for name, argument in inspect.signature(type(self)).parameters.items():
-            value = vars(self).get(f"_{name}", getattr(self, name, argument.default))
-            if isinstance(value, int | float | str) and value != argument.default:
-                shown.append(f"{name}={value!r}")
-        return f"{type(self).__name__}({', '.join(shown)})"
+    __repr__ = as_call
+
+    def _repr_html_(self) -> str:
+        return html_text(f"{self!r}\n{self.parameter_count:,} parameters")
 
 
 def _find(

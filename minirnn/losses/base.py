@@ -7,6 +7,7 @@ from typing import Any
 
 from minirnn import checks
 from minirnn.losses.arguments import Positions, like_prediction, refuse_not_finite, valid_prediction
+from minirnn.reprs import as_call
 from minirnn.typing import Array
 
 __all__ = ["ElementwiseLoss", "Loss", "check_loss"]
@@ -81,17 +82,7 @@ class Loss:
             )
         return self._cache
 
-    def __repr__(self) -> str:
-        shown = [
-            f"{name}={getattr(self, name)!r}"
-            for name, argument in inspect.signature(type(self)).parameters.items()
-            if hasattr(self, name) and not _equal(getattr(self, name), argument.default)
-        ]
-        return f"{type(self).__name__}({', '.join(shown)})"
-
-
-def _equal(value: Any, default: Any) -> bool:
-    return type(value) is type(default) and bool(value == default)
+    __repr__ = as_call
 
 
 def check_loss(owner: object, loss: Any, *, sample_weight: bool = False) -> None:

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from minirnn import checks
+from minirnn.reprs import as_call
 from minirnn.typing import Array
 
 __all__ = ["Metric", "check_metric"]
@@ -148,13 +149,7 @@ class Metric:
         """Go on from what `state_dict` returned."""
         self.sums = None if state["sums"] is None else np.array(state["sums"], np.float64)
 
-    def __repr__(self) -> str:
-        shown = [
-            f"{name}={getattr(self, name)!r}"
-            for name, argument in inspect.signature(type(self)).parameters.items()
-            if getattr(self, name, argument.default) != argument.default
-        ]
-        return f"{type(self).__name__}({', '.join(shown)})"
+    __repr__ = as_call
 
 
 def _takes_weights(method: Any) -> bool:

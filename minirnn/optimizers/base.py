@@ -11,6 +11,7 @@ import numpy as np
 from minirnn import checks
 from minirnn.core import Layer, Parameter
 from minirnn.kernels import one_blas_thread
+from minirnn.reprs import as_call
 from minirnn.typing import Array
 
 __all__ = ["LearningRate", "Optimizer", "Slots"]
@@ -355,8 +356,7 @@ class Optimizer:
     def _sizes(self) -> list[list[int]]:
         return [[parameter.size for parameter in buffer.parameters] for buffer in self._buffers]
 
-    def __repr__(self) -> str:
-        return f"{type(self).__name__}(learning_rate={self.learning_rate})"
+    __repr__ = as_call
 
 
 def _sum_of_squares(vector: Array) -> float:

@@ -1,0 +1,126 @@
+"""How things show themselves: as the call that makes them, and as tables in a notebook."""
+
+from __future__ import annotations
+
+import html
+import inspect
+import os
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+__all__ = ["as_call", "html_table", "html_text"]
+
+_ABSENT = object()
+_WIDTH = 88
+
+
+def as_call(thing: object) -> str:
+    """Return the call that makes such an object, for its ``__repr__``.
+
+    Shown are the arguments of the constructor that the object keeps under their names and that
+    differ from the default; generators, parameters and default values are left out. A layer of
+    which nothing can be shown in this way shows its sublayers instead.
+
+    Examples
+    --------
+    >>> class Window:
+    ...     def __init__(self, size, *, stride=1, rng=None):
+    ...         self.size, self.stride, self.rng = size, stride, rng
+    ...
+    ...     __repr__ = as_call
+    >>> Window(5), Window(5, stride=2, rng=0)
+    (Window(size=5), Window(size=5, stride=2))
+    """
+    shown: list[str] = []
+    for name, parameter in inspect.signature(type(thing)).parameters.items():
+        value = vars(thing).get(f"_{name}", getattr(thing, name, _ABSENT))
+        if name in ("rng", "parameters") or value is _ABSENT or _same(value, parameter.default):
+            continue
+        if parameter.kind is parameter.VAR_POSITIONAL:
+            shown += map(_shown, value)
+        else:
+            shown.append(f"{name}={_shown(value)}")
+    if not shown:
+        parts = {name: value for name, value in vars(thing).items() if _holds_layers(value)}
+        shown = [f"{name}={_shown(value)}" for name, value in parts.items()]
+    return _call(type(thing).__name__, shown)
+
+
+def _call(name: str, shown: Sequence[str], brackets: str = "()") -> str:
+    line = f"{name}{brackets[0]}{', '.join(shown)}{brackets[1]}"
+    if len(line) <= _WIDTH and "\n" not in line:
+        return line
+    inside = "".join(f"{part},\n" for part in shown).rstrip("\n").replace("\n", "\n    ")
+    return f"{name}{brackets[0]}\n    {inside}\n{brackets[1]}"
+
+
+def _same(value: Any, default: Any) -> bool:
+    if isinstance(value, np.ndarray) or isinstance(default, np.ndarray):
+        return value is default
+    return type(value) is type(default) and bool(value == default)
+
+
+def _holds_layers(value: Any) -> bool:
+    if isinstance(value, Mapping):
+        return any(map(_holds_layers, value.values()))
+    if isinstance(value, list | tuple):
+        return any(map(_holds_layers, value))
+    return hasattr(value, "named_layers") and not isinstance(value, type)
+
+
+def _shown(value: Any) -> str:
+    """Return a value as it stands in a call."""
+    if isinstance(value, np.generic):
+        return repr(value.item())
+    if isinstance(value, np.ndarray):
+        return f"array{value.shape}"
+    if isinstance(value, os.PathLike):
+        return repr(os.fspath(value))
+    if isinstance(value, type):
+        return value.__name__
+    if inspect.isroutine(value):
+        return value.__qualname__.rpartition("<locals>.")[2].replace("<lambda>", "lambda")
+    if type(value) in (list, tuple, dict) and len(value) > 12 and not _holds_layers(value):
+        return f"{type(value).__name__} of {len(value)}"
+    if type(value) is dict:
+        return _call("", [f"{key!r}: {_shown(item)}" for key, item in value.items()], "{}")
+    if type(value) is list:
+        return _call("", list(map(_shown, value)), "[]")
+    if type(value) is tuple:
+        return f"({', '.join(map(_shown, value))}{',' * (len(value) == 1)})"
+    own: Any = type(value).__repr__
+    if own is object.__repr__:
+        return f"{type(value).__name__}(...)"
+    return repr(value)
+
+
+# ---------------------------------------------------------------- notebooks
+
+
+def html_table(
+    header: Iterable[object], rows: Iterable[Iterable[object]], *, title: str = ""
+) -> str:
+    """Return an HTML table; numbers stand to the right, texts to the left."""
+
+    def row(cells: Iterable[object], tag: str) -> str:
+        parts = []
+        for cell in cells:
+            side = "right" if isinstance(cell, int | float) else "left"
+            text = f"{cell:,.6g}" if isinstance(cell, float) else _text(cell)
+            parts.append(f'<{tag} style="text-align: {side}">{text}</{tag}>')
+        return f"<tr>{''.join(parts)}</tr>"
+
+    head, body = row(header, "th"), "".join(row(cells, "td") for cells in rows)
+    caption = f"<p><b>{_text(title)}</b></p>" if title else ""
+    return f"{caption}<table><thead>{head}</thead><tbody>{body}</tbody></table>"
+
+
+def html_text(text: str) -> str:
+    """Return text with its line breaks and columns as HTML."""
+    return f"<pre>{html.escape(text)}</pre>"
+
+
+def _text(cell: object) -> str:
+    return html.escape(f"{cell:,}" if type(cell) is int else str(cell)).replace("\n", "<br>")

@@ -1,0 +1,132 @@
+"""Everything says what it is: no object shows itself by its address in memory."""
+
+from __future__ import annotations
+
+import inspect
+import re
+
+import numpy as np
+import pytest
+
+import minirnn as mr
+from minirnn import callbacks, data, insight, schedules
+from minirnn.reprs import as_call, html_table
+
+
+def make_model():
+    return mr.Sequential([mr.Embedding(5, 3, rng=0), mr.LSTM(3, 4, rng=0), mr.Dense(4, 2, rng=0)])
+
+
+def make_trainer():
+    model = make_model()
+    optimizer = mr.Adam(model.parameters(), lambda step: 0.1, weight_decay=0.5)
+    return mr.Trainer(
+        model,
+        mr.SoftmaxCrossEntropy(),
+        optimizer,
+        metrics=[mr.Accuracy()],
+        callbacks=[callbacks.EarlyStopping("val_loss", patience=3), callbacks.CSVLogger("a.csv")],
+        rng=0,
+    )
+
+
+class Encoder(mr.Layer):
+    """A composite layer, and arguments that it does not keep."""
+
+    def __init__(self, size):
+        self.recurrent = mr.Bidirectional(mr.GRU(3, size, rng=0), mr.GRU(3, size, rng=0))
+        self.outputs = [mr.Dense(2 * size, 2, rng=0), mr.Tanh()]
+
+
+class OwnCell(mr.GRUCell):
+    pass
+
+
+def things():
+    trainer = make_trainer()
+    tokens = np.zeros((4, 3), int)
+    targets = np.zeros((4, 3), int)
+    trainer.fit(tokens, targets, epochs=1, validation=(tokens, targets), progress=False)
+    with insight.Recorder(trainer) as record:
+        trainer.train_step(tokens, targets)
+    recurrent = mr.Recurrent(OwnCell(3, 4, rng=0), reverse=True)
+    return [
+        trainer.model,
+        trainer.loss,
+        trainer.optimizer,
+        trainer.history,
+        *trainer.metrics,
+        *trainer.model.parameters()[:1],
+        recurrent,
+        recurrent.cell,
+        Encoder(4),
+        mr.Sequential([Encoder(4), recurrent]),
+        mr.Dropout(0.5, rng=0),
+        record,
+        record["layers.1"],
+        record.report(),
+        record.findings(),
+        data.Vocabulary("abc"),
+        schedules.Warmup(schedules.Cosine(0.1, steps=5), steps=2),
+        mr.check_gradients(mr.Tanh(), np.ones((2, 3))),
+    ]
+
+
+@pytest.mark.parametrize("thing", things(), ids=lambda thing: type(thing).__name__)
+def test_nothing_shows_its_address(thing):
+    text = repr(thing)
+    assert not re.search(r"at 0x|\.\.\.\)", text)
+    assert not isinstance(thing, mr.Layer) or type(thing).__name__ in text
+    show = getattr(thing, "_repr_html_", None)
+    if show is not None:
+        assert show().startswith("<")
+
+
+def test_a_repr_is_the_call_that_makes_the_object():
+    assert repr(mr.Recurrent(mr.GRUCell(3, 4), reverse=True)) == (
+        "Recurrent(cell=GRUCell(input_size=3, hidden_size=4), reverse=True)"
+    )
+    assert repr(Encoder(4)) == (
+        "Encoder(\n"
+        "    recurrent=Bidirectional(\n"
+        "        forward_layer=GRU(input_size=3, hidden_size=4),\n"
+        "        backward_layer=GRU(input_size=3, hidden_size=4, reverse=True),\n"
+        "    ),\n"
+        "    outputs=[Dense(input_size=8, output_size=2), Tanh()],\n"
+        ")"
+    )
+    model = make_model()
+    rate = schedules.Constant(0.1)
+    assert repr(mr.SGD(model.parameters(), rate, momentum=0.9)) == (
+        "SGD(learning_rate=Constant(rate=0.1), momentum=0.9)"
+    )
+
+
+def test_every_public_class_of_layers_losses_and_optimizers_has_a_repr_of_its_own():
+    for name in mr.__all__:
+        thing = getattr(mr, name)
+        if inspect.isclass(thing) and issubclass(thing, mr.Layer | mr.Loss | mr.Optimizer):
+            assert thing.__repr__ is not object.__repr__
+
+
+def test_what_is_shown_of_an_argument():
+    class Thing:
+        def __init__(self, *parts, size=3, function=None, rng=None, path=None):
+            self.parts, self.size, self.function = parts, size, function
+            self.rng, self.path = rng, path
+
+        __repr__ = as_call
+
+    assert repr(Thing()) == "Thing()"
+    thing = Thing(np.ones(3), object(), size=np.float32(0.5), function=np.mean, rng=0)
+    assert repr(thing) == "Thing(array(3,), object(...), size=0.5, function=mean)"
+    assert repr(Thing({"a": (1,)}, list(range(20)))) == "Thing({'a': (1,)}, list of 20)"
+
+
+def test_a_table_of_html_escapes_what_it_is_given():
+    table = html_table(["name", "value"], [["<b>", 1234.5678], ["a\nb", 12345]], title="x & y")
+    assert "&lt;b&gt;" in table
+    assert "x &amp; y" in table
+    assert "1,234.57" in table
+    assert "12,345" in table
+    assert "a<br>b" in table
