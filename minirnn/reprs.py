@@ -75,7 +75,7 @@ def _shown(value: Any) -> str:
     if isinstance(value, np.generic):
         return repr(value.item())
     if isinstance(value, np.ndarray):
-        return f"array{value.shape}"
+        return repr(value) if value.size <= 12 and value.ndim < 2 else f"array(shape={value.shape})"
     if isinstance(value, os.PathLike):
         return repr(os.fspath(value))
     if isinstance(value, type):

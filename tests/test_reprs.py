@@ -118,8 +118,8 @@ def test_what_is_shown_of_an_argument():
         __repr__ = as_call
 
     assert repr(Thing()) == "Thing()"
-    thing = Thing(np.ones(3), object(), size=np.float32(0.5), function=np.mean, rng=0)
-    assert repr(thing) == "Thing(array(3,), object(...), size=0.5, function=mean)"
+    thing = Thing(np.ones((3, 2)), object(), size=np.float32(0.5), function=np.mean, rng=0)
+    assert repr(thing) == "Thing(array(shape=(3, 2)), object(...), size=0.5, function=mean)"
     assert repr(Thing({"a": (1,)}, list(range(20)))) == "Thing({'a': (1,)}, list of 20)"
 
 
