@@ -320,7 +320,7 @@ def test_backward_twice_is_the_gradient_twice():
     once = [p.grad.copy() for p in layer.parameters()]
     np.testing.assert_array_equal(layer.backward(np.ones_like(y)), one)
     for parameter, grad in zip(layer.parameters(), once, strict=True):
-        np.testing.assert_allclose(parameter.grad, 2 * grad, rtol=1e-15)
+        np.testing.assert_allclose(parameter.grad, 2 * grad, rtol=1e-14, atol=1e-16)
 
 
 @pytest.mark.parametrize(

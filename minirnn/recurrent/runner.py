@@ -37,6 +37,8 @@ class Runner:
         Why this runner was taken, for `describe`; empty if there is nothing to say.
     """
 
+    engine: str = ""  # what it was chosen for: "auto", "off" or "require"
+
     def __init__(self, cell: Cell, why: str = "") -> None:
         self.cell = cell
         self.why = why

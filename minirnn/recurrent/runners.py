@@ -4,17 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+from minirnn import engine as engines
 from minirnn.cells.cell import Cell
+from minirnn.engine import ENGINES
 from minirnn.recurrent.fast import kernel_runner
+from minirnn.recurrent.native import native_runner
 from minirnn.recurrent.runner import LoopRunner, Runner
 
 __all__ = ["ENGINES", "runner_for"]
 
-ENGINES = ("auto", "off", "require")
-
 # Faster than the loop, best first. Each returns a runner, or the reason in words why the cell
 # cannot have this one.
-_FASTER: tuple[Callable[[Cell], Runner | str], ...] = (kernel_runner,)
+_FASTER: tuple[Callable[[Cell], Runner | str], ...] = (native_runner, kernel_runner)
 
 
 def runner_for(cell: Cell, engine: str = "auto", previous: Runner | None = None) -> Runner:
@@ -24,8 +25,8 @@ def runner_for(cell: Cell, engine: str = "auto", previous: Runner | None = None)
     ----------
     cell : Cell
     engine : "auto", "off" or "require"
-        "auto" takes the fastest that can run the cell; "off" takes the loop; "require" raises
-        where only the loop could.
+        "auto" takes what `minirnn.engine.use` says, which at first is the fastest that can run the
+        cell; "off" takes the loop; "require" raises where only the loop could.
     previous : Runner, optional
         The one of the call before, taken again if it still stands for the cell.
 
@@ -34,10 +35,18 @@ def runner_for(cell: Cell, engine: str = "auto", previous: Runner | None = None)
     RuntimeError
         With "require", if there is only the loop; it says why.
     """
-    if previous is not None:
+    if engine == "auto":
+        engine = engines.current.engine
+    if previous is not None and previous.engine == engine:
         same = previous.serving(cell)
         if same is not None:
             return same
+    runner = _choose(cell, engine)
+    runner.engine = engine
+    return runner
+
+
+def _choose(cell: Cell, engine: str) -> Runner:
     if engine == "off":
         return LoopRunner(cell, 'engine="off"')
     reasons = []

@@ -159,7 +159,7 @@ def test_hidden_states_are_the_outputs_and_masked_steps_are_nan(name, mask, x, w
         assert not np.isnan(flat[real]).any()
         assert np.isnan(flat[~real]).all()
     if "own" not in name:
-        np.testing.assert_allclose(seen.hidden[real], y[real], rtol=1e-12)
+        np.testing.assert_allclose(seen.hidden[real], y[real], rtol=1e-12, atol=1e-15)
     assert seen.reverse is layer.reverse
 
 

@@ -15,7 +15,17 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
 import minirnn as m
-from minirnn.recurrent import runner
+from minirnn.recurrent import runner, runners
+from minirnn.recurrent.fast import kernel_runner
+
+
+@pytest.fixture(autouse=True, scope="module")
+def no_native_machine():
+    """Have the kernels run, which else serve where the native engine was not built."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(runners, "_FASTER", (kernel_runner,))
+        yield
+
 
 CELLS: dict[str, tuple[type, dict[str, Any]]] = {
     "rnn tanh": (m.RNNCell, {}),

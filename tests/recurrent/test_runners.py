@@ -7,7 +7,6 @@ import numpy as np
 import pytest
 
 import minirnn as m
-from minirnn.recurrent.fast import KernelRunner
 from minirnn.recurrent.runner import LoopRunner
 from minirnn.recurrent.runners import runner_for
 
@@ -17,6 +16,7 @@ X = np.random.default_rng(0).standard_normal((2, 5, 3))
 
 class Own(m.RNNCell):
     def forward(self, x_t, state):
+        assert np.isfinite(x_t).all()  # what depends on numbers cannot be traced
         return super().forward(x_t, state)
 
 
@@ -55,13 +55,13 @@ def test_the_keyword_is_shown_where_it_is_not_the_usual():
 def test_a_runner_is_kept_until_the_cell_is_another():
     cell = m.LSTMCell(3, 4)
     first = runner_for(cell)
-    assert isinstance(first, KernelRunner)
+    assert not isinstance(first, LoopRunner)
     assert runner_for(cell, "auto", first) is first
     cell.forward = lambda x_t, state: m.LSTMCell.forward(cell, x_t, state)
     loop = runner_for(cell, "auto", first)
     assert isinstance(loop, LoopRunner)
     del cell.forward
-    assert isinstance(runner_for(cell, "auto", loop), KernelRunner)
+    assert type(runner_for(cell, "auto", loop)) is type(first)
 
 
 @pytest.mark.parametrize("copied", [copy.deepcopy, lambda x: pickle.loads(pickle.dumps(x))])

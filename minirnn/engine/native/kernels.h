@@ -1,0 +1,558 @@
+/* The machine for one dtype and one instruction set.
+   machine.c includes this file once for each combination, with REAL, VBYTES (of a vector register)
+   and SUFFIX, which NAME(x) hangs on every name. */
+
+#define vec NAME(vec)
+#define ivec NAME(ivec)
+#define uvec NAME(uvec)
+typedef REAL vec __attribute__((vector_size(VBYTES), aligned(sizeof(REAL)), may_alias));
+typedef __typeof__((vec){0} < (vec){0}) ivec; /* what a comparison gives: 0 or -1 */
+typedef __typeof__(__builtin_choose_expr(sizeof(REAL) == 4, (uint32_t)0, (uint64_t)0)) NAME(uint);
+typedef NAME(uint) uvec __attribute__((vector_size(VBYTES)));
+#define VL ((int64_t)(VBYTES / sizeof(REAL)))
+#define NR (2 * VL)                  /* columns of one panel of packed weights */
+#define MR (VBYTES == 32 ? 6 : 8)    /* rows of one tile: its sums fill the vector registers */
+#define IS32 (sizeof(REAL) == 4)
+#define C32(a, b) ((REAL)(IS32 ? (a) : (b)))
+
+/* ------------------------------------------------------------------ vectors and their maths */
+
+INL vec NAME(load)(const REAL *p) { return *(const vec *)p; }
+INL void NAME(store)(REAL *p, vec v) { *(vec *)p = v; }
+INL vec NAME(part)(const REAL *p, int64_t n) { /* the first n numbers, then zeros */
+  vec v = {0};
+  memcpy(&v, p, (size_t)n * sizeof(REAL));
+  return v;
+}
+INL vec NAME(splat)(REAL x) { return x - (vec){0}; }
+INL vec NAME(choose)(ivec c, vec a, vec b) { return (vec)(((ivec)a & c) | ((ivec)b & ~c)); }
+INL vec NAME(truth)(ivec c) { return (vec)((ivec)NAME(splat)(1) & c); }
+#define choose NAME(choose)
+#define truth NAME(truth)
+
+INL vec NAME(magnitude)(vec x) { return (vec)((ivec)x & ~(ivec)NAME(splat)((REAL)-0.0)); }
+INL vec NAME(maximum)(vec a, vec b) { return choose((a >= b) | (a != a), a, b); }
+INL vec NAME(minimum)(vec a, vec b) { return choose((a <= b) | (a != a), a, b); }
+
+/* exp(y) = 2^n (1 + p): n whole, p = exp(r) - 1 by a polynomial in |r| <= log(2) / 2.
+   Adding a large number rounds to a whole one, and leaves it in the low bits. */
+INL vec NAME(reduced)(vec y, uvec *n) {
+  const REAL large = C32(12582912.0, 6755399441055744.0);
+  vec shifted = y * C32(1.44269504, 1.4426950408889634) + large, whole = shifted - large, p;
+  *n = (uvec)shifted;
+  vec r = y - whole * C32(0.693359375, 6.93145751953125e-1);
+  r = r - whole * C32(-2.12194440e-4, 1.42860682030941723212e-6);
+  if (IS32) {
+    p = 1.98412698e-4f * r + 1.38888889e-3f;
+    p = p * r + 8.33333333e-3f;
+  } else {
+    p = (REAL)1.6059043836821613e-10 * r + (REAL)2.08767569878681e-09;
+    p = p * r + (REAL)2.505210838544172e-08;
+    p = p * r + (REAL)2.755731922398589e-07;
+    p = p * r + (REAL)2.7557319223985893e-06;
+    p = p * r + (REAL)2.48015873015873e-05;
+    p = p * r + (REAL)1.984126984126984e-04;
+    p = p * r + (REAL)1.388888888888889e-03;
+    p = p * r + (REAL)8.333333333333333e-03;
+  }
+  p = p * r + C32(4.16666667e-2, 4.1666666666666664e-02);
+  p = p * r + C32(1.66666667e-1, 1.6666666666666666e-01);
+  p = p * r + (REAL)0.5;
+  return p * r * r + r;
+}
+INL vec NAME(power_of_two)(uvec n) { /* from the low bits that `reduced` leaves */
+  return (vec)(IS32 ? (n + 127) << 23 : (n + 1023) << (IS32 ? 0 : 52));
+}
+INL vec NAME(exponential)(vec x) {
+  uvec n;
+  const REAL most = C32(89, 710), least = C32(-87.3, -708.3);
+  vec y = choose(x > most, NAME(splat)(most), x);
+  y = choose(y < least, NAME(splat)(least), y);
+  vec p = NAME(reduced)(y, &n), s = NAME(power_of_two)(n - 1); /* 2^n itself may be too large */
+  return choose(x < least, (vec){0}, (s * p + s) * 2);
+}
+INL vec NAME(tangent)(vec x) { /* tanh(a) = -e / (e + 2) with e = exp(-2 a) - 1 */
+  uvec n;
+  const REAL most = C32(10, 20);
+  vec a = NAME(magnitude)(x);
+  a = choose(a > most, NAME(splat)(most), a);
+  vec p = NAME(reduced)(-2 * a, &n), s = NAME(power_of_two)(n), e = s * p + (s - 1);
+  ivec sign = (ivec)NAME(splat)((REAL)-0.0);
+  return (vec)((ivec)(-e / (e + 2)) | ((ivec)x & sign));
+}
+INL vec NAME(each)(double (*f)(double), vec x) {
+  for (int i = 0; i < VL; i++) x[i] = (REAL)f((double)x[i]);
+  return x;
+}
+INL vec NAME(root)(vec x) {
+  for (int i = 0; i < VL; i++) x[i] = (REAL)(IS32 ? sqrtf((float)x[i]) : sqrt((double)x[i]));
+  return x;
+}
+INL vec NAME(raise)(vec x, vec y) {
+  for (int i = 0; i < VL; i++) x[i] = (REAL)pow((double)x[i], (double)y[i]);
+  return x;
+}
+INL vec NAME(sign)(vec x) { return choose(x != x, x, truth(x > 0) - truth(x < 0)); }
+
+/* ------------------------------------------------------------------ products */
+
+/* W (K, N), of any strides, into panels (N / NR, K, NR), with zeros behind the last column. */
+static void NAME(pack)(const REAL *W, int64_t K, int64_t N, int64_t rs, int64_t cs, REAL *P) {
+  for (int64_t j = 0; j < N; j += NR, P += K * NR) {
+    int64_t w = N - j < NR ? N - j : NR;
+    if (cs == 1 && w == NR) {
+      for (int64_t k = 0; k < K; k++)
+        for (int64_t v = 0; v < NR; v += VL) NAME(store)(P + k * NR + v, NAME(load)(W + k * rs + j + v));
+      continue;
+    }
+    for (int64_t k0 = 0; k0 < K; k0 += 16) { /* few rows at a time stay in the cache */
+      int64_t k1 = k0 + 16 < K ? k0 + 16 : K;
+      for (int64_t v = 0; v < NR; v++)
+        for (int64_t k = k0; k < k1; k++) P[k * NR + v] = v < w ? W[k * rs + (j + v) * cs] : 0;
+    }
+  }
+}
+
+/* C (M rows, NR) = D + A (M rows, K) @ P (K, NR); no D: zeros. ca, cd, cc are distances. */
+#define TILE(M)                                                                                  \
+  static NOINLINE void NAME(tile##M)(const REAL *A, int64_t ra, int64_t ca, const REAL *P,       \
+                                     int64_t K, const REAL *D, int64_t rd, REAL *C, int64_t rc) { \
+    vec c[M][2];                                                                                 \
+    for (int i = 0; i < M; i++) {                                                                \
+      c[i][0] = D ? NAME(load)(D + i * rd) : (vec){0};                                           \
+      c[i][1] = D ? NAME(load)(D + i * rd + VL) : (vec){0};                                      \
+    }                                                                                            \
+    for (int64_t k = 0; k < K; k++, P += NR, A += ca) {                                          \
+      vec p0 = NAME(load)(P), p1 = NAME(load)(P + VL);                                           \
+      for (int i = 0; i < M; i++) {                                                              \
+        REAL a = A[i * ra];                                                                      \
+        c[i][0] += a * p0;                                                                       \
+        c[i][1] += a * p1;                                                                       \
+      }                                                                                          \
+    }                                                                                            \
+    for (int i = 0; i < M; i++) {                                                                \
+      NAME(store)(C + i * rc, c[i][0]);                                                          \
+      NAME(store)(C + i * rc + VL, c[i][1]);                                                     \
+    }                                                                                            \
+  }
+TILE(1) TILE(2) TILE(3) TILE(4) TILE(5) TILE(6) TILE(7) TILE(8)
+typedef void (*NAME(tile_t))(const REAL *, int64_t, int64_t, const REAL *, int64_t, const REAL *,
+                             int64_t, REAL *, int64_t);
+static const NAME(tile_t) NAME(tiles)[] = {
+    NAME(tile1), NAME(tile2), NAME(tile3), NAME(tile4),
+    NAME(tile5), NAME(tile6), NAME(tile7), NAME(tile8)};
+
+/* C (rows, N) = D + A (rows, K) @ the packed P. */
+static void NAME(product)(const REAL *A, int64_t ra, const REAL *P, int64_t rows, int64_t K,
+                          int64_t N, const REAL *D, int64_t rd, REAL *C, int64_t rc) {
+  int64_t count = (rows + MR - 1) / MR;
+  for (int64_t j = 0; j < N; j += NR, P += K * NR) {
+    int64_t w = N - j < NR ? N - j : NR;
+    for (int64_t i = 0, r = 0; i < count; i++) {
+      int64_t m = (rows - r + count - i - 1) / (count - i);
+      NAME(tile_t) tile = NAME(tiles)[m - 1];
+      const REAL *a = A + r * ra, *d = D ? D + r * rd + j : 0;
+      REAL *c = C + r * rc + j;
+      if (w == NR) {
+        tile(a, ra, 1, P, K, d, rd, c, rc);
+      } else { /* the last panel, of fewer columns */
+        REAL edge[8 * NR];
+        for (int64_t q = 0; q < m; q++)
+          for (int64_t v = 0; v < NR; v++) edge[q * NR + v] = d && v < w ? d[q * rd + v] : 0;
+        tile(a, ra, 1, P, K, edge, NR, edge, NR);
+        for (int64_t q = 0; q < m; q++) memcpy(c + q * rc, edge + q * NR, (size_t)w * sizeof(REAL));
+      }
+      r += m;
+    }
+  }
+}
+
+/* One row: C (N) = D + A (K) @ W, weights as they lie; packing them would cost as much. */
+static void NAME(row_product)(const REAL *A, const REAL *W, int64_t rs, int64_t cs, int64_t K,
+                              int64_t N, const REAL *D, REAL *C) {
+  int64_t j = 0;
+  if (cs == 1) {
+    for (; j + 8 * VL <= N; j += 8 * VL) {
+      vec c[8];
+      for (int i = 0; i < 8; i++) c[i] = D ? NAME(load)(D + j + i * VL) : (vec){0};
+      const REAL *w = W + j;
+      for (int64_t k = 0; k < K; k++, w += rs)
+        for (int i = 0; i < 8; i++) c[i] += A[k] * NAME(load)(w + i * VL);
+      for (int i = 0; i < 8; i++) NAME(store)(C + j + i * VL, c[i]);
+    }
+    for (; j < N; j += VL) { /* four sums are under way at a time */
+      int64_t n = N - j < VL ? N - j : VL, k = 0;
+      vec c[4] = {{0}, {0}, {0}, {0}};
+      const REAL *w = W + j;
+      if (D) c[0] = NAME(part)(D + j, n);
+      if (n == VL)
+        for (; k + 4 <= K; k += 4, w += 4 * rs)
+          for (int i = 0; i < 4; i++) c[i] += A[k + i] * NAME(load)(w + i * rs);
+      for (; k < K; k++, w += rs) c[0] += A[k] * NAME(part)(w, n);
+      c[0] = (c[0] + c[1]) + (c[2] + c[3]);
+      memcpy(C + j, &c[0], (size_t)n * sizeof(REAL));
+    }
+    return;
+  }
+  for (; j < N; j += 4) { /* columns are contiguous, or nothing is: four dot products at a time */
+    int64_t m = N - j < 4 ? N - j : 4, k = 0;
+    vec c[4] = {{0}, {0}, {0}, {0}};
+    REAL s[4] = {0, 0, 0, 0};
+    const REAL *w[4];
+    for (int64_t i = 0; i < 4; i++) w[i] = W + (j + (i < m ? i : 0)) * cs;
+    if (rs == 1)
+      for (; k + VL <= K; k += VL) {
+        vec a = NAME(load)(A + k);
+        for (int i = 0; i < 4; i++) c[i] += a * NAME(load)(w[i] + k);
+      }
+    for (; k < K; k++)
+      for (int i = 0; i < 4; i++) s[i] += A[k] * w[i][k * rs];
+    for (int64_t i = 0; i < m; i++) {
+      for (int v = 0; v < VL; v++) s[i] += c[i][v];
+      C[j + i] = s[i] + (D ? D[j + i] : 0);
+    }
+  }
+}
+
+/* G (K, N) += A^T D over the rows of some steps: gradients of weights, put off to one product.
+   D is packed once for all products that share it. */
+static void NAME(outer)(const job *J, const outer_t *first, const outer_t *end, int64_t t0,
+                        int64_t steps) {
+  int64_t R = steps * J->rows, N = first->n;
+  REAL *P = J->panel, *Q = P + R * NR;
+  const place *pd = &J->places[first->d];
+  const REAL *D = (const REAL *)pd->p + (pd->mode == RING ? 0 : t0) * pd->ts + first->d_off;
+  REAL sum[8 * NR];
+  for (int64_t j = 0; j < N; j += NR) {
+    int64_t w = N - j < NR ? N - j : NR;
+    for (int64_t t = 0; t < steps; t++)
+      for (int64_t s = 0; s < J->rows; s++) {
+        const REAL *d = D + t * pd->ts + s * pd->rs + j;
+        REAL *p = P + (t * J->rows + s) * NR;
+        if (w == NR) {
+          NAME(store)(p, NAME(load)(d));
+          NAME(store)(p + VL, NAME(load)(d + VL));
+        } else {
+          for (int64_t v = 0; v < NR; v++) p[v] = v < w ? d[v] : 0;
+        }
+      }
+    REAL *q = Q;
+    for (const outer_t *o = first; o < end; o++) {
+      const place *pa = &J->places[o->a];
+      const REAL *A = (const REAL *)pa->p + (pa->mode == RING ? 0 : t0) * pa->ts + o->a_off;
+      REAL *G = (REAL *)J->places[o->grad].p + o->grad_off;
+      int64_t tiles = (o->k + MR - 1) / MR;
+      for (int64_t i = 0, k = 0; i < tiles; i++) {
+        int64_t m = (o->k - k + tiles - i - 1) / (tiles - i);
+        if (j == 0) /* gather the columns k .. k + m of A, once */
+          for (int64_t t = 0; t < steps; t++) {
+            const REAL *a = A + t * pa->ts + k;
+            for (int64_t s = 0; s < J->rows; s++, a += pa->rs)
+              for (int64_t v = 0; v < m; v++) q[(t * J->rows + s) * m + v] = a[v];
+          }
+        NAME(tiles)[m - 1](q, 1, m, P, R, 0, 0, sum, NR);
+        for (int64_t v = 0; v < m; v++, k++) {
+          REAL *g = G + k * o->grad_rs + j;
+          if (w == NR) {
+            NAME(store)(g, NAME(load)(g) + NAME(load)(sum + v * NR));
+            NAME(store)(g + VL, NAME(load)(g + VL) + NAME(load)(sum + v * NR + VL));
+          } else {
+            for (int64_t c = 0; c < w; c++) g[c] += sum[v * NR + c];
+          }
+        }
+        q += m * R;
+      }
+    }
+  }
+}
+
+/* ------------------------------------------------------------------ elementwise instructions */
+
+typedef struct {
+  const REAL *p;   /* the first row */
+  int64_t rs, inc; /* to the next row; to the next vector: 0 for a constant */
+  int thin;        /* one number a row stands for all columns */
+} NAME(source);
+
+#define EACH(EXPR)                                                                               \
+  for (int64_t r = 0; r < rows; r++) {                                                           \
+    const REAL *pa = A.p + r * A.rs, *pb = B.p + r * B.rs, *pc = C.p + r * C.rs;                 \
+    REAL *pd = D + r * drs;                                                                      \
+    vec ta, tb, tc;                                                                              \
+    if (A.thin) ta = NAME(splat)(*pa), pa = (const REAL *)&ta;                                   \
+    if (B.thin) tb = NAME(splat)(*pb), pb = (const REAL *)&tb;                                   \
+    if (C.thin) tc = NAME(splat)(*pc), pc = (const REAL *)&tc;                                   \
+    int64_t left = n;                                                                            \
+    for (; left >= VL; left -= VL, pa += A.inc, pb += B.inc, pc += C.inc, pd += VL) {            \
+      vec a = NAME(load)(pa), b = NAME(load)(pb), c = NAME(load)(pc);                            \
+      (void)a, (void)b, (void)c;                                                                 \
+      NAME(store)(pd, EXPR);                                                                     \
+    }                                                                                            \
+    if (left) {                                                                                  \
+      vec a = NAME(part)(pa, A.inc ? left : VL), b = NAME(part)(pb, B.inc ? left : VL);          \
+      vec c = NAME(part)(pc, C.inc ? left : VL);                                                 \
+      (void)a, (void)b, (void)c;                                                                 \
+      vec e = EXPR;                                                                              \
+      memcpy(pd, &e, (size_t)left * sizeof(REAL));                                               \
+    }                                                                                            \
+  }                                                                                              \
+  break;
+
+/* A number of each row from all its columns. */
+#define FOLD(START, COMBINE)                                                                     \
+  for (int64_t r = 0; r < rows; r++) {                                                           \
+    const REAL *p = A.p + r * A.rs;                                                              \
+    vec a = NAME(splat)(START), b;                                                               \
+    int64_t j = 0;                                                                               \
+    for (; j + VL <= n; j += VL) b = NAME(load)(p + j), a = COMBINE;                             \
+    vec all = a;                                                                                 \
+    a = NAME(splat)(START);                                                                      \
+    for (; j < n; j++) b = NAME(splat)(p[j]), a = COMBINE;                                       \
+    for (int v = 0; v < VL; v++) b = NAME(splat)(all[v]), a = COMBINE;                           \
+    D[r * drs] = a[0];                                                                           \
+  }                                                                                              \
+  break;
+
+INL REAL *NAME(find)(const job *J, const operand *o, int64_t t, int64_t s, int64_t q,
+                     int64_t width, int64_t *rs) {
+  const place *P = &J->places[o->slot];
+  if (P->mode == LOCAL) {
+    *rs = width;
+    return (REAL *)P->p + o->off;
+  }
+  *rs = P->rs;
+  if (P->mode == RING) t -= J->t0;
+  return (REAL *)P->p + t * P->ts + (P->mode == BLOCK ? q : s) * P->rs + o->off;
+}
+
+INL NAME(source) NAME(fetch)(const job *J, const operand *o, int64_t t, int64_t s, int64_t q,
+                             int64_t width, int *flat) {
+  NAME(source) S = {(const REAL *)J->constants, 0, 0, 0};
+  if (o->kind == NONE) return S;
+  if (o->kind == CONST) {
+    S.p += o->off * VL;
+    return S;
+  }
+  S.thin = o->kind == THIN;
+  S.p = NAME(find)(J, o, t, s, q, S.thin ? 1 : width, &S.rs);
+  S.inc = S.thin ? 0 : VL;
+  *flat = *flat && S.rs == width && !S.thin;
+  return S;
+}
+
+/* Run instructions on m rows from row s on, which is row q of its block. */
+static void NAME(strip)(const job *J, const instruction *I, const instruction *end, int64_t t,
+                        int64_t s, int64_t q, int64_t m) {
+  for (; I < end; I++) {
+    int64_t rows = m, n = I->w, drs;
+    int flat = I->op < FIRST_FOLD;
+    NAME(source) A = NAME(fetch)(J, &I->a, t, s, q, n, &flat);
+    NAME(source) B = NAME(fetch)(J, &I->b, t, s, q, n, &flat);
+    NAME(source) C = NAME(fetch)(J, &I->c, t, s, q, n, &flat);
+    REAL *D = NAME(find)(J, &I->d, t, s, q, I->op < FIRST_FOLD ? n : 1, &drs);
+    if (flat && drs == n) n *= rows, rows = 1; /* the rows lie one behind the other */
+    switch (I->op) {
+      case ID: EACH(a)
+      case ADD: EACH(a + b)
+      case SUB: EACH(a - b)
+      case MUL: EACH(a * b)
+      case DIV: EACH(a / b)
+      case NEG: EACH(-a)
+      case ABS: EACH(NAME(magnitude)(a))
+      case SIGN: EACH(NAME(sign)(a))
+      case MAX: EACH(NAME(maximum)(a, b))
+      case MIN: EACH(NAME(minimum)(a, b))
+      case GT: EACH(truth(a > b))
+      case GE: EACH(truth(a >= b))
+      case EQ: EACH(truth(a == b))
+      case NE: EACH(truth(a != b))
+      case WHERE: EACH(choose(a != 0, b, c))
+      case MULADD: EACH(a * b + c)
+      case SUBMUL: EACH(c - a * b)
+      case MULREST: EACH(a * (b - c))
+      case MULREST2: EACH(a * (b - c * c))
+      case SIGMOID: EACH((REAL)0.5 * NAME(tangent)((REAL)0.5 * a) + (REAL)0.5)
+      case TANH: EACH(NAME(tangent)(a))
+      case EXP: EACH(NAME(exponential)(a))
+      case SQRT: EACH(NAME(root)(a))
+      case POW: EACH(NAME(raise)(a, b))
+      case LOG: EACH(NAME(each)(log, a))
+      case LOG1P: EACH(NAME(each)(log1p, a))
+      case EXPM1: EACH(NAME(each)(expm1, a))
+      case SIN: EACH(NAME(each)(sin, a))
+      case COS: EACH(NAME(each)(cos, a))
+      case ARCTAN: EACH(NAME(each)(atan, a))
+      case SUM: FOLD(0, a + b)
+      case ROWMAX: FOLD((REAL)-INFINITY, NAME(maximum)(a, b))
+      case ROWMIN: FOLD((REAL)INFINITY, NAME(minimum)(a, b))
+      case GATHER: /* d += the sum of all rows */
+        for (int64_t j = 0; j < n; j += VL) {
+          int64_t w = n - j < VL ? n - j : VL;
+          vec total = NAME(part)(D + j, w);
+          if (w == VL)
+            for (int64_t r = 0; r < rows; r++) total += NAME(load)(A.p + r * A.rs + j);
+          else
+            for (int64_t r = 0; r < rows; r++) total += NAME(part)(A.p + r * A.rs + j, w);
+          memcpy(D + j, &total, (size_t)w * sizeof(REAL));
+        }
+        break;
+    }
+  }
+}
+
+/* ------------------------------------------------------------------ the time loop */
+
+static void NAME(fill_constants)(job *J) {
+  REAL *p = (REAL *)J->constants;
+  for (int64_t i = 0; i < J->program->constant_count; i++) {
+    const constant *c = &J->program->constants[i];
+    double x = c->power > 0 ? c->value * (double)J->batch
+             : c->power < 0 ? c->value / (double)J->batch : c->value;
+    for (int v = 0; v < VL; v++) *p++ = (REAL)x;
+  }
+}
+
+static void NAME(pack_all)(job *J) {
+  REAL *P = (REAL *)J->packs;
+  for (const instruction *I = J->table->code; I < J->table->code + J->table->count; I++)
+    if (I->op == PRODUCT && J->rows > 1) {
+      NAME(pack)((REAL *)J->places[I->b.slot].p + I->b.off, I->k, I->w, I->rs, I->cs, P);
+      P += I->k * ((I->w + NR - 1) / NR) * NR;
+    }
+}
+
+static void NAME(one_step)(job *J, int64_t t) {
+  const instruction *I = J->table->code;
+  for (int64_t s = 0; s < J->rows; s += BLOCK_ROWS) {
+    int64_t m = J->rows - s < BLOCK_ROWS ? J->rows - s : BLOCK_ROWS;
+    const REAL *P = (const REAL *)J->packs;
+    for (const stage *g = J->table->stages; g < J->table->stages + J->table->stage_count; g++) {
+      if (g->strip) {
+        for (int64_t q = 0; q < m; q += g->strip)
+          NAME(strip)(J, I + g->first, I + g->end, t, s + q, q, m - q < g->strip ? m - q : g->strip);
+        continue;
+      }
+      for (const instruction *i = I + g->first; i < I + g->end; i++) {
+        int64_t ra, rc, rd = 0;
+        const REAL *a = NAME(find)(J, &i->a, t, s, 0, i->k, &ra), *d = 0;
+        REAL *c = NAME(find)(J, &i->d, t, s, 0, i->w, &rc);
+        if (i->c.kind != NONE) d = NAME(find)(J, &i->c, t, s, 0, i->w, &rd);
+        if (J->rows == 1) {
+          const REAL *W = (const REAL *)J->places[i->b.slot].p + i->b.off;
+          NAME(row_product)(a, W, i->rs, i->cs, i->k, i->w, d, c);
+        } else {
+          NAME(product)(a, ra, P, m, i->k, i->w, d, rd, c, rc);
+          P += i->k * ((i->w + NR - 1) / NR) * NR;
+        }
+      }
+    }
+  }
+}
+
+/* Rows of a masked step: zeros go out, and the state is handed on as it came. */
+static void NAME(masked_rows)(job *J, int64_t t, int out, int next) {
+  for (int64_t s = 0; s < J->rows; s++) {
+    if (J->mask[t * J->mask_ts + s * J->mask_rs]) continue;
+    for (int64_t i = 0; i < J->program->slot_count; i++) {
+      const slot *l = &J->program->slots[i];
+      const place *p = &J->places[i], *old = p - 1; /* of a `next` slot: what it follows */
+      REAL *row = (REAL *)p->p + t * p->ts + s * p->rs;
+      if (l->kind == out && p->p) memset(row, 0, (size_t)l->width * sizeof(REAL));
+      if (l->kind == next)
+        memcpy(row, (REAL *)old->p + t * old->ts + s * old->rs, (size_t)l->width * sizeof(REAL));
+    }
+  }
+}
+
+/* Before a masked step on the way back: put the gradient on the state aside, and take it as 0. */
+static void NAME(set_aside)(job *J, int64_t t) {
+  for (int64_t s = 0; s < J->rows; s++) {
+    if (J->mask[t * J->mask_ts + s * J->mask_rs]) continue;
+    for (int64_t i = 0; i < J->program->slot_count; i++)
+      if (J->program->slots[i].kind == GRAD_STATE) {
+        size_t bytes = (size_t)J->program->slots[i].width * sizeof(REAL);
+        REAL *row = (REAL *)J->places[i].p + s * J->places[i].rs;
+        memcpy((REAL *)J->places[i + 1].p + s * J->places[i + 1].rs, row, bytes);
+        memset(row, 0, bytes);
+      }
+  }
+}
+
+/* A copy of a batch (rows, time, width), time first, with zeros where the mask says so. */
+static void NAME(clean)(job *J, int64_t i, void *to) {
+  place *p = &J->places[i];
+  int64_t w = J->program->slots[i].width;
+  REAL *out = to;
+  for (int64_t t = 0; t < J->time; t++)
+    for (int64_t s = 0; s < J->rows; s++, out += w) {
+      if (J->mask[t * J->mask_ts + s * J->mask_rs])
+        memcpy(out, (REAL *)p->p + t * p->ts + s * p->rs, (size_t)w * sizeof(REAL));
+      else
+        memset(out, 0, (size_t)w * sizeof(REAL));
+    }
+  p->p = to;
+  p->rs = w;
+  p->ts = J->rows * w;
+}
+
+static void NAME(swap)(job *J, int one, int distance) {
+  for (int64_t i = 0; i < J->program->slot_count; i++)
+    if (J->program->slots[i].kind == one) {
+      void *p = J->places[i].p;
+      J->places[i].p = J->places[i + distance].p;
+      J->places[i + distance].p = p;
+    }
+}
+
+static void NAME(forward)(job *J) {
+  NAME(fill_constants)(J);
+  NAME(pack_all)(J);
+  for (int64_t t = 0; t < J->time; t++) {
+    NAME(one_step)(J, t);
+    if (J->mask) NAME(masked_rows)(J, t, Y, NEXT_STATE);
+    if (!J->keep) NAME(swap)(J, STATE, 1);
+  }
+}
+
+static void NAME(backward)(job *J) {
+  const program *P = J->program;
+  NAME(fill_constants)(J);
+  NAME(pack_all)(J);
+  for (int64_t t1 = J->time; t1 > 0; t1 -= J->chunk) { /* the chunk t0 .. t1 */
+    J->t0 = t1 > J->chunk ? t1 - J->chunk : 0;
+    for (int64_t t = t1 - 1; t >= J->t0; t--) {
+      if (J->mask) NAME(set_aside)(J, t);
+      NAME(one_step)(J, t);
+      if (J->mask) NAME(masked_rows)(J, t, GRAD_X, NEXT_GRAD_STATE);
+      NAME(swap)(J, GRAD_STATE, 2);
+    }
+    for (int64_t i = 0, k = 0; i < P->outer_count; i = k) { /* those of one d together */
+      while (k < P->outer_count && P->outers[k].d == P->outers[i].d &&
+             P->outers[k].d_off == P->outers[i].d_off && P->outers[k].n == P->outers[i].n)
+        k++;
+      NAME(outer)(J, P->outers + i, P->outers + k, J->t0, t1 - J->t0);
+    }
+  }
+}
+
+static void NAME(add)(void *to, const void *from, int64_t n) {
+  for (int64_t i = 0; i < n; i++) ((REAL *)to)[i] += ((const REAL *)from)[i];
+}
+
+static const backend NAME(backend) = {NAME(forward), NAME(backward), NAME(clean), NAME(add), NR, VL};
+
+#undef vec
+#undef ivec
+#undef uvec
+#undef VL
+#undef NR
+#undef MR
+#undef IS32
+#undef C32
+#undef choose
+#undef truth
+#undef TILE
+#undef EACH
+#undef FOLD
+#undef REAL
+#undef SUFFIX

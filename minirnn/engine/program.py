@@ -1,0 +1,456 @@
+"""A traced cell as one graph of operations, in which each stands once.
+
+Three tapes, of different batch sizes, are compared first: what differs between them depends on the
+batch size, and only ``number / batch`` may. The graph is then brought into the form that is good to
+run: slices are taken as early as possible, a sum that a product can begin with goes into the
+product, and a few common pairs of operations become one.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Iterable
+from typing import Any
+
+import numpy as np
+
+from minirnn.engine.trace import Record, Shape, Tape, Untraceable, View
+
+__all__ = ["Node", "Program", "reach"]
+
+
+class Node:
+    """One operation on rows of a batch, or a part of a parameter.
+
+    Attributes
+    ----------
+    name : str
+    args : tuple of Node
+    attr : what else decides it
+    width : int
+        Columns; 1 for one number a row.
+    """
+
+    __slots__ = ("args", "attr", "name", "number", "width")
+
+    def __init__(self, name: str, args: tuple[Node, ...], attr: Any, width: int) -> None:
+        self.name, self.args, self.attr, self.width, self.number = name, args, attr, width, -1
+
+    @property
+    def row(self) -> bool:
+        """Whether it is the same for all rows: a number, or (part of) a parameter."""
+        return self.name in ("const", "parameter")
+
+    def __repr__(self) -> str:
+        return f"%{self.number}"
+
+
+FOLDS = {"sum of columns": "sum", "max of columns": "rowmax", "min of columns": "rowmin"}
+LEAVES = {"x", "state", "grad_y", "grad_state", "parameter", "const"}
+_SIMPLE: dict[str, Callable[..., Any]] = {
+    "add": np.add, "sub": np.subtract, "mul": np.multiply, "div": np.divide, "neg": np.negative,
+    "sqrt": np.sqrt, "max": np.maximum, "min": np.minimum, "exp": np.exp, "tanh": np.tanh,
+}  # fmt: skip
+
+
+class Graph:
+    """Nodes by what they are; equal ones are one object."""
+
+    def __init__(self) -> None:
+        self.known: dict[Any, Node] = {}
+
+    def node(self, name: str, args: tuple[Node, ...], attr: Any, width: int) -> Node:
+        """Return the node of this kind, as it stands: nothing is simplified."""
+        key = name, tuple(map(id, args)), attr, width
+        if key not in self.known:
+            self.known[key] = Node(name, args, attr, width)
+        return self.known[key]
+
+    def const(self, value: float, power: int = 0) -> Node:
+        """Return the number ``value * batch ** power``."""
+        return self.node("const", (), (value, power), 1)
+
+    def ew(self, name: str, *args: Node) -> Node:
+        """Return an elementwise operation."""
+        if all(a.name == "const" and a.attr[1] == 0 for a in args) and name in _SIMPLE:
+            return self.const(float(_SIMPLE[name](*[a.attr[0] for a in args])))
+        if name == "div" and args[1].name == "const":
+            value, power = args[1].attr
+            if value:
+                return self.ew("mul", args[0], self.const(1 / value, -power))
+        if name == "pow" and args[1].name == "const" and args[1].attr[1] == 0:
+            n = args[1].attr[0]
+            if n == 0.5:
+                return self.ew("sqrt", args[0])
+            if n in (2.0, 3.0, 4.0):
+                square = self.ew("mul", args[0], args[0])
+                other = {2.0: None, 3.0: args[0], 4.0: square}[n]
+                return square if other is None else self.ew("mul", square, other)
+        if name == "mul" and args[0].name == args[1].name == "const":
+            (a, p), (b, q) = (n.attr for n in args)
+            if not p or not q:
+                return self.const(a * b, p + q)
+        if name == "id" and not args[0].row:
+            return args[0]
+        return self.node(name, args, None, max(a.width for a in args))
+
+    def slice(self, a: Node, low: int, high: int) -> Node:
+        """Return columns ``low .. high``, taken from where the numbers come from."""
+        if (low, high) == (0, a.width):
+            return a
+        if a.name == "slice":
+            return self.slice(a.args[0], a.attr[0] + low, a.attr[0] + high)
+        if a.name == "parameter":
+            view, _ = a.attr
+            offset = view.offset + low * view.strides[-1]
+            return self.parameter(view._replace(offset=offset), (*a.attr[1][:-1], high - low))
+        if a.name == "product":
+            first, weights = a.args
+            return self.product(first, self.slice(weights, low, high))
+        if a.name == "concat":
+            at = 0
+            for part in a.args:
+                if at <= low and high <= at + part.width:
+                    return self.slice(part, low - at, high - at)
+                at += part.width
+        elif a.name not in LEAVES and not _sums_products(a):
+            parts = [b if b.width == 1 else self.slice(b, low, high) for b in a.args]
+            return self.ew(a.name, *parts)
+        return self.node("slice", (a,), (low, high), high - low)
+
+    def parameter(self, view: View, shape: Shape) -> Node:
+        """Return a part of a parameter: a row of numbers, or a matrix to multiply by."""
+        width = shape[-1] if shape else 1
+        return self.node("parameter", (), (view, shape), width)
+
+    def transpose(self, a: Node) -> Node:
+        """Return a transposed matrix of weights, or what can only be multiplied from the left."""
+        if a.name == "transpose":
+            return a.args[0]
+        if a.name == "parameter":
+            view, shape = a.attr
+            return self.parameter(view._replace(strides=view.strides[::-1]), shape[::-1])
+        return self.node("transpose", (a,), None, a.width)
+
+    def product(self, a: Node, b: Node) -> Node:
+        """Return ``a @ b``: rows with weights, or the sum over the batch of outer products."""
+        if a.name == "transpose" and not b.row:
+            return self.node("outer", (a.args[0], b), None, b.width)
+        if b.name != "parameter" or a.row or len(b.attr[1]) != 2:
+            raise Untraceable("a product with a matrix that is computed")
+        if a.name == "concat" and all(p.name in ("x", "state") for p in a.args):
+            total, at, (view, shape) = None, 0, b.attr
+            for part in a.args:
+                offset = view.offset + at * view.strides[0]
+                rows = self.parameter(view._replace(offset=offset), (part.width, shape[1]))
+                one = self.product(part, rows)
+                total, at = one if total is None else self.ew("add", total, one), at + part.width
+            assert total is not None
+            return total
+        return self.node("product", (a, b), None, b.attr[1][1])
+
+    def concat(self, parts: Iterable[Node]) -> Node:
+        """Return columns side by side."""
+        flat = tuple(q for p in parts for q in (p.args if p.name == "concat" else (p,)))
+        return self.node("concat", flat, None, sum(p.width for p in flat))
+
+    def fold(self, name: str, a: Node) -> Node:
+        """Return one number for each row."""
+        return self.node(name, (a,), None, 1)
+
+
+def _sums_products(a: Node) -> bool:
+    return a.name == "add" and any(b.name == "product" or _sums_products(b) for b in a.args)
+
+
+def reach(
+    roots: Iterable[Node],
+    stop: Callable[[Node], bool] = lambda n: False,
+    args: Callable[[Node], tuple[Node, ...]] = lambda n: n.args,
+) -> list[Node]:
+    """Return all nodes that the roots are made of, each after its arguments; none behind a stop."""
+    order: list[Node] = []
+    seen: set[int] = set()
+    stack = [(n, False) for n in reversed(list(roots))]
+    while stack:
+        node, ready = stack.pop()
+        if ready:
+            order.append(node)
+        elif id(node) not in seen:
+            seen.add(id(node))
+            stack.append((node, True))
+            if not stop(node):
+                stack.extend((a, False) for a in reversed(args(node)))
+    return order
+
+
+# ---------------------------------------------------------------- from tapes to a program
+
+
+class Program:
+    """A traced cell.
+
+    Attributes
+    ----------
+    y, grad_x : Node
+    states, grad_states : list of Node
+    outer : list of (View, Node a, Node d)
+        ``a.T @ d`` is added to this part of a gradient.
+    sums : list of (View, Node)
+        Whose sum over the batch is added to this part of a gradient.
+    arrays : list of arrays
+        Weights that are not learned; as parameters they are named "#0", "#1" ...
+    """
+
+    def __init__(self, tapes: list[Tape], states: int) -> None:
+        self.graph = Graph()
+        self.arrays: list[np.ndarray] = []
+        self.outer: list[tuple[View, Node, Node]] = []
+        self.sums: list[tuple[View, Node]] = []
+        if len({len(t.records) for t in tapes}) > 1:
+            raise Untraceable("the batch size decides what is done")
+        nodes: list[Node] = []
+        for records in zip(*[t.records for t in tapes], strict=True):
+            nodes.append(self._node(records, [t.batch for t in tapes], nodes))
+        if any(t.outputs != tapes[0].outputs for t in tapes):
+            raise Untraceable("the batch size decides what is returned")
+        if len({tuple((v, n) for v, _, n in t.added) for t in tapes}) > 1:
+            raise Untraceable("the batch size decides what is added to a gradient")
+        out = [nodes[k] for k in tapes[0].outputs]
+        self.y, self.states = out[0], out[1 : 1 + states]
+        self.grad_x, self.grad_states = out[1 + states], out[2 + states :]
+        for view, shape, number in tapes[0].added:
+            self._add(view, shape, nodes[number], self.graph.const(1.0))
+        self._chained: set[int] = set()
+        self._improve()
+
+    def _node(self, records: tuple[Record, ...], batches: list[int], nodes: list[Node]) -> Node:
+        first, graph = records[0], self.graph
+        if any((r.name, r.args) != (first.name, first.args) for r in records):
+            raise Untraceable("the batch size decides what is done")
+        args = [nodes[k] for k in first.args]
+        if first.name == "const":
+            return graph.const(*_power(np.array([r.attr for r in records]), np.array(batches)))
+        if first.name == "array":
+            if not all(np.array_equal(r.attr, first.attr) for r in records):
+                raise Untraceable("an array is made of the batch size")
+            data = np.array(first.attr, order="C")
+            steps = tuple(s // data.itemsize for s in data.strides)
+            self.arrays.append(data)
+            return graph.parameter(View(f"#{len(self.arrays) - 1}", 0, steps), data.shape)
+        if any(r.attr != first.attr for r in records):
+            raise Untraceable("a number that changes with the batch size, or from call to call")
+        if first.name == "parameter":
+            return graph.parameter(first.attr, first.shape)
+        if first.name in LEAVES:
+            return graph.node(first.name, (), first.attr, first.shape[-1])
+        if first.name == "slice":
+            return graph.slice(args[0], *first.attr)
+        if first.name == "transpose":
+            return graph.transpose(args[0])
+        if first.name == "product":
+            return graph.product(*args)
+        if first.name == "concat":
+            return graph.concat(args)
+        if first.name in FOLDS:
+            return graph.fold(FOLDS[first.name], args[0])
+        if first.name == "sum of rows":
+            return graph.node("sum of rows", (args[0],), None, args[0].width)
+        if first.name.endswith("of rows"):
+            raise Untraceable(f"a {first.name} of the batch")
+        if any(a.name == "transpose" for a in args):
+            if not all(a.name == "transpose" or a.width == 1 for a in args):
+                raise Untraceable("a transposed array beside others")
+            plain = [a.args[0] if a.name == "transpose" else a for a in args]
+            return graph.transpose(graph.ew(first.name, *plain))
+        for a in args:
+            if a.name == "parameter" and len(a.attr[1]) == 2 and a.attr[1][0] != 1:
+                raise Untraceable("a matrix of weights is changed before it is multiplied by")
+        return graph.ew(first.name, *args)
+
+    def _add(self, view: View, shape: Shape, value: Node, scale: Node) -> None:
+        """Take apart what is added to a gradient: a sum of products and of sums over the batch."""
+        name, args, graph = value.name, value.args, self.graph
+
+        def scaled(n: Node) -> Node:
+            return n if scale.attr == (1.0, 0) else graph.ew("mul", n, scale)
+
+        if name in ("add", "sub"):
+            self._add(view, shape, args[0], scale)
+            other = graph.ew("mul", scale, graph.const(-1.0)) if name == "sub" else scale
+            self._add(view, shape, args[1], other)
+        elif name == "neg":
+            self._add(view, shape, args[0], graph.ew("mul", scale, graph.const(-1.0)))
+        elif name == "mul" and "const" in (args[0].name, args[1].name):
+            number, rest = args if args[0].name == "const" else args[::-1]
+            self._add(view, shape, rest, graph.ew("mul", scale, number))
+        elif name == "outer" and len(shape) == 2:
+            self._add_outer(view, args[0], scaled(args[1]))
+        elif name == "sum of rows" and len(shape) <= 2:
+            steps = view.strides[-1] if shape else 1
+            if steps != 1 and shape[-1] != 1:
+                raise Untraceable(f"{view.name}.grad: a part of it that is not contiguous")
+            at = 0
+            for part in args[0].args if args[0].name == "concat" else args[:1]:
+                view_of_part = view._replace(offset=view.offset + at)
+                self.sums.append((view_of_part, scaled(part)))
+                at += part.width
+        else:
+            what = "what is neither a.T @ d nor a sum over the batch"
+            raise Untraceable(f"{view.name}.grad += {what}")
+
+    def _add_outer(self, view: View, a: Node, d: Node) -> None:
+        if view.strides[1] != 1:
+            view, a, d = view._replace(strides=view.strides[::-1]), d, a
+        at = 0
+        for part in a.args if a.name == "concat" else (a,):
+            rows = view._replace(offset=view.offset + at * view.strides[0])
+            self.outer.append((rows, part, d))
+            at += part.width
+
+    # ------------------------------------------------------------ better forms
+
+    def _improve(self) -> None:
+        """Bring the graph into the form that runs best."""
+        order = reach(self.roots())
+        uses = Counter(id(a) for n in order for a in n.args)
+        uses.update(id(n) for n in self.roots())
+        concats = [n for n in order if n.name == "concat"]
+        inside = {id(n): found for n in concats if (found := _whole_of(n, concats)) is not None}
+
+        def args(n: Node) -> tuple[Node, ...]:
+            return (inside[id(n)][0],) if id(n) in inside else n.args
+
+        new: dict[int, Node] = {}
+        for n in reach(self.roots(), args=args):
+            if id(n) in inside:
+                whole, low = inside[id(n)]
+                new[id(n)] = self.graph.slice(new[id(whole)], low, low + n.width)
+            else:
+                once = [uses[id(a)] == 1 for a in n.args]
+                parts = tuple(new[id(a)] for a in n.args)
+                if n.name == "concat":  # what has no instruction of its own is copied
+                    parts = tuple(
+                        self._ew("id", a) if a.name in LEAVES | {"slice", "product"} else a
+                        for a in parts
+                    )
+                new[id(n)] = self._better(n, parts, once)
+
+        def at(n: Node) -> Node:
+            return new[id(n)]
+
+        def lasting(n: Node) -> Node:
+            return self._lasting(at(n))
+
+        self.y, self.grad_x = at(self.y), at(self.grad_x)
+        self.states = [at(n) for n in self.states]
+        self.grad_states = [at(n) for n in self.grad_states]
+        self.outer = [(view, lasting(a), lasting(d)) for view, a, d in self.outer]
+        self.sums = [(view, at(n)) for view, n in self.sums]
+        for number, node in enumerate(reach(self.roots())):
+            node.number = number
+
+    def _lasting(self, n: Node) -> Node:
+        """Return a node that is there for all steps; a gradient on a state is for one alone."""
+        base = n
+        while base.name == "slice":
+            (base,) = base.args
+        return self._ew("id", n) if base.name == "grad_state" else n
+
+    def roots(self) -> list[Node]:
+        """Return all that is wanted."""
+        added = [n for _, a, d in self.outer for n in (a, d)] + [n for _, n in self.sums]
+        return [self.y, *self.states, *added, self.grad_x, *self.grad_states]
+
+    def _better(self, n: Node, args: tuple[Node, ...], once: list[bool]) -> Node:
+        """Return what takes the place of `n`, over new arguments."""
+        if n.name in ("add", "sub"):
+            better = self._into_product(n, args, once) or self._with_mul(n, args, once)
+            if better is not None:
+                return better
+        if n.name == "mul":
+            for k, rest in ((0, args[1]), (1, args[0])):
+                if once[1 - k] and rest.name == "sub" and rest.args[0].name == "const":
+                    return self._ew("mulrest", args[k], *rest.args)
+                if once[1 - k] and rest.name == "submul" and rest.args[0] is rest.args[1]:
+                    return self._ew("mulrest2", args[k], rest.args[2], rest.args[0])
+        return self.graph.node(n.name, args, n.attr, n.width) if args else n
+
+    def _ew(self, name: str, *args: Node) -> Node:
+        return self.graph.node(name, args, None, max(a.width for a in args))
+
+    def _with_mul(self, n: Node, args: tuple[Node, ...], once: list[bool]) -> Node | None:
+        """Make one of ``a * b + c``, of ``c - a * b``, and of a sigmoid written as tanh."""
+        for k in (1, 0) if n.name == "add" else (1,):
+            mul, rest = args[k], args[1 - k]
+            if mul.name != "mul" or not once[k] or n.args[k].name != "mul":
+                continue
+            if n.name == "add" and _number(rest) == 0.5:
+                number, tanh = mul.args if mul.args[0].name == "const" else mul.args[::-1]
+                if _number(number) == 0.5 and tanh.name == "tanh" and tanh.args[0].name == "mul":
+                    half, x = tanh.args[0].args
+                    half, x = (half, x) if half.name == "const" else (x, half)
+                    if _number(half) == 0.5:
+                        return self._ew("sigmoid", x)
+            if mul.width == n.width:
+                return self._ew("muladd" if n.name == "add" else "submul", *mul.args, rest)
+        return None
+
+    def _into_product(self, n: Node, args: tuple[Node, ...], once: list[bool]) -> Node | None:
+        """Make ``a @ W + c`` a product that begins with c; that over x begins a chain of them."""
+        if n.name != "add" or any(a.name == "const" for a in args):
+            return None
+        for k in sorted((0, 1), key=lambda k: _over_x(args[k])):
+            rest = args[1 - k]
+            if once[k] and args[k].name == "product" and rest.width == n.width:
+                begun = self._begin(args[k], rest, chained=once[1 - k])
+                if begun is not None:
+                    return begun
+        return None
+
+    def _begin(self, product: Node, value: Node, *, chained: bool) -> Node | None:
+        """Return the product that begins with `value`, if it does not begin with something yet.
+
+        Where it begins with a product that nothing else reads, a chain, that one may.
+        """
+        first, weights, *begin = product.args
+        if begin:
+            if begin[0].name != "product" or id(product) not in self._chained:
+                return None
+            begun = self._begin(begin[0], value, chained=chained)
+            if begun is None:
+                return None
+            value, chained = begun, True
+        result = self.graph.node("product", (first, weights, value), None, product.width)
+        if chained:
+            self._chained.add(id(result))
+        return result
+
+
+def _over_x(n: Node) -> bool:
+    return n.name == "product" and n.args[0].name == "x"
+
+
+def _number(n: Node) -> float | None:
+    return n.attr[0] if n.name == "const" and n.attr[1] == 0 else None
+
+
+def _whole_of(part: Node, concats: list[Node]) -> tuple[Node, int] | None:
+    """Return what has the parts of `part` side by side among others, and at which column."""
+    for whole in concats:
+        for k in range(len(whole.args) - len(part.args) + 1 if whole is not part else 0):
+            same = all(a is b for a, b in zip(part.args, whole.args[k:], strict=False))
+            if same and part not in reach([whole]):
+                return whole, sum(p.width for p in whole.args[:k])
+    return None
+
+
+def _power(values: np.ndarray, batches: np.ndarray) -> tuple[float, int]:
+    """Return ``(v, p)`` with ``value = v * batch ** p`` in all tapes."""
+    if np.isnan(values).all():  # np.empty, to be filled
+        return float("nan"), 0
+    for power in (0, -1, 1):
+        v = values / batches.astype(float) ** power
+        if np.allclose(v, v[0], rtol=1e-12, atol=0):
+            return float(v[0]), power
+    raise Untraceable("a number that changes with the batch size, or from call to call")

@@ -1,0 +1,73 @@
+"""What is set for the whole library: which engine runs, and with how many threads."""
+
+from __future__ import annotations
+
+import os
+from typing import Any, Self
+
+__all__ = ["ENGINES", "current", "default_threads", "use"]
+
+ENGINES = ("auto", "off", "require")
+
+
+class _Settings:
+    engine: str = "auto"
+    threads: int = 1
+
+
+def default_threads() -> int:
+    """Return OMP_NUM_THREADS where it is set, else the number of processors for this process."""
+    try:
+        return max(1, int(os.environ.get("OMP_NUM_THREADS", "")))
+    except ValueError:
+        pass
+    available = getattr(os, "sched_getaffinity", None)
+    return len(available(0)) if available is not None else os.cpu_count() or 1
+
+
+current = _Settings()
+current.threads = default_threads()
+
+
+class use:  # noqa: N801  (a function, to the reader, that may stand in a with statement)
+    """Choose the engine, for all layers; as a context manager, until the end of the block.
+
+    Parameters
+    ----------
+    engine : "auto", "off" or "require", optional
+        "auto" runs each cell as fast as it can be run; "off" runs the plain time loop in Python,
+        everywhere; "require" raises where a cell would have to run in the loop. A layer's own
+        ``engine=`` keyword is stronger where it is not "auto".
+    threads : int, optional
+        How many threads share the rows of a batch. Results are the same, bit for bit, with the
+        same number, and to rounding with another. At first it is OMP_NUM_THREADS, or else the
+        number of processors.
+
+    Raises
+    ------
+    ValueError
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> import minirnn
+    >>> layer = minirnn.LSTM(3, 4, rng=0)
+    >>> with minirnn.engine.use("off"):
+    ...     print(layer.engine)
+    the time loop in Python: engine="off"
+    """
+
+    def __init__(self, engine: str | None = None, *, threads: int | None = None) -> None:
+        if engine is not None and engine not in ENGINES:
+            raise ValueError(f"use: engine should be one of {', '.join(ENGINES)}, got {engine!r}")
+        if threads is not None and (not isinstance(threads, int) or threads < 1):
+            raise ValueError(f"use: threads should be at least 1, got {threads!r}")
+        self._before = current.engine, current.threads
+        current.engine = engine or current.engine
+        current.threads = threads or current.threads
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *error: Any) -> None:
+        current.engine, current.threads = self._before

@@ -1,0 +1,393 @@
+"""What user code may do, and what comes of it: the same numbers, or a reason in words."""
+
+import math
+
+import numpy as np
+import pytest
+
+from minirnn import Cell, Parameter, Recurrent
+from minirnn.engine import native
+from minirnn.recurrent.loop import loop_backward, loop_forward
+
+pytestmark = pytest.mark.skipif(native() is None, reason="the native engine was not built")
+OUTSIDE: list = []
+
+
+class Leaky(Cell):
+    """``h' = a h + x W``, in pieces that a test replaces."""
+
+    def __init__(self):
+        rng = np.random.default_rng(0)
+        self.input_size, self.hidden_size = 3, 4
+        self.W = Parameter(rng.standard_normal((3, 4)))
+        self.a = Parameter(0.8 + 0.1 * rng.standard_normal(4))
+
+    def forward(self, x, state):
+        h = self.step(x, state[0])
+        return h, (h,), (x, state[0])
+
+    def step(self, x, h):
+        return self.a.value * h + x @ self.W.value
+
+    def backward(self, grad_y, grad_state, cache):
+        x, h = cache
+        grad = grad_y + grad_state[0]
+        self.add(x, h, grad)
+        return grad @ self.W.value.T, (grad * self.a.value,)
+
+    def add(self, x, h, grad):
+        self.W.grad += x.T @ grad
+        self.a.grad += (grad * h).sum(axis=0)
+
+
+def plain(self, x, h):
+    return Leaky.step(self, x, h)
+
+
+# ---------------------------------------------------------------- what runs in the machine
+
+
+def in_place(self, x, h):
+    out = plain(self, x, h)
+    out *= 0.5
+    out += 1
+    return out - 1
+
+
+def two_names(self, x, h):
+    out = plain(self, x, h)
+    other = out
+    other += 1
+    return out
+
+
+def einsum(self, x, h):
+    return self.a.value * h + np.einsum("bi,ih->bh", x, self.W.value)
+
+
+def einsum_transposed(self, x, h):
+    return self.a.value * h + np.einsum("ih,bi->bh", self.W.value, x)
+
+
+def rows_as_a_number(self, x, h):
+    return plain(self, x, h) * (1.0 / len(x))
+
+
+def a_loop(self, x, h):
+    out = plain(self, x, h)
+    for _ in range(3):
+        out = out + 0.1 * np.tanh(out)
+    return out
+
+
+def empty_and_out(self, x, h):
+    out = np.empty((len(x), self.hidden_size), x.dtype)
+    np.multiply(self.a.value, h, out=out)
+    out += x @ self.W.value
+    return out
+
+
+def number_from_math(self, x, h):
+    return plain(self, x, h) * math.tanh(0.5)
+
+
+def training_flag(self, x, h):
+    return plain(self, x, h) * (0.9 if self.training else 1.0)
+
+
+def zeros_and_ones(self, x, h):
+    z = np.concatenate([np.zeros_like(h), np.zeros((len(x), 2)), np.ones_like(x)], axis=1)
+    return plain(self, x, h) + z[:, 4:8] + z[:, 5:9]
+
+
+def vector_sum(self, x, h):
+    out = plain(self, x, h)
+    return out / (1 + np.abs(out).sum(axis=1))[:, None] + out.max(axis=1).reshape(-1, 1)
+
+
+def booleans(self, x, h):
+    out = plain(self, x, h)
+    return np.where((out > 0) & ~(out >= 2) | (out < -1), out, out * (h != 0))
+
+
+def astype(self, x, h):
+    out = plain(self, x, h)
+    return out * (out > 0).astype(np.float64) + out.astype(x.dtype).copy()
+
+
+def sliced_parameters(self, x, h):
+    return x[:, :2] @ self.W.value[:2] + x[..., 2:] @ self.W.value[2:, :] + h * self.a.value[...]
+
+
+def written_back(self, x, h, grad):
+    self.W.grad = self.W.grad + x.T @ grad
+    self.a.grad = (grad * h).sum(0) + self.a.grad
+
+
+def np_add(self, x, h, grad):
+    np.add(self.W.grad, x.T @ grad, out=self.W.grad)
+    self.a.grad -= -(grad * h).sum(axis=0)
+
+
+def mean_over_the_batch(self, x, h, grad):
+    self.W.grad += x.T @ grad / len(grad)
+    self.a.grad += (grad * h).mean(axis=0)
+
+
+def ones_for_a_sum(self, x, h, grad):
+    self.W.grad += np.dot(x.T, grad) - 0.5 * (x.T @ grad)
+    self.a.grad += np.ones(len(grad)) @ (grad * h)
+
+
+def transposed_gradient(self, x, h, grad):
+    self.W.grad.T[...] += grad.T @ x
+    self.a.grad += np.einsum("bh->h", grad * h)
+
+
+def parts_of_gradients(self, x, h, grad):
+    self.W.grad[:, :2] += x.T @ grad[:, :2]
+    self.W.grad[:2, 2:] += x[:, :2].T @ grad[:, 2:]
+    self.a.grad[1:] += (grad * h)[:, 1:].sum(axis=0)
+    self.a.grad[0] += (grad * h)[:, :1].sum()
+
+
+SAME_STEPS = [in_place, two_names, einsum, einsum_transposed, rows_as_a_number, a_loop,
+    empty_and_out, number_from_math, training_flag, zeros_and_ones, vector_sum, booleans, astype,
+    sliced_parameters]  # fmt: skip
+SAME_SUMS = [written_back, np_add, mean_over_the_batch, ones_for_a_sum, transposed_gradient,
+    parts_of_gradients]  # fmt: skip
+
+
+def assert_equal_to_loop(cell, batch=5, time=6):
+    layer = Recurrent(cell, engine="require")
+    rng = np.random.default_rng(1)
+    x, grad = rng.standard_normal((2, batch, time, 4))
+    x = x[:, :, :3]
+    mask = rng.random((batch, time)) < 0.7
+    y, grad_x = layer.forward(x, mask), layer.backward(grad)
+    grads = [p.grad.copy() for p in cell.parameters()]
+    assert layer.engine.startswith("the native machine")
+    cell.zero_grad()
+    state = cell.initial_state(batch)
+    expected, final, steps = loop_forward(cell, x, mask, state, reverse=False, keep=True)
+    zeros = tuple(np.zeros_like(a) for a in final)
+    back, first = loop_backward(cell, grad, zeros, mask, steps, input_size=3, reverse=False)
+    close = {"rtol": 1e-12, "atol": 1e-13}
+    np.testing.assert_allclose(y, expected, **close)
+    np.testing.assert_allclose(layer.state[0], final[0], **close)
+    np.testing.assert_allclose(grad_x, back, **close)
+    np.testing.assert_allclose(layer.grad_state[0], first[0], **close)
+    for found, parameter in zip(grads, cell.parameters(), strict=True):
+        np.testing.assert_allclose(found, parameter.grad, **close)
+
+
+@pytest.mark.parametrize("step", SAME_STEPS)
+def test_a_step_runs_with_the_same_numbers(step):
+    assert_equal_to_loop(type("Own", (Leaky,), {"step": step})())
+
+
+@pytest.mark.parametrize("add", SAME_SUMS)
+def test_sums_into_gradients_run_with_the_same_numbers(add):
+    assert_equal_to_loop(type("Own", (Leaky,), {"add": add})())
+
+
+@pytest.mark.parametrize("batch", [1, 2, 7])
+def test_a_cache_may_be_anything(batch):
+    class Own(Leaky):
+        def forward(self, x, state):
+            h = self.step(x, state[0])
+            return h, (h,), {"x": x, "why": "text", "h": [state[0]], "n": 3}
+
+        def backward(self, grad_y, grad_state, cache):
+            return super().backward(grad_y, grad_state, (cache["x"], cache["h"][0]))
+
+    assert_equal_to_loop(Own(), batch)
+
+
+def test_one_parameter_under_two_names():
+    class Own(Leaky):
+        def __init__(self):
+            super().__init__()
+            self.again = self.a
+
+        def step(self, x, h):
+            return self.again.value * h + x @ self.W.value
+
+    assert_equal_to_loop(Own())
+
+
+# ---------------------------------------------------------------- what runs in the loop, and why
+
+
+def an_if(self, x, h):
+    out = plain(self, x, h)
+    return out * 0.5 if np.abs(out).max() > 10 else out
+
+
+def an_if_on_rows(self, x, h):
+    return plain(self, x, h) * (0.5 if len(x) == 1 else 1.0)
+
+
+def random_numbers(self, x, h):
+    return plain(self, x, h) + np.random.default_rng(0).standard_normal((len(x), 4))
+
+
+def a_counter(self, x, h):
+    self.count = getattr(self, "count", 0) + 1
+    return plain(self, x, h)
+
+
+def write_to_a_view(self, x, h):
+    out = plain(self, x, h)
+    out[:, :2] *= 0.5
+    return out
+
+
+def view_then_write(self, x, h):
+    out = plain(self, x, h)
+    part = out[:, :2]
+    out += 1
+    return np.concatenate([part, out[:, 2:]], axis=1)
+
+
+def write_to_the_state(self, x, h):
+    h = h[...]
+    h *= 0.5
+    return plain(self, x, h)
+
+
+def asarray(self, x, h):
+    return np.asarray(plain(self, x, h))
+
+
+def mean_of_the_batch(self, x, h):
+    out = plain(self, x, h)
+    return out - out.mean(axis=0)
+
+
+def cast(self, x, h):
+    return plain(self, x, h).astype(np.float32)
+
+
+def computed_weights(self, x, h):
+    return h * self.a.value + x @ (self.W.value * 0.5)
+
+
+def printed(self, x, h):
+    out = plain(self, x, h)
+    assert str(out)
+    return out
+
+
+def a_list_outside(self, x, h):
+    OUTSIDE.append(1)
+    return plain(self, x, h)
+
+
+def sorted_rows(self, x, h):
+    return np.sort(plain(self, x, h), axis=1)
+
+
+REFUSED = {
+    an_if: r"an if.* in an_if, line \d+",
+    an_if_on_rows: "batch size",
+    random_numbers: r"random numbers\?\) in random_numbers, line",
+    a_counter: r"sets self\.count",
+    write_to_a_view: r"changed in place.* in write_to_a_view, line",
+    view_then_write: r"changed in place.* in view_then_write, line",
+    write_to_the_state: r"changed in place.* in write_to_the_state, line",
+    asarray: r"np\.asarray in asarray, line",
+    mean_of_the_batch: "over the batch",
+    cast: r"a cast to float32 in cast, line",
+    computed_weights: "matrix",
+    printed: r"printed in printed, line",
+    a_list_outside: r"changes OUTSIDE",
+    sorted_rows: r"np\.sort in sorted_rows, line",
+}
+
+
+@pytest.mark.parametrize(("step", "why"), REFUSED.items())
+def test_the_loop_runs_and_the_reason_is_given(step, why):
+    OUTSIDE.clear()
+    layer = Recurrent(type("Own", (Leaky,), {"step": step})())
+    assert "loop" in layer.engine
+    with pytest.raises(RuntimeError, match=f'(?s)engine="require".*{why}'):
+        Recurrent(type("Own", (Leaky,), {"step": step})(), engine="require").forward(
+            np.ones((2, 3, 3))
+        )
+    assert not OUTSIDE
+    if step is not random_numbers:
+        assert layer.forward(np.ones((2, 3, 3))).shape == (2, 3, 4)
+
+
+def test_what_no_one_thought_of_is_found_by_trying():
+    class Hidden(Leaky):
+        calls = np.array([0])
+
+        def step(self, x, h):
+            self.calls[0] += 1  # of the class: neither traced nor looked at
+            return plain(self, x, h) * (1.0 if self.calls[0] < 6 else 2.0)
+
+    with pytest.warns(RuntimeWarning, match=r"Hidden: the engine and the time loop do not agree"):
+        why = Recurrent(Hidden()).engine
+    assert "do not agree" in why
+
+
+def test_an_attribute_that_changes_is_noticed():
+    class Scaled(Leaky):
+        scale, kept = 1.0, None
+
+        def step(self, x, h):
+            return plain(self, x, h) * self.scale + (0 if self.kept is None else self.kept)
+
+    cell = Scaled()
+    layer, x = Recurrent(cell, engine="require"), np.ones((2, 3, 3))
+    for change in ({"scale": 2.0}, {"kept": np.ones(4)}, {"scale": 1.0}):
+        vars(cell).update(change)
+        y, expected = layer.forward(x), Recurrent(cell, engine="off").forward(x)
+        np.testing.assert_allclose(y, expected, rtol=1e-13)
+    cell.kept[1] = 7.0  # in place
+    expected = Recurrent(cell, engine="off").forward(x)
+    np.testing.assert_allclose(layer.forward(x), expected, rtol=1e-13)
+
+
+def test_tracing_leaves_the_cell_as_it_was():
+    class Noisy(Leaky):
+        def __init__(self):
+            super().__init__()
+            self.rng = np.random.default_rng(0)
+
+        def step(self, x, h):
+            return plain(self, x, h) * self.rng.random()
+
+    cell = Noisy()
+    layer = Recurrent(cell)
+    assert "from call to call" in layer.engine
+    assert cell.rng.random() == np.random.default_rng(0).random()
+    assert not any(p.grad.any() for p in cell.parameters())
+
+
+def test_weights_changed_between_forward_and_backward():
+    """What forward kept is of the old weights, what backward reads is of the new ones."""
+
+    class Own(Leaky):
+        def forward(self, x, state):
+            fed = state[0] * self.a.value
+            h = np.tanh(fed + x @ self.W.value)
+            return h, (h,), (x, fed, h)
+
+        def backward(self, grad_y, grad_state, cache):
+            x, fed, h = cache
+            grad = (grad_y + grad_state[0]) * (1 - h**2) * np.cos(fed)
+            self.add(x, fed, grad)
+            return grad @ self.W.value.T, (grad * self.a.value,)
+
+    results = []
+    for engine in ("require", "off"):
+        layer = Recurrent(Own(), engine=engine)
+        layer.forward(np.ones((2, 3, 3)))
+        for p in layer.parameters():
+            p.value = p.value * 0.5
+        results.append([layer.backward(np.ones((2, 3, 4))), *[p.grad for p in layer.parameters()]])
+    for found, expected in zip(*results, strict=True):
+        np.testing.assert_allclose(found, expected, rtol=1e-12)
