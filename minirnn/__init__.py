@@ -47,7 +47,17 @@ from minirnn.metrics import (
     TopKAccuracy,
 )
 from minirnn.models.sequential import Sequential
-from minirnn.optimizers import SGD, Adagrad, Adam, AdamW, Optimizer, RMSProp
+from minirnn.optimizers import (
+    SGD,
+    Adagrad,
+    Adam,
+    AdamW,
+    Nadam,
+    Optimizer,
+    ParameterGroup,
+    RMSProp,
+    WeightAverage,
+)
 from minirnn.recurrent import GRU, LSTM, RNN, Bidirectional, Recurrent
 
 if TYPE_CHECKING:
@@ -112,9 +122,11 @@ __all__ = [
     "MeanOverTime",
     "MeanSquaredError",
     "Metric",
+    "Nadam",
     "NotFiniteError",
     "Optimizer",
     "Parameter",
+    "ParameterGroup",
     "Perplexity",
     "Precision",
     "RMSProp",
@@ -133,6 +145,7 @@ __all__ = [
     "Tanh",
     "TopKAccuracy",
     "Trainer",
+    "WeightAverage",
     "__version__",
     "callbacks",
     "check_gradients",

@@ -223,7 +223,8 @@ def as_floats(owner: object, x: Any, dtype: Any = None, what: str = "the input")
             f"{array.dtype} (from a {type(x).__name__})"
         )
     if dtype is None:
-        dtype = array.dtype if array.dtype in (np.float32, np.float64) else np.float32
+        native = array.dtype.newbyteorder("=")
+        dtype = native if native in (np.float32, np.float64) else np.float32
     return array.astype(dtype, copy=False)
 
 

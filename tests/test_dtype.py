@@ -144,3 +144,11 @@ def test_a_float64_cell_in_a_float32_model_trains():
     assert all((after[name] != before[name]).any() for name in before)
     assert cell.W.value.dtype == np.float64
     assert model.forward(X).dtype == np.float32
+
+
+def test_the_other_byte_order_is_no_other_precision():
+    swapped = np.array([1 / 3, 2 / 3]).astype(">f8")
+    assert m.Parameter(swapped).value.dtype == np.float64
+    loss = m.MeanSquaredError()
+    assert loss.forward(swapped[None], np.zeros((1, 2))) == 5 / 18
+    assert loss.backward().dtype == np.float64

@@ -1,6 +1,22 @@
 """Optimizers: from gradients to new values."""
 
-from minirnn.optimizers.base import Optimizer, Slots
-from minirnn.optimizers.methods import SGD, Adagrad, Adam, AdamW, RMSProp
+from minirnn.optimizers.adagrad import Adagrad
+from minirnn.optimizers.adam import Adam, AdamW, Nadam
+from minirnn.optimizers.average import WeightAverage
+from minirnn.optimizers.base import Optimizer
+from minirnn.optimizers.buffer import ParameterGroup, Slots
+from minirnn.optimizers.rmsprop import RMSProp
+from minirnn.optimizers.sgd import SGD
 
-__all__ = ["SGD", "Adagrad", "Adam", "AdamW", "Optimizer", "RMSProp", "Slots"]
+__all__ = [
+    "SGD",
+    "Adagrad",
+    "Adam",
+    "AdamW",
+    "Nadam",
+    "Optimizer",
+    "ParameterGroup",
+    "RMSProp",
+    "Slots",
+    "WeightAverage",
+]

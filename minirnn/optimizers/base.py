@@ -4,71 +4,29 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterable, Mapping
-from typing import Any, TypeAlias
+from typing import Any, TypeAlias, TypedDict
 
 import numpy as np
 
 from minirnn import checks
-from minirnn.core import Layer, Parameter
+from minirnn.core import Parameter
 from minirnn.kernels import one_blas_thread
+from minirnn.optimizers.buffer import Buffer, ParameterGroup, Slots, grouped
+from minirnn.optimizers.subclasses import show_options, update_and_check
 from minirnn.reprs import as_call
 from minirnn.typing import Array
 
-__all__ = ["LearningRate", "Optimizer", "Slots"]
+__all__ = ["LearningRate", "Optimizer", "Options"]
 
 LearningRate: TypeAlias = float | Callable[[int], float]
 
 
-class Slots(dict[str, Array]):
-    """Vectors that an optimizer keeps from step to step, each zero at first.
+class Options(TypedDict, total=False):
+    """The keywords that every optimizer has."""
 
-    ``slots["momentum"]`` is a vector of the length of the values, made of zeros when it is first
-    asked for. Change it in place.
-
-    Attributes
-    ----------
-    scratch : array
-        One more such vector to compute in, whose content is nobody's: with it an update needs no
-        temporary arrays.
-    """
-
-    def __init__(self, like: Array) -> None:
-        self._like = like
-        self.scratch = np.empty_like(like)
-
-    def __missing__(self, name: str) -> Array:
-        self[name] = np.zeros_like(self._like)
-        return self[name]
-
-
-class _Buffer:
-    """Parameters of one dtype as one flat vector, those with weight decay first."""
-
-    def __init__(self, parameters: list[Parameter]) -> None:
-        self.parameters = sorted(parameters, key=lambda parameter: not parameter.decay)
-        size = sum(parameter.size for parameter in parameters)
-        dtype = parameters[0].value.dtype
-        self.values = np.empty(size, dtype)
-        self.grads = np.empty(size, dtype)
-        self.scratch = np.empty(size, dtype)
-        self.decayed = sum(parameter.size for parameter in parameters if parameter.decay)
-        self.slots = Slots(self.values)
-        self.gather()
-
-    def gather(self) -> None:
-        """Make each parameter a view of this buffer, unless it is one already.
-
-        It no longer is when another optimizer, or a copy of the model, has moved it.
-        """
-        start = 0
-        for parameter in self.parameters:
-            if parameter.value.base is not self.values:
-                part = slice(start, start + parameter.size)
-                parameter.move(
-                    self.values[part].reshape(parameter.shape),
-                    self.grads[part].reshape(parameter.shape),
-                )
-            start += parameter.size
+    weight_decay: float
+    clip_norm: float | None
+    clip_value: float | None
 
 
 class Optimizer:
@@ -93,7 +51,8 @@ class Optimizer:
     Parameters
     ----------
     parameters : iterable of Parameter
-        ``model.parameters()``. An object met twice is updated once.
+        ``model.parameters()``. An object met twice is updated once. A `ParameterGroup` among them
+        has a learning rate or a weight decay of its own.
     learning_rate : float, or a callable from the step number (0 at first) to a float
     weight_decay : float
     clip_norm : float, optional
@@ -106,7 +65,7 @@ class Optimizer:
     step_count : int
         Steps taken so far.
     grad_norm : float or None
-        Global norm of the gradient before clipping at the latest step; None without `clip_norm`.
+        Global norm of the gradient before clipping at the latest step; None before any.
 
     Raises
     ------
@@ -115,7 +74,11 @@ class Optimizer:
     TypeError
         If what is given is not parameters.
     FloatingPointError
-        From `step`, if the gradient's norm is not finite while `clip_norm` is set. Nothing changes.
+        From `step`, if the gradient is not finite, or its norm while `clip_norm` is set. Nothing
+        changes.
+    RuntimeError
+        From the first `step` with a gradient, if `update` changed nothing: it has to change its
+        argument in place.
 
     Examples
     --------
@@ -141,14 +104,14 @@ class Optimizer:
 
     def __init__(
         self,
-        parameters: Iterable[Parameter],
+        parameters: Iterable[Parameter | ParameterGroup],
         learning_rate: LearningRate,
         *,
         weight_decay: float = 0.0,
         clip_norm: float | None = None,
         clip_value: float | None = None,
     ) -> None:
-        found = self._parameters(parameters)
+        found, buffers = grouped(self, parameters)
         self.learning_rate = learning_rate
         self.weight_decay = checks.positive_float(self, "weight_decay", weight_decay, zero=True)
         self.clip_norm = clip_norm
@@ -159,36 +122,27 @@ class Optimizer:
         self.step_count = 0
         self.grad_norm: float | None = None
         self.parameters = found
-        by_dtype: dict[Any, list[Parameter]] = {}
-        for parameter in found:
-            by_dtype.setdefault(parameter.value.dtype, []).append(parameter)
-        self._buffers = [_Buffer(group) for group in by_dtype.values()]
+        self._buffers = buffers
+        self._seen_to_work = False
 
-    def _parameters(self, given: Any) -> list[Parameter]:
-        name = type(self).__name__
-        if isinstance(given, Layer):
-            raise TypeError(f"{name}: takes parameters, got a layer; write model.parameters()")
-        if isinstance(given, Parameter) or not isinstance(given, Iterable):
-            hint = "; write model.parameters(), with brackets" if callable(given) else ""
-            raise TypeError(f"{name}: takes a list of parameters, got {type(given).__name__}{hint}")
-        found: dict[int, Parameter] = {}
-        for item in given:
-            if not isinstance(item, Parameter):
-                hint = ""
-                if isinstance(item, tuple):
-                    hint = "; parameters() has them without names"
-                raise TypeError(f"{name}: takes Parameters, got a {type(item).__name__}{hint}")
-            found[id(item)] = item
-        if not found:
-            raise ValueError(
-                f"{name}: the list of parameters is empty, so there is nothing to learn"
+    def __init_subclass__(cls, **keywords: Any) -> None:
+        super().__init_subclass__(**keywords)
+        show_options(cls)
+
+    def __getattr__(self, name: str) -> Any:
+        if name in ("parameters", "learning_rate", "_learning_rate", "_buffers"):
+            raise RuntimeError(
+                f"{type(self).__name__}: {name} is not there yet; does __init__ call "
+                f"super().__init__(parameters, learning_rate)?"
             )
-        return list(found.values())
+        raise AttributeError(f"{type(self).__name__!r} object has no attribute {name!r}")
 
     # ------------------------------------------------------------ what a subclass writes
 
     def update(self, value: Array, grad: Array, learning_rate: float, slots: Slots) -> None:
-        """Change `value` in place.
+        """Change `value` in place, as in ``value -= ...``; return nothing.
+
+        With groups, or parameters of different dtypes, it is called once for each kind.
 
         Parameters
         ----------
@@ -245,12 +199,22 @@ class Optimizer:
             scale = self._norm_scale()
         for buffer in self._buffers:
             grad = self._effective_gradient(buffer, scale)
-            if self.decoupled_weight_decay and self.weight_decay:
-                buffer.values[: buffer.decayed] *= 1 - learning_rate * self.weight_decay
-            self.update(buffer.values, grad, learning_rate, buffer.slots)
+            rate = learning_rate * buffer.rate_factor
+            decay = self._decay_of(buffer)
+            if self.decoupled_weight_decay and decay:
+                buffer.values[: buffer.decayed] *= 1 - rate * decay
+            if not rate and buffer.rate_factor == 0:
+                continue
+            if self._seen_to_work:
+                self.update(buffer.values, grad, rate, buffer.slots)
+            else:
+                self._seen_to_work = update_and_check(self, buffer, grad, rate)
         self.step_count += 1
         if self.observer is not None:
             self.observer.after_step()
+
+    def _decay_of(self, buffer: Buffer) -> float:
+        return self.weight_decay if buffer.weight_decay is None else buffer.weight_decay
 
     def zero_grad(self) -> None:
         """Set every gradient to zero."""
@@ -260,32 +224,34 @@ class Optimizer:
 
     def _norm_scale(self) -> float:
         """Return the factor that brings the global norm down to `clip_norm`."""
-        if self.clip_norm is None:
-            self.grad_norm = None
-            return 1.0
         norm = math.sqrt(sum(_sum_of_squares(buffer.grads) for buffer in self._buffers))
-        if not math.isfinite(norm):
+        overflow = self.clip_norm is None and norm == math.inf
+        if not math.isfinite(norm) and not (overflow and self._gradients_are_finite()):
             raise FloatingPointError(
                 f"{type(self).__name__}: the norm of the gradient is {norm}; no parameter was "
                 f"changed. A smaller learning rate is the usual cure"
             )
         self.grad_norm = norm
-        return min(1.0, self.clip_norm / norm) if norm > 0 else 1.0
+        return 1.0 if self.clip_norm is None or norm <= self.clip_norm else self.clip_norm / norm
 
-    def _effective_gradient(self, buffer: _Buffer, scale: float) -> Array:
+    def _gradients_are_finite(self) -> bool:
+        return all(bool(np.isfinite(buffer.grads).all()) for buffer in self._buffers)
+
+    def _effective_gradient(self, buffer: Buffer, scale: float) -> Array:
         """Return the gradient after clipping and L2 decay; `buffer.grads` stays as it is."""
         grad = buffer.grads
         if scale != 1.0:
             grad = np.multiply(grad, scale, out=buffer.scratch)
         if self.clip_value is not None:
             grad = np.clip(grad, -self.clip_value, self.clip_value, out=buffer.scratch)
-        if self.weight_decay and not self.decoupled_weight_decay:
+        weight_decay = self._decay_of(buffer)
+        if weight_decay and not self.decoupled_weight_decay:
             if grad is buffer.grads:
                 np.copyto(buffer.scratch, grad)
                 grad = buffer.scratch
             decayed = slice(buffer.decayed)
             decay = buffer.slots.scratch[decayed]
-            grad[decayed] += np.multiply(buffer.values[decayed], self.weight_decay, out=decay)
+            grad[decayed] += np.multiply(buffer.values[decayed], weight_decay, out=decay)
         view = grad[:]
         view.flags.writeable = False
         return view
@@ -297,7 +263,7 @@ class Optimizer:
 
         ``{"optimizer": its class, "step": int, "learning_rate": float, or None for a schedule,
         "sizes": [[int]], "slots": [{name: array}]}``, with one entry of `sizes` and `slots` for
-        each dtype.
+        each group and dtype.
         """
         rate = self._learning_rate
         return {
@@ -334,8 +300,8 @@ class Optimizer:
             )
         if len(state["slots"]) != len(self._buffers):
             raise ValueError(
-                f"{name}: the state has slots for {len(state['slots'])} dtypes, here there are "
-                f"{len(self._buffers)}"
+                f"{name}: the state has slots for {len(state['slots'])} groups and dtypes, here "
+                f"there are {len(self._buffers)}"
             )
         slots = []
         for buffer, given in zip(self._buffers, state["slots"], strict=True):
@@ -362,7 +328,7 @@ class Optimizer:
 def _sum_of_squares(vector: Array) -> float:
     with np.errstate(over="ignore"):
         total = float(np.dot(vector, vector))
-    if not math.isfinite(total):  # too large for float32 is not yet too large
-        wide = vector.astype(np.float64)
-        total = float(np.dot(wide, wide))
+        if not math.isfinite(total):  # too large for float32 is not yet too large
+            wide = vector.astype(np.float64)
+            total = float(np.dot(wide, wide))
     return total

@@ -1,5 +1,6 @@
 """Twenty steps of each optimizer against the same rule, scalar by scalar."""
 
+import inspect
 import math
 
 import numpy as np
@@ -126,8 +127,9 @@ def test_grad_norm_is_that_before_clipping():
     assert optimizer.grad_norm == pytest.approx(5.0, rel=1e-7)
     np.testing.assert_allclose([one.value[0], two.value[0, 0]], [-0.6, -0.8], rtol=1e-6)
     optimizer.clip_norm = None
+    one.grad = [0.0]
     optimizer.step()
-    assert optimizer.grad_norm is None
+    assert optimizer.grad_norm == 4.0
 
 
 def test_a_norm_too_large_for_float32_is_still_clipped():
@@ -196,6 +198,233 @@ def test_an_optimizer_of_ones_own():
     np.testing.assert_allclose(one.value, [-0.5, 1.5])
     np.testing.assert_allclose(two.value, [[-1.5]])
     assert optimizer.step_count == 2
+
+
+def _own(update):
+    return type("Own", (Optimizer,), {"update": update})
+
+
+def _ready(optimizer_class, **keywords):
+    parameter = Parameter(np.ones(2))
+    parameter.grad = [1.0, -2.0]
+    return parameter, optimizer_class([parameter], 0.1, **keywords)
+
+
+def test_an_own_update_that_rebinds_changes_nothing_and_is_refused():
+    def update(self, value, grad, learning_rate, slots):
+        value = value - learning_rate * grad
+
+    parameter, optimizer = _ready(_own(update))
+    with pytest.raises(RuntimeError, match=r"Own: update changed nothing.*write value -= "):
+        optimizer.step()
+    assert optimizer.step_count == 0
+    np.testing.assert_array_equal(parameter.value, [1, 1])
+
+
+def test_an_own_update_that_returns_is_refused():
+    def update(self, value, grad, learning_rate, slots):
+        value *= 0.5
+        return value - learning_rate * grad
+
+    parameter, optimizer = _ready(_own(update))
+    with pytest.raises(TypeError, match=r"Own: update returned ndarray, which is not looked at"):
+        optimizer.step()
+    np.testing.assert_array_equal(parameter.value, [1, 1])
+
+
+def test_an_own_update_that_rebinds_a_slot_is_warned_of():
+    def update(self, value, grad, learning_rate, slots):
+        m = slots["m"]
+        m = 0.9 * m + grad
+        value -= learning_rate * m
+
+    _, optimizer = _ready(_own(update))
+    with pytest.warns(RuntimeWarning, match=r"Own: slot m is zero after an update.*m\[:\] = "):
+        optimizer.step()
+    optimizer.step()  # said once
+
+
+def test_a_slot_may_be_assigned():
+    def update(self, value, grad, learning_rate, slots):
+        slots["m"] = 0.5 * slots["m"] + grad
+        value -= learning_rate * slots["m"]
+
+    parameter, optimizer = _ready(_own(update))
+    optimizer.step()
+    optimizer.step()
+    np.testing.assert_allclose(parameter.value, [1 - 0.25, 1 + 0.5])
+    with pytest.raises(ValueError, match=r"slot m should have shape \(2,\).*got \(3,\)"):
+        optimizer._buffers[0].slots["m"] = np.zeros(3)
+
+
+def test_steps_too_small_to_show_are_no_mistake():
+    parameter = Parameter(np.ones(3, np.float32))
+    optimizer = m.SGD([parameter], 1e-30)
+    parameter.grad = [1e-3, 0, 0]
+    optimizer.step()
+    np.testing.assert_array_equal(parameter.value, [1, 1, 1])
+
+
+def test_without_a_gradient_or_a_rate_nothing_is_known_yet():
+    def update(self, value, grad, learning_rate, slots):
+        value = value - learning_rate * grad
+
+    parameter, optimizer = _ready(_own(update))
+    optimizer.learning_rate = lambda step: 0.0
+    optimizer.step()
+    optimizer.learning_rate, parameter.grad = 0.1, [0.0, 0.0]
+    optimizer.step()
+    parameter.grad = [1.0, 0.0]
+    with pytest.raises(RuntimeError, match="Own: update changed nothing"):
+        optimizer.step()
+
+
+def test_an_own_optimizer_without_super_says_so():
+    class Own(Optimizer):
+        def __init__(self, parameters, rate):
+            self.rate = rate
+
+    optimizer = Own([Parameter(np.ones(1))], 0.1)
+    for use in (optimizer.step, optimizer.zero_grad, lambda: optimizer.parameters):
+        with pytest.raises(RuntimeError, match=r"Own: .* not there yet; does __init__ call super"):
+            use()
+    with pytest.raises(AttributeError, match="'Own' object has no attribute 'typo'"):
+        optimizer.typo  # noqa: B018
+
+
+def test_what_every_optimizer_takes_stands_in_each_signature():
+    for kind in (m.SGD, m.RMSProp, m.Adagrad, m.Adam, m.AdamW, m.Nadam, Optimizer):
+        names = list(inspect.signature(kind).parameters)
+        assert names[:2] == ["parameters", "learning_rate"]
+        assert names[-3:] == ["weight_decay", "clip_norm", "clip_value"]
+        with pytest.raises(TypeError, match="unexpected keyword argument 'nonsense'"):
+            kind([Parameter(np.ones(1))], 0.1, nonsense=1)
+
+
+@pytest.mark.parametrize("bad", [np.nan, np.inf])
+def test_a_gradient_that_is_not_finite_changes_nothing_without_clipping_too(bad):
+    parameter, optimizer = _ready(m.SGD)
+    parameter.grad = [bad, 1.0]
+    with pytest.raises(FloatingPointError, match=f"SGD: the norm of the gradient is {bad}"):
+        optimizer.step()
+    np.testing.assert_array_equal(parameter.value, [1, 1])
+
+
+def test_a_finite_gradient_whose_norm_is_not_needed_may_be_huge():
+    parameter, optimizer = _ready(m.SGD)
+    parameter.grad = [1e200, 0.0]
+    optimizer.step()
+    np.testing.assert_array_equal(parameter.value, [-1e199, 1])
+    assert optimizer.grad_norm == math.inf
+
+
+def test_flags_are_flags():
+    for make in (
+        lambda p: m.SGD(p, 0.1, momentum=0.9, nesterov="no"),
+        lambda p: m.RMSProp(p, 0.1, centered=1),
+        lambda p: m.Adam(p, 0.1, amsgrad="yes"),
+    ):
+        with pytest.raises(TypeError, match="should be True or False, got"):
+            make([Parameter(np.ones(1))])
+
+
+def test_centered_does_not_fall_below_zero_by_rounding():
+    parameter = Parameter(np.ones(1, np.float32))
+    optimizer = m.RMSProp([parameter], 1e-3, centered=True, rho=0.5)
+    for _ in range(60):
+        parameter.grad = [0.1]
+        optimizer.step()
+        assert np.isfinite(parameter.value).all()
+
+
+# ---------------------------------------------------------------- groups
+
+
+@pytest.mark.parametrize("rule", RULES)
+def test_a_group_goes_its_own_way(rule):
+    optimizer_class, _, keywords = RULES[rule]
+    together, apart = _parameters(), _parameters()
+    W, b, U = together.values()
+    group = m.ParameterGroup([W, b], rate_factor=0.5, weight_decay=0.3)
+    one = optimizer_class([group, U], lambda t: 0.1 / (t + 1), weight_decay=0.1, **keywords)
+    W, b, U = apart.values()
+    others = [
+        optimizer_class([W, b], lambda t: 0.05 / (t + 1), weight_decay=0.3, **keywords),
+        optimizer_class([U], lambda t: 0.1 / (t + 1), weight_decay=0.1, **keywords),
+    ]
+    for step in range(5):
+        for parameters in (together, apart):
+            for name, gradient in _gradients(step, parameters).items():
+                parameters[name].grad = gradient
+        one.step()
+        for other in others:
+            other.step()
+    for name, parameter in together.items():
+        np.testing.assert_allclose(parameter.value, apart[name].value, rtol=1e-13)
+
+
+def test_one_norm_over_all_groups():
+    parameters = _parameters()
+    W, b, U = parameters.values()
+    optimizer = m.SGD([m.ParameterGroup([W], rate_factor=2.0), b, U], 1.0, clip_norm=0.5)
+    gradients = _gradients(0, parameters)
+    before = {name: p.value.copy() for name, p in parameters.items()}
+    for name, gradient in gradients.items():
+        parameters[name].grad = gradient
+    optimizer.step()
+    norm = math.sqrt(sum(np.sum(gradient**2) for gradient in gradients.values()))
+    for name, factor in [("W", 2.0), ("b", 1.0), ("U", 1.0)]:
+        expected = before[name] - factor * 0.5 / norm * gradients[name]
+        np.testing.assert_allclose(parameters[name].value, expected, rtol=1e-12)
+
+
+def test_a_factor_of_zero_freezes():
+    parameters = _parameters()
+    W, b, U = parameters.values()
+    frozen = m.ParameterGroup([W], rate_factor=0.0)
+    optimizer = m.AdamW([frozen, b, U], 0.1, weight_decay=0.1)
+    before = W.value.copy()
+    for name, gradient in _gradients(0, parameters).items():
+        parameters[name].grad = gradient
+    optimizer.step()
+    np.testing.assert_array_equal(W.value, before)
+    assert optimizer.parameters == [W, b, U]
+
+
+def test_wrong_groups():
+    W, b, _ = _parameters().values()
+    with pytest.raises(ValueError, match=r"SGD: a parameter of shape \(3,\) is in two groups"):
+        m.SGD([m.ParameterGroup([W, b]), b], 0.1)
+    with pytest.raises(ValueError, match="ParameterGroup: rate_factor should be at least 0"):
+        m.ParameterGroup([W], rate_factor=-1.0)
+    with pytest.raises(ValueError, match="ParameterGroup: weight_decay should be at least 0"):
+        m.ParameterGroup([W], weight_decay=-1.0)
+    with pytest.raises(ValueError, match="ParameterGroup: the list of parameters is empty"):
+        m.ParameterGroup([])
+    with pytest.raises(TypeError, match=r"SGD: takes a list.*write \[ParameterGroup"):
+        m.SGD(m.ParameterGroup([W]), 0.1)
+    with pytest.raises(TypeError, match=r"a dict; a group is ParameterGroup\(parameters"):
+        m.SGD([{"params": [W]}], 0.1)
+
+
+def test_groups_are_saved_and_other_groups_refused():
+    def make(grouped, seed):
+        W, b, U = _parameters().values()
+        members = [m.ParameterGroup([W], rate_factor=0.5), b, U] if grouped else [W, b, U]
+        optimizer = m.Adam(members, 0.1)
+        rng = np.random.default_rng(seed)
+        for parameter in (W, b, U):
+            parameter.grad = rng.normal(size=parameter.shape)
+        optimizer.step()
+        return optimizer
+
+    one, other = make(True, 0), make(True, 1)
+    other.load_state_dict(one.state_dict())
+    for mine, its in zip(one._buffers, other._buffers, strict=True):
+        for name, slot in mine.slots.items():
+            np.testing.assert_array_equal(its.slots[name], slot)
+    with pytest.raises(ValueError, match="belongs to parameters of sizes"):
+        make(False, 0).load_state_dict(one.state_dict())
 
 
 def test_an_own_update_cannot_spoil_the_gradients():

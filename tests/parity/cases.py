@@ -133,7 +133,8 @@ class OptimizerCase(Case):
     Sizes are steps, the two axes of the first parameter, the axis of the second. The loss at
     step t is `sum(slope[t] * p) + sum(log(cosh(p)))`, its gradient `slope[t] + tanh(p)`.
     At step `halved_at`, counted from 0, the learning rate is halved: by assigning it, or by a
-    schedule.
+    schedule. With a `factor`, the first parameter is in a group of its own, whose learning rate is
+    multiplied by it.
     """
 
     optimizer: str
@@ -143,6 +144,7 @@ class OptimizerCase(Case):
     clip_value: float | None = None
     halved_at: int | None = None
     schedule: bool = False
+    factor: float | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -335,6 +337,46 @@ def table() -> list[Case]:
             {"rho": 0.9, "epsilon": 1e-8, "weight_decay": 0.25},
             {},
         ),
+        ("rmsprop-momentum", "RMSProp", 0.0625, momentum | {"rho": 0.9, "epsilon": 1e-8}, {}),
+        (
+            "rmsprop-centered",
+            "RMSProp",
+            0.0625,
+            {"rho": 0.9, "epsilon": 0.125, "centered": True},
+            {},
+        ),
+        (
+            "rmsprop-centered-momentum-l2",
+            "RMSProp",
+            0.03125,
+            {
+                "rho": 0.75,
+                "epsilon": 0.125,
+                "centered": True,
+                "momentum": 0.5,
+                "weight_decay": 0.25,
+            },
+            {},
+        ),
+        ("amsgrad", "Adam", 0.125, {"amsgrad": True, "betas": (0.9, 0.75)}, {}),
+        (
+            "adamw-amsgrad",
+            "AdamW",
+            0.125,
+            {"amsgrad": True, "betas": (0.9, 0.75), "weight_decay": 0.25},
+            {},
+        ),
+        ("nadam", "Nadam", 0.125, {}, {}),
+        ("nadam-halved", "Nadam", 0.125, {"weight_decay": 0.25}, {"halved_at": 9}),
+        (
+            "nadam-betas",
+            "Nadam",
+            0.125,
+            {"betas": (0.5, 0.75), "epsilon": 0.125, "momentum_decay": 0.25},
+            {},
+        ),
+        ("adam-groups", "Adam", 0.125, {"weight_decay": 0.25}, {"factor": 0.5}),
+        ("adamw-groups", "AdamW", 0.125, {"weight_decay": 0.25}, {"factor": 0.5}),
         ("adagrad", "Adagrad", 0.25, {"epsilon": 1e-10}, {}),
         ("adagrad-epsilon", "Adagrad", 0.25, {"epsilon": 0.125}, {}),
         ("adagrad-l2", "Adagrad", 0.25, {"epsilon": 1e-10, "weight_decay": 0.25}, {}),

@@ -264,8 +264,9 @@ def optimizer(case: OptimizerCase, inputs: Arrays) -> dict[str, Any]:
     def schedule(step: int) -> float:
         return case.learning_rate / (2 if step >= case.halved_at else 1)
 
+    first = W if case.factor is None else minirnn.ParameterGroup([W], rate_factor=case.factor)
     updater = optimizer_class(
-        [W, b],
+        [first, b],
         schedule if case.schedule else case.learning_rate,
         clip_norm=case.clip_norm,
         clip_value=case.clip_value,

@@ -411,17 +411,31 @@ def clip_norm_exactly(parameters: list[Tensor], clip_norm: float) -> float:
 
 
 def optimizer(case: OptimizerCase, inputs: Arrays) -> dict[str, Any]:
+    """Take the steps; NAdam keeps the product of its momenta in the default dtype."""
+    default = torch.get_default_dtype()
+    torch.set_default_dtype(torch.tensor(inputs["W"]).dtype)
+    try:
+        return optimizer_steps(case, inputs)
+    finally:
+        torch.set_default_dtype(default)
+
+
+def optimizer_steps(case: OptimizerCase, inputs: Arrays) -> dict[str, Any]:
     classes = {
         "SGD": torch.optim.SGD,
         "RMSProp": torch.optim.RMSprop,
         "Adagrad": torch.optim.Adagrad,
         "Adam": torch.optim.Adam,
         "AdamW": torch.optim.AdamW,
+        "Nadam": torch.optim.NAdam,
     }
     renamed = {"rho": "alpha", "epsilon": "eps"}
     W, b = leaf(inputs["W"]), leaf(inputs["b"])
     updater = classes[case.optimizer](
-        [{"params": [W]}, {"params": [b], "weight_decay": 0.0}],
+        [
+            {"params": [W], "lr": case.learning_rate * (case.factor or 1)},
+            {"params": [b], "weight_decay": 0.0},
+        ],
         lr=case.learning_rate,
         **{renamed.get(name, name): value for name, value in case.options.items()},
     )

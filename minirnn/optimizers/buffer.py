@@ -1,0 +1,168 @@
+"""The flat vectors under the parameters, and what an optimizer keeps beside them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any
+
+import numpy as np
+
+from minirnn import checks
+from minirnn.core import Layer, Parameter
+from minirnn.typing import Array
+
+__all__ = ["Buffer", "ParameterGroup", "Slots", "as_parameters", "grouped"]
+
+
+class ParameterGroup:
+    """Parameters with a learning rate or a weight decay of their own.
+
+    Groups stand in the list of parameters that an optimizer is made from; what is not in a group
+    has the optimizer's settings.
+
+    Parameters
+    ----------
+    parameters : iterable of Parameter
+        ``layer.parameters()``.
+    rate_factor : float
+        By it the optimizer's learning rate is multiplied, so that a schedule serves all groups; 0
+        leaves these parameters as they are.
+    weight_decay : float, optional
+        In place of the optimizer's.
+
+    Raises
+    ------
+    ValueError
+        For a number below 0; from the optimizer, for a parameter in two groups.
+
+    Examples
+    --------
+    A pretrained layer that is to change slowly:
+
+    >>> from minirnn import Adam, Dense, GRU
+    >>> encoder, head = GRU(3, 4, rng=0), Dense(4, 2, rng=1)
+    >>> slow = ParameterGroup(encoder.parameters(), rate_factor=0.1, weight_decay=0.0)
+    >>> optimizer = Adam([slow, *head.parameters()], 1e-3, weight_decay=1e-4)
+    """
+
+    def __init__(
+        self,
+        parameters: Iterable[Parameter],
+        *,
+        rate_factor: float = 1.0,
+        weight_decay: float | None = None,
+    ) -> None:
+        self.parameters: list[Parameter] = as_parameters(self, parameters)
+        self.rate_factor = checks.positive_float(self, "rate_factor", rate_factor, zero=True)
+        if weight_decay is not None:
+            checks.positive_float(self, "weight_decay", weight_decay, zero=True)
+        self.weight_decay = weight_decay
+
+
+class Slots(dict[str, Array]):
+    """Vectors that an optimizer keeps from step to step, each zero at first.
+
+    ``slots["momentum"]`` is a vector of the length of the values, made of zeros when it is first
+    asked for. Change it in place, or assign to ``slots["momentum"]``.
+
+    Attributes
+    ----------
+    scratch : array
+        One more such vector to compute in: with it an update needs no temporary arrays. What it
+        holds does not last.
+    """
+
+    def __init__(self, like: Array) -> None:
+        self._like = like
+        self.scratch = np.empty_like(like)
+
+    def __missing__(self, name: str) -> Array:
+        self[name] = np.zeros_like(self._like)
+        return self[name]
+
+    def __setitem__(self, name: str, vector: Any) -> None:
+        like = vars(self).get("_like")  # not there yet while a pickle is read
+        if like is not None and getattr(vector, "shape", None) != like.shape:
+            raise ValueError(
+                f"slot {name} should have shape {like.shape}, as the values, got {np.shape(vector)}"
+            )
+        super().__setitem__(name, vector if like is None else vector.astype(like.dtype, copy=False))
+
+
+class Buffer:
+    """Parameters of one group and dtype as one flat vector, those with weight decay first."""
+
+    def __init__(self, parameters: list[Parameter], group: ParameterGroup | None) -> None:
+        self.rate_factor = 1.0 if group is None else group.rate_factor
+        self.weight_decay = None if group is None else group.weight_decay
+        self.parameters = sorted(parameters, key=lambda parameter: not parameter.decay)
+        size = sum(parameter.size for parameter in parameters)
+        dtype = parameters[0].value.dtype
+        self.values = np.empty(size, dtype)
+        self.grads = np.empty(size, dtype)
+        self.scratch = np.empty(size, dtype)
+        self.decayed = sum(parameter.size for parameter in parameters if parameter.decay)
+        self.slots = Slots(self.values)
+        self.gather()
+
+    def gather(self) -> None:
+        """Make each parameter a view of this buffer, unless it is one already.
+
+        It no longer is when another optimizer, or a copy of the model, has moved it.
+        """
+        start = 0
+        for parameter in self.parameters:
+            if parameter.value.base is not self.values:
+                part = slice(start, start + parameter.size)
+                parameter.move(
+                    self.values[part].reshape(parameter.shape),
+                    self.grads[part].reshape(parameter.shape),
+                )
+            start += parameter.size
+
+
+def as_parameters(owner: object, given: Any, *, groups: bool = False) -> list[Any]:
+    """Return Parameters (and groups, where they may be) as a list; say what else was given."""
+    name = checks.name_of(owner)
+    if isinstance(given, Layer):
+        raise TypeError(f"{name}: takes parameters, got a layer; write model.parameters()")
+    if isinstance(given, Parameter | ParameterGroup) or not isinstance(given, Iterable):
+        hint = "; write model.parameters(), with brackets" if callable(given) else ""
+        hint = "; write [ParameterGroup(...)]" if isinstance(given, ParameterGroup) else hint
+        raise TypeError(f"{name}: takes a list of parameters, got {type(given).__name__}{hint}")
+    found = []
+    for item in given:
+        if not isinstance(item, (Parameter, ParameterGroup) if groups else Parameter):
+            hint = ""
+            if isinstance(item, tuple):
+                hint = "; parameters() has them without names"
+            if isinstance(item, dict):
+                hint = "; a group is ParameterGroup(parameters, rate_factor=...)"
+            raise TypeError(f"{name}: takes Parameters, got a {type(item).__name__}{hint}")
+        found.append(item)
+    if not found:
+        raise ValueError(f"{name}: the list of parameters is empty, so there is nothing to learn")
+    return found
+
+
+def grouped(owner: object, given: Any) -> tuple[list[Parameter], list[Buffer]]:
+    """Return all parameters of a list of Parameters and groups, each once, and their buffers.
+
+    There is a buffer for each group and dtype.
+    """
+    groups: dict[int, ParameterGroup | None] = {}
+    found: dict[int, Parameter] = {}
+    for item in as_parameters(owner, given, groups=True):
+        group = item if isinstance(item, ParameterGroup) else None
+        for parameter in [item] if group is None else group.parameters:
+            if groups.setdefault(id(parameter), group) is not group:
+                raise ValueError(
+                    f"{checks.name_of(owner)}: a parameter of shape {parameter.shape} is in two "
+                    f"groups, or in one and outside of it"
+                )
+            found[id(parameter)] = parameter
+    kinds: dict[Any, list[Parameter]] = {}
+    for key, parameter in found.items():
+        kinds.setdefault((id(groups[key]), parameter.value.dtype), []).append(parameter)
+    buffers = [Buffer(members, groups[id(members[0])]) for members in kinds.values()]
+    return list(found.values()), buffers

@@ -1,0 +1,26 @@
+"""A vector divided by a root of squares: the step of every adaptive optimizer."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+
+from minirnn.typing import Array
+
+__all__ = ["divided"]
+
+
+def divided(
+    vector: Array, squares: Array, rate: float, bias: float, epsilon: float, out: Array
+) -> Array:
+    """Return ``rate * vector / (sqrt(squares / bias) + epsilon)``, written to `out`.
+
+    Both sides of the fraction times ``sqrt(bias)``: that is one pass over the vector less.
+    """
+    root = math.sqrt(bias)
+    np.sqrt(squares, out=out)
+    out += epsilon * root
+    np.divide(vector, out, out=out)
+    out *= rate * root
+    return out

@@ -1,0 +1,99 @@
+"""RMSProp, plain, centered and with momentum."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Unpack
+
+import numpy as np
+
+from minirnn import checks
+from minirnn.core import Parameter
+from minirnn.optimizers.base import LearningRate, Optimizer, Options
+from minirnn.optimizers.buffer import ParameterGroup, Slots
+from minirnn.optimizers.quotient import divided
+from minirnn.typing import Array
+
+__all__ = ["RMSProp"]
+
+
+class RMSProp(Optimizer):
+    """Steps divided by a running root mean square of the gradient.
+
+    ::
+
+        s = rho * s + (1 - rho) * g^2
+        d = g / (sqrt(s) + epsilon)
+        value -= learning_rate * d
+
+    With ``centered=True`` the running mean ``a`` of the gradient is taken off, so that the root is
+    that of an estimated variance; with a momentum, steps accumulate::
+
+        a = rho * a + (1 - rho) * g                 d = g / (sqrt(s - a^2) + epsilon)
+        v = momentum * v + d                        value -= learning_rate * v
+
+    Parameters
+    ----------
+    parameters, learning_rate, weight_decay, clip_norm, clip_value
+        As in `Optimizer`; weight decay is L2.
+    rho : float
+        In [0, 1). PyTorch's default is 0.99.
+    epsilon : float
+    momentum : float
+        In [0, 1).
+    centered : bool
+
+    References
+    ----------
+    Tieleman and Hinton, Lecture 6.5 of Neural Networks for Machine Learning, 2012; centered and
+    with momentum in Graves, Generating sequences with recurrent neural networks, 2013.
+
+    Examples
+    --------
+    >>> w = Parameter([1.0])
+    >>> optimizer = RMSProp([w], learning_rate=0.1)
+    >>> w.grad = [2.0]
+    >>> optimizer.step()
+    >>> w.value.round(3)
+    array([0.684], dtype=float32)
+    """
+
+    def __init__(
+        self,
+        parameters: Iterable[Parameter | ParameterGroup],
+        learning_rate: LearningRate,
+        *,
+        rho: float = 0.9,
+        epsilon: float = 1e-8,
+        momentum: float = 0.0,
+        centered: bool = False,
+        **options: Unpack[Options],
+    ) -> None:
+        self.rho = checks.fraction(self, "rho", rho)
+        self.epsilon = checks.positive_float(self, "epsilon", epsilon)
+        self.momentum = checks.fraction(self, "momentum", momentum)
+        self.centered = checks.flag(self, "centered", centered)
+        super().__init__(parameters, learning_rate, **options)
+
+    def update(self, value: Array, grad: Array, learning_rate: float, slots: Slots) -> None:
+        """Take one step; the slots are ``s``, and ``a`` and ``v`` where they are needed."""
+        s, scratch = slots["s"], slots.scratch
+        np.multiply(grad, grad, out=scratch)
+        scratch *= 1 - self.rho
+        s *= self.rho
+        s += scratch
+        squares = s
+        if self.centered:
+            a = slots["a"]
+            a *= self.rho
+            a += np.multiply(grad, 1 - self.rho, out=scratch)
+            np.multiply(a, a, out=scratch)
+            np.subtract(s, scratch, out=scratch)
+            squares = np.maximum(scratch, 0, out=scratch)  # rounding may take it below
+        if not self.momentum:
+            value -= divided(grad, squares, learning_rate, 1.0, self.epsilon, scratch)
+            return
+        v = slots["v"]
+        v *= self.momentum
+        v += divided(grad, squares, 1.0, 1.0, self.epsilon, scratch)
+        value -= np.multiply(v, learning_rate, out=scratch)

@@ -1,0 +1,76 @@
+"""Stochastic gradient descent."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Unpack
+
+import numpy as np
+
+from minirnn import checks
+from minirnn.core import Parameter
+from minirnn.optimizers.base import LearningRate, Optimizer, Options
+from minirnn.optimizers.buffer import ParameterGroup, Slots
+from minirnn.typing import Array
+
+__all__ = ["SGD"]
+
+
+class SGD(Optimizer):
+    """Stochastic gradient descent, with momentum if you like.
+
+    ::
+
+        v = momentum * v + g
+        value -= learning_rate * v                       or, with Nesterov's look ahead,
+        value -= learning_rate * (g + momentum * v)
+
+    Parameters
+    ----------
+    parameters, learning_rate, weight_decay, clip_norm, clip_value
+        As in `Optimizer`; weight decay is L2, added to the gradient.
+    momentum : float
+        In [0, 1).
+    nesterov : bool
+        Needs a momentum above 0. Sutskever et al., On the importance of initialization and momentum
+        in deep learning, ICML 2013.
+
+    Examples
+    --------
+    >>> w = Parameter([1.0])
+    >>> optimizer = SGD([w], learning_rate=0.5)
+    >>> w.grad = [1.0]
+    >>> optimizer.step()
+    >>> w.value
+    array([0.5], dtype=float32)
+    """
+
+    def __init__(
+        self,
+        parameters: Iterable[Parameter | ParameterGroup],
+        learning_rate: LearningRate,
+        *,
+        momentum: float = 0.0,
+        nesterov: bool = False,
+        **options: Unpack[Options],
+    ) -> None:
+        self.momentum = checks.fraction(self, "momentum", momentum)
+        self.nesterov = checks.flag(self, "nesterov", nesterov)
+        if nesterov and not momentum:
+            raise ValueError("SGD: nesterov=True needs a momentum above 0")
+        super().__init__(parameters, learning_rate, **options)
+
+    def update(self, value: Array, grad: Array, learning_rate: float, slots: Slots) -> None:
+        """Take one step; the slot is ``v``."""
+        scratch = slots.scratch
+        if self.momentum:
+            v = slots["v"]
+            v *= self.momentum
+            v += grad
+            if self.nesterov:
+                np.multiply(v, self.momentum, out=scratch)
+                scratch += grad
+                grad = scratch
+            else:
+                grad = v
+        value -= np.multiply(grad, learning_rate, out=scratch)
