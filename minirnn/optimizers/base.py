@@ -131,7 +131,7 @@ class Optimizer:
 
     def __getattr__(self, name: str) -> Any:
         if name in ("parameters", "learning_rate", "_learning_rate", "_buffers"):
-            raise RuntimeError(
+            raise AttributeError(
                 f"{type(self).__name__}: {name} is not there yet; does __init__ call "
                 f"super().__init__(parameters, learning_rate)?"
             )
