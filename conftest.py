@@ -5,6 +5,7 @@ from importlib.util import find_spec
 _NEEDS = {
     "minirnn/interop/torch*.py": ["torch"],
     "minirnn/interop/onnx*.py": ["onnx", "onnxruntime"],
+    "minirnn/sklearn.py": ["sklearn"],
 }
 
 collect_ignore_glob = [

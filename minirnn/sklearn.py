@@ -1,0 +1,522 @@
+"""Recurrent networks as scikit-learn estimators: classification and regression of sequences.
+
+Needs scikit-learn: ``pip install ".[sklearn]"`` in the folder of README.md.
+"""
+
+from __future__ import annotations
+
+from typing import Any, Self
+
+import numpy as np
+
+from minirnn import checks
+from minirnn.callbacks import EarlyStopping
+from minirnn.cells import Cell
+from minirnn.core import Layer
+from minirnn.data import pad_sequences
+from minirnn.layers import Dense, Dropout, LastState
+from minirnn.losses import MeanSquaredError, SoftmaxCrossEntropy
+from minirnn.models import Sequential
+from minirnn.optimizers import Adam
+from minirnn.recurrent import GRU, LSTM, RNN, Bidirectional, Recurrent
+from minirnn.training import Trainer
+from minirnn.typing import Array, Mask
+
+try:
+    from sklearn.base import BaseEstimator, ClassifierMixin, RegressorMixin
+    from sklearn.utils import check_array, check_random_state
+    from sklearn.utils.class_weight import compute_sample_weight
+    from sklearn.utils.multiclass import check_classification_targets
+    from sklearn.utils.validation import (
+        _check_sample_weight,
+        check_is_fitted,
+        column_or_1d,
+        validate_data,
+    )
+except ImportError:
+    raise ImportError(
+        'minirnn.sklearn needs scikit-learn 1.6 or newer: pip install ".[sklearn]" in the folder '
+        "of README.md"
+    ) from None
+
+__all__ = ["SequenceClassifier", "SequenceRegressor"]
+
+_CELLS = {"rnn": RNN, "lstm": LSTM, "gru": GRU}
+_FULL_BATCH = 256  # up to so many sequences an update sees all of them
+
+
+class _SequenceEstimator(BaseEstimator):  # type: ignore[misc]
+    """What both estimators share: sequences in, a network, its training."""
+
+    def __init__(
+        self,
+        cell: Any = "gru",
+        hidden_size: int = 32,
+        *,
+        num_layers: int = 1,
+        bidirectional: bool = False,
+        dropout: float = 0.0,
+        epochs: int = 100,
+        batch_size: int | str = "auto",
+        learning_rate: float = 0.01,
+        weight_decay: float = 0.0,
+        clip_norm: float | None = 1.0,
+        early_stopping: bool = False,
+        validation_fraction: float = 0.1,
+        patience: int = 10,
+        channels_first: bool = False,
+        random_state: Any = None,
+        verbose: bool = False,
+    ) -> None:
+        self.cell = cell
+        self.hidden_size = hidden_size
+        self.num_layers = num_layers
+        self.bidirectional = bidirectional
+        self.dropout = dropout
+        self.epochs = epochs
+        self.batch_size = batch_size
+        self.learning_rate = learning_rate
+        self.weight_decay = weight_decay
+        self.clip_norm = clip_norm
+        self.early_stopping = early_stopping
+        self.validation_fraction = validation_fraction
+        self.patience = patience
+        self.channels_first = channels_first
+        self.random_state = random_state
+        self.verbose = verbose
+
+    # ------------------------------------------------------------ sequences
+
+    def _sequences(self, X: Any, *, reset: bool) -> tuple[Array, Mask | None]:
+        """Return ``(n, time, features)`` in float64, and the mask of unequal lengths."""
+        if _is_ragged(X):
+            x, mask = self._ragged(X)
+        else:
+            x, mask = self._rectangular(X, reset=reset), None
+        features = x.shape[2]
+        if reset:
+            self.n_channels_ = features
+        elif features != self.n_channels_:
+            raise ValueError(
+                f"{type(self).__name__}: a time step has {features} features, but the sequences "
+                f"seen in fit had {self.n_channels_}"
+            )
+        return x, mask
+
+    def _rectangular(self, X: Any, *, reset: bool) -> Array:
+        rank = X.ndim if hasattr(X, "ndim") else np.asarray(X).ndim
+        if rank == 3:
+            x: Array = check_array(X, allow_nd=True, dtype=np.float64, input_name="X")
+            if reset and hasattr(self, "n_features_in_"):
+                del self.n_features_in_
+            return x.transpose(0, 2, 1) if self.channels_first else x
+        if not reset and not hasattr(self, "n_features_in_") and rank == 2:
+            x = check_array(X, dtype=np.float64, input_name="X")
+        else:
+            x = validate_data(self, X, dtype=np.float64, reset=reset)
+        return x[:, :, np.newaxis]
+
+    def _ragged(self, X: Any) -> tuple[Array, Mask]:
+        sequences = []
+        for k, one in enumerate(X):
+            sequence = np.asarray(one, np.float64)
+            if sequence.ndim == 1:
+                sequence = sequence[:, np.newaxis]
+            elif sequence.ndim == 2 and self.channels_first:
+                sequence = sequence.T
+            if sequence.ndim != 2 or not len(sequence):
+                raise ValueError(
+                    f"{type(self).__name__}: sequence {k} should be (time, features) with at least "
+                    f"one step, got shape {np.shape(one)}"
+                )
+            if not np.isfinite(sequence).all():
+                raise ValueError(f"{type(self).__name__}: sequence {k} has NaN or infinity")
+            sequences.append(sequence)
+        widths = {sequence.shape[1] for sequence in sequences}
+        if len(widths) > 1:
+            raise ValueError(
+                f"{type(self).__name__}: all sequences should have the same number of features, "
+                f"got {sorted(widths)}; are time and features swapped (channels_first=True)?"
+            )
+        return pad_sequences(sequences)
+
+    def _standardized(self, x: Array) -> Array:
+        scaled: Array = (x - self._x_mean) / self._x_scale
+        return scaled
+
+    def _fit_scale(self, x: Array, mask: Mask | None, weight: Array) -> None:
+        """Keep mean and standard deviation of each feature, over valid steps, weighted."""
+        valid = np.ones(x.shape[:2], bool) if mask is None else mask
+        w = (valid * weight[:, np.newaxis])[:, :, np.newaxis]
+        kept = np.where(valid[:, :, np.newaxis], x, 0.0)
+        self._x_mean = (kept * w).sum(axis=(0, 1)) / w.sum()
+        variance = ((kept - self._x_mean) ** 2 * w).sum(axis=(0, 1)) / w.sum()
+        tiny = np.finfo(np.float64).eps * np.maximum(1.0, self._x_mean**2) * 10
+        self._x_scale = np.where(variance > tiny, np.sqrt(variance), 1.0)
+
+    # ------------------------------------------------------------ the network
+
+    def _recurrent(self, input_size: int, rng: np.random.Generator, *, reverse: bool) -> Recurrent:
+        if isinstance(self.cell, str):
+            kind = _CELLS[checks.choice(self, "cell", self.cell, tuple(_CELLS))]
+            layer: Recurrent = kind(
+                input_size, self.hidden_size, reverse=reverse, rng=rng, dtype=np.float64
+            )
+            return layer
+        made = self.cell(input_size, self.hidden_size, rng)
+        if not isinstance(made, Cell):
+            raise TypeError(
+                f"{type(self).__name__}: cell should be one of {tuple(_CELLS)}, or a function "
+                f"(input_size, hidden_size, rng) that returns a Cell, got {type(made).__name__}"
+            )
+        return Recurrent(made, reverse=reverse)
+
+    def _build(self, outputs: int, rng: np.random.Generator) -> Sequential:
+        layers: list[Layer] = []
+        size = self.n_channels_
+        for _ in range(checks.positive_int(self, "num_layers", self.num_layers)):
+            forwards = self._recurrent(size, rng, reverse=False)
+            if self.bidirectional:
+                layers.append(Bidirectional(forwards, self._recurrent(size, rng, reverse=True)))
+                size = 2 * forwards.output_size
+            else:
+                layers.append(forwards)
+                size = forwards.output_size
+            if self.dropout:
+                layers.append(Dropout(self.dropout, rng=rng))
+        return Sequential([*layers, LastState(), Dense(size, outputs, rng=rng, dtype=np.float64)])
+
+    def _start(self, outputs: int) -> None:
+        """Make a new model and its trainer."""
+        state = check_random_state(self.random_state)
+        rng = np.random.default_rng(state.randint(np.iinfo(np.int32).max))
+        self.model_ = self._build(outputs, rng)
+        optimizer = Adam(
+            self.model_.parameters(),
+            self.learning_rate,
+            weight_decay=self.weight_decay,
+            clip_norm=self.clip_norm,
+        )
+        callbacks = []
+        if self.early_stopping:
+            callbacks.append(EarlyStopping("val_loss", patience=self.patience))
+        self._rng = rng
+        self._trainer = Trainer(self.model_, self._loss(), optimizer, callbacks=callbacks, rng=rng)
+
+    def _loss(self) -> Any:
+        raise NotImplementedError
+
+    def _train(
+        self, x: Array, target: Array, mask: Mask | None, weight: Array, epochs: int
+    ) -> None:
+        counted = weight > 0  # what counts nothing should not make a batch either
+        rows = np.flatnonzero(counted)
+        held_out = np.zeros(0, int)
+        if self.early_stopping:
+            share = checks.fraction(self, "validation_fraction", self.validation_fraction)
+            shuffled = self._rng.permutation(rows)
+            held_out = shuffled[: max(1, round(share * len(rows)))]
+            rows = np.sort(shuffled[len(held_out) :])
+            if not len(rows):
+                raise ValueError(
+                    f"{type(self).__name__}: early stopping needs at least two sequences, got one"
+                )
+        size = self.batch_size
+        if size == "auto":
+            size = len(rows) if len(rows) <= _FULL_BATCH else 32
+        arguments: dict[str, Any] = {}
+        if (weight[rows] != 1).any():
+            arguments["sample_weight"] = weight[rows]
+        if len(held_out):
+            arguments["validation"] = (
+                x[held_out],
+                target[held_out],
+                *(() if mask is None else (mask[held_out],)),
+            )
+        self.history_ = self._trainer.fit(
+            x[rows],
+            target[rows],
+            mask=None if mask is None else mask[rows],
+            epochs=epochs,
+            batch_size=min(checks.positive_int(self, "batch_size", size), len(rows)),
+            progress=self.verbose,
+            **arguments,
+        )
+        self.n_iter_ = len(self.history_["loss"])
+
+    def _output(self, X: Any) -> Array:
+        check_is_fitted(self, "model_")
+        x, mask = self._sequences(X, reset=False)
+        return self.model_.predict(self._standardized(x), mask)
+
+    def _prepared(
+        self, X: Any, y: Any, sample_weight: Any
+    ) -> tuple[Array, Mask | None, Array, Array]:
+        if y is None:
+            raise ValueError(
+                f"{type(self).__name__} requires y to be passed, but the target y is None."
+            )
+        x, mask = self._sequences(X, reset=True)
+        y = column_or_1d(y, warn=True)
+        if len(y) != len(x):
+            raise ValueError(
+                f"{type(self).__name__}: there are {len(x)} sequences and {len(y)} targets"
+            )
+        weight = _check_sample_weight(sample_weight, x, dtype=np.float64)
+        if (weight < 0).any() or not weight.any():
+            raise ValueError(
+                f"{type(self).__name__}: sample_weight should be at least 0, and not all 0"
+            )
+        return x, mask, y, weight
+
+
+class SequenceClassifier(ClassifierMixin, _SequenceEstimator):  # type: ignore[misc]
+    """A recurrent network that gives each sequence a class.
+
+    Recurrent layers read the sequence; from their final state, `Dense` makes one logit for each
+    class; the loss is the softmax cross-entropy.
+
+    Parameters
+    ----------
+    cell : "gru", "lstm", "rnn", or a function (input_size, hidden_size, rng) -> Cell
+    hidden_size : int
+        Units of each direction of each layer.
+    num_layers : int
+    bidirectional : bool
+    dropout : float
+        Share of the outputs of each recurrent layer that is set to zero in training.
+    epochs : int
+    batch_size : int or "auto"
+        By default all sequences up to 256, else 32.
+    learning_rate, weight_decay, clip_norm : float
+        Of Adam.
+    early_stopping : bool
+        Hold out `validation_fraction` of the sequences, stop when their loss has not improved for
+        `patience` epochs, and restore the best weights.
+    validation_fraction : float
+    patience : int
+    channels_first : bool
+        True for the layout of aeon and sktime: ``(n, channels, time)``, and ``(channels, time)``
+        for each sequence of a list.
+    class_weight : None, "balanced" or dict
+        Weight of each class; "balanced" makes them inversely proportional to their frequency.
+    random_state : None, int or numpy.random.RandomState
+    verbose : bool
+        Show progress.
+
+    Attributes
+    ----------
+    model_ : Sequential
+        The network; `minirnn.save` writes it.
+    history_ : History
+        Loss of each epoch.
+    n_channels_ : int
+        Features of a time step.
+    n_iter_ : int
+        Epochs that were run.
+
+    Notes
+    -----
+    `X` is an array ``(n, time, features)``, an array ``(n, time)`` for one feature, or a list of
+    arrays ``(time, features)`` of unequal length. Features are standardized with the mean and
+    standard deviation of the training sequences. Arithmetic is in float64.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> rng = np.random.default_rng(0)
+    >>> X = [rng.standard_normal((length, 2)) for length in rng.integers(3, 9, size=40)]
+    >>> y = np.array(["up" if x[:, 0].sum() > 0 else "down" for x in X])
+    >>> model = SequenceClassifier(hidden_size=8, random_state=0).fit(X, y)
+    >>> bool(model.score(X, y) > 0.9), model.predict_proba(X[:3]).shape
+    (True, (3, 2))
+    """
+
+    def __init__(
+        self,
+        cell: Any = "gru",
+        hidden_size: int = 32,
+        *,
+        num_layers: int = 1,
+        bidirectional: bool = False,
+        dropout: float = 0.0,
+        epochs: int = 100,
+        batch_size: int | str = "auto",
+        learning_rate: float = 0.01,
+        weight_decay: float = 0.0,
+        clip_norm: float | None = 1.0,
+        early_stopping: bool = False,
+        validation_fraction: float = 0.1,
+        patience: int = 10,
+        channels_first: bool = False,
+        class_weight: Any = None,
+        random_state: Any = None,
+        verbose: bool = False,
+    ) -> None:
+        super().__init__(
+            cell,
+            hidden_size,
+            num_layers=num_layers,
+            bidirectional=bidirectional,
+            dropout=dropout,
+            epochs=epochs,
+            batch_size=batch_size,
+            learning_rate=learning_rate,
+            weight_decay=weight_decay,
+            clip_norm=clip_norm,
+            early_stopping=early_stopping,
+            validation_fraction=validation_fraction,
+            patience=patience,
+            channels_first=channels_first,
+            random_state=random_state,
+            verbose=verbose,
+        )
+        self.class_weight = class_weight
+
+    def _loss(self) -> Any:
+        return SoftmaxCrossEntropy()
+
+    def fit(self, X: Any, y: Any, sample_weight: Any = None) -> Self:
+        """Train on sequences `X` with labels `y` ``(n,)``, from new weights; returns self."""
+        x, mask, y, weight = self._prepared(X, y, sample_weight)
+        check_classification_targets(y)
+        self.classes_ = np.unique(y)
+        if len(np.unique(y[weight > 0])) < 2:
+            raise ValueError(
+                f"{type(self).__name__}: y should have at least two classes, got 1 class"
+            )
+        self._fit_scale(x, mask, weight)
+        self._start(len(self.classes_))
+        self._train_classes(x, y, mask, weight, self.epochs)
+        return self
+
+    def partial_fit(self, X: Any, y: Any, classes: Any = None, sample_weight: Any = None) -> Self:
+        """Train one epoch more. The first call says all `classes` that will come; returns self."""
+        first = not hasattr(self, "model_")
+        if first and classes is None:
+            raise ValueError("classes must be passed on the first call to partial_fit.")
+        if first:
+            x, mask, y, weight = self._prepared(X, y, sample_weight)
+            self.classes_ = np.unique(classes)
+            self._fit_scale(x, mask, weight)
+            self._start(len(self.classes_))
+        else:
+            x, mask = self._sequences(X, reset=False)
+            y = column_or_1d(y)
+            weight = _check_sample_weight(sample_weight, x, dtype=np.float64)
+        unknown = np.setdiff1d(y, self.classes_)
+        if len(unknown):
+            raise ValueError(f"{type(self).__name__}: unknown classes in y: {unknown}")
+        self._train_classes(x, y, mask, weight, 1)
+        return self
+
+    def _train_classes(
+        self, x: Array, y: Array, mask: Mask | None, weight: Array, epochs: int
+    ) -> None:
+        if self.class_weight is not None:
+            counted = weight > 0
+            balanced = np.zeros_like(weight)
+            balanced[counted] = compute_sample_weight(self.class_weight, y[counted])
+            weight = weight * balanced
+        target = np.searchsorted(self.classes_, y)
+        self._train(self._standardized(x), target, mask, weight, epochs)
+
+    def decision_function(self, X: Any) -> Array:
+        """Return the logits ``(n, classes)``; for two classes their difference ``(n,)``."""
+        logits = self._output(X)
+        return logits[:, 1] - logits[:, 0] if logits.shape[1] == 2 else logits
+
+    def predict_proba(self, X: Any) -> Array:
+        """Return the probability of each class ``(n, classes)``, in the order of ``classes_``."""
+        logits = self._output(X)
+        powers = np.exp(logits - logits.max(axis=1, keepdims=True))
+        probabilities: Array = powers / powers.sum(axis=1, keepdims=True)
+        return probabilities
+
+    def predict(self, X: Any) -> Array:
+        """Return the most probable class of each sequence ``(n,)``."""
+        best = self._output(X).argmax(axis=1)
+        labels: Array = self.classes_[best]
+        return labels
+
+
+class SequenceRegressor(RegressorMixin, _SequenceEstimator):  # type: ignore[misc]
+    """A recurrent network that gives each sequence a number.
+
+    Recurrent layers read the sequence; from their final state, `Dense` makes the number; the loss
+    is the squared error. The targets are standardized for training.
+
+    Parameters
+    ----------
+    cell, hidden_size, num_layers, bidirectional, dropout, epochs, batch_size, learning_rate
+    weight_decay, clip_norm, early_stopping, validation_fraction, patience, channels_first
+    random_state, verbose
+        As in `SequenceClassifier`; so are the attributes, and what `X` may be.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> rng = np.random.default_rng(0)
+    >>> X = rng.standard_normal((60, 10))
+    >>> y = X.mean(axis=1)
+    >>> model = SequenceRegressor(hidden_size=8, random_state=0).fit(X[:50], y[:50])
+    >>> bool(model.score(X[:50], y[:50]) > 0.9)
+    True
+    """
+
+    def _loss(self) -> Any:
+        return MeanSquaredError()
+
+    def fit(self, X: Any, y: Any, sample_weight: Any = None) -> Self:
+        """Train on sequences `X` with numbers `y` ``(n,)``, from new weights; returns self."""
+        x, mask, y, weight = self._prepared(X, y, sample_weight)
+        y = self._numbers(y)
+        self._fit_scale(x, mask, weight)
+        self._y_mean = float(np.average(y, weights=weight))
+        deviation = float(np.sqrt(np.average((y - self._y_mean) ** 2, weights=weight)))
+        self._y_scale = deviation if deviation > 1e-12 * max(1.0, abs(self._y_mean)) else 1.0
+        self._start(1)
+        self._train_numbers(x, y, mask, weight, self.epochs)
+        return self
+
+    def partial_fit(self, X: Any, y: Any, sample_weight: Any = None) -> Self:
+        """Train one epoch more; the scales are those of the first call; returns self."""
+        if not hasattr(self, "model_"):
+            epochs, self.epochs = self.epochs, 1
+            try:
+                return self.fit(X, y, sample_weight)
+            finally:
+                self.epochs = epochs
+        x, mask = self._sequences(X, reset=False)
+        weight = _check_sample_weight(sample_weight, x, dtype=np.float64)
+        self._train_numbers(x, self._numbers(column_or_1d(y)), mask, weight, 1)
+        return self
+
+    def _numbers(self, y: Array) -> Array:
+        numbers: Array = check_array(
+            y, ensure_2d=False, dtype=np.float64, input_name="y", estimator=self
+        )
+        return numbers
+
+    def _train_numbers(
+        self, x: Array, y: Array, mask: Mask | None, weight: Array, epochs: int
+    ) -> None:
+        target = ((y - self._y_mean) / self._y_scale)[:, np.newaxis]
+        self._train(self._standardized(x), target, mask, weight, epochs)
+
+    def predict(self, X: Any) -> Array:
+        """Return a number for each sequence ``(n,)``."""
+        numbers: Array = self._output(X)[:, 0] * self._y_scale + self._y_mean
+        return numbers
+
+
+def _is_ragged(X: Any) -> bool:
+    """Whether these are sequences one by one: a list of arrays, or an array of objects."""
+    if isinstance(X, np.ndarray):
+        return X.dtype == object and X.ndim == 1 and len(X) > 0 and np.ndim(X[0]) >= 1
+    if not isinstance(X, list | tuple) or not len(X):
+        return False
+    return all(isinstance(one, np.ndarray) and one.ndim == 2 for one in X) or (
+        all(isinstance(one, np.ndarray | list | tuple) for one in X)
+        and len({len(one) for one in X}) > 1
+    )
