@@ -8,7 +8,19 @@ import math
 import pytest
 
 from minirnn import SGD, Adam, Dense, MeanSquaredError, Trainer
-from minirnn.schedules import Constant, Cosine, Exponential, OneCycle, StepDecay, Warmup
+from minirnn.schedules import (
+    Constant,
+    Cosine,
+    Exponential,
+    Join,
+    OneCycle,
+    Piecewise,
+    Polynomial,
+    Product,
+    StepDecay,
+    WarmRestarts,
+    Warmup,
+)
 
 STEPS = range(40)
 
@@ -20,6 +32,12 @@ def one_cycle(step, rate=0.5, steps=30, warm=0.2, divide=10.0, final=0.01):
     if step > steps:
         return final
     return final + (rate - final) * (1 + math.cos(math.pi * (step - up) / (steps - up))) / 2
+
+
+def since_restart(step):
+    """Cycles of 3, 9, 27 and 81 steps: how much of the present one is over."""
+    start, length = next((a, n) for a, n in [(39, 81), (12, 27), (3, 9), (0, 3)] if step >= a)
+    return (step - start) / length
 
 
 FORMULAS = [
@@ -39,6 +57,31 @@ FORMULAS = [
         lambda s: 0.5 * (s + 1) / 11 if s < 10 else Cosine(0.5, 20)(s - 10),
     ),
     (Warmup(lambda s: 1 / (1 + s), steps=3), lambda s: (s + 1) / 4 if s < 3 else 1 / (s - 2)),
+    (Polynomial(0.5, steps=30), lambda s: 0.5 * max(1 - s / 30, 0)),
+    (
+        Polynomial(0.5, steps=20, power=3.0, final=0.1),
+        lambda s: 0.1 + 0.4 * max(1 - s / 20, 0) ** 3,
+    ),
+    (
+        Piecewise([0.5, 0.25, 0.0], [5, 17]),
+        lambda s: 0.5 if s < 5 else 0.25 if s < 17 else 0.0,
+    ),
+    (
+        WarmRestarts(0.5, steps=9, final=0.1),
+        lambda s: 0.1 + 0.4 * (1 + math.cos(math.pi * (s % 9) / 9)) / 2,
+    ),
+    (
+        WarmRestarts(0.5, steps=3, growth=3),
+        lambda s: 0.5 * (1 + math.cos(math.pi * since_restart(s))) / 2,
+    ),
+    (
+        Join([Constant(0.5), Exponential(0.25, 4), lambda s: 0.01 * s], [6, 20]),
+        lambda s: 0.5 if s < 6 else 0.25 * 0.1 ** ((s - 6) / 4) if s < 20 else 0.01 * (s - 20),
+    ),
+    (
+        Product([Cosine(0.5, 30), StepDecay(1.0, 10)]),
+        lambda s: 0.25 * (1 + math.cos(math.pi * min(s / 30, 1))) * 0.1 ** (s // 10),
+    ),
     (OneCycle(0.5, steps=30, warm=0.2, divide=10.0, final=0.01), one_cycle),
 ]
 
@@ -110,8 +153,19 @@ def test_training_reaches_the_last_rate():
         (lambda: Exponential(0.1, True), TypeError, "steps should be a whole number, got True"),
         (lambda: Warmup(0.1, 5), TypeError, "Warmup: schedule should be a schedule such as"),
         (lambda: Warmup(Constant(0.1), -5), ValueError, "steps should be at least 1, got -5"),
-        (lambda: OneCycle(0.1, 10, warm=0.0), ValueError, "warm should be greater than 0"),
+        (lambda: OneCycle(0.1, 10, warm=0.0), ValueError, "warm should be between 0 and 1, got 0"),
         (lambda: OneCycle(0.1, 10, warm=30), ValueError, "warm should be between 0 and 1, got 30"),
+        (lambda: Polynomial(0.1, 10, power=0), ValueError, "power should be greater than 0"),
+        (lambda: Piecewise([0.1], [5]), ValueError, "got 1 boundaries and 1 rates"),
+        (lambda: Piecewise([0.1, -1], [5]), ValueError, r"rates\[1\] should be at least 0"),
+        (lambda: Piecewise([1, 2, 3], [5, 5]), ValueError, r"should rise, got \[5, 5\]"),
+        (lambda: Piecewise([1, 2], [0]), ValueError, r"boundaries\[0\] should be at least 1"),
+        (lambda: WarmRestarts(0.1, 10, growth=1.5), TypeError, "growth should be a whole number"),
+        (lambda: Join([Constant(1.0), 0.1], [5]), TypeError, "Join: schedule should be .* float"),
+        (lambda: Join([Constant(1.0), Cosine], [5]), TypeError, "Join: schedule .* got Cosine"),
+        (lambda: Join([Constant(1.0)], [5]), ValueError, "1 boundaries and 1 schedules"),
+        (lambda: Product(Constant(1.0)), TypeError, "a list of schedules, got Constant"),
+        (lambda: Product([]), TypeError, "a list of schedules"),
         (lambda: OneCycle(0.1, 10, divide=0), ValueError, "divide should be greater than 0"),
     ],
 )
@@ -172,3 +226,41 @@ def test_warmup_as_in_torch():
         return lr.LinearLR(optimizer, start_factor=1 / 6, total_iters=5)
 
     agree(Warmup(Constant(0.5), steps=5), build)
+
+
+@pytest.mark.parametrize("power", [1.0, 2.5])
+def test_polynomial_as_in_torch(power):
+    agree(Polynomial(0.5, 30, power=power), lambda lr, o: lr.PolynomialLR(o, 30, power=power))
+
+
+@pytest.mark.parametrize("growth", [1, 2, 3])
+def test_warm_restarts_as_in_torch(growth):
+    agree(
+        WarmRestarts(0.5, 5, growth=growth, final=0.02),
+        lambda lr, o: lr.CosineAnnealingWarmRestarts(o, 5, T_mult=growth, eta_min=0.02),
+        steps=90,
+    )
+
+
+def test_piecewise_as_in_torch():
+    agree(
+        Piecewise([0.5, 0.15, 0.045], [7, 20]),
+        lambda lr, o: lr.MultiStepLR(o, [7, 20], gamma=0.3),
+    )
+
+
+def test_join_as_in_torch():
+    def build(lr, optimizer):
+        parts = [lr.ConstantLR(optimizer, 0.1, 100), lr.ExponentialLR(optimizer, 0.9)]
+        return lr.SequentialLR(optimizer, parts, [8])
+
+    agree(Join([Constant(0.05), Exponential(0.5, 1, 0.9)], [8]), build)
+
+
+def test_product_as_in_torch():
+    def build(lr, optimizer):
+        return lr.ChainedScheduler(
+            [lr.StepLR(optimizer, 7, gamma=0.3), lr.ExponentialLR(optimizer, 0.9)]
+        )
+
+    agree(Product([StepDecay(0.5, 7, 0.3), Exponential(1.0, 1, 0.9)]), build)
