@@ -1,0 +1,206 @@
+"""Which learning rate? A short run in which it grows, and the loss over it."""
+
+from __future__ import annotations
+
+import copy
+import math
+import os
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from itertools import islice
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from minirnn import checks
+from minirnn.data.batching import Batches
+from minirnn.errors import NotFiniteError
+from minirnn.plots import axes_for, finish
+from minirnn.typing import Array
+
+if TYPE_CHECKING:
+    from minirnn.training.trainer import Trainer
+
+__all__ = ["LearningRateCurve", "find_learning_rate"]
+
+_SMOOTHING = 0.9
+_DIVERGED = 4.0  # times the smallest smoothed loss
+
+
+@dataclass(frozen=True)
+class LearningRateCurve:
+    """What `find_learning_rate` saw.
+
+    Attributes
+    ----------
+    rates : array (steps,)
+        The learning rate of each step.
+    losses : array (steps,)
+        The loss of each step's batch, before its update.
+    smoothed : array (steps,)
+        Their exponential moving average, without bias.
+    suggestion : float
+        The rate at which the smoothed loss falls most steeply over the logarithm of the rate.
+    """
+
+    rates: Array
+    losses: Array
+    smoothed: Array
+    suggestion: float
+
+    def plot(self, path: str | os.PathLike[str] | None = None, *, ax: Any = None) -> Any:
+        """Draw the loss over the learning rate, and the suggestion.
+
+        Parameters
+        ----------
+        path : path of a picture, optional
+            Written in the format of its ending.
+        ax : matplotlib Axes, optional
+            To draw into.
+
+        Returns
+        -------
+        matplotlib.figure.Figure
+            Or `ax`, if it was given.
+
+        Raises
+        ------
+        ImportError
+            Without matplotlib; it says what to install.
+        """
+        all_axes = axes_for(["loss"], ax, size=(6.4, 3.6))
+        (axes,) = all_axes
+        axes.plot(self.rates, self.losses, ".", color="0.7", label="batches")
+        axes.plot(self.rates, self.smoothed, label="smoothed")
+        axes.axvline(self.suggestion, linestyle="--", color="0.3", label=f"{self.suggestion:.1e}")
+        axes.set_xscale("log")
+        axes.set_xlabel("learning rate")
+        axes.set_ylabel("loss")
+        axes.set_ylim(self._limits())
+        axes.legend()
+        axes.grid(alpha=0.3)
+        return finish(all_axes, ax, path)
+
+    def _limits(self) -> tuple[float, float]:
+        low, high = float(self.smoothed.min()), float(self.smoothed[: len(self.rates) // 2].max())
+        room = 0.2 * (high - low) or 0.5
+        return low - room, high + 2 * room
+
+
+def find_learning_rate(
+    trainer: Trainer,
+    inputs: Any,
+    targets: Any = None,
+    *,
+    mask: Any = None,
+    lowest: float = 1e-6,
+    highest: float = 1.0,
+    steps: int = 100,
+    batch_size: int = 32,
+) -> LearningRateCurve:
+    """Train a copy for some steps while the learning rate grows, and look at the loss.
+
+    The rate of step ``k`` is ``lowest * (highest / lowest) ** (k / (steps - 1))``. It ends early
+    when the smoothed loss is four times its smallest value, or no longer finite. The trainer, its
+    model and its optimizer stay as they are, and so do their random generators.
+
+    A good rate for a schedule's peak is where the loss falls steeply, well before it rises: the
+    curve's `suggestion`, or a tenth of the rate at the minimum. It is a suggestion, not a rule.
+
+    Parameters
+    ----------
+    trainer : Trainer
+        With the model, the loss and the optimizer; its learning rate does not matter.
+    inputs, targets, mask
+        Arrays, or batches in place of `inputs`, as `Trainer.fit` takes them. They are gone through
+        again and again, if need be.
+    lowest, highest : float
+    steps : int
+        At least 3.
+    batch_size : int
+        Examples a batch, for arrays.
+
+    Returns
+    -------
+    LearningRateCurve
+
+    Raises
+    ------
+    ValueError
+        If `highest` is not above `lowest`, or if the loss is not finite, or explodes, within the
+        first two steps.
+
+    References
+    ----------
+    Smith, Cyclical learning rates for training neural networks, WACV 2017.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from minirnn import Adam, Dense, MeanSquaredError, Trainer
+    >>> x = np.random.default_rng(0).standard_normal((64, 3))
+    >>> model = Dense(3, 1, rng=0)
+    >>> trainer = Trainer(model, MeanSquaredError(), Adam(model.parameters(), 1e-3), rng=0)
+    >>> curve = find_learning_rate(trainer, x, x.sum(axis=1, keepdims=True))
+    >>> 1e-3 < curve.suggestion < 1
+    True
+    """
+    owner = "find_learning_rate"
+    steps = checks.positive_int(owner, "steps", steps)
+    lowest = checks.positive_float(owner, "lowest", lowest)
+    highest = checks.positive_float(owner, "highest", highest)
+    if highest <= lowest or steps < 3:
+        raise ValueError(
+            f"{owner}: there should be at least 3 steps from lowest up to highest, got {steps} "
+            f"from {lowest:g} to {highest:g}"
+        )
+    twin = copy.deepcopy(trainer)
+    batches = _batches(inputs, targets, mask, batch_size, twin.rng)
+    rates = np.geomspace(lowest, highest, steps)
+    losses: list[float] = []
+    smoothed: list[float] = []
+    mean = 0.0
+    for k, batch in enumerate(islice(_again_and_again(batches), steps)):
+        twin.optimizer.learning_rate = float(rates[k])
+        try:
+            losses.append(twin.train_step(*batch))
+        except NotFiniteError:
+            break
+        mean = _SMOOTHING * mean + (1 - _SMOOTHING) * losses[-1]
+        smoothed.append(mean / (1 - _SMOOTHING ** (k + 1)))
+        if not smoothed[-1] < _DIVERGED * abs(min(smoothed)) + math.ulp(1.0):
+            break
+    if len(smoothed) < 3:
+        raise ValueError(
+            f"{owner}: the loss is not finite, or four times as large, after a step or two at "
+            f"the rate {lowest:g}; take a smaller lowest"
+        )
+    tried = rates[: len(smoothed)]
+    slopes = np.gradient(np.array(smoothed), np.log(tried))
+    suggestion = float(tried[slopes.argmin()])
+    return LearningRateCurve(
+        tried, np.array(losses[: len(smoothed)]), np.array(smoothed), suggestion
+    )
+
+
+def _batches(
+    inputs: Any, targets: Any, mask: Any, batch_size: int, rng: np.random.Generator
+) -> Iterable[Any]:
+    if targets is None:
+        if mask is not None or isinstance(inputs, np.ndarray) or not isinstance(inputs, Iterable):
+            raise TypeError(
+                "find_learning_rate: takes (inputs, targets, mask=...), or batches of these"
+            )
+        return copy.deepcopy(inputs)
+    arrays = (inputs, targets) if mask is None else (inputs, targets, mask)
+    return Batches(*map(np.asarray, arrays), batch_size=batch_size, shuffle=True, rng=rng)
+
+
+def _again_and_again(batches: Iterable[Any]) -> Iterator[Any]:
+    while True:
+        found = False
+        for batch in batches:
+            found = True
+            yield batch
+        if not found:
+            raise ValueError("find_learning_rate: there was no batch at all: are they empty?")
