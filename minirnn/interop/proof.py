@@ -57,7 +57,7 @@ class Comparison:
     what : str
         The conversion.
     dtype : str
-        "float32" or "float64".
+        "float32" or "float64": in which both sides compute.
     differences : dict
         From a description of the run to the largest difference of its outputs and final states.
         A difference is absolute where numbers are at most 1, else relative to the largest.
@@ -97,6 +97,8 @@ def prove(
     masks: bool = True,
     states: bool = True,
     shapes: Iterable[tuple[int, int]] = SHAPES,
+    first_token: int = 0,
+    precision: str | None = None,
     pairs: Callable[[], Iterable[Pair]] = tuple,
 ) -> None:
     """Compare, print the result, and refuse a conversion whose two sides differ.
@@ -111,6 +113,10 @@ def prove(
     masks, states : bool
         Whether the other side takes a mask, and initial states.
     shapes : (batch, time) of each run
+    first_token : int
+        The smallest token that is drawn: 1 where the other side takes 0 for padding.
+    precision : "float32" or "float64", optional
+        In which the other side computes, where it is not the model's dtype.
     pairs : callable
         Called after a difference only: the layers one by one, each with its counterpart.
 
@@ -119,13 +125,23 @@ def prove(
     ConversionError
         That names the first layer whose numbers differ.
     """
-    result = compare(what, model, theirs, masks=masks, states=states, shapes=shapes)
+    result = compare(
+        what,
+        model,
+        theirs,
+        masks=masks,
+        states=states,
+        shapes=shapes,
+        first_token=first_token,
+        precision=precision,
+    )
     print(result)
     if not result.passed:
         worst = max(result.differences, key=lambda run: _nan_last(result.differences[run]))
+        where = _first_difference(model, pairs, masks, first_token, result.tolerance)
         raise ConversionError(
             f"{what}: the two sides differ by {result.differences[worst]:.2g} ({worst}), more than "
-            f"{result.tolerance:.0e}{_first_difference(model, pairs, masks, result.tolerance)}"
+            f"{result.tolerance:.0e}{where}"
         )
 
 
@@ -137,26 +153,29 @@ def compare(
     masks: bool = True,
     states: bool = True,
     shapes: Iterable[tuple[int, int]] = SHAPES,
+    first_token: int = 0,
+    precision: str | None = None,
 ) -> Comparison:
     """Run both sides on random inputs of several shapes, with masks and initial states.
 
     Parameters
     ----------
-    what, model, theirs, masks, states, shapes
+    what, model, theirs, masks, states, shapes, first_token, precision
         As for `prove`.
     """
     ours = copy.deepcopy(model).eval()
-    result = Comparison(what, str(dtype_of(model) or np.dtype(np.float32)))
+    dtype = str(dtype_of(model) or np.dtype(np.float32))
+    result = Comparison(what, precision or dtype)
     rng = np.random.default_rng(0)
     takes = inspect.signature(ours.forward).parameters
     state_kinds = [False, True] if states and "state" in takes else [False]
     mask_kinds = [False, True] if masks and ours.uses_mask and "mask" in takes else [False]
     for batch, time in shapes:
-        x = inputs(ours, rng, batch, time)
+        x = inputs(ours, rng, batch, time, first_token)
         for masked in mask_kinds:
             mask = _mask(rng, batch, time) if masked else None
             for with_state in state_kinds:
-                state = initial_state(ours, rng, batch, result.dtype) if with_state else None
+                state = initial_state(ours, rng, batch, dtype) if with_state else None
                 if with_state and not flatten(state):
                     continue  # nothing here has a state
                 run = f"batch {batch}, time {time}"
@@ -204,12 +223,16 @@ def _nan_last(difference: float) -> float:
 
 
 def _first_difference(
-    model: Layer, pairs: Callable[[], Iterable[Pair]], masks: bool, tolerance: float
+    model: Layer,
+    pairs: Callable[[], Iterable[Pair]],
+    masks: bool,
+    first_token: int,
+    tolerance: float,
 ) -> str:
     """Say at which layer the two sides part, as far as they are known layer by layer."""
     rng = np.random.default_rng(1)
     batch, time = SHAPES[-1]
-    x = inputs(model, rng, batch, time)
+    x = inputs(model, rng, batch, time, first_token)
     mask = _mask(rng, batch, time) if masks and model.uses_mask else None
     if mask is not None:
         x = np.where(mask.reshape(mask.shape + (1,) * (x.ndim - 2)), x, x.dtype.type(0))
@@ -227,7 +250,9 @@ def _first_difference(
 # ---------------------------------------------------------------- what to run on
 
 
-def inputs(model: Layer, rng: np.random.Generator, batch: int, time: int) -> Array:
+def inputs(
+    model: Layer, rng: np.random.Generator, batch: int, time: int, first_token: int = 0
+) -> Array:
     """Return random input for a model: tokens ``(batch, time)`` or ``(batch, time, features)``.
 
     For a cell, ``(batch, features)``. The first layer that has a size tells.
@@ -236,7 +261,7 @@ def inputs(model: Layer, rng: np.random.Generator, batch: int, time: int) -> Arr
     size = 3  # of a model whose layers take any
     for _, layer in model.named_layers():
         if isinstance(layer, Embedding):
-            return rng.integers(0, layer.vocabulary_size, (batch, time))
+            return rng.integers(first_token, layer.vocabulary_size, (batch, time))
         found = getattr(layer, "input_size", None) or getattr(layer, "size", None)
         if isinstance(found, int):
             size = found
