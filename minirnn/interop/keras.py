@@ -544,10 +544,14 @@ def _side(twin: Any, *, mask_zero: bool = False) -> Side:
         if mask_zero and mask is not None:
             x, mask = np.where(mask, x, 0), None
         given = keras.ops.convert_to_tensor(x, dtype=str(x.dtype))
-        options = {}
+        options: dict[str, Any] = {}
         if mask is not None:
             options["mask"] = keras.ops.convert_to_tensor(mask)
-        y = twin(given, training=False, **options) if _takes(twin) else twin(given, **options)
+        if _takes(twin):
+            options["training"] = False
+        with warnings.catch_warnings():  # a Sequential of a user's takes masks without saying so
+            warnings.filterwarnings("ignore", ".*was passed an input with a mask")
+            y = twin(given, **options)
         return np.asarray(keras.ops.convert_to_numpy(y)), None
 
     return run

@@ -57,7 +57,8 @@ def to_onnx(
 
     The graph has an input ``input``, tokens ``(batch, time)`` or ``(batch, time, features)``, and
     an output ``output``; batch and time are free. RNN, LSTM and GRU become ONNX's operators of
-    these names, which runtimes have in float32 only.
+    these names. Any other cell becomes a ``Scan`` over its operations, where these can be traced;
+    so do all cells in float64, in which runtimes do not have the operators.
 
     Parameters
     ----------

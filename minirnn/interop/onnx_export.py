@@ -202,10 +202,9 @@ def _recurrent(writer: Writer, model: Any, x: str, place: str) -> str:
         )
     base = base_of(model.cell, KINDS)
     if base is None or writer.dtype == np.float64:
-        raise ConversionError(
-            f"to_onnx: {type(model.cell).__name__} in {writer.dtype} (layer {place}) has no "
-            f"counterpart in ONNX"
-        )
+        from minirnn.interop.onnx_scan import write_scan
+
+        return write_scan(writer, model, x, place)
     return _operator(writer, [model], KINDS[base], x, place)
 
 

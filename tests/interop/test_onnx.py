@@ -1,7 +1,5 @@
 """Conversions to ONNX and back, run by ONNX Runtime."""
 
-import importlib.util
-
 import numpy as np
 import pytest
 
@@ -16,10 +14,7 @@ from minirnn.layers import LastState, LogSoftmax, MaxOverTime, MeanOverTime  # n
 from minirnn.layers.normalization import LayerNorm  # noqa: E402
 from minirnn.layers.rectifiers import ELU, GELU, LeakyReLU, SiLU, Softplus  # noqa: E402
 
-traced = pytest.mark.skipif(
-    importlib.util.find_spec("minirnn.engine") is None, reason="cells cannot be traced yet"
-)
-DTYPES = ["float32", pytest.param("float64", marks=traced)]
+DTYPES = ["float32", "float64"]
 
 
 def disturb(model, seed=0):
@@ -182,7 +177,6 @@ class Gap(mr.Cell):
         return grad_y[:, :3] * 1.0, (grad_state[0] * 1.0, grad_state[1] * 1.0)
 
 
-@traced
 @pytest.mark.parametrize("reverse", [False, True])
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
 @pytest.mark.parametrize("states", [False, True])
@@ -203,7 +197,6 @@ class Draws(Gap):
         return super().forward(x_t, state)
 
 
-@traced
 def test_a_cell_that_cannot_be_traced(tmp_path):
     with pytest.raises(ConversionError, match=r"Draws.*cannot be traced: .*random"):
         to_onnx(mr.Recurrent(Draws("float64")), tmp_path / "model.onnx")
