@@ -34,6 +34,7 @@ from minirnn import (
     SoftmaxCrossEntropy,
     Trainer,
 )
+from minirnn.callbacks import Callback
 from minirnn.data import PaddedBatches, Vocabulary
 
 CELLS = {"rnn": RNN, "lstm": LSTM, "gru": GRU}
@@ -91,7 +92,7 @@ def invent(
     return list(found)[:count]
 
 
-class PrintEpoch:
+class PrintEpoch(Callback):
     """Print a line of losses at the end of each epoch."""
 
     def __init__(self, best_ngram: float) -> None:

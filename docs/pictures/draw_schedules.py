@@ -9,7 +9,7 @@ from matplotlib.figure import Figure
 from PIL import Image
 
 from minirnn import Dense, MeanSquaredError, Metric, Trainer
-from minirnn.callbacks import ReduceOnPlateau
+from minirnn.callbacks import Callback, ReduceOnPlateau
 from minirnn.optimizers import SGD
 from minirnn.schedules import Constant, Cosine, Exponential, OneCycle, StepDecay, Warmup
 
@@ -46,7 +46,7 @@ class Falling(Metric):
         return max(0.15, 0.45 * (self.epoch < 19), 0.25 * (self.epoch < 29), 1 - 0.09 * self.epoch)
 
 
-class Rates:
+class Rates(Callback):
     """The rate with which each epoch was trained."""
 
     def __init__(self) -> None:

@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 
 from minirnn import checks
+from minirnn.data.nested import each, leaves
 from minirnn.data.sequences import pad_sequences
 from minirnn.typing import Array, RandomSource
 
@@ -40,10 +41,31 @@ class _Shuffled:
         whole, rest = divmod(self.count, self.batch_size)
         return whole if self.drop_last or not rest else whole + 1
 
-    def _picks(self) -> Iterator[Array]:
+    @property
+    def sizes(self) -> list[int]:
+        """How many examples the batches of a pass have: each size once, in order."""
+        rest = 0 if self.drop_last else self.count % self.batch_size
+        return [self.batch_size] * (self.count >= self.batch_size) + [rest] * (rest > 0)
+
+    def take(self, examples: Any) -> tuple[Any, ...]:
+        """Return the batch of these examples, given as integers ``(batch,)``."""
+        raise NotImplementedError
+
+    def first(self) -> tuple[Any, ...]:
+        """Return the first batch as it would be without shuffling; no generator is touched."""
+        return self.take(np.arange(self.sizes[0]))
+
+    def __iter__(self) -> Iterator[tuple[Any, ...]]:
         order = self.rng.permutation(self.count) if self.shuffle else np.arange(self.count)
         for k in range(len(self)):
-            yield order[k * self.batch_size : (k + 1) * self.batch_size]
+            yield self.take(order[k * self.batch_size : (k + 1) * self.batch_size])
+
+    def __repr__(self) -> str:
+        options = ", shuffle=True" * self.shuffle + ", drop_last=True" * self.drop_last
+        return (
+            f"<{type(self).__name__}: {self.count} examples in {len(self)} batches of "
+            f"{self.batch_size}{options}>"
+        )
 
 
 class Batches(_Shuffled):
@@ -52,7 +74,8 @@ class Batches(_Shuffled):
     Parameters
     ----------
     *arrays : arrays (examples, ...)
-        Inputs, targets, and a mask where there is one. All of the same length.
+        Inputs, targets, and where there are any, the mask of the inputs and that of the targets.
+        All of the same length. Each may be a tuple or a dictionary of arrays.
     batch_size : int
         Examples a batch; the last batch has what is left.
     shuffle : bool
@@ -70,6 +93,15 @@ class Batches(_Shuffled):
     >>> import numpy as np
     >>> [x.tolist() for x, y in Batches(np.arange(5), np.arange(5), batch_size=2)]
     [[0, 1], [2, 3], [4]]
+
+    Two inputs and a target:
+
+    >>> batches = Batches((np.zeros((4, 7, 3)), np.ones((4, 2))), np.arange(4), batch_size=2)
+    >>> batches
+    <Batches: 4 examples in 2 batches of 2>
+    >>> (sequences, facts), y = next(iter(batches))
+    >>> sequences.shape, facts.shape, y.shape
+    ((2, 7, 3), (2, 2), (2,))
     """
 
     def __init__(
@@ -82,23 +114,27 @@ class Batches(_Shuffled):
     ) -> None:
         if not arrays:
             raise TypeError("Batches: takes at least one array")
-        names = ["inputs", "targets", "mask"]
-        self.arrays = [
-            checks.as_array(self, array, names[k] if k < 3 else f"array {k}")
-            for k, array in enumerate(arrays)
-        ]
-        for k, array in enumerate(self.arrays):
-            if array.ndim == 0 or len(array) != len(self.arrays[0]):
-                name = names[k] if k < 3 else f"array {k}"
-                raise ValueError(
-                    f"Batches: axis 0 (batch) of the {name} should be as long as that of the "
-                    f"inputs {self.arrays[0].shape}, got shape {array.shape}"
-                )
-        super().__init__(len(self.arrays[0]), batch_size, shuffle, drop_last, rng)
+        names = ["inputs", "targets", "mask", "target_mask"]
+        names += [f"array {k}" for k in range(4, len(arrays))]
+        self.arrays = []
+        first: Array | None = None
+        for name, given in zip(names, arrays, strict=False):
+            for leaf_name, leaf in leaves(given, name):
+                array = checks.as_array(self, leaf, leaf_name)
+                first = array if first is None else first
+                if array.ndim == 0 or len(array) != len(first):
+                    raise ValueError(
+                        f"Batches: axis 0 (batch) of the {leaf_name} should be as long as that of "
+                        f"the inputs {first.shape}, got shape {array.shape}"
+                    )
+            self.arrays.append(each(np.asarray, given))
+        if first is None or first.ndim == 0:
+            raise TypeError("Batches: takes at least one array with an axis of examples")
+        super().__init__(len(first), batch_size, shuffle, drop_last, rng)
 
-    def __iter__(self) -> Iterator[tuple[Array, ...]]:
-        for pick in self._picks():
-            yield tuple(array[pick] for array in self.arrays)
+    def take(self, examples: Any) -> tuple[Any, ...]:
+        """Return the batch of these examples, given as integers ``(batch,)``."""
+        return tuple(each(lambda array: array[examples], given) for given in self.arrays)
 
 
 class PaddedBatches(_Shuffled):
@@ -107,14 +143,19 @@ class PaddedBatches(_Shuffled):
     Parameters
     ----------
     inputs : list of arrays (time_k, ...)
+        Or a tuple or dictionary of such lists, for a model with several inputs; the sequences of an
+        example may differ in length from one input to the next.
     targets : list of arrays (time_k, ...), or array (examples, ...)
-        One array a sequence, padded like its input, or one target a sequence.
+        One array a sequence, padded to the longest of its batch, or one target a sequence. With one
+        input, the targets of a sequence are as many as its steps.
     batch_size, shuffle, drop_last, rng
         As in `Batches`.
 
     Yields
     ------
     inputs (batch, time, ...), targets (batch, time, ...) or (batch, ...), mask (batch, time)
+        With several inputs: as many masks, in the form of the inputs, and for targets of unequal
+        length a fourth, their own mask.
 
     Raises
     ------
@@ -131,7 +172,7 @@ class PaddedBatches(_Shuffled):
 
     def __init__(
         self,
-        inputs: Sequence[Any],
+        inputs: Any,
         targets: Sequence[Any],
         *,
         batch_size: int,
@@ -139,33 +180,59 @@ class PaddedBatches(_Shuffled):
         drop_last: bool = False,
         rng: RandomSource = None,
     ) -> None:
-        self.inputs = [np.asarray(sequence) for sequence in inputs]
-        self.targets = [np.asarray(target) for target in targets]
-        if len(self.inputs) != len(self.targets):
-            raise ValueError(
-                f"PaddedBatches: got {len(self.inputs)} inputs and {len(self.targets)} targets"
-            )
-        # One target a step has the time axis of its input; one a sequence is a number or a row.
-        self.stepwise = any(y.ndim > 0 for y in self.targets) and (
-            [y.shape[:1] for y in self.targets] == [x.shape[:1] for x in self.inputs]
-            or len({y.shape for y in self.targets}) > 1
-        )
-        for k, (x, y) in enumerate(zip(self.inputs, self.targets, strict=True)):
-            if x.ndim == 0 or len(x) == 0:
-                raise ValueError(f"PaddedBatches: sequence {k} is empty")
-            if self.stepwise and y.shape[:1] != x.shape[:1]:
+        self._several = isinstance(inputs, dict) or _is_tuple_of_lists(inputs)
+        self.inputs = each(_arrays, inputs) if self._several else _arrays(inputs)
+        self.targets = _arrays(targets)
+        several = self.inputs if self._several else (self.inputs,)
+        lengths = []
+        for name, sequences in leaves(several, "inputs"):
+            name = name if self._several else "inputs"
+            if len(sequences) != len(self.targets):
                 raise ValueError(
-                    f"PaddedBatches: sequence {k} has {len(x)} steps, its target the shape "
-                    f"{y.shape}: axis 0 (time) should be {len(x)}"
+                    f"PaddedBatches: got {len(sequences)} {name} and {len(self.targets)} targets"
                 )
-        super().__init__(len(self.inputs), batch_size, shuffle, drop_last, rng)
+            for k, x in enumerate(sequences):
+                if x.ndim == 0 or len(x) == 0:
+                    where = f" of {name}" if self._several else ""
+                    raise ValueError(f"PaddedBatches: sequence {k}{where} is empty")
+            lengths.append([x.shape[:1] for x in sequences])
+        # One target a step has a time axis; one a sequence is a number or a row.
+        shapes = [y.shape for y in self.targets]
+        self.stepwise = any(shapes) and (
+            [shape[:1] for shape in shapes] in lengths or len(set(shapes)) > 1
+        )
+        if self.stepwise and not self._several:
+            for k, (shape, length) in enumerate(zip(shapes, lengths[0], strict=True)):
+                if shape[:1] != length:
+                    raise ValueError(
+                        f"PaddedBatches: sequence {k} has {length[0]} steps, its target the shape "
+                        f"{shape}: axis 0 (time) should be {length[0]}"
+                    )
+        super().__init__(len(self.targets), batch_size, shuffle, drop_last, rng)
 
-    def __iter__(self) -> Iterator[tuple[Array, Array, Array]]:
-        for pick in self._picks():
-            x, mask = pad_sequences([self.inputs[k] for k in pick])
-            chosen = [self.targets[k] for k in pick]
-            y = pad_sequences(chosen)[0] if self.stepwise else np.stack(chosen)
-            yield x, y, mask
+    def take(self, examples: Any) -> tuple[Any, ...]:
+        """Return the batch of these examples, given as integers ``(batch,)``."""
+
+        def padded(sequences: list[Array]) -> tuple[Array, Array]:
+            return pad_sequences([sequences[k] for k in examples])
+
+        x = each(lambda sequences: padded(sequences)[0], self.inputs)
+        mask = each(lambda sequences: padded(sequences)[1], self.inputs)
+        if not self.stepwise:
+            return x, np.stack([self.targets[k] for k in examples]), mask
+        y, target_mask = padded(self.targets)
+        return (x, y, mask, target_mask) if self._several else (x, y, mask)
+
+
+def _arrays(sequences: Any) -> list[Array]:
+    return [np.asarray(sequence) for sequence in sequences]
+
+
+def _is_tuple_of_lists(inputs: Any) -> bool:
+    """Return whether it is several inputs, and not a tuple of sequences."""
+    return isinstance(inputs, tuple) and all(
+        isinstance(item, list | tuple) and len(item) > 0 and np.ndim(item[0]) > 0 for item in inputs
+    )
 
 
 class StreamBatches:
@@ -206,6 +273,17 @@ class StreamBatches:
         stream = np.asarray(tokens)
         if stream.ndim == 0:
             raise ValueError("StreamBatches: tokens should be a sequence, got a single number")
+        if stream.ndim == 1 and stream.dtype.kind not in "iu":
+            hint = ""
+            if stream.dtype.kind == "f":
+                hint = (
+                    "; for whole numbers stored as floats write tokens.astype(int), for a series "
+                    "of measurements give it an axis of features, series[:, None]"
+                )
+            raise TypeError(
+                f"StreamBatches: tokens (length,) should be integers, got an array of "
+                f"{stream.dtype}{hint}"
+            )
         self._count = (len(stream) - 1) // (self.batch_size * self.steps)
         if self._count < 1:
             raise ValueError(
@@ -221,7 +299,19 @@ class StreamBatches:
     def __len__(self) -> int:
         return self._count
 
+    @property
+    def sizes(self) -> list[int]:
+        """How many rows the batches have."""
+        return [self.batch_size]
+
+    def first(self) -> tuple[Array, Array]:
+        """Return the first batch."""
+        return next(iter(self))
+
     def __iter__(self) -> Iterator[tuple[Array, Array]]:
         for k in range(self._count):
             columns = slice(k * self.steps, (k + 1) * self.steps)
             yield self.inputs[:, columns], self.targets[:, columns]
+
+    def __repr__(self) -> str:
+        return f"<StreamBatches: {len(self)} batches of {self.batch_size} rows, {self.steps} steps>"

@@ -222,6 +222,16 @@ class Optimizer:
             buffer.gather()
             buffer.grads.fill(0)
 
+    def gradients_are_finite(self) -> bool:
+        """Return whether every number in the gradients is finite."""
+        for buffer in self._buffers:
+            buffer.gather()
+            with np.errstate(over="ignore", invalid="ignore"):
+                finite = math.isfinite(float(np.dot(buffer.grads, buffer.grads)))
+            if not finite and not np.isfinite(buffer.grads).all():
+                return False
+        return True
+
     def _norm_scale(self) -> float:
         """Return the factor that brings the global norm down to `clip_norm`."""
         norm = math.sqrt(sum(_sum_of_squares(buffer.grads) for buffer in self._buffers))

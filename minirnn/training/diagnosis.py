@@ -8,24 +8,33 @@ from typing import Any
 import numpy as np
 
 from minirnn.core import Layer
+from minirnn.data.nested import is_nested, leaves
 from minirnn.models.sequential import Sequential
 
 __all__ = ["first_gradient_not_finite", "first_not_finite"]
 
 
-def first_not_finite(model: Layer, inputs: Any, mask: Any) -> str:
+def first_not_finite(model: Layer, inputs: Any, mask: Any, learning_rate: float) -> str:
     """Say in words what was first not finite: the input, a parameter, or a layer's output."""
-    x = np.asarray(inputs)
-    real = x if mask is None else x[np.asarray(mask)]
-    if x.dtype.kind == "f" and not np.isfinite(real).all():
-        return f"the input itself has {_count(real)}; clean the data first"
+    several = is_nested(inputs)
+    masks = [one for _, one in leaves(mask)] if several and is_nested(mask) else [mask]
+    for k, (name, x) in enumerate(leaves(inputs, "input")):
+        x, valid = np.asarray(x), masks[k] if len(masks) > k else None
+        valid_x = x if valid is None or (several and len(masks) == 1) else x[np.asarray(valid)]
+        if x.dtype.kind == "f" and not np.isfinite(valid_x).all():
+            return f"the {name} itself has {_count(valid_x)}; clean the data first"
     for name, parameter in model.named_parameters():
         if not np.isfinite(parameter.value).all():
             return (
                 f"parameter {name} has {_count(parameter.value)}: the last update spoilt it; try a "
-                f"smaller learning rate, or clip_norm"
+                f"learning rate below {learning_rate:g}, or clip_norm"
             )
-    return _first_output(model, inputs, mask, "") or "every layer's output is finite, the loss not"
+    found = _first_output(model, inputs, mask, "") or "every layer's output is finite, the loss not"
+    largest = max(np.abs(parameter.value).max(initial=0) for parameter in model.parameters())
+    return (
+        f"{found}. The largest parameter is {largest:.3g}; if the loss grew before, try a learning "
+        f"rate below {learning_rate:g}"
+    )
 
 
 def first_gradient_not_finite(model: Layer) -> str:

@@ -1,4 +1,4 @@
-"""What a training run leaves behind: figures, epoch by epoch."""
+"""What a training run leaves behind: the loss and the metrics, epoch by epoch."""
 
 from __future__ import annotations
 
@@ -13,19 +13,19 @@ import numpy as np
 
 from minirnn.files import replacing
 
-__all__ = ["History", "higher_is_better"]
-
-
-def higher_is_better(name: str) -> bool:
-    """Return whether a figure of this name is the better the higher it is."""
-    return name.removeprefix("val_") == "accuracy"
+__all__ = ["History"]
 
 
 class History(Mapping[str, list[float]]):
-    """From the name of a figure to its list over epochs: ``history["val_loss"][-1]``.
+    """From a name to its list of values over epochs: ``history["val_loss"][-1]``.
 
     `loss` and each metric are means over the training batches of an epoch, taken while the weights
     were changing; those that begin with `val_` are of the validation data, at the end of the epoch.
+
+    Parameters
+    ----------
+    directions : mapping from the names of metrics to bool or None, optional
+        Whether a higher value is better. For the loss, it is not.
 
     Examples
     --------
@@ -41,17 +41,22 @@ class History(Mapping[str, list[float]]):
     val_loss       3       2.5  (epoch 1)
     """
 
-    def __init__(self) -> None:
+    def __init__(self, directions: Mapping[str, bool | None] | None = None) -> None:
         self._lists: dict[str, list[float]] = {}
+        self._directions = {"loss": False, **(directions or {})}
 
-    def append(self, figures: Mapping[str, float]) -> None:
-        """Add one epoch; a figure that is new here was nan in the epochs before."""
+    def append(self, values: Mapping[str, float]) -> None:
+        """Add one epoch; a name that is new here was nan in the epochs before."""
         epochs = self.epochs
-        for name, figure in figures.items():
-            self._lists.setdefault(name, [math.nan] * epochs).append(float(figure))
-        for name, values in self._lists.items():
-            if name not in figures:
-                values.append(math.nan)
+        for name, value in values.items():
+            self._lists.setdefault(name, [math.nan] * epochs).append(float(value))
+        for name, earlier in self._lists.items():
+            if name not in values:
+                earlier.append(math.nan)
+
+    def higher_is_better(self, name: str) -> bool | None:
+        """Return which way is better, as the metric of this name says; None if it does not say."""
+        return self._directions.get(name.removeprefix("val_"))
 
     @property
     def epochs(self) -> int:
@@ -73,7 +78,7 @@ class History(Mapping[str, list[float]]):
     # ------------------------------------------------------------ out of the program
 
     def to_csv(self, path: str | os.PathLike[str]) -> None:
-        """Write one row an epoch, with a column `epoch` and one for each figure."""
+        """Write one row an epoch, with a column `epoch` and one for each name."""
         with replacing(path) as file:
             file.write(self.csv_text().encode())
 
@@ -86,8 +91,25 @@ class History(Mapping[str, list[float]]):
             writer.writerow([k + 1, *(values[k] for values in self._lists.values())])
         return text.getvalue()
 
+    def to_frame(self) -> Any:
+        """Return a pandas DataFrame with a row an epoch and a column a name.
+
+        Its index is named `epoch`, and counts from 1.
+
+        Raises
+        ------
+        ImportError
+            If pandas is not installed: ``pip install pandas``.
+        """
+        try:
+            import pandas
+        except ImportError:
+            raise ImportError("History.to_frame needs pandas: pip install pandas") from None
+        index = pandas.RangeIndex(1, self.epochs + 1, name="epoch")
+        return pandas.DataFrame(dict(self._lists), index=index)
+
     def plot(self, path: str | os.PathLike[str] | None = None) -> Any:
-        """Draw each figure over the epochs, training and validation together.
+        """Draw the values over the epochs, training and validation together.
 
         Parameters
         ----------
@@ -136,10 +158,16 @@ class History(Mapping[str, list[float]]):
         return {name: list(values) for name, values in self._lists.items()}
 
     @classmethod
-    def from_state_dict(cls, state: Mapping[str, list[float]]) -> History:
+    def from_state_dict(
+        cls,
+        state: Mapping[str, list[float]],
+        directions: Mapping[str, bool | None] | None = None,
+    ) -> History:
         """Return the history that `state_dict` was taken from."""
-        history = cls()
+        history = cls(directions)
         history._lists = {name: [float(value) for value in state[name]] for name in state}
+        if len({len(values) for values in history._lists.values()}) > 1:
+            raise ValueError("the lists of the history have unequal lengths")
         return history
 
     def __repr__(self) -> str:
@@ -148,10 +176,10 @@ class History(Mapping[str, list[float]]):
         if self:
             lines.append(f"{'':<{width}}  {'last':>8}  {'best':>8}")
         for name, values in self.items():
-            higher = higher_is_better(name)
+            higher = self.higher_is_better(name)
             known = [(value, epoch) for epoch, value in enumerate(values, 1) if value == value]
             line = f"{name:<{width}}  {values[-1]:>8.4g}"
-            if known:
+            if known and higher is not None:
                 best, epoch = max(known, key=lambda pair: pair[0] if higher else -pair[0])
                 line += f"  {best:>8.4g}  (epoch {epoch})"
             lines.append(line)

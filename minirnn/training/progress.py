@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from typing import Any
 
 __all__ = ["Progress"]
@@ -12,7 +13,7 @@ _MOST_LINES = 50
 
 
 class Progress:
-    """One bar over all epochs, with the latest figures behind it.
+    """One bar over all epochs, with the latest values behind it.
 
     Where the error stream is not a terminal (a log file, CI), a line for every epoch instead, or
     for every n-th, so that there are never more than about fifty.
@@ -33,6 +34,7 @@ class Progress:
     ) -> None:
         self.epochs = epochs
         self._bar: Any = None
+        self._untold: str | None = None
         self._lines = shown and not _is_interactive()
         if shown and not self._lines:
             self._bar = _tqdm()(
@@ -49,20 +51,35 @@ class Progress:
                 self._bar.set_postfix_str(f"loss {loss:.4g}", refresh=False)
             self._bar.update()
 
-    def epoch(self, epoch: int, figures: Mapping[str, float]) -> None:
-        """Show the figures of an epoch that is done."""
-        text = "  ".join(f"{name} {figure:.4g}" for name, figure in figures.items())
+    def epoch(self, epoch: int, values: Mapping[str, float]) -> None:
+        """Show the values of an epoch that is done."""
+        text = "  ".join(f"{name} {value:.4g}" for name, value in values.items())
         if self._bar is not None:
             self._bar.set_postfix_str(text, refresh=True)
         elif self._lines:
+            self._untold = f"epoch {epoch}/{self.epochs}  {text}"
             every = -(-self.epochs // _MOST_LINES)
             if epoch % every == 0 or epoch in (1, self.epochs):
-                print(f"epoch {epoch}/{self.epochs}  {text}", file=sys.stderr, flush=True)
+                self._tell_epoch()
 
-    def close(self) -> None:
-        """Leave the last state of the bar on the screen."""
+    def close(self, notes: Sequence[str] = ()) -> None:
+        """Leave the last state of the bar on the screen, the last epoch in the log, and notes."""
         if self._bar is not None:
             self._bar.close()
+        self._tell_epoch()
+        if self._lines or self._bar is not None:
+            for note in notes:
+                _tell(note)
+
+    def _tell_epoch(self) -> None:
+        if self._untold is not None:
+            _tell(self._untold)
+            self._untold = None
+
+
+def _tell(line: str) -> None:
+    with suppress(OSError, ValueError):  # nobody reads it any more; no reason to stop
+        print(line, file=sys.stderr, flush=True)
 
 
 def _in_notebook() -> bool:

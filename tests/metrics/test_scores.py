@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 
 import minirnn as m
+from minirnn.callbacks import Callback
 from minirnn.files import read_tree, write_tree
 from tests.contract import helpers
 
@@ -415,7 +416,7 @@ def test_in_training_on_masked_sequences_and_resumed_inside_an_epoch(tmp_path):
             x, t, mask=mask, epochs=2, batch_size=3, validation=(x, t, mask), progress=False
         )
 
-    class StopInside:
+    class StopInside(Callback):
         def on_batch_end(self, trainer):
             if (trainer.epoch, trainer.batch) == (1, 2):
                 trainer.save(tmp_path / "run.npz")

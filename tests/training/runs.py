@@ -36,7 +36,7 @@ from minirnn import (
     SoftmaxCrossEntropy,
     Trainer,
 )
-from minirnn.callbacks import Checkpoint, CSVLogger, EarlyStopping, ReduceOnPlateau
+from minirnn.callbacks import Callback, Checkpoint, CSVLogger, EarlyStopping, ReduceOnPlateau
 from minirnn.data import PaddedBatches, StreamBatches
 from minirnn.files import write_tree
 from minirnn.schedules import Cosine, Warmup
@@ -59,7 +59,7 @@ class Run:
         return self.trainer
 
 
-class Count:
+class Count(Callback):
     """A callback of a user's own, with a generator and something to remember."""
 
     def __init__(self):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from minirnn import Adam, Dense, MeanSquaredError, Metric, Trainer
+from minirnn.callbacks import Callback
 
 X = np.random.default_rng(0).standard_normal((8, 2))
 EVENTS = ["on_train_begin", "on_epoch_begin", "on_batch_end", "on_epoch_end", "on_train_end"]
@@ -14,6 +15,7 @@ class Scripted(Metric):
     """A figure that takes the values of a list, one an epoch; of the validation data, too."""
 
     name = "scripted"
+    higher_is_better = False
 
     def __init__(self, values):
         self.values = list(values)
@@ -30,7 +32,7 @@ class Scripted(Metric):
         return self.values[self.epoch]
 
 
-class Recorder:
+class Recorder(Callback):
     """Write down every call, and fail where that is asked for."""
 
     def __init__(self, name="recorder", calls=None, fail=None, error=None):
@@ -62,7 +64,7 @@ def fit(trainer, epochs=2, **options):
     return trainer.fit(X, X[:, :1], epochs=epochs, batch_size=4, progress=False, **options)
 
 
-class Snapshots:
+class Snapshots(Callback):
     """The weights at the end of each epoch."""
 
     def __init__(self):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from minirnn.callbacks import Callback
 from tests.training.scripted import EVENTS, Recorder, X, fit, trainer_with
 
 
@@ -23,7 +24,7 @@ def test_the_calls_of_a_run_in_their_order():
 def test_one_method_is_enough_and_it_sees_the_figures():
     seen = []
 
-    class Own:
+    class Own(Callback):
         def on_epoch_end(self, trainer):
             seen.append((trainer.epoch, trainer.history["loss"][-1], list(trainer.history)))
 
@@ -33,7 +34,7 @@ def test_one_method_is_enough_and_it_sees_the_figures():
 
 @pytest.mark.parametrize("event", EVENTS[:-1])
 def test_stop_ends_the_training_from_every_event(event):
-    class Stop:
+    class Stop(Callback):
         pass
 
     calls = []

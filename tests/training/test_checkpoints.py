@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from minirnn.callbacks import Checkpoint
+from minirnn.callbacks import Callback, Checkpoint
 from minirnn.files import read_tree
 from tests.training.scripted import Recorder, fit, trainer_with
 
@@ -63,7 +63,7 @@ def test_templates_with_formats_and_folders():
 
 
 def test_the_file_has_what_later_callbacks_made_of_the_event():
-    class Later:
+    class Later(Callback):
         done = 0
 
         def on_batch_end(self, trainer):
@@ -109,7 +109,7 @@ def test_a_new_run_leaves_the_files_of_the_old_one():
 
 
 def test_a_file_deleted_by_hand_is_not_missed():
-    class Delete:
+    class Delete(Callback):
         def on_epoch_begin(self, trainer):
             for path in Path.cwd().iterdir():
                 path.unlink()

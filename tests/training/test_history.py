@@ -13,7 +13,7 @@ from minirnn import History
 
 
 def history_of(**lists) -> History:
-    history = History()
+    history = History({"accuracy": True})
     for k in range(max(map(len, lists.values()), default=0)):
         history.append({name: values[k] for name, values in lists.items()})
     return history
@@ -48,6 +48,35 @@ def test_figures_that_come_or_go():
     assert math.isnan(history["val_loss"][0])
     assert history.epochs == 3
     assert type(history["val_loss"][1]) is float
+
+
+def test_the_best_is_what_the_metric_says_and_nothing_where_it_says_nothing():
+    history = History({"f1": True, "odd": None})
+    for f1, odd in [(0.9, 1.0), (0.3, 2.0)]:
+        history.append({"loss": 1.0, "f1": f1, "val_f1": f1, "odd": odd, "unheard": odd})
+    lines = {line.split()[0]: line for line in repr(history).splitlines()[2:]}
+    assert "0.9  (epoch 1)" in lines["f1"]
+    assert "0.9  (epoch 1)" in lines["val_f1"]
+    assert "epoch" not in lines["odd"]
+    assert "epoch" not in lines["unheard"]
+
+
+def test_lists_of_unequal_length_are_no_history():
+    with pytest.raises(ValueError, match="unequal lengths"):
+        History.from_state_dict({"loss": [1.0], "val_loss": []})
+
+
+def test_to_frame(history, monkeypatch):
+    monkeypatch.setitem(sys.modules, "pandas", None)
+    with pytest.raises(ImportError, match="pip install pandas"):
+        history.to_frame()
+    monkeypatch.undo()
+    pandas = pytest.importorskip("pandas")
+    frame = history.to_frame()
+    assert isinstance(frame, pandas.DataFrame)
+    assert list(frame.columns) == list(history)
+    assert list(frame.index) == [1, 2, 3]
+    assert frame.loc[2, "accuracy"] == 0.9
 
 
 def test_its_state_is_a_copy(history):

@@ -12,7 +12,7 @@ import time
 
 import pytest
 
-from minirnn.callbacks import Checkpoint
+from minirnn.callbacks import Callback, Checkpoint
 from minirnn.files import read_tree
 from tests.training.runs import ROOT
 from tests.training.scripted import Recorder, fit, trainer_with
@@ -21,10 +21,10 @@ pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="needs POSIX sig
 
 PROGRAM = """
 import json, signal, sys, time
-from minirnn.callbacks import Checkpoint
+from minirnn.callbacks import Callback, Checkpoint
 from tests.training.scripted import Recorder, fit, trainer_with
 
-class Wait:
+class Wait(Callback):
     def on_batch_end(self, trainer):
         if (trainer.epoch, trainer.batch) == (3, 1):
             print("ready", flush=True)
@@ -85,7 +85,7 @@ def test_once_ends_it_cleanly(tmp_path):
     assert err.count("Stopping after this batch; Ctrl-C once more stops at once.") == 1
     tree = read_tree(tmp_path / "run.npz")
     assert [tree["epoch"], tree["batch"]] == said["at"]
-    wait = type("Wait", (), {"on_batch_end": lambda self, trainer: None})()
+    wait = type("Wait", (Callback,), {})()
     trainer = trainer_with(Checkpoint("run.npz"), wait, Recorder())
     trainer.resume(tmp_path / "run.npz")
     assert trainer.predict([[1.0, 2.0]]).tolist() == said["prediction"]
@@ -110,7 +110,7 @@ def python_handles_ctrl_c():
     signal.signal(signal.SIGINT, usual)
 
 
-class At:
+class At(Callback):
     def __init__(self, event, action):
         setattr(self, event, lambda trainer: action())
 

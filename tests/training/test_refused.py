@@ -26,7 +26,7 @@ from minirnn import (
     SoftmaxCrossEntropy,
     Trainer,
 )
-from minirnn.callbacks import EarlyStopping, ReduceOnPlateau
+from minirnn.callbacks import Callback, EarlyStopping, ReduceOnPlateau
 from minirnn.files import read_tree, write_tree
 from tests.training.hostile import archive, checkpoint, header, leaf
 from tests.training.runs import assert_same, everything
@@ -69,8 +69,8 @@ def whole_state(trainer: Trainer) -> dict:
         "gradients": [parameter.grad.copy() for parameter in trainer.model.parameters()],
         "resumed": trainer.resumed,
         "now": trainer.position.now,
-        "objects": [id(trainer.history), id(trainer.position), id(trainer.means)],
-        "means of": [id(metric) for metric in trainer.means.metrics],
+        "objects": [id(trainer.history), id(trainer.position), id(trainer.averages)],
+        "averages of": [id(metric) for metric in trainer.averages.metrics],
     }
 
 
@@ -209,17 +209,14 @@ def test_dropout_that_is_missing_is_named(path):
     refused(trainer_of(two), path, r"generators \['layers.1.rng', 'trainer'\], the trainer")
 
 
-@pytest.mark.parametrize("entry", ["means", "history", "callbacks", "position", "optimizer"])
+@pytest.mark.parametrize("entry", ["averages", "history", "callbacks", "position", "optimizer"])
 def test_an_entry_that_makes_no_sense_changes_nothing(entry, path):
     trained(trainer_of()).save(path)
     write_tree(path, read_tree(path) | {entry: ["nonsense"]})
     refused(trained(trainer_of(), epochs=1), path, "does not fit this trainer")
 
 
-class Unwilling:
-    def on_epoch_end(self, trainer):
-        pass
-
+class Unwilling(Callback):
     """A callback that does not take its state back."""
 
     def state_dict(self):

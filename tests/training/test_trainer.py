@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 import minirnn as m
+from minirnn.callbacks import Callback
 from minirnn.data import PaddedBatches, StreamBatches
 
 RNG = np.random.default_rng(0)
@@ -102,7 +103,7 @@ def test_evaluate_is_the_loss_over_everything_whatever_the_batches():
 
 def test_validation_is_evaluated_after_each_epoch():
     trainer = trainer_of(model_of())
-    history = trainer.fit(X, Y, epochs=2, validation=(X, Y, MASK), progress=False)
+    history = trainer.fit(X, Y, mask=MASK, epochs=2, validation=(X, Y, MASK), progress=False)
     assert set(history) == {"loss", "val_loss"}
     assert history["val_loss"][-1] == trainer.evaluate(X, Y, mask=MASK)["loss"]
 
@@ -144,7 +145,7 @@ def test_a_stream_carries_its_state_within_an_epoch_and_begins_anew_with_the_nex
     )
     seen = []
 
-    class Watch:
+    class Watch(Callback):
         def on_batch_end(self, trainer):
             seen.append(trainer.model[1].carried_state[0].copy())
 
@@ -189,7 +190,7 @@ def test_a_loss_that_is_not_finite_stops_with_where_and_what(spoil, message):
     batches = [(X[k : k + 1, :4].copy(), Y[k : k + 1, :4]) for k in range(4)]
     before = {}
 
-    class Spoil:
+    class Spoil(Callback):
         def on_batch_end(self, trainer):
             if (trainer.epoch, trainer.batch) == (2, 2):
                 if spoil == "input":

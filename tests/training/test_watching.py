@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from minirnn import Accuracy, Adam, Dense, SoftmaxCrossEntropy, Trainer
-from minirnn.callbacks import CSVLogger, EarlyStopping, ReduceOnPlateau
+from minirnn.callbacks import Callback, CSVLogger, EarlyStopping, ReduceOnPlateau
 from minirnn.schedules import Cosine
 from tests.training.scripted import Snapshots, X, fit, trainer_with
 
@@ -76,7 +76,7 @@ def fail(trainer):
 @pytest.mark.parametrize("action", [ctrl_c, fail])
 @pytest.mark.parametrize("first", [True, False])
 def test_the_best_weights_are_restored_however_training_ends(action, first):
-    class Act:
+    class Act(Callback):
         def on_batch_end(self, trainer):
             if (trainer.epoch, trainer.batch) == (4, 1):
                 action(trainer)
@@ -113,9 +113,13 @@ def test_a_second_run_begins_anew():
 
 @pytest.mark.parametrize("callback", [EarlyStopping, ReduceOnPlateau])
 def test_a_figure_that_is_not_there(callback):
-    with pytest.raises(ValueError, match=r"no figure 'val_loss' .*has loss; pass validation= to f"):
+    with pytest.raises(
+        ValueError, match=r"will be no 'val_loss' .*have loss; pass validation= to f"
+    ):
         fit(trainer_with(callback()))
-    with pytest.raises(ValueError, match=r"no figure 'acuracy' to watch; this run has loss$"):
+    with pytest.raises(
+        ValueError, match=r"will be no 'acuracy' to watch; this run will have loss$"
+    ):
         fit(trainer_with(callback("acuracy")))
 
 
@@ -142,7 +146,7 @@ def test_reduce_on_plateau(seed):
     options = {"factor": 0.3, "patience": int(draw.integers(1, 4)), "minimum_rate": 0.002}
     rates = []
 
-    class Rates:
+    class Rates(Callback):
         def on_epoch_end(self, trainer):
             rates.append(trainer.optimizer.learning_rate)
 
@@ -171,7 +175,7 @@ def test_reduce_on_plateau_and_a_schedule_would_fight():
 
 
 def test_the_log_is_the_history_at_every_moment(tmp_path):
-    class Compare:
+    class Compare(Callback):
         def on_epoch_end(self, trainer):
             assert logger.path.read_text() == trainer.history.csv_text()
 

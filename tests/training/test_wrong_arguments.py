@@ -18,8 +18,8 @@ def trainer(**options) -> Trainer:
     return Trainer(layer, MeanSquaredError(), Adam(layer.parameters(), 0.1), rng=0, **options)
 
 
-class Misspelt:
-    def on_epoch_finish(self, trainer):
+class NoCallback:
+    def on_epoch_end(self, trainer):
         pass
 
 
@@ -28,10 +28,10 @@ class Misspelt:
     [
         ({"callbacks": EarlyStopping()}, r"callbacks should be a list, got EarlyStopping"),
         ({"callbacks": [EarlyStopping]}, r"callbacks has the class EarlyStopping: write Early"),
-        ({"callbacks": [Misspelt()]}, r"a Misspelt with none of on_train_begin, .*on_epoch_end"),
-        ({"callbacks": ["csv"]}, r"callbacks has a str with none of"),
+        ({"callbacks": [NoCallback()]}, r"which is no Callback; write class NoCallback\(minirnn"),
+        ({"callbacks": ["csv"]}, r"callbacks has the text 'csv': write an object of minirnn.callb"),
         ({"metrics": Accuracy()}, r"metrics should be a list, got Accuracy; write metrics=\["),
-        ({"metrics": ["accuracy"]}, r"metrics has a str with not all of update, value, reset"),
+        ({"metrics": ["accuracy"]}, r"metrics has the text 'accuracy': write Accuracy\(\)"),
         ({"metrics": [Accuracy]}, r"metrics has the class Accuracy: write Accuracy\("),
     ],
 )

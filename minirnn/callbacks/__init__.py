@@ -1,0 +1,7 @@
+"""What happens beside the training loop: stop early, save, log, lower the rate."""
+
+from minirnn.callbacks.base import Callback
+from minirnn.callbacks.saving import Checkpoint, CSVLogger
+from minirnn.callbacks.watching import EarlyStopping, ReduceOnPlateau
+
+__all__ = ["CSVLogger", "Callback", "Checkpoint", "EarlyStopping", "ReduceOnPlateau"]

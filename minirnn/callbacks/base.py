@@ -1,0 +1,89 @@
+"""Callback: what is called beside the training loop."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from minirnn.training import Trainer
+
+__all__ = ["Callback"]
+
+
+class Callback:
+    """What is called beside the training loop; a callback of your own overrides what it needs.
+
+    Callbacks are called in the order in which the trainer got them. ``trainer.epoch`` (from 1),
+    ``trainer.batch`` (how many are done), ``trainer.history``, ``trainer.model`` and
+    ``trainer.optimizer`` are there to be read; ``trainer.stop = True`` ends the training. An error
+    in a callback ends it too, and says which callback it was.
+
+    A callback that remembers something gives it to checkpoints with `state_dict` and takes it back
+    with `load_state_dict`; in `on_train_begin`, ``trainer.resumed`` tells whether it did.
+
+    Attributes
+    ----------
+    monitor : str or None
+        The name in the history that this callback looks at, if it looks at one; a name that the
+        run will not have is refused before training.
+
+    Raises
+    ------
+    TypeError
+        When a subclass is defined that has a method with ``on_`` in front that nobody calls.
+
+    Examples
+    --------
+    >>> class StopWhenGoodEnough(Callback):
+    ...     monitor = "val_accuracy"
+    ...
+    ...     def on_epoch_end(self, trainer):
+    ...         if trainer.history["val_accuracy"][-1] >= 0.95:
+    ...             trainer.stop = True
+    """
+
+    monitor: str | None = None
+
+    def __init_subclass__(cls, **keywords: Any) -> None:
+        super().__init_subclass__(**keywords)
+        known = [name for name in vars(Callback) if name.startswith("on_")]
+        for name, value in vars(cls).items():
+            if name.startswith("on_") and name not in known and inspect.isfunction(value):
+                raise TypeError(
+                    f"{cls.__name__}.{name} is never called: a callback has {', '.join(known)}"
+                )
+
+    def on_train_begin(self, trainer: Trainer) -> None:
+        """Before the first epoch; ``trainer.resumed`` tells whether a run goes on."""
+
+    def on_epoch_begin(self, trainer: Trainer) -> None:
+        """Before each epoch."""
+
+    def on_batch_end(self, trainer: Trainer) -> None:
+        """After each batch."""
+
+    def on_epoch_end(self, trainer: Trainer) -> None:
+        """When the epoch's values are in the history, those of the validation data included."""
+
+    def on_train_end(self, trainer: Trainer) -> None:
+        """At the very end, also after Ctrl-C and after an error."""
+
+    def after_all(self, trainer: Trainer) -> None:
+        """After every callback has had its call of an event: the moment to save the whole run."""
+
+    def state_dict(self) -> dict[str, Any] | None:
+        """Return what a checkpoint is to carry: numbers, texts, arrays, lists and dictionaries."""
+        return None
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Take over what `state_dict` returned."""
+
+    def __repr__(self) -> str:
+        shown = []
+        for name, argument in inspect.signature(type(self)).parameters.items():
+            value = getattr(self, name, argument.default)
+            if value is not argument.default and value != argument.default:
+                shown.append(f"{name}={value!r}")
+        return f"{type(self).__name__}({', '.join(shown)})"

@@ -1,0 +1,195 @@
+"""Callbacks that write files: the whole run, or its history."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from minirnn import checks
+from minirnn.callbacks.base import Callback
+from minirnn.callbacks.watching import Watch
+from minirnn.files import check_place, replacing
+
+if TYPE_CHECKING:
+    from minirnn.training import Trainer
+
+__all__ = ["CSVLogger", "Checkpoint"]
+
+
+class Checkpoint(Callback):
+    """Save the whole run every so often, so that `Trainer.resume` can go on from it.
+
+    Each file is whole or not there, even if the machine stops while it is written. It is written
+    after all other callbacks of the event, so it has what they made of it.
+
+    Parameters
+    ----------
+    path : str
+        With ``{epoch}`` and ``{batch}`` where the numbers should stand, say
+        ``"run/{epoch:03}.npz"``; without, one file is replaced again and again.
+    every_epochs : int, optional
+        1 unless `every_batches` is given.
+    every_batches : int, optional
+        Counted inside each epoch.
+    monitor : str, optional
+        Save only at the end of epochs in which this value of the history is the best so far.
+    mode : "auto", "min" or "max"
+        Which way is better; "auto" asks the metric.
+    keep_last : int, optional
+        Delete all but so many of the files that this run wrote.
+
+    Raises
+    ------
+    FileNotFoundError
+        At the beginning of training, if the folder does not exist.
+
+    Examples
+    --------
+    >>> every_epoch = Checkpoint("run.npz")
+    >>> best_three = Checkpoint("run-{epoch}.npz", monitor="val_loss", keep_last=3)
+    """
+
+    def __init__(
+        self,
+        path: str | os.PathLike[str],
+        *,
+        every_epochs: int | None = None,
+        every_batches: int | None = None,
+        monitor: str | None = None,
+        mode: str = "auto",
+        keep_last: int | None = None,
+    ) -> None:
+        self.path = os.fspath(path)
+        if every_epochs is None and every_batches is None:
+            every_epochs = 1
+        for name, number in [
+            ("every_epochs", every_epochs),
+            ("every_batches", every_batches),
+            ("keep_last", keep_last),
+        ]:
+            if number is not None:
+                checks.positive_int(self, name, number)
+        self.every_epochs = every_epochs
+        self.every_batches = every_batches
+        self.keep_last = keep_last
+        self.monitor = monitor
+        self._watch = None if monitor is None else Watch(self, monitor, mode, 0.0)
+        if self._watch is not None and every_batches is not None:
+            raise ValueError("Checkpoint: what is monitored is known only at the end of an epoch")
+        self._written: list[tuple[int, int]] = []  # epoch and batch of each file
+        self._due = False
+        self._name(epoch=1, batch=1)
+
+    @property
+    def files(self) -> list[str]:
+        """The files written by this run that have not been deleted."""
+        return [self._name(*one) for one in self._written]
+
+    def _name(self, epoch: int, batch: int) -> str:
+        try:
+            return self.path.format(epoch=epoch, batch=batch)
+        except (KeyError, IndexError, ValueError, AttributeError) as error:
+            raise ValueError(
+                f"Checkpoint: {self.path!r} should have no other fields than {{epoch}} and "
+                f"{{batch}} ({error})"
+            ) from None
+
+    def on_train_begin(self, trainer: Trainer) -> None:
+        """Look whether the folder is there, before any time is spent."""
+        check_place(self._name(1, 1))
+        if self._watch is not None:
+            self._watch.higher_is_better(trainer)
+        if not trainer.resumed:
+            self._written = []
+            if self._watch is not None:
+                self._watch.reset()
+
+    def on_batch_end(self, trainer: Trainer) -> None:
+        """Save if it is time."""
+        self._due = self.every_batches is not None and trainer.batch % self.every_batches == 0
+
+    def on_epoch_end(self, trainer: Trainer) -> None:
+        """Save if it is time, and the value is the best."""
+        best = self._watch is None or self._watch.better(trainer)
+        time = self.every_epochs is not None and trainer.epoch % self.every_epochs == 0
+        self._due = best and time
+
+    def on_train_end(self, trainer: Trainer) -> None:
+        """Forget what an error kept from being saved."""
+        self._due = False
+
+    def after_all(self, trainer: Trainer) -> None:
+        """Save, so that the file has what every callback made of the event."""
+        if not self._due:
+            return
+        self._due = False
+        self._delete_old()  # those that a run before this one was killed before deleting
+        path = self._name(trainer.epoch, trainer.batch)
+        kept = [one for one in self._written if self._name(*one) != path]
+        self._written = [*kept, (trainer.epoch, trainer.batch)]
+        try:
+            trainer.save(path)
+        except Exception as error:
+            checks.locate(error, f"saving {path}")
+            raise
+        self._delete_old()  # only now, when the new file is whole and has them in its list
+
+    def _delete_old(self) -> None:
+        if self.keep_last is not None:
+            while len(self._written) > self.keep_last:
+                Path(self._name(*self._written[0])).unlink(missing_ok=True)
+                del self._written[0]
+
+    def state_dict(self) -> dict[str, Any]:
+        """Return the best value so far and the epochs and batches of the files written."""
+        watch = None if self._watch is None else self._watch.state_dict()
+        return {"watch": watch, "written": [list(one) for one in self._written]}
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Take over what `state_dict` returned."""
+        written = [(int(epoch), int(batch)) for epoch, batch in state["written"]]
+        if self._watch is not None and state["watch"] is not None:
+            self._watch.load_state_dict(state["watch"])
+        self._written = written
+
+
+class CSVLogger(Callback):
+    """Write the history to a file as it grows: a row an epoch.
+
+    The file is replaced when training begins; a resumed run begins with the rows of the epochs that
+    it has had.
+
+    Parameters
+    ----------
+    path : path of the file
+
+    Examples
+    --------
+    >>> logger = CSVLogger("history.csv")
+    """
+
+    def __init__(self, path: str | os.PathLike[str]) -> None:
+        self.path = Path(path)
+        self._columns: list[str] = []
+
+    def on_train_begin(self, trainer: Trainer) -> None:
+        """Begin the file."""
+        self._rewrite(trainer)
+
+    def on_epoch_end(self, trainer: Trainer) -> None:
+        """Add the epoch's row."""
+        history = trainer.history
+        if list(history) != self._columns:  # the first epoch, or a new name: a new header
+            self._rewrite(trainer)
+            return
+        row = [str(trainer.epoch), *(repr(values[-1]) for values in history.values())]
+        with self.path.open("a", encoding="utf-8", newline="") as file:
+            file.write(",".join(row) + "\n")
+
+    def _rewrite(self, trainer: Trainer) -> None:
+        self._columns = list(trainer.history)
+        with replacing(self.path) as file:
+            if self._columns:
+                file.write(trainer.history.csv_text().encode())

@@ -1,0 +1,47 @@
+"""Several inputs at once: a tuple or a dictionary of arrays, treated as one."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from typing import Any
+
+__all__ = ["each", "is_nested", "leaves"]
+
+
+def is_nested(value: Any) -> bool:
+    """Return whether it is a tuple or a dictionary of inputs, and not an array."""
+    return isinstance(value, tuple | dict)
+
+
+def each(function: Callable[..., Any], value: Any) -> Any:
+    """Return what `function` makes of each array, in the form in which they were given.
+
+    Examples
+    --------
+    >>> each(len, ("four", {"a": "to"}))
+    (4, {'a': 2})
+    """
+    if isinstance(value, tuple):
+        return tuple(each(function, item) for item in value)
+    if isinstance(value, dict):
+        return {name: each(function, item) for name, item in value.items()}
+    return function(value)
+
+
+def leaves(value: Any, name: str = "") -> Iterator[tuple[str, Any]]:
+    """Yield each array with a name that says which it is.
+
+    Examples
+    --------
+    >>> list(leaves((1, {"a": 2}), "inputs"))
+    [('inputs[0]', 1), ("inputs[1]['a']", 2)]
+    """
+    items: Any = ()
+    if isinstance(value, tuple):
+        items = enumerate(value)
+    elif isinstance(value, dict):
+        items = value.items()
+    else:
+        yield name, value
+    for key, item in items:
+        yield from leaves(item, f"{name}[{key!r}]")

@@ -1,0 +1,220 @@
+"""From what a user hands to the trainer to batches, and from a batch to a prediction."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from minirnn import checks
+from minirnn.core import Layer
+from minirnn.data.batching import Batches
+from minirnn.data.nested import each, is_nested, leaves
+from minirnn.data.sequences import lengths_to_mask
+from minirnn.typing import Array
+
+__all__ = [
+    "ArrayBatches",
+    "Batch",
+    "as_batch",
+    "as_batches",
+    "as_mask",
+    "count_of",
+    "run",
+    "valid_positions",
+    "validation_batches",
+]
+
+_OWNER = "Trainer"
+
+
+class Batch(NamedTuple):
+    """What one update is made from; each but the weights may be nested, see `data.nested`."""
+
+    inputs: Any
+    targets: Any
+    mask: Any = None
+    target_mask: Any = None
+    sample_weight: Any = None
+
+
+def as_batch(batch: Any) -> Batch:
+    """Return what a user's iterable yields as a `Batch`."""
+    if isinstance(batch, Batch):
+        return batch
+    if not isinstance(batch, tuple | list) or not 2 <= len(batch) <= 4:
+        got = f"{type(batch).__name__}"
+        got += f" of {len(batch)}" if isinstance(batch, tuple | list) else ""
+        raise TypeError(
+            f"{_OWNER}: a batch should be (inputs, targets), (inputs, targets, mask) or (inputs, "
+            f"targets, mask, target_mask), got {got}"
+        )
+    return Batch(*batch)
+
+
+class ArrayBatches:
+    """The arrays that `fit` was given, cut into batches.
+
+    Attributes
+    ----------
+    whole : Batch
+        All the arrays.
+    sizes : list of int
+        How many examples the batches have: each size once, in order.
+    """
+
+    def __init__(self, whole: Batch, **options: Any) -> None:
+        self.whole = whole
+        given = {name: array for name, array in whole._asdict().items() if array is not None}
+        self._names = list(given)
+        self._batches = Batches(*given.values(), **options)
+        self.rng = self._batches.rng
+        self.sizes = self._batches.sizes
+
+    def __len__(self) -> int:
+        return len(self._batches)
+
+    def __iter__(self) -> Iterator[Batch]:
+        return (self._batch(arrays) for arrays in self._batches)
+
+    def first(self) -> Batch:
+        """Return the first batch as it would be without shuffling."""
+        return self._batch(self._batches.first())
+
+    def _batch(self, arrays: tuple[Any, ...]) -> Batch:
+        return Batch(**dict(zip(self._names, arrays, strict=True)))
+
+
+def as_batches(
+    data: Batch,
+    lengths: Any,
+    *,
+    batch_size: int | None,
+    shuffle: bool,
+    rng: np.random.Generator,
+) -> Iterable[Any]:
+    """Return batches over arrays, or the batches that were given in place of arrays."""
+    if data.targets is None:
+        others = {**data._asdict(), "lengths": lengths, "batch_size": batch_size}
+        wrong = [name for name, value in others.items() if name != "inputs" and value is not None]
+        if wrong:
+            raise TypeError(
+                f"{_OWNER}: {' and '.join(wrong)} {'goes' if len(wrong) == 1 else 'go'} with "
+                f"arrays of inputs and targets; batches bring their own size, and masks as "
+                f"(inputs, targets, mask)"
+            )
+        if is_nested(data.inputs) and all(
+            hasattr(leaf, "shape") for _, leaf in leaves(data.inputs)
+        ):
+            raise TypeError(
+                f"{_OWNER}: there are inputs and no targets; write fit(inputs, targets)"
+            )
+        if isinstance(data.inputs, np.ndarray | str) or not isinstance(data.inputs, Iterable):
+            raise TypeError(
+                f"{_OWNER}: without targets, takes batches of (inputs, targets), got "
+                f"{type(data.inputs).__name__}"
+            )
+        return data.inputs
+    inputs = each(lambda x: checks.as_array(_OWNER, x, "the input"), data.inputs)
+    targets = each(lambda y: checks.as_array(_OWNER, y, "the target"), data.targets)
+    mask = as_mask(inputs, data.mask, lengths)
+    whole = Batch(inputs, targets, mask, _target_mask(data.target_mask), data.sample_weight)
+    size = 32 if batch_size is None else batch_size
+    return ArrayBatches(whole, batch_size=size, shuffle=shuffle, rng=rng)
+
+
+def validation_batches(validation: Any, batch_size: int | None, rng: np.random.Generator) -> Any:
+    """Return batches over ``(inputs, targets[, mask[, ...]])``, or those given; None for None."""
+    if validation is None:
+        return None
+    if isinstance(validation, tuple) and len(validation) > 1 and not is_nested(validation[1]):
+        data = as_batch(validation)
+        return as_batches(data, None, batch_size=batch_size, shuffle=False, rng=rng)
+    arrays = isinstance(validation, list) and validation and hasattr(validation[0], "shape")
+    nested = isinstance(validation, dict) or hasattr(validation, "shape")
+    if arrays or nested or not isinstance(validation, Iterable):
+        raise TypeError(
+            f"{_OWNER}: validation should be (inputs, targets) or (inputs, targets, mask) in round "
+            f"brackets, or batches of these, got {type(validation).__name__}"
+        )
+    refuse_generator(validation, "validation")
+    return validation
+
+
+def refuse_generator(batches: Any, what: str = "the batches") -> None:
+    """Raise if `batches` can be gone through only once."""
+    if isinstance(batches, Iterator):
+        raise TypeError(
+            f"{_OWNER}: {what}: a generator is used up after one epoch; pass a list, or an object "
+            f"whose __iter__ begins anew"
+        )
+
+
+def as_mask(inputs: Any, mask: Any, lengths: Any) -> Any:
+    """Return the mask over ``inputs (examples, time, ...)`` that a mask or lengths stand for.
+
+    For several inputs, a mask for each in the form of the inputs (None where there is none).
+    """
+    if mask is not None and lengths is not None:
+        raise TypeError(f"{_OWNER}: takes a mask or lengths, got both")
+    if mask is None and lengths is None:
+        return None
+    if is_nested(inputs):
+        if type(mask) is not type(inputs) or len(mask) != len(inputs):
+            raise TypeError(
+                f"{_OWNER}: with several inputs, mask should have one for each, in the form of "
+                f"the inputs (a {type(inputs).__name__} of {len(inputs)}), got "
+                f"{type(mask if lengths is None else lengths).__name__}; for the targets, pass "
+                f"target_mask"
+            )
+        keys = inputs if isinstance(inputs, dict) else range(len(inputs))
+        masks = {key: as_mask(inputs[key], mask[key], None) for key in keys}
+        return masks if isinstance(inputs, dict) else tuple(masks.values())
+    if inputs.ndim < 2:
+        raise ValueError(
+            f"{_OWNER}: a mask needs inputs with a time axis, got shape {inputs.shape}"
+        )
+    if lengths is not None:
+        mask = lengths_to_mask(lengths, inputs.shape[1])
+    return checks.as_mask(_OWNER, mask, inputs.shape[:2])
+
+
+def _target_mask(mask: Any) -> Array | None:
+    if mask is None:
+        return None
+    array = checks.as_array(_OWNER, mask, "target_mask")
+    return checks.as_mask(_OWNER, array, array.shape)
+
+
+def count_of(batches: Any) -> int | None:
+    """Return how many batches there are, where that is known."""
+    try:
+        return len(batches)
+    except TypeError:
+        return None
+
+
+def run(model: Layer, inputs: Any, mask: Any) -> Array:
+    """Return the model's output, with the mask if the model takes one."""
+    if mask is not None and model.uses_mask:
+        return model.forward(inputs, mask)  # type: ignore[no-any-return]
+    return model.forward(inputs)  # type: ignore[no-any-return]
+
+
+def valid_positions(model: Layer, prediction: Array, batch: Batch) -> Any:
+    """Return the mask over the prediction: the targets' own, or that of the inputs while it fits.
+
+    Once the time axis is gone there is one prediction a sequence, even if its shape happens to be
+    that of the mask.
+    """
+    if batch.target_mask is not None or batch.mask is None:
+        return batch.target_mask
+    if not model.keeps_time or np.ndim(prediction) < 3:
+        return None
+    if is_nested(batch.mask):
+        raise ValueError(
+            f"{_OWNER}: with several masks of the inputs, say which steps of the targets are "
+            f"valid: pass target_mask (batch, time)"
+        )
+    return batch.mask

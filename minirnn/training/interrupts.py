@@ -1,0 +1,84 @@
+"""Ctrl-C: where it ends a training run gracefully, and where it has to wait for a moment."""
+
+from __future__ import annotations
+
+import signal
+import sys
+import threading
+from collections.abc import Callable
+from contextlib import suppress
+from typing import Any
+
+__all__ = ["Uninterrupted", "ends_gracefully"]
+
+
+class _Block:
+    """A block with a SIGINT handler of its own, in the main thread.
+
+    In other threads, and where the program has a handler of its own in place of Python's, nothing
+    is touched. As a class, so that no signal can come between entering and being in the block.
+    """
+
+    _usual: Any = None
+
+    def __enter__(self) -> None:
+        usual = signal.getsignal(signal.SIGINT)
+        main = threading.current_thread() is threading.main_thread()
+        if main and (usual is signal.default_int_handler or self._may_replace(usual)):
+            self._usual = usual
+            signal.signal(signal.SIGINT, self._handle)
+
+    def _may_replace(self, handler: Any) -> bool:
+        return False
+
+    def __exit__(self, *error: object) -> None:
+        if self._usual is not None:
+            usual, self._usual = self._usual, None
+            signal.signal(signal.SIGINT, usual)
+
+    def _handle(self, number: int, frame: Any) -> None:
+        raise NotImplementedError
+
+
+class ends_gracefully(_Block):  # noqa: N801
+    """A block in which the first Ctrl-C calls `stop`, and the second raises KeyboardInterrupt."""
+
+    def __init__(self, stop: Callable[[], None]) -> None:
+        self.stop = stop
+        self.heard = False
+
+    def _handle(self, number: int, frame: Any) -> None:
+        if self.heard:
+            raise KeyboardInterrupt
+        self.heard = True
+        self.stop()
+        with suppress(Exception):  # whoever read the messages may have been ended first
+            print("\nStopping after this batch; Ctrl-C once more stops at once.", file=sys.stderr)
+
+
+class Uninterrupted(_Block):
+    """A block in which Ctrl-C has to wait until its end; pressed again, it no longer waits.
+
+    So what belongs together, such as all that one batch changes, is done or not done.
+    """
+
+    def __init__(self) -> None:
+        self._waiting = False
+
+    def _may_replace(self, handler: Any) -> bool:
+        return isinstance(getattr(handler, "__self__", None), ends_gracefully)
+
+    def __exit__(self, *error: object) -> None:
+        super().__exit__()
+        if self._waiting:
+            self._waiting = False
+            raise KeyboardInterrupt
+
+    def _handle(self, number: int, frame: Any) -> None:
+        graceful = getattr(self._usual, "__self__", None)
+        if isinstance(graceful, ends_gracefully) and not graceful.heard:
+            graceful._handle(number, frame)
+        elif self._waiting:
+            raise KeyboardInterrupt
+        else:
+            self._waiting = True

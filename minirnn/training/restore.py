@@ -1,0 +1,73 @@
+"""What is put back: modes, carried states, the states of random generators."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterable, Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import numpy as np
+
+from minirnn.core import Layer
+from minirnn.recurrent.recurrent import Recurrent
+
+__all__ = ["Restored", "modes_restored", "random_generators", "recurrent_layers"]
+
+
+def recurrent_layers(model: Layer) -> dict[str, Recurrent]:
+    """Return the recurrent layers of a model by their dotted names."""
+    return {name: one for name, one in model.named_layers() if isinstance(one, Recurrent)}
+
+
+def random_generators(model: Layer) -> dict[str, np.random.Generator]:
+    """Return the random generators that a model's layers hold, by their dotted names."""
+    return {
+        f"{name}.{attribute}".lstrip("."): value
+        for name, layer in model.named_layers()
+        for attribute, value in vars(layer).items()
+        if isinstance(value, np.random.Generator)
+    }
+
+
+@contextmanager
+def modes_restored(model: Layer) -> Iterator[None]:
+    """Give each layer its training or evaluation mode back."""
+    modes = [(layer, layer.training) for _, layer in model.named_layers()]
+    try:
+        yield
+    finally:
+        for layer, training in modes:
+            layer.training = training
+
+
+class Restored:
+    """A block after which recurrent layers and generators have the states from before.
+
+    Parameters
+    ----------
+    layers : collection of Recurrent
+    generators : iterable of numpy.random.Generator
+    only_on_error : bool
+        Put them back only if the block raises.
+    """
+
+    def __init__(
+        self,
+        layers: Collection[Recurrent],
+        generators: Iterable[np.random.Generator] = (),
+        *,
+        only_on_error: bool = False,
+    ) -> None:
+        self._states = [(layer, layer.state, layer.carried_state) for layer in layers]
+        self._generators = [(one.bit_generator, one.bit_generator.state) for one in generators]
+        self._only_on_error = only_on_error
+
+    def __enter__(self) -> None:
+        pass
+
+    def __exit__(self, kind: Any, error: Any, traceback: Any) -> None:
+        if kind is not None or not self._only_on_error:
+            for layer, state, carried in self._states:
+                layer.state, layer.carried_state = state, carried
+            for generator, drawn in self._generators:
+                generator.state = drawn
