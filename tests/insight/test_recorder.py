@@ -81,7 +81,7 @@ def test_training_is_bit_for_bit_the_same(kind, masked):
         def fit(trainer):
             return trainer.fit(
                 x, y, mask=mask if masked else None, epochs=3, batch_size=3, progress=False,
-                validation=(x, y),
+                validation=(x, y, mask) if masked else (x, y),
             )  # fmt: skip
 
         if recorded:

@@ -345,7 +345,9 @@ def test_an_error_in_a_metric_is_told_by_save(tmp_path):
     trainer.metrics[:] = [Fails()]
     with pytest.raises(ValueError, match="no figure"):
         fit_it()
-    with pytest.raises(RuntimeError, match="a batch was left halfway, between its metrics and its update"):
+    with pytest.raises(
+        RuntimeError, match="a batch was left halfway, between its metrics and its update"
+    ):
         trainer.save(tmp_path / "run.npz")
     trainer.metrics[:] = [Accuracy()]
     fit_it()
