@@ -240,3 +240,22 @@ def forecast(
     ax.legend(frameon=False, ncols=4, loc="upper left")
     bare(ax)
     return figure
+
+
+def translate(plt: Any, dates: list[tuple[str, str, Any]]) -> Any:
+    """Where the decoder looked in the written date before each character of the ISO date."""
+    widths = [len(text) for text, _, _ in dates]
+    figure, axes = plt.subplots(
+        len(dates), 1, figsize=(0.28 * max(widths) + 1, 3.1 * len(dates)), squeeze=False
+    )
+    for ax, (text, guess, weights) in zip(axes[:, 0], dates, strict=True):
+        ax.imshow(weights[: len(guess), : len(text)], cmap="Blues", vmin=0, vmax=1)
+        ax.set_xticks(range(len(text)), text)
+        ax.set_yticks(range(len(guess)), guess)
+        ax.tick_params(length=0)
+        ax.spines[:].set_visible(False)
+        ax.set_xlim(-0.5, max(widths) - 0.5)
+    figure.supylabel("written")
+    axes[-1, 0].set_xlabel("read")
+    figure.tight_layout()
+    return figure
