@@ -19,6 +19,7 @@ from __future__ import annotations
 
 import argparse
 import sys
+import time
 from datetime import date, timedelta
 
 import _pictures
@@ -47,32 +48,15 @@ MONTHS = {
     "en": "January February March April May June July August September October November December",
     "fr": "janvier février mars avril mai juin juillet août septembre octobre novembre décembre",
     "de": "Januar Februar März April Mai Juni Juli August September Oktober November Dezember",
-    "es": "enero febrero marzo abril mayo junio julio agosto "
-    "septiembre octubre noviembre diciembre",
+    "es": "enero febrero marzo abril mayo junio julio agosto septiembre octubre noviembre "
+    "diciembre",
 }
 MONTHS = {language: names.split() for language, names in MONTHS.items()}
-ORDINALS = [
-    "first",
-    "second",
-    "third",
-    "fourth",
-    "fifth",
-    "sixth",
-    "seventh",
-    "eighth",
-    "ninth",
-    "tenth",
-    "eleventh",
-    "twelfth",
-    "thirteenth",
-    "fourteenth",
-    "fifteenth",
-    "sixteenth",
-    "seventeenth",
-    "eighteenth",
-    "nineteenth",
-    "twentieth",
-]
+FIRST_TWENTY = (
+    "first second third fourth fifth sixth seventh eighth ninth tenth eleventh twelfth thirteenth "
+    "fourteenth fifteenth sixteenth seventeenth eighteenth nineteenth twentieth"
+)
+ORDINALS = FIRST_TWENTY.split()
 ORDINALS += [f"twenty-{one}" for one in ORDINALS[:9]] + ["thirtieth", "thirty-first"]
 
 
@@ -201,6 +185,7 @@ def main(argv=None) -> int:
     arguments = parser.parse_args(argv)
     batches, hidden_size = (20, 16) if arguments.quick else (900, 128)
 
+    started = time.perf_counter()
     rng = np.random.default_rng(arguments.seed)
     known, held_out = split(rng)
     read, written = characters()
@@ -231,6 +216,7 @@ def main(argv=None) -> int:
     longest = sorted(range(min(40, len(texts))), key=lambda k: -len(texts[k]))[:3]
     shown = [(texts[k], guesses[k], attention[k]) for k in longest]
     save_picture(_pictures.translate, shown)
+    print(f"{time.perf_counter() - started:.0f} s in all")
     if arguments.quick:
         print("Quick setting: no score is demanded.")
         return 0

@@ -69,6 +69,7 @@ if TYPE_CHECKING:
     from minirnn.losses.ctc import CTCLoss
     from minirnn.losses.ctc_decoding import ctc_beam, ctc_greedy
     from minirnn.models.encoder_decoder import EncoderDecoder
+    from minirnn.models.generate import generate
     from minirnn.recurrent.state_dropout import StateDropout
     from minirnn.training import History, Trainer
 
@@ -153,6 +154,7 @@ __all__ = [
     "ctc_beam",
     "ctc_greedy",
     "data",
+    "generate",
     "insight",
     "schedules",
     "tasks",
@@ -180,6 +182,7 @@ _LATER = {
     "ctc_beam": "minirnn.losses.ctc_decoding",
     "ctc_greedy": "minirnn.losses.ctc_decoding",
     "data": "minirnn.data",
+    "generate": "minirnn.models.generate",
     "insight": "minirnn.insight",
     "schedules": "minirnn.schedules",
     "tasks": "minirnn.tasks",
