@@ -11,7 +11,7 @@ setup(
             "minirnn.engine._native",
             sources=["minirnn/engine/native/machine.c"],
             depends=["minirnn/engine/native/kernels.h"],
-            extra_compile_args=["-O3", "-fno-math-errno", "-pthread"],
+            extra_compile_args=["-O3", "-g0", "-fno-math-errno", "-pthread"],
             extra_link_args=["-pthread"],
             optional=True,
         )

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import copy
-import operator
 import traceback
 from contextlib import suppress
 from importlib import import_module
@@ -260,10 +259,7 @@ class Machine:
 
     def stands_for(self, cell: Cell) -> bool:
         """Whether nothing of the cell has changed that the code was made from."""
-        attributes = vars(cell).values()
-        if len(attributes) != len(self._attributes):
-            return False
-        if not all(map(operator.is_, attributes, self._attributes)):
+        if not _native.holds(vars(cell), self._attributes):
             return False
         return self._frozen is None or self._frozen == frozen(cell)
 
@@ -271,7 +267,7 @@ class Machine:
         self, x: Array, mask: Mask | None, state: State, *, reverse: bool, keep: bool
     ) -> tuple[Array, State, Any]:
         """Run over whole sequences."""
-        code, x = self.code, _rows_whole(x)
+        code = self.code
         batch, time, _ = x.shape
         threads = self._threads(batch, time)
         y = np.empty((batch, time, code.outputs), code.dtype)
@@ -279,7 +275,7 @@ class Machine:
         if keep:
             self._calls += 1
             memory = self._room(batch, time, threads, mask is not None)
-        final = self._run(threads, reverse, x, mask, y, state, memory)
+        x, final = self._run(threads, reverse, x, mask, y, state, memory)
         if memory is None:
             return y, final, None
         return y, final, _Kept(memory, self._calls, x, mask, reverse, threads)
@@ -287,25 +283,29 @@ class Machine:
     def step(self, x_t: Array, state: State) -> tuple[Array, State]:
         """Run one step."""
         y = np.empty((len(x_t), self.code.outputs), self.code.dtype)
-        return y, self._run(1, False, _rows_whole(x_t), None, y, state, None)
+        return y, self._run(1, False, x_t, None, y, state, None)[1]
 
     def _run(
         self, threads: int, reverse: bool, x: Array, mask: Any, y: Array, state: State, memory: Any
-    ) -> State:
+    ) -> tuple[Array, State]:
+        """Return x, or a copy of it that the machine can read, and the final state."""
         code, batch = self.code, len(x)
         final = tuple([np.empty((batch, n), code.dtype) for n in code.widths])
-        values = tuple([p.value for p in self._parameters]) + code.arrays
-        if len(state) != len(final) or any(
-            a.shape != b.shape for a, b in zip(state, final, strict=True)
-        ):
-            raise ValueError(
-                f"{type(self.cell).__name__}: the state should be arrays of the shapes "
-                f"{[a.shape for a in final]}, got {[a.shape for a in state]}: does initial_state "
-                f"return (batch, n) for the batch size that it is given?"
-            )
-        state = tuple([_rows_whole(a) for a in state])
-        _native.forward(code.native, threads, reverse, x, mask, y, state, final, values, memory)
-        return final
+        values = (*[p.value for p in self._parameters], *code.arrays)
+        rest = mask, y, state, final, values, memory
+        try:
+            _native.forward(code.native, threads, reverse, x, *rest)
+        except ValueError:  # numbers of a row that do not lie side by side, or a wrong state
+            if [a.shape for a in state] != [a.shape for a in final]:
+                raise ValueError(
+                    f"{type(self.cell).__name__}: the state should be arrays of the shapes "
+                    f"{[a.shape for a in final]}, got {[a.shape for a in state]}: does "
+                    f"initial_state return (batch, n) for the batch size that it is given?"
+                ) from None
+            x, state = np.array(x, order="C"), tuple(np.array(a, order="C") for a in state)
+            rest = mask, y, state, final, values, memory
+            _native.forward(code.native, threads, reverse, x, *rest)
+        return x, final
 
     def backward(
         self, grad: Array, grad_state: State | None, caches: Any, *, need_grad_x: bool

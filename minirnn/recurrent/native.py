@@ -9,7 +9,7 @@ from typing import Any, Self
 import numpy as np
 
 from minirnn.cells.cell import Cell
-from minirnn.engine import Code, Machine, code_of
+from minirnn.engine import Code, Machine, code_of, native
 from minirnn.recurrent.loop import loop_backward, loop_forward
 from minirnn.recurrent.runner import Runner, method_key
 
@@ -22,17 +22,19 @@ class NativeRunner(Machine, Runner):
     def __init__(self, cell: Cell, code: Code) -> None:
         Machine.__init__(self, cell, code)
         self.why = ""
-        self._methods = method_key(cell)
+        self._kind, self._forward, self._backward, *_ = method_key(cell)
 
     def serving(self, cell: Cell) -> Self | None:
         """Return this runner for `cell`, or None if it no longer stands for it."""
-        if cell is self.cell and method_key(cell) == self._methods and self.stands_for(cell):
+        kind: Any = type(cell)
+        same = cell is self.cell and kind is self._kind and kind.forward is self._forward
+        if same and kind.backward is self._backward and self.stands_for(cell):
             return self
         return None
 
     def describe(self) -> str:
-        """Say that it is the machine."""
-        return "the native machine"
+        """Say that it is the machine, and of which kind."""
+        return f"the native machine ({native().instruction_set()})"
 
 
 def native_runner(cell: Cell) -> Runner | str:

@@ -296,6 +296,8 @@ static Py_buffer *view_of(arrays *A, PyObject *array, int flags) {
 
 /* Whether an array is (batch, time, width), or (batch, width) with one step, its rows whole. */
 static int fits(const Py_buffer *v, int64_t batch, int64_t time, int64_t width) {
+  for (int i = 0; i < v->ndim; i++)
+    if (v->strides[i] % v->itemsize) return 0;
   return (v->ndim == 3 || (v->ndim == 2 && time == 1)) && v->shape[0] == batch &&
          (v->ndim == 2 || v->shape[1] == time) && v->shape[v->ndim - 1] == width &&
          (width == 1 || v->strides[v->ndim - 1] == v->itemsize) &&
@@ -339,6 +341,8 @@ static PyObject *run(PyObject *const *args, int back) {
   PyObject *mask = args[4], *y = args[5], *grad_x = back ? args[6] : Py_None;
   PyObject *states = args[6 + back], *ends = args[7 + back], *parameters = args[8 + back];
   PyObject *gradients = back ? args[10] : NULL, *memory = args[9 + 2 * back];
+  if (states != Py_None && PyTuple_GET_SIZE(states) != PyTuple_GET_SIZE(ends))
+    return PyErr_SetString(PyExc_ValueError, "a state of another length"), NULL;
   int64_t count = 5 + PyTuple_GET_SIZE(ends) * 2 + PyTuple_GET_SIZE(parameters) * 2;
   arrays A = {PyMem_Calloc((size_t)count, sizeof(Py_buffer)), 0, P->itemsize};
   PyObject *result = NULL;
@@ -525,6 +529,19 @@ static PyObject *py_kept_bytes(PyObject *self, PyObject *args) {
   return PyLong_FromSize_t(kept.used + 64);
 }
 
+/* holds(dict, values): whether the values of a dictionary are these very objects, in this order. */
+static PyObject *py_holds(PyObject *self, PyObject *const *args, Py_ssize_t n) {
+  PyObject *value;
+  Py_ssize_t at = 0, k = 0;
+  (void)self;
+  if (n != 2 || !PyDict_Check(args[0]) || !PyTuple_Check(args[1]))
+    return PyErr_SetString(PyExc_TypeError, "holds takes a dictionary and a tuple"), NULL;
+  if (PyDict_GET_SIZE(args[0]) != PyTuple_GET_SIZE(args[1])) Py_RETURN_FALSE;
+  while (PyDict_Next(args[0], &at, NULL, &value))
+    if (value != PyTuple_GET_ITEM(args[1], k++)) Py_RETURN_FALSE;
+  Py_RETURN_TRUE;
+}
+
 static PyObject *py_instruction_sets(PyObject *self, PyObject *unused) {
   PyObject *names = PyList_New(0);
   (void)self, (void)unused;
@@ -558,6 +575,7 @@ static PyMethodDef methods[] = {
     {"forward", (PyCFunction)(void (*)(void))py_forward, METH_FASTCALL, "Run forward."},
     {"backward", (PyCFunction)(void (*)(void))py_backward, METH_FASTCALL, "Run backward."},
     {"kept_bytes", py_kept_bytes, METH_VARARGS, "Return the bytes that forward keeps."},
+    {"holds", (PyCFunction)(void (*)(void))py_holds, METH_FASTCALL, "Compare a dictionary."},
     {"instruction_sets", py_instruction_sets, METH_NOARGS, "Return those of this processor."},
     {"instruction_set", py_instruction_set, METH_VARARGS, "Return the one in use, or set it."},
     {"poison", py_poison, METH_O, "Fill memory with NaN before it is used, for tests."},
