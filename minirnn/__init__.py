@@ -20,56 +20,66 @@ from minirnn.layers import (
     Softmax,
     Tanh,
 )
-from minirnn.losses import (
-    BinaryCrossEntropy,
-    CrossEntropy,
-    Huber,
-    Loss,
-    MeanAbsoluteError,
-    MeanSquaredError,
-    SigmoidCrossEntropy,
-    SoftmaxCrossEntropy,
-)
-from minirnn.metrics import (
-    F1,
-    MAE,
-    R2,
-    RMSE,
-    Accuracy,
-    BinaryAccuracy,
-    ConfusionMatrix,
-    FunctionMetric,
-    LogLoss,
-    Metric,
-    Perplexity,
-    Precision,
-    Recall,
-    TopKAccuracy,
-)
 from minirnn.models.sequential import Sequential
-from minirnn.optimizers import (
-    SGD,
-    Adagrad,
-    Adam,
-    AdamW,
-    Nadam,
-    Optimizer,
-    ParameterGroup,
-    RMSProp,
-    WeightAverage,
-)
 from minirnn.recurrent import GRU, LSTM, RNN, Bidirectional, Recurrent
 
 if TYPE_CHECKING:
-    from minirnn import callbacks, course, data, insight, schedules, tasks
+    from minirnn import (
+        callbacks,
+        course,
+        data,
+        insight,
+        losses,
+        metrics,
+        optimizers,
+        schedules,
+        tasks,
+    )
     from minirnn.gradcheck import GradientError, GradientReport, check_gradients
     from minirnn.layers.attention import Attention
     from minirnn.layers.normalization import LayerNorm
     from minirnn.layers.rectifiers import ELU, GELU, LeakyReLU, SiLU, Softplus
+    from minirnn.losses import (
+        BinaryCrossEntropy,
+        CrossEntropy,
+        Huber,
+        Loss,
+        MeanAbsoluteError,
+        MeanSquaredError,
+        SigmoidCrossEntropy,
+        SoftmaxCrossEntropy,
+    )
     from minirnn.losses.ctc import CTCLoss
     from minirnn.losses.ctc_decoding import ctc_beam, ctc_greedy
+    from minirnn.metrics import (
+        F1,
+        MAE,
+        R2,
+        RMSE,
+        Accuracy,
+        BinaryAccuracy,
+        ConfusionMatrix,
+        FunctionMetric,
+        LogLoss,
+        Metric,
+        Perplexity,
+        Precision,
+        Recall,
+        TopKAccuracy,
+    )
     from minirnn.models.encoder_decoder import EncoderDecoder
     from minirnn.models.generate import generate
+    from minirnn.optimizers import (
+        SGD,
+        Adagrad,
+        Adam,
+        AdamW,
+        Nadam,
+        Optimizer,
+        ParameterGroup,
+        RMSProp,
+        WeightAverage,
+    )
     from minirnn.recurrent.state_dropout import StateDropout
     from minirnn.training import History, Trainer
 
@@ -156,26 +166,60 @@ __all__ = [
     "data",
     "generate",
     "insight",
+    "losses",
+    "metrics",
+    "optimizers",
     "schedules",
     "tasks",
 ]
 
 # What a program may not need is read when it is first asked for, so that the import stays short.
 _LATER = {
+    "Accuracy": "minirnn.metrics",
+    "Adagrad": "minirnn.optimizers",
+    "Adam": "minirnn.optimizers",
+    "AdamW": "minirnn.optimizers",
     "Attention": "minirnn.layers.attention",
+    "BinaryAccuracy": "minirnn.metrics",
+    "BinaryCrossEntropy": "minirnn.losses",
     "CTCLoss": "minirnn.losses.ctc",
+    "ConfusionMatrix": "minirnn.metrics",
+    "CrossEntropy": "minirnn.losses",
     "ELU": "minirnn.layers.rectifiers",
     "EncoderDecoder": "minirnn.models.encoder_decoder",
+    "F1": "minirnn.metrics",
+    "FunctionMetric": "minirnn.metrics",
     "GELU": "minirnn.layers.rectifiers",
     "GradientError": "minirnn.gradcheck",
     "GradientReport": "minirnn.gradcheck",
     "History": "minirnn.training",
+    "Huber": "minirnn.losses",
     "LayerNorm": "minirnn.layers.normalization",
     "LeakyReLU": "minirnn.layers.rectifiers",
+    "LogLoss": "minirnn.metrics",
+    "Loss": "minirnn.losses",
+    "MAE": "minirnn.metrics",
+    "MeanAbsoluteError": "minirnn.losses",
+    "MeanSquaredError": "minirnn.losses",
+    "Metric": "minirnn.metrics",
+    "Nadam": "minirnn.optimizers",
+    "Optimizer": "minirnn.optimizers",
+    "ParameterGroup": "minirnn.optimizers",
+    "Perplexity": "minirnn.metrics",
+    "Precision": "minirnn.metrics",
+    "R2": "minirnn.metrics",
+    "RMSE": "minirnn.metrics",
+    "RMSProp": "minirnn.optimizers",
+    "Recall": "minirnn.metrics",
+    "SGD": "minirnn.optimizers",
     "SiLU": "minirnn.layers.rectifiers",
+    "SigmoidCrossEntropy": "minirnn.losses",
+    "SoftmaxCrossEntropy": "minirnn.losses",
     "Softplus": "minirnn.layers.rectifiers",
     "StateDropout": "minirnn.recurrent.state_dropout",
+    "TopKAccuracy": "minirnn.metrics",
     "Trainer": "minirnn.training",
+    "WeightAverage": "minirnn.optimizers",
     "callbacks": "minirnn.callbacks",
     "check_gradients": "minirnn.gradcheck",
     "course": "minirnn.course",
@@ -184,6 +228,9 @@ _LATER = {
     "data": "minirnn.data",
     "generate": "minirnn.models.generate",
     "insight": "minirnn.insight",
+    "losses": "minirnn.losses",
+    "metrics": "minirnn.metrics",
+    "optimizers": "minirnn.optimizers",
     "schedules": "minirnn.schedules",
     "tasks": "minirnn.tasks",
 }
