@@ -226,18 +226,19 @@ def custom_cell(plt: Any, curves: dict[str, Any]) -> Any:
     return figure
 
 
-def forecast(
-    plt: Any, known: Any, times: Any, forecast: Any, low: Any, high: Any, truth: Any, name: str
-) -> Any:
+def forecast(plt: Any, series: Any, ahead: Any, width: Any, name: str) -> Any:
     """Forecast, with the interval that should hold nine of ten values."""
     figure, ax = plt.subplots(figsize=(10, 4.6), layout="constrained")
-    ax.plot(*known, color="0.25", linewidth=1.4, label=name)
-    ax.fill_between(times, low, high, color=RED, alpha=0.18, linewidth=0, label="9 of 10")
-    ax.plot(times, forecast, color=RED, linewidth=2, label="forecast")
-    if truth is not None:
-        ax.plot(times, truth, "o-", color="0.25", markersize=4, linewidth=1, label="what came")
-    ax.set(xlabel="row of the file", ylabel=name)
-    ax.legend(frameon=False, ncols=4, loc="upper left")
+    rows = np.arange(1, len(series) + 1)
+    shown = min(len(series), 8 * len(ahead))
+    future = len(series) + np.arange(1, len(ahead) + 1)
+    ax.plot(rows[-shown:], series[-shown:], color="0.25", linewidth=1.4, label=name)
+    ax.fill_between(
+        future, ahead - width, ahead + width, color=RED, alpha=0.18, linewidth=0, label="9 of 10"
+    )
+    ax.plot(future, ahead, "o-", color=RED, markersize=4, linewidth=1.8, label="forecast")
+    ax.set(xlabel="row of the file", ylabel=name, title=f"The next {len(ahead)} values")
+    ax.legend(frameon=False, ncols=3, loc="upper center", bbox_to_anchor=(0.5, -0.12))
     bare(ax)
     return figure
 

@@ -152,8 +152,9 @@ class RecurrentRecord:
         return self.gates | {k: v for k, v in self.states.items() if k not in self.gates}
 
     def title(self, name: str) -> str:
-        """Return a gate's name with what it does, where that is known."""
-        return f"{name}, {self.words[name]}" if name in self.words else name
+        """Return the name of a gate or state with what it is, where that is known."""
+        words = self.words.get(name, "state" if name in self.states else "")
+        return f"{name}, {words}" if words else name
 
     def saturation(self, margin: float = MARGIN) -> dict[str, Saturation]:
         """Return the share of values near the bounds, for each bounded gate and state.

@@ -95,7 +95,7 @@ class TestPictures:
     def test_a_cell_without_gates_shows_its_state(self):
         record = recorded(Recurrent(RNN(3, 4, rng=0).cell))
         figure = plot_gates(record["layers.0"])
-        assert figure.axes[0].get_title(loc="left") == "h"
+        assert figure.axes[0].get_title(loc="left") == "h, state"
 
     def test_wrong_calls_of_the_heat_map(self):
         layer = recorded()["layers.0"]

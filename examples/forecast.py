@@ -1,0 +1,148 @@
+"""Forecast a column of numbers in a CSV file of your own.
+
+A GRU reads the last values of the series and says the next ones all at once, as differences from
+the last value. The file is split in time: the first 70 % to learn from, the next 15 % to stop in
+time and to find out how far off the forecasts are, the last 15 % for the score. The error stands
+beside those of two forecasts that need no learning: the last value, over and over (naive), and the
+values one season before (seasonal naive). The interval around a forecast is what held nine of ten
+values in the middle part, at each distance into the future by itself.
+
+    python examples/forecast.py                       yearly sunspots, ten years; a few seconds
+    python examples/forecast.py sales.csv --column units --horizon 12 --season 12
+"""
+
+from __future__ import annotations
+
+import csv
+import sys
+from pathlib import Path
+
+import _pictures as pictures
+import numpy as np
+from _pictures import save_picture
+from _script import parser_for, read_text, stop, verdict, whole_number
+
+from minirnn import GRU, AdamW, Dense, Dropout, LastStep, MeanSquaredError, Sequential, Trainer
+from minirnn.callbacks import EarlyStopping
+
+SUNSPOTS = Path(__file__).parent / "data" / "sunspots.csv"
+
+
+def read_column(path, column):
+    """Return a column of numbers, given by its name, and the name; by default the last one."""
+    rows = list(csv.DictReader(read_text(path).splitlines()))
+    names = [name for name in (rows[0] if rows else []) if name]
+    if column is None and names:
+        column = names[-1]
+    if column not in names:
+        stop(f"{path} has no column {column}; it has {', '.join(names) or 'none'}")
+    try:
+        series = np.array([float(row[column]) for row in rows])
+    except (TypeError, ValueError) as error:
+        stop(f"{path}: column {column} should hold numbers only: {error}")
+    if not np.isfinite(series).all():
+        stop(f"{path}: column {column} has values that are not finite")
+    return series, column
+
+
+def windows(series, length, horizon):
+    """Return all stretches ``(windows, length, 1)``, and what came after ``(windows, horizon)``."""
+    both = np.lib.stride_tricks.sliding_window_view(series, length + horizon)
+    return both[:, :length, np.newaxis], both[:, length:]
+
+
+def build_model(horizon, rng):
+    """Return a model from the last values ``(batch, length, 1)`` to differences from the last."""
+    gru, dense = GRU(1, 32, rng=rng), Dense(32, horizon, rng=rng)
+    dense.W.value *= 0.1  # it begins near the naive forecast
+    return Sequential([gru, LastStep(), Dropout(0.2, rng=rng), dense])
+
+
+def train(model, training, validation, epochs, rng):
+    """Train, at most until the validation loss has not fallen for twenty epochs."""
+    optimizer = AdamW(model.parameters(), 3e-3, weight_decay=0.1, clip_norm=1.0)
+    callbacks = [EarlyStopping("val_loss", patience=20)]
+    trainer = Trainer(model, MeanSquaredError(), optimizer, callbacks=callbacks, rng=rng)
+    inputs, after = training
+    val_inputs, val_after = validation
+    trainer.fit(
+        inputs,
+        after - inputs[:, -1],
+        epochs=epochs,
+        validation=(val_inputs, val_after - val_inputs[:, -1]),
+    )
+
+
+def forecast(model, inputs):
+    """Return the next values ``(batch, horizon)``."""
+    return inputs[:, -1] + model.predict(inputs)
+
+
+def seasonal_naive(inputs, horizon, season):
+    """Return the values one season before, ``(batch, horizon)``; the last one for a season of 1."""
+    return inputs[:, np.arange(horizon) % season - season, 0]
+
+
+def error(guess, truth):
+    """Return the root of the mean squared error."""
+    return float(np.sqrt(np.mean((guess - truth) ** 2)))
+
+
+def main(argv=None) -> int:
+    parser = parser_for(__doc__, quick="2 epochs")
+    add, number = parser.add_argument, whole_number(1)
+    add("file", type=Path, nargs="?", default=SUNSPOTS, metavar="FILE.csv")
+    add("--column", metavar="NAME", help="which column; default: the last")
+    add("--horizon", type=number, default=10, metavar="N", help="rows to forecast (default 10)")
+    add("--season", type=number, default=11, metavar="N", help="rows in a season, 1: none (11)")
+    add("--length", type=number, metavar="N", help="rows to read; default: three seasons")
+    options = parser.parse_args(argv)
+    horizon, season = options.horizon, options.season
+    length = options.length or max(3 * season, 2 * horizon)
+    rng = np.random.default_rng(options.seed)
+
+    # Split in time. Each part may read what was before it, and is asked about its own values only.
+    series, column = read_column(options.file, options.column)
+    known, middle = len(series) * 70 // 100, len(series) * 85 // 100
+    shortest = min(known - length, middle - known, len(series) - middle)
+    if shortest < horizon:
+        stop(f"{options.file}: {len(series)} rows are too few to read {length} and say {horizon}")
+    mean, spread = series[:known].mean(), series[:known].std() or 1.0
+    scaled = (series - mean) / spread
+    ends = [(0, known), (known - length, middle), (middle - length, len(series))]
+    training, validation, test = (windows(scaled[a:b], length, horizon) for a, b in ends)
+
+    model = build_model(horizon, rng)
+    train(model, training, validation, 2 if options.quick else 60, rng)
+    misses = np.abs(forecast(model, validation[0]) - validation[1])
+    width = np.quantile(misses, 0.9, axis=0)  # at each distance into the future
+
+    inputs, truth = test
+    guess = forecast(model, inputs)
+    errors = {
+        "GRU": spread * error(guess, truth),
+        "naive: the last value": spread * error(inputs[:, -1], truth),
+        f"seasonal naive: {season} rows before": spread
+        * error(seasonal_naive(inputs, horizon, season), truth),
+    }
+    print(f"\n{column}: {len(truth)} forecasts of {horizon} values in the last part of the file")
+    for name, value in errors.items():
+        print(f"  {name:<36}{value:10.4g}   (root of the mean squared error)")
+    held = np.mean(np.abs(guess - truth) <= width)
+    print(f"  {held:.0%} of the values were inside the interval, made to hold 90 %")
+
+    # What comes after the end of the file.
+    ahead = mean + spread * forecast(model, scaled[np.newaxis, -length:, np.newaxis])[0]
+    print("\nAfter the end of the file:")
+    for k, (value, half) in enumerate(zip(ahead, spread * width, strict=True)):
+        row = len(series) + 1 + k
+        print(f"  row {row}: {value:10.4g}   from {value - half:.4g} to {value + half:.4g}")
+    save_picture(pictures.forecast, series, ahead, spread * width, column)
+    if options.file != SUNSPOTS:
+        return 0
+    gru, naive, _ = errors.values()
+    return verdict(options.quick, gru < 0.7 * naive, "30 % less error than the naive forecast")
+
+
+if __name__ == "__main__":
+    sys.exit(main())
