@@ -12,12 +12,11 @@ They give the numbers of the plain loop over the cell; a test holds them to it.
 from minirnn.kernels.gru import gru_backward, gru_forward, gru_step
 from minirnn.kernels.lstm import lstm_backward, lstm_forward, lstm_step
 from minirnn.kernels.rnn import rnn_backward, rnn_forward, rnn_step
-from minirnn.kernels.threads import dot, one_blas_thread
+from minirnn.kernels.threads import one_blas_thread
 from minirnn.kernels.workspace import Workspace
 
 __all__ = [
     "Workspace",
-    "dot",
     "gru_backward",
     "gru_forward",
     "gru_step",

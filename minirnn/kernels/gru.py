@@ -28,7 +28,6 @@ from minirnn.kernels.layout import (
     real_steps,
 )
 from minirnn.kernels.products import HALF, Product, pack_weights, step_product
-from minirnn.kernels.threads import dot
 from minirnn.kernels.workspace import Workspace
 from minirnn.typing import Array, Mask, State
 
@@ -89,7 +88,7 @@ def gru_forward(
         plan.W_inner[0] = bn
     plan.W_n[:-1], plan.W_n[-1] = Wx[:, 2 * hidden :], b[2 * hidden :]
     x_one = plan.xh[:-1, :, : inputs + 1].reshape(-1, inputs + 1)
-    dot(x_one, plan.W_n, plan.n.reshape(-1, hidden))
+    x_one.dot(plan.W_n, plan.n.reshape(-1, hidden))
     _run(plan, steps.held(run_on=True), reset_after=bn is not None)
     h = plan.xh[:, :, -hidden:]
     y = batch_major(h[1:], time, steps)

@@ -14,7 +14,6 @@ from typing import Any, TypeAlias
 import numpy as np
 
 from minirnn.kernels.layout import Steps, put
-from minirnn.kernels.threads import dot
 from minirnn.kernels.workspace import Workspace
 from minirnn.typing import Array
 
@@ -150,7 +149,7 @@ class ProductSum:
         """
         k, n = self._total.shape
         out = self._total if self._empty else self._part()
-        dot(rows.reshape(-1, k).T, da.reshape(-1, n), out)
+        rows.reshape(-1, k).T.dot(da.reshape(-1, n), out)
         if not self._empty:
             np.add(self._total, out, self._total)
         self._empty = False
@@ -172,7 +171,7 @@ def input_gradient(workspace: Workspace, da: Array, Wx: Array, grad_x: Array, st
     """
     count, batch, columns = da.shape
     rows = workspace.array("input gradient", (count * batch, len(Wx)), da.dtype)
-    dot(da.reshape(-1, columns), Wx.T, rows)
+    da.reshape(-1, columns).dot(Wx.T, rows)
     put(rows.reshape(count, batch, len(Wx)), grad_x, steps)
 
 

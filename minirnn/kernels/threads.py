@@ -1,11 +1,10 @@
-"""One BLAS thread for the many small products, all of them for the few large ones.
+"""One BLAS thread for the many products of a training step.
 
-A time loop multiplies hundreds of times, for 1 to 500 us each: too short to be shared. On an idle
-machine with two cores, a second thread gained 17 to 27 per cent of a training step at hidden sizes
-128 and 256, and nothing below. On a busy one it has to wait for its core each time: a step of a
-small LSTM took 64 ms in place of 9, and one of a large LSTM up to 490 in place of 173. So
-everything here runs with one thread, but for the products that take milliseconds: those over all
-steps at once, of large layers.
+They take 1 to 500 us each: too short to be shared. On an idle machine with two cores, a second
+thread gained 17 to 27 per cent of a training step at hidden sizes 128 and 256, and nothing below.
+On a busy one it has to wait for its core each time: a step of a small LSTM took 64 ms in place of
+9, and one of a large LSTM up to 490 in place of 173. What is worth sharing is the batch, by rows,
+which the engine does (`minirnn.engine.use`).
 
 The number of threads belongs to the process. Setting it takes half a microsecond through NumPy's
 own OpenBLAS; where NumPy was built with another BLAS, the package threadpoolctl does it if it is
@@ -15,17 +14,14 @@ installed, and else the number stays what it is.
 from __future__ import annotations
 
 import ctypes
+import os
 from collections.abc import Callable
 from functools import cache
 from importlib import import_module
-from threading import Lock
+from threading import RLock
 from typing import Any, NamedTuple
 
-from minirnn.typing import Array
-
-__all__ = ["dot", "one_blas_thread"]
-
-_LARGE = 10**8  # multiplications: from here on a product takes some milliseconds
+__all__ = ["one_blas_thread"]
 
 _OPENBLAS_NAMES = ("scipy_openblas_{}_num_threads64_", "scipy_openblas_{}_num_threads",
                    "openblas_{}_num_threads64_", "openblas_{}_num_threads")  # fmt: skip
@@ -36,60 +32,68 @@ class _Blas(NamedTuple):
     set: Callable[[int], Any]
 
 
-class _OneThread:
+class _Process:
+    """Which blocks are open in this process, and how many threads there were before them."""
+
+    def __init__(self) -> None:
+        self.lock = RLock()
+        self.blocks: set[int] = set()
+        self.threads = 0
+
+    def settle(self) -> None:
+        """Give BLAS the number of threads that it should have now; may be called at any time."""
+        with self.lock:
+            if bool(self.blocks) == bool(self.threads):
+                return
+            blas = _blas()
+            if blas is None:
+                return
+            now = blas.get()
+            if self.blocks:
+                if now > 1:
+                    self.threads = now
+                    blas.set(1)
+            else:
+                if now == 1:  # else somebody has set it since
+                    blas.set(self.threads)
+                self.threads = 0
+
+    def forked(self) -> None:
+        """Forget, in the child of a fork, the blocks of threads that are not there."""
+        self.lock = RLock()
+        self.blocks = set()
+        self.settle()
+
+
+_process = _Process()
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_process.forked)
+
+
+class one_blas_thread:  # noqa: N801  (a function, to the reader, that stands in a with statement)
     """A block in which BLAS has one thread; such blocks may stand inside one another.
+
+    An interrupt at whatever moment leaves the number of threads that there was: a block that is
+    lost between its first instruction and its end ends when its object does.
 
     Examples
     --------
     >>> import numpy as np
-    >>> with one_blas_thread:
+    >>> with one_blas_thread():
     ...     product = np.ones((2, 3)) @ np.ones((3, 2))
     """
 
-    def __init__(self) -> None:
-        self.depth = 0
-        self.threads = 1  # how many there were outside
-        self._lock = Lock()
-
     def __enter__(self) -> None:
-        with self._lock:
-            if self.depth == 0:
-                blas = _blas()
-                if blas is not None:
-                    self.threads = blas.get()
-                    if self.threads > 1:
-                        blas.set(1)
-            self.depth += 1
+        _process.blocks.add(id(self))
+        _process.settle()
 
     def __exit__(self, *error: object) -> None:
-        with self._lock:
-            self.depth -= 1
-            if self.depth == 0 and self.threads > 1:
-                blas = _blas()
-                if blas is not None:
-                    blas.set(self.threads)
-                self.threads = 1
+        _process.blocks.discard(id(self))
+        _process.settle()
 
-
-one_blas_thread = _OneThread()
-
-
-def dot(a: Array, b: Array, out: Array | None = None) -> Array:
-    """Return ``a @ b`` of two matrices, with all threads if that is large enough to be shared.
-
-    Parameters
-    ----------
-    a, b : arrays (m, k) and (k, n)
-    out : array (m, n), optional
-    """
-    threads, blas = one_blas_thread.threads, _blas()
-    if threads == 1 or blas is None or len(a) * len(b) * b.shape[1] < _LARGE:
-        return a.dot(b, out)
-    blas.set(threads)
-    try:
-        return a.dot(b, out)
-    finally:
-        blas.set(1)
+    def __del__(self) -> None:
+        if id(self) in _process.blocks:
+            self.__exit__()
 
 
 @cache

@@ -9,7 +9,6 @@ import numpy as np
 from minirnn import checks
 from minirnn.core import Layer, Parameter
 from minirnn.initializers import glorot_uniform
-from minirnn.kernels import dot
 from minirnn.typing import Array, RandomSource
 
 __all__ = ["Dense"]
@@ -81,14 +80,14 @@ class Dense(Layer):
 
     def _apply(self, x: Array) -> Array:
         rows = x.reshape(-1, self.input_size)  # one matrix product, whatever the rank
-        y: Array = dot(rows, self.W.value)
+        y: Array = rows.dot(self.W.value)
         if self.b is not None:
             y += self.b.value
         return y.reshape(*x.shape[:-1], self.output_size)
 
     def backward(self, grad: Any) -> Array:
         """Return the gradient on x ``(..., input_size)`` for that on y ``(..., output_size)``."""
-        grad_x: Array = dot(self._accumulate(grad), self.W.value.T)
+        grad_x: Array = self._accumulate(grad).dot(self.W.value.T)
         return grad_x.reshape(self._cache.shape)
 
     def backward_parameters(self, grad: Any) -> None:
@@ -100,7 +99,7 @@ class Dense(Layer):
         shape = (*x.shape[:-1], self.output_size)
         grad = checks.check_shape(self, grad, shape, x.dtype, "the gradient")
         rows: Array = grad.reshape(-1, self.output_size)
-        self.W.grad += dot(x.reshape(-1, self.input_size).T, rows)
+        self.W.grad += x.reshape(-1, self.input_size).T.dot(rows)
         if self.b is not None:
             self.b.grad += np.ones(len(rows), rows.dtype).dot(rows)  # as sum, ten times as fast
         return rows

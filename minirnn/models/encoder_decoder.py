@@ -132,7 +132,7 @@ class EncoderDecoder(Layer):
         encoder, _ = self._chains()
         before, after = self._halves()
         parts = [layer for _, layer in self.named_layers()]
-        with one_blas_thread, UnchangedOnError(parts):
+        with one_blas_thread(), UnchangedOnError(parts):
             annotations = encoder.forward(source, masks[0])
             if len(np.asarray(target)) != len(annotations):
                 raise ValueError(
@@ -157,7 +157,7 @@ class EncoderDecoder(Layer):
         shape, dtype = self._saved()
         encoder, _ = self._chains()
         before, after = self._halves()
-        with one_blas_thread:
+        with one_blas_thread():
             grad = after.backward(grad)
             grad_annotations = np.zeros(shape, dtype)
             if self.attention is not None:
@@ -335,7 +335,7 @@ class EncoderDecoder(Layer):
         kept = [(layer, dict(vars(layer))) for _, layer in self.named_layers()]
         self.eval()
         try:
-            with one_blas_thread:
+            with one_blas_thread():
                 encoder, _ = self._chains()
                 annotations = encoder.forward(source, mask)
                 before, after = self._halves()

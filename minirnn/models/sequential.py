@@ -111,7 +111,7 @@ class Sequential(Layer):
         if mask is not None:
             x, mask = self._without_padding(x, mask)
         shapes = []
-        with one_blas_thread, UnchangedOnError(self._parts):
+        with one_blas_thread(), UnchangedOnError(self._parts):
             for k, layer in enumerate(self.layers):
                 if mask is not None and layer.uses_mask:
                     x = self._run(k, layer.forward, x, mask)
@@ -124,7 +124,7 @@ class Sequential(Layer):
 
     def backward(self, grad: Any) -> Any:
         """Return the gradient on the input, from that on the output."""
-        with one_blas_thread:
+        with one_blas_thread():
             for k in reversed(range(len(self.layers))):
                 grad = self._run(k, self.layers[k].backward, grad)
         return grad
@@ -134,7 +134,7 @@ class Sequential(Layer):
         first = next((k for k, layer in enumerate(self.layers) if dtype_of(layer)), None)
         if first is None:
             return
-        with one_blas_thread:
+        with one_blas_thread():
             for k in reversed(range(first + 1, len(self.layers))):
                 grad = self._run(k, self.layers[k].backward, grad)
             self._run(first, self.layers[first].backward_parameters, grad)
@@ -161,7 +161,7 @@ class Sequential(Layer):
         array (batch, output)
             In evaluation mode, whatever the mode: nothing is kept for backward.
         """
-        with one_blas_thread, UnchangedOnError(self._parts):
+        with one_blas_thread(), UnchangedOnError(self._parts):
             for k, layer in enumerate(self.layers):
                 x_t = self._run(k, layer.step, x_t)
         return x_t  # type: ignore[no-any-return]

@@ -195,7 +195,7 @@ class Optimizer:
         learning_rate = self.current_learning_rate()
         for buffer in self._buffers:
             buffer.gather()
-        with one_blas_thread:
+        with one_blas_thread():
             scale = self._norm_scale()
         for buffer in self._buffers:
             grad = self._effective_gradient(buffer, scale)

@@ -89,7 +89,7 @@ class KernelRunner(Runner):
         x, weights = x[turned], self._weights()
         options = self._kernel.options(self.cell)
         forward = self._kernel.forward
-        with kernels.one_blas_thread:
+        with kernels.one_blas_thread():
             if keep:
                 y, state, cache = forward(
                     x, state, *weights, mask, workspace=self._workspace, **options
@@ -110,7 +110,7 @@ class KernelRunner(Runner):
         if hasattr(cell, "bn"):
             grads = (*grads, cell.bn.grad)
         turned, cache = caches
-        with kernels.one_blas_thread:
+        with kernels.one_blas_thread():
             grad_x, grad_state = self._kernel.backward(
                 grad[turned], grad_state, cache, grads, need_grad_x=need_grad_x
             )
@@ -118,7 +118,7 @@ class KernelRunner(Runner):
 
     def step(self, x_t: Array, state: State) -> tuple[Array, State]:
         """Run the kernel's step."""
-        with kernels.one_blas_thread:
+        with kernels.one_blas_thread():
             y_and_state: tuple[Array, State] = self._kernel.step(
                 x_t, state, *self._weights(), **self._kernel.options(self.cell)
             )

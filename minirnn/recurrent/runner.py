@@ -145,7 +145,7 @@ class LoopRunner(Runner):
     ) -> tuple[Array, State, Any]:
         """Run `loop_forward`."""
         trace: list[ForwardStep] | None = None if self._observer is None else []
-        with one_blas_thread:
+        with one_blas_thread():
             y, final, caches = loop_forward(
                 self.cell, x, mask, state, reverse=reverse, keep=keep, trace=trace
             )
@@ -163,7 +163,7 @@ class LoopRunner(Runner):
         if grad_state is None:
             grad_state = tuple(np.zeros_like(array) for array in final)
         trace: list[BackwardStep] | None = None if self._observer is None else []
-        with one_blas_thread, _gradients_unchanged_on_error(self.cell):
+        with one_blas_thread(), _gradients_unchanged_on_error(self.cell):
             result = loop_backward(
                 self.cell,
                 grad,

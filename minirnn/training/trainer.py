@@ -255,7 +255,7 @@ class Trainer:
         drawing = self.position.generators(self) | self.generators
         with ExitStack() as stack:
             stack.enter_context(Uninterrupted())
-            stack.enter_context(one_blas_thread)
+            stack.enter_context(one_blas_thread())
             stack.enter_context(np.errstate(over="ignore", invalid="ignore", divide="ignore"))
             stack.enter_context(Restored(self.recurrent, drawing.values(), only_on_error=True))
             return stack.pop_all()
@@ -550,7 +550,7 @@ class Trainer:
             self.model.reset_state()
             for given in batches:
                 batch = as_batch(given)
-                with Uninterrupted(), one_blas_thread:
+                with Uninterrupted(), one_blas_thread():
                     prediction = of.run(self.model, batch.inputs, batch.mask)
                     valid = of.valid_positions(self.model, prediction, batch)
                     weights = () if batch.sample_weight is None else (batch.sample_weight,)
