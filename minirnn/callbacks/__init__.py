@@ -1,7 +1,15 @@
-"""What happens beside the training loop: stop early, save, log, lower the rate."""
+"""What happens beside the training loop: stop early, save, log, average, lower the rate."""
 
+from minirnn.callbacks.averaging import AverageWeights
 from minirnn.callbacks.base import Callback
 from minirnn.callbacks.saving import Checkpoint, CSVLogger
 from minirnn.callbacks.watching import EarlyStopping, ReduceOnPlateau
 
-__all__ = ["CSVLogger", "Callback", "Checkpoint", "EarlyStopping", "ReduceOnPlateau"]
+__all__ = [
+    "AverageWeights",
+    "CSVLogger",
+    "Callback",
+    "Checkpoint",
+    "EarlyStopping",
+    "ReduceOnPlateau",
+]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Mapping
+from contextlib import AbstractContextManager, nullcontext
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -63,6 +64,10 @@ class Callback:
 
     def on_batch_end(self, trainer: Trainer) -> None:
         """After each batch."""
+
+    def during_validation(self, trainer: Trainer) -> AbstractContextManager[None]:
+        """Return a block around the evaluation of the validation data."""
+        return nullcontext()
 
     def on_epoch_end(self, trainer: Trainer) -> None:
         """When the epoch's values are in the history, those of the validation data included."""

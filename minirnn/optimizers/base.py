@@ -236,16 +236,13 @@ class Optimizer:
         """Return the factor that brings the global norm down to `clip_norm`."""
         norm = math.sqrt(sum(_sum_of_squares(buffer.grads) for buffer in self._buffers))
         overflow = self.clip_norm is None and norm == math.inf
-        if not math.isfinite(norm) and not (overflow and self._gradients_are_finite()):
+        if not math.isfinite(norm) and not (overflow and self.gradients_are_finite()):
             raise FloatingPointError(
                 f"{type(self).__name__}: the norm of the gradient is {norm}; no parameter was "
                 f"changed. A smaller learning rate is the usual cure"
             )
         self.grad_norm = norm
         return 1.0 if self.clip_norm is None or norm <= self.clip_norm else self.clip_norm / norm
-
-    def _gradients_are_finite(self) -> bool:
-        return all(bool(np.isfinite(buffer.grads).all()) for buffer in self._buffers)
 
     def _effective_gradient(self, buffer: Buffer, scale: float) -> Array:
         """Return the gradient after clipping and L2 decay; `buffer.grads` stays as it is."""

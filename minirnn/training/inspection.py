@@ -15,7 +15,7 @@ from minirnn.core import Layer, Parameter
 from minirnn.data.nested import leaves
 from minirnn.layers import Sigmoid, Softmax
 from minirnn.losses import CrossEntropy, SigmoidCrossEntropy, SoftmaxCrossEntropy, check_loss
-from minirnn.metrics import Metric, check_metric
+from minirnn.metrics import BinaryAccuracy, ConfusionMatrix, LogLoss, Metric, check_metric
 from minirnn.models.sequential import Sequential
 from minirnn.training.inputs import ArrayBatches, Batch, as_batch, run, valid_positions
 from minirnn.training.restore import Restored, modes_restored
@@ -74,7 +74,7 @@ def check_loss_argument(loss: Any) -> None:
 _WRITE = {  # for the names that other frameworks take
     "accuracy": "Accuracy()",
     "acc": "Accuracy()",
-    "auc": "FunctionMetric(sklearn.metrics.roc_auc_score, name='auc', higher_is_better=True)",
+    "auc": "FunctionMetric(lambda y, t: roc_auc_score(t, y), name='auc', higher_is_better=True)",
     "f1": "F1()",
     "perplexity": "Perplexity()",
     "mse": "MeanSquaredError()",
@@ -99,10 +99,10 @@ def check_ending(model: Layer, loss: Any, metrics: Iterable[Any]) -> None:
     if (isinstance(last, Softmax) and isinstance(loss, SoftmaxCrossEntropy)) or (
         isinstance(last, Sigmoid) and isinstance(loss, SigmoidCrossEntropy)
     ):
-        other = "; or keep it and take CrossEntropy()" if isinstance(last, Softmax) else ""
+        kept = "CrossEntropy()" if isinstance(last, Softmax) else "BinaryCrossEntropy()"
         raise ValueError(
             f"Trainer: the model ends in {name}, and {loss_name} works on logits: it takes the "
-            f"{name.lower()} itself. Leave the last layer out{other}"
+            f"{name.lower()} itself. Leave the last layer out; or keep it and take {kept}"
         )
     softmax = isinstance(loss, SoftmaxCrossEntropy | CrossEntropy)
     sized = _last(model, skip=(Softmax,))
@@ -113,9 +113,11 @@ def check_ending(model: Layer, loss: Any, metrics: Iterable[Any]) -> None:
             f"SigmoidCrossEntropy(), or two outputs"
         )
     for metric in metrics:
-        if isinstance(last, Softmax) and getattr(metric, "from_logits", False) is True:
+        kinds: tuple[type, ...] = (LogLoss,) if isinstance(last, Softmax) else ()
+        kinds = (BinaryAccuracy, ConfusionMatrix) if isinstance(last, Sigmoid) else kinds
+        if isinstance(metric, kinds) and getattr(metric, "from_logits", False):
             raise ValueError(
-                f"Trainer: the model ends in Softmax, and {type(metric).__name__} expects logits; "
+                f"Trainer: the model ends in {name}, and {type(metric).__name__} expects logits; "
                 f"write {type(metric).__name__}(from_logits=False)"
             )
     names = [metric.name for metric in metrics]

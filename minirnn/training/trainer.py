@@ -388,7 +388,10 @@ class Trainer:
                 self._take_step()
         values = self.averages.values()
         if held_out is not None:
-            evaluated = self.evaluate(held_out)
+            with ExitStack() as blocks:
+                for callback in self.callbacks:
+                    blocks.enter_context(callback.during_validation(self))
+                evaluated = self.evaluate(held_out)
             values |= {f"val_{name}": value for name, value in evaluated.items()}
         values = {name: value for name, value in values.items() if np.ndim(value) == 0}
         with self._all_or("the end of an epoch was left halfway"):

@@ -1,0 +1,116 @@
+"""AverageWeights: an average of the weights, for the validation data and at the end."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any
+
+from minirnn import checks
+from minirnn.callbacks.base import Callback
+from minirnn.callbacks.watching import EarlyStopping
+from minirnn.optimizers import WeightAverage
+
+if TYPE_CHECKING:
+    from minirnn.training import Trainer
+
+__all__ = ["AverageWeights"]
+
+
+class AverageWeights(Callback):
+    """Average the weights over the updates; evaluate with the average, and leave it at the end.
+
+    The validation data of each epoch are evaluated with the average in place of the latest weights,
+    and however the training ends, the model has it. A run that is saved after that and resumed goes
+    on from its last weights.
+
+    Parameters
+    ----------
+    decay : float, optional
+        As in `minirnn.WeightAverage`: without, all updates count the same; 0.999 reaches back about
+        a thousand.
+    start_epoch : int
+        The first epoch, counted from 1, whose updates count.
+
+    Attributes
+    ----------
+    average : WeightAverage or None
+        None before training.
+
+    Raises
+    ------
+    ValueError
+        When training begins, beside an `EarlyStopping` that restores the best weights: each would
+        undo the other at the end. Write ``restore_best=False`` there.
+
+    Examples
+    --------
+    >>> callback = AverageWeights(decay=0.999)
+    >>> # Trainer(model, loss, optimizer, callbacks=[callback])
+    """
+
+    def __init__(self, *, decay: float | None = None, start_epoch: int = 1) -> None:
+        self.decay = None if decay is None else checks.fraction(self, "decay", decay)
+        self.start_epoch = checks.positive_int(self, "start_epoch", start_epoch)
+        self.average: WeightAverage | None = None
+        self._saved: Mapping[str, Any] | None = None  # of a run to go on with
+        self._last: dict[str, Any] | None = None  # the weights whose place the average took
+        self._steps = 0
+
+    def on_train_begin(self, trainer: Trainer) -> None:
+        """Begin anew, or go on."""
+        for other in trainer.callbacks:
+            if isinstance(other, EarlyStopping) and other.restore_best:
+                raise ValueError(
+                    "EarlyStopping restores the weights of the best epoch at the end, and "
+                    "AverageWeights leaves the average; write EarlyStopping(..., "
+                    "restore_best=False)"
+                )
+        self.average = WeightAverage(trainer.model.parameters(), decay=self.decay)
+        if not trainer.resumed or self._saved is None:
+            self._last, self._steps = None, trainer.optimizer.step_count
+            return
+        self.average.load_state_dict(self._saved["average"])
+        self._last, self._steps = self._saved["last"], int(self._saved["steps"])
+        self._saved = None
+        if self._last is not None:
+            trainer.model.load_state_dict(self._last)
+            self._last = None
+
+    def on_batch_end(self, trainer: Trainer) -> None:
+        """Take the weights into the average, if the optimizer has made a step."""
+        self._take(trainer)
+
+    @contextmanager
+    def during_validation(self, trainer: Trainer) -> Iterator[None]:
+        """Let the model have the average."""
+        average = self._take(trainer)
+        if not average.count:
+            yield
+            return
+        with average.applied():
+            yield
+
+    def on_train_end(self, trainer: Trainer) -> None:
+        """Leave the average in the model."""
+        if self.average is not None and self.average.count:
+            self._last = trainer.model.state_dict()
+            self.average.apply()
+
+    def _take(self, trainer: Trainer) -> WeightAverage:
+        assert self.average is not None, "on_train_begin has made it"
+        steps = trainer.optimizer.step_count
+        if steps != self._steps and trainer.epoch >= self.start_epoch:
+            self.average.update()
+        self._steps = steps
+        return self.average
+
+    def state_dict(self) -> dict[str, Any] | None:
+        """Return the average, and the weights to go on from."""
+        if self.average is None:
+            return None
+        return {"average": self.average.state_dict(), "last": self._last, "steps": self._steps}
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Keep the state until training begins."""
+        self._saved = state
