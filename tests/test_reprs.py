@@ -51,11 +51,15 @@ def things():
         trainer.train_step(tokens, targets)
     recurrent = mr.Recurrent(OwnCell(3, 4, rng=0), reverse=True)
     return [
+        trainer,
         trainer.model,
         trainer.loss,
         trainer.optimizer,
         trainer.history,
         *trainer.metrics,
+        *trainer.callbacks,
+        callbacks.Checkpoint("run.ckpt"),
+        callbacks.ReduceOnPlateau("val_loss"),
         *trainer.model.parameters()[:1],
         recurrent,
         recurrent.cell,
@@ -66,6 +70,9 @@ def things():
         record["layers.1"],
         record.report(),
         record.findings(),
+        data.Batches(np.ones((30, 2)), np.ones(30), batch_size=2, shuffle=True, rng=0),
+        data.PaddedBatches([np.ones((3, 2))], [np.ones((3, 2))], batch_size=1),
+        data.StreamBatches(np.arange(9), batch_size=2, steps=2),
         data.Vocabulary("abc"),
         schedules.Warmup(schedules.Cosine(0.1, steps=5), steps=2),
         mr.check_gradients(mr.Tanh(), np.ones((2, 3))),

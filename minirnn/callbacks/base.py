@@ -7,6 +7,8 @@ from collections.abc import Mapping
 from contextlib import AbstractContextManager, nullcontext
 from typing import TYPE_CHECKING, Any
 
+from minirnn.reprs import as_call
+
 if TYPE_CHECKING:
     from minirnn.training import Trainer
 
@@ -85,10 +87,4 @@ class Callback:
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         """Take over what `state_dict` returned."""
 
-    def __repr__(self) -> str:
-        shown = []
-        for name, argument in inspect.signature(type(self)).parameters.items():
-            value = getattr(self, name, argument.default)
-            if value is not argument.default and value != argument.default:
-                shown.append(f"{name}={value!r}")
-        return f"{type(self).__name__}({', '.join(shown)})"
+    __repr__ = as_call

@@ -12,6 +12,7 @@ from minirnn.cells.cell import Cell
 from minirnn.core import Layer, UnchangedOnError, dtype_of
 from minirnn.kernels import one_blas_thread
 from minirnn.layers.last_state import connect_last_states
+from minirnn.reprs import html_text
 from minirnn.typing import Array, Mask
 
 __all__ = ["Sequential", "flat"]
@@ -260,6 +261,9 @@ class Table(str):
 
     def __repr__(self) -> str:
         return str(self)
+
+    def _repr_html_(self) -> str:
+        return html_text(self)
 
 
 def _expected_shapes(layers: list[Layer]) -> list[tuple[Any, ...]]:

@@ -6,17 +6,19 @@ import csv
 import io
 import math
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
 
 from minirnn.files import replacing
+from minirnn.plots import axes_for, finish
+from minirnn.reprs import html_table
 
 __all__ = ["History"]
 
 
-class History(Mapping[str, list[float]]):
+class History(dict[str, list[float]]):
     """From a name to its list of values over epochs: ``history["val_loss"][-1]``.
 
     `loss` and each metric are means over the training batches of an epoch, taken while the weights
@@ -42,15 +44,15 @@ class History(Mapping[str, list[float]]):
     """
 
     def __init__(self, directions: Mapping[str, bool | None] | None = None) -> None:
-        self._lists: dict[str, list[float]] = {}
+        super().__init__()
         self._directions = {"loss": False, **(directions or {})}
 
     def append(self, values: Mapping[str, float]) -> None:
         """Add one epoch; a name that is new here was nan in the epochs before."""
         epochs = self.epochs
         for name, value in values.items():
-            self._lists.setdefault(name, [math.nan] * epochs).append(float(value))
-        for name, earlier in self._lists.items():
+            self.setdefault(name, [math.nan] * epochs).append(float(value))
+        for name, earlier in self.items():
             if name not in values:
                 earlier.append(math.nan)
 
@@ -61,19 +63,11 @@ class History(Mapping[str, list[float]]):
     @property
     def epochs(self) -> int:
         """Number of epochs so far."""
-        return max((len(values) for values in self._lists.values()), default=0)
+        return max((len(values) for values in self.values()), default=0)
 
-    def __getitem__(self, name: str) -> list[float]:
-        if name not in self._lists:
-            known = ", ".join(self._lists) or "nothing yet"
-            raise KeyError(f"there is no {name!r} in this history; it has {known}")
-        return self._lists[name]
-
-    def __iter__(self) -> Iterator[str]:
-        return iter(self._lists)
-
-    def __len__(self) -> int:
-        return len(self._lists)
+    def __missing__(self, name: str) -> list[float]:
+        known = ", ".join(self) or "nothing yet"
+        raise KeyError(f"there is no {name!r} in this history; it has {known}")
 
     # ------------------------------------------------------------ out of the program
 
@@ -88,7 +82,7 @@ class History(Mapping[str, list[float]]):
         writer = csv.writer(text, lineterminator="\n")
         writer.writerow(["epoch", *self])
         for k in range(self.epochs):
-            writer.writerow([k + 1, *(values[k] for values in self._lists.values())])
+            writer.writerow([k + 1, *(values[k] for values in self.values())])
         return text.getvalue()
 
     def to_frame(self) -> Any:
@@ -106,38 +100,36 @@ class History(Mapping[str, list[float]]):
         except ImportError:
             raise ImportError("History.to_frame needs pandas: pip install pandas") from None
         index = pandas.RangeIndex(1, self.epochs + 1, name="epoch")
-        return pandas.DataFrame(dict(self._lists), index=index)
+        return pandas.DataFrame(dict(self), index=index)
 
-    def plot(self, path: str | os.PathLike[str] | None = None) -> Any:
+    def plot(self, path: str | os.PathLike[str] | None = None, *, ax: Any = None) -> Any:
         """Draw the values over the epochs, training and validation together.
 
         Parameters
         ----------
         path : path of a picture, optional
             Written in the format of its ending.
+        ax : matplotlib Axes, or a list of one for the loss and one for each metric, optional
+            Where to draw; on a new figure by default. A single one is for the loss.
 
         Returns
         -------
-        matplotlib.figure.Figure
+        matplotlib.figure.Figure, or `ax` if it was given
+            A notebook shows it.
 
         Raises
         ------
         ImportError
-            If matplotlib is not installed: ``pip install "minirnn[plot]"``.
+            Without matplotlib; it says what to install.
         ValueError
-            If there is no epoch yet.
+            If there is no epoch yet, or not one axes for each of the names.
         """
-        try:
-            from matplotlib.figure import Figure
-        except ImportError:
-            raise ImportError(
-                'History.plot needs matplotlib: pip install "minirnn[plot]"'
-            ) from None
         if not self.epochs:
             raise ValueError("History.plot: there is no epoch to draw yet")
         names = list(dict.fromkeys(name.removeprefix("val_") for name in self))
-        figure = Figure(figsize=(6.4, 3.2 * len(names)), layout="constrained")
-        panels = np.atleast_1d(figure.subplots(len(names), sharex=True))
+        if ax is not None and np.size(np.asarray(ax, dtype=object)) == 1:
+            names = names[:1]
+        panels = axes_for(names, ax, size=(6.4, 3.2 * len(names)), sharex=True)
         epochs = np.arange(1, self.epochs + 1)
         marker = "." if self.epochs < 30 else ""
         for axes, name in zip(panels, names, strict=True):
@@ -147,15 +139,13 @@ class History(Mapping[str, list[float]]):
             axes.set_ylabel(name)
             axes.legend()
             axes.grid(alpha=0.3)
+            axes.xaxis.get_major_locator().set_params(integer=True)
         panels[-1].set_xlabel("epoch")
-        panels[-1].xaxis.get_major_locator().set_params(integer=True)
-        if path is not None:
-            figure.savefig(path)
-        return figure
+        return finish(panels, ax, path)
 
     def state_dict(self) -> dict[str, list[float]]:
         """Return the lists, copied."""
-        return {name: list(values) for name, values in self._lists.items()}
+        return {name: list(values) for name, values in self.items()}
 
     @classmethod
     def from_state_dict(
@@ -165,22 +155,37 @@ class History(Mapping[str, list[float]]):
     ) -> History:
         """Return the history that `state_dict` was taken from."""
         history = cls(directions)
-        history._lists = {name: [float(value) for value in state[name]] for name in state}
-        if len({len(values) for values in history._lists.values()}) > 1:
+        history.update({name: [float(value) for value in state[name]] for name in state})
+        if len({len(values) for values in history.values()}) > 1:
             raise ValueError("the lists of the history have unequal lengths")
         return history
 
-    def __repr__(self) -> str:
-        lines = [f"History of {self.epochs} epoch{'' if self.epochs == 1 else 's'}"]
-        width = max((len(name) for name in self), default=0)
-        if self:
-            lines.append(f"{'':<{width}}  {'last':>8}  {'best':>8}")
+    def _table(self) -> list[tuple[str, float, float | None, int | None]]:
+        """Return for each name the last value, the best one, and when that was."""
+        rows: list[tuple[str, float, float | None, int | None]] = []
         for name, values in self.items():
             higher = self.higher_is_better(name)
             known = [(value, epoch) for epoch, value in enumerate(values, 1) if value == value]
-            line = f"{name:<{width}}  {values[-1]:>8.4g}"
             if known and higher is not None:
                 best, epoch = max(known, key=lambda pair: pair[0] if higher else -pair[0])
-                line += f"  {best:>8.4g}  (epoch {epoch})"
-            lines.append(line)
+                rows.append((name, values[-1], best, epoch))
+            else:
+                rows.append((name, values[-1], None, None))
+        return rows
+
+    def _title(self) -> str:
+        return f"History of {self.epochs} epoch{'' if self.epochs == 1 else 's'}"
+
+    def __repr__(self) -> str:
+        lines = [self._title()]
+        width = max((len(name) for name in self), default=0)
+        if self:
+            lines.append(f"{'':<{width}}  {'last':>8}  {'best':>8}")
+        for name, last, best, epoch in self._table():
+            line = f"{name:<{width}}  {last:>8.4g}"
+            lines.append(line if best is None else f"{line}  {best:>8.4g}  (epoch {epoch})")
         return "\n".join(lines)
+
+    def _repr_html_(self) -> str:
+        rows = [["" if cell is None else cell for cell in row] for row in self._table()]
+        return html_table(["", "last", "best", "epoch"], rows, title=self._title())

@@ -22,6 +22,7 @@ from minirnn.kernels import one_blas_thread
 from minirnn.losses import Loss
 from minirnn.metrics import Metric
 from minirnn.optimizers import Optimizer
+from minirnn.reprs import html_text
 from minirnn.training import inputs as of
 from minirnn.training import state
 from minirnn.training.averages import Averages
@@ -603,6 +604,10 @@ class Trainer:
         done = self.history.epochs
         told = f"  # {done} epoch{'' if done == 1 else 's'} done" if done else ""
         return "Trainer(\n" + "\n".join(parts) + f"\n){told}"
+
+    def _repr_html_(self) -> str:
+        text = html_text(repr(self))
+        return text + self.history._repr_html_() if self.history.epochs else text
 
 
 _OURS = {  # what other frameworks call it, and what it is here

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import math
+import pickle
 import sys
 
 import numpy as np
@@ -189,5 +190,40 @@ class TestPlot:
 def test_without_matplotlib_it_says_what_to_install(history, monkeypatch):
     monkeypatch.setitem(sys.modules, "matplotlib", None)
     monkeypatch.setitem(sys.modules, "matplotlib.figure", None)
-    with pytest.raises(ImportError, match=r'pip install "minirnn\[plot\]"'):
+    with pytest.raises(ImportError, match=r'pip install "\.\[plot\]"'):
         history.plot()
+
+
+def test_on_axes_of_ones_own():
+    pytest.importorskip("matplotlib")
+    from matplotlib.figure import Figure
+
+    history = history_of(loss=[3.0, 2.0], accuracy=[0.5, 0.6], val_loss=[3.0, 1.0])
+    own = Figure().subplots(2)
+    assert history.plot(ax=own) is own
+    np.testing.assert_array_equal(own[0].lines[1].get_ydata(), [3.0, 1.0])
+    assert own[1].get_ylabel() == "accuracy"
+    alone = Figure().subplots()
+    history.plot(ax=alone)
+    assert alone.get_ylabel() == "loss"
+    with pytest.raises(ValueError, match=r"one axes for each panel, 2 \(loss, accuracy\), got 3"):
+        history.plot(ax=Figure().subplots(3))
+
+
+def test_a_notebook_shows_a_picture_and_a_table():
+    history = history_of(loss=[3.0, 2.0], own=[1.0, math.nan])
+    assert "<td" in history._repr_html_()
+    assert "History of 2 epochs" in history._repr_html_()
+    pytest.importorskip("matplotlib")
+    assert history.plot()._repr_png_()[:4] == b"\x89PNG"
+
+
+def test_a_history_is_a_dictionary_and_so_a_data_frame():
+    history = history_of(loss=[3.0, 2.0], val_loss=[3.0, 1.0])
+    assert dict(history) == {"loss": [3.0, 2.0], "val_loss": [3.0, 1.0]}
+    assert pickle.loads(pickle.dumps(history)) == history
+    pandas = pytest.importorskip("pandas")
+    frame = pandas.DataFrame(history)
+    assert list(frame.columns) == ["loss", "val_loss"]
+    assert frame["val_loss"].tolist() == [3.0, 1.0]
+    assert history.to_frame().index.tolist() == [1, 2]
