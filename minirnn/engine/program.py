@@ -308,6 +308,31 @@ class Program:
             self.outer.append((rows, part, d))
             at += part.width
 
+    def __str__(self) -> str:
+        """Write the program down, one operation a line."""
+        names: dict[int, str] = {}
+        lines: list[str] = []
+        for node in reach(self.roots()):
+            name = _leaf_name(node)
+            if name is None:
+                name = f"t{sum(line.startswith('t') for line in lines)}"
+                text = ", ".join(names[id(a)] for a in node.args)
+                columns = f"[{node.attr[0]}:{node.attr[1]}]" if node.name == "slice" else ""
+                operation = f"{text}{columns}" if columns else f"{node.name}({text})"
+                lines.append(f"{name} = {operation}")
+            names[id(node)] = name
+
+        def at(n: Node) -> str:
+            return names[id(n)]
+
+        lines += [f"y = {at(self.y)}"]
+        lines += [f"state[{k}] = {at(n)}" for k, n in enumerate(self.states)]
+        lines += [f"{_part(v)}.grad += {at(a)}.T @ {at(d)}" for v, a, d in self.outer]
+        lines += [f"{_part(v)}.grad += sum over the batch of {at(n)}" for v, n in self.sums]
+        lines += [f"grad_x = {at(self.grad_x)}"]
+        lines += [f"grad_state[{k}] = {at(n)}" for k, n in enumerate(self.grad_states)]
+        return "\n".join(lines)
+
     # ------------------------------------------------------------ better forms
 
     def _improve(self) -> None:
@@ -425,6 +450,24 @@ class Program:
         if chained:
             self._chained.add(id(result))
         return result
+
+
+def _part(view: View) -> str:
+    return f"{view.name}[{view.offset}:]" if view.offset else view.name
+
+
+def _leaf_name(n: Node) -> str | None:
+    """Return what a reader calls a leaf, or None for an operation."""
+    if n.name == "const":
+        value, power = n.attr
+        return f"{value:g}" + {0: "", 1: " * batch", -1: " / batch"}[power]
+    if n.name == "parameter":
+        view, shape = n.attr
+        turned = len(shape) == 2 and view.strides[0] < view.strides[1]
+        return _part(view) + (".T" if turned else "")
+    if n.name in ("state", "grad_state"):
+        return f"{n.name}[{n.attr}]"
+    return n.name if n.name in LEAVES else None
 
 
 def _over_x(n: Node) -> bool:

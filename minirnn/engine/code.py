@@ -1,0 +1,223 @@
+"""The code of a cell: traced once, tried out, and shared by all cells alike."""
+
+from __future__ import annotations
+
+import copy
+import traceback
+from contextlib import suppress
+from importlib import import_module
+from pathlib import Path
+from types import FunctionType
+from typing import Any
+
+import numpy as np
+
+from minirnn.cells.cell import Cell
+from minirnn.core import Layer, Parameter
+from minirnn.engine.program import Program
+from minirnn.engine.schedule import Schedule
+from minirnn.engine.trace import Tape, Untraceable, trace
+
+_native: Any
+try:
+    _native = import_module("minirnn.engine._native")
+except ImportError:  # built without a C compiler
+    _native = None
+
+__all__ = ["Code", "code_of", "frozen", "native"]
+
+PRIMES = 997, 1009, 1013, 1019, 1021, 1031, 1033, 1039
+PLAIN = (bool, int, float, complex, str, bytes, type, type(None), np.dtype, np.generic)
+
+
+def native() -> Any:
+    """Return the compiled module, or None where it was not built."""
+    return _native
+
+
+# ---------------------------------------------------------------- the code of a cell
+
+
+class Code:
+    """What runs for a kind of cell: shared by all cells with the same key."""
+
+    def __init__(self, cell: Cell) -> None:
+        parameters = list(cell.named_parameters())
+        if not parameters:
+            raise Untraceable("it has no parameters")
+        dtypes = {p.value.dtype for _, p in parameters}
+        if len(dtypes) > 1:
+            raise Untraceable("its parameters are of different dtypes")
+        self.dtype = dtypes.pop()
+        state = cell.initial_state(1)
+        if any(a.ndim != 2 for a in state):
+            raise Untraceable("a state array that is not (batch, n)")
+        self.widths = tuple(a.shape[1] for a in state)
+        self.inputs, self.outputs = cell.input_size, cell.output_size
+        program = Program(self._tapes(cell), len(self.widths))
+        sizes = {name: p.size for name, p in parameters}
+        self.arrays = tuple(a.astype(self.dtype) for a in program.arrays)
+        sizes |= {f"#{k}": a.size for k, a in enumerate(self.arrays)}
+        self.schedule = s = Schedule(program, sizes, self.inputs, self.outputs, self.widths)
+        self.program = program
+        self.work = sum(p.size for _, p in parameters)
+        tables = [
+            np.ascontiguousarray(part).tobytes()
+            for table in (s.forward, s.backward, s.backward_x)
+            for part in table
+        ]
+        rest = np.array(s.outers, np.int64).tobytes(), np.array(s.constants, float).tobytes()
+        slots = np.array(s.slots, np.int64).tobytes()
+        if _native is not None:
+            self.native = _native.compile(self.dtype.itemsize, slots, *tables, *rest)
+
+    def _tapes(self, cell: Cell) -> list[Tape]:
+        for name in ("forward", "backward"):
+            if name in vars(cell):
+                raise Untraceable(f"{name} was put on this object")
+        model = copy.deepcopy(cell)
+        before, outside = frozen(model), _Outside(type(cell))
+        # Two batch sizes that nothing else has, and one: what differs depends on the batch size.
+        taken = {n for p in cell.parameters() for n in p.shape} | {self.inputs, self.outputs}
+        primes = [n for n in PRIMES if n not in taken | set(self.widths)]
+        try:
+            tapes = [trace(model, n, self.dtype, self.widths) for n in (*primes[:2], 1)]
+        finally:
+            changed = outside.restore()
+        if changed:
+            raise Untraceable(f"forward or backward changes {changed}, which is not of the cell")
+        after = frozen(model)
+        if after != before:
+            names = [k for k in after if k not in before or after[k] != before[k]]
+            raise Untraceable(f"forward or backward sets self{(names or [''])[0]}")
+        return tapes
+
+
+class _Outside:
+    """Lists, dictionaries and sets beside the cell that its methods know by name."""
+
+    def __init__(self, kind: type) -> None:
+        found: dict[str, Any] = {}
+        for base in kind.__mro__:
+            for function in vars(base).values():
+                own = base.__module__.partition(".")[0] == "minirnn"
+                if isinstance(function, FunctionType) and not own:
+                    code, values = function.__code__, function.__closure__ or ()
+                    found |= {n: function.__globals__.get(n) for n in code.co_names}
+                    for name, cell in zip(code.co_freevars, values, strict=True):
+                        with suppress(ValueError):  # not set yet
+                            found[name] = cell.cell_contents
+        self._before = {
+            name: (thing, copy.copy(thing))
+            for name, thing in found.items()
+            if isinstance(thing, list | dict | set)
+        }
+
+    def restore(self) -> str:
+        """Give all of them what they held before; return the name of one that was changed."""
+        changed = ""
+        for name, (thing, old) in self._before.items():
+            if len(thing) != len(old):
+                changed = name
+                thing.clear()
+                thing.extend(old) if isinstance(thing, list) else thing.update(old)
+        return changed
+
+
+def frozen(thing: Any) -> dict[str, Any]:
+    """Return all that is known of a cell beside its parameters' numbers, by the path to it."""
+    found: dict[str, Any] = {}
+    _freeze(thing, "", found, {}, 0)
+    return found
+
+
+def _freeze(
+    thing: Any, path: str, found: dict[str, Any], parameters: dict[int, str], depth: int
+) -> None:
+    items: Any = ()
+    if isinstance(thing, Parameter):  # under its first name, should it have several
+        shape, dtype = thing.shape, thing.value.dtype
+        found[path] = parameters.setdefault(id(thing), path), shape, dtype
+    elif isinstance(thing, np.ndarray):
+        found[path] = thing.shape, thing.dtype.str, thing.tobytes()
+    elif isinstance(thing, list | tuple | set | frozenset):
+        found[path] = type(thing), len(thing)
+        items = ((f"{path}[{k}]", item) for k, item in enumerate(thing))
+    elif isinstance(thing, dict):
+        found[path] = type(thing), len(thing)
+        items = ((f"{path}[{k!r}]", item) for k, item in thing.items())
+    elif isinstance(thing, PLAIN):
+        found[path] = type(thing), thing
+    elif isinstance(thing, Layer) or (hasattr(thing, "__dict__") and not callable(thing)):
+        found[path] = type(thing), getattr(thing, "training", None)
+        own = vars(thing).items()
+        items = ((f"{path}.{name}", value) for name, value in own if name != "training")
+    else:
+        found[path] = _Same(thing)
+    for where, item in items:
+        if depth < 8:
+            _freeze(item, where, found, parameters, depth + 1)
+
+
+class _Same:
+    """Equal to what holds the very same object."""
+
+    def __init__(self, thing: Any) -> None:
+        self.thing = thing
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, _Same) and self.thing is other.thing
+
+    def __hash__(self) -> int:
+        return id(self.thing)
+
+
+# ---------------------------------------------------------------- one code for all cells alike
+
+_codes: dict[Any, Code | str] = {}
+MOST_CODES = 256
+
+
+def code_of(cell: Cell, methods: Any, verify: Any) -> Code | str:
+    """Return the code of a cell, or the reason in words why it has none.
+
+    Parameters
+    ----------
+    cell : Cell
+    methods : what its forward and backward are
+    verify : callable
+        Is given the code of a cell not met before; returns what is wrong with it, or "".
+    """
+    if _native is None:
+        return "the native engine was not built (python -m minirnn says more)"
+    try:
+        key = methods, tuple(frozen(cell).items())
+        known = _codes.get(key)
+    except Exception as error:
+        return reason(error)
+    if known is None:
+        try:
+            known = Code(cell)
+            known = verify(known) or known
+        except Exception as error:  # whatever tracing raises, the loop runs
+            known = reason(error)
+        while len(_codes) >= MOST_CODES:
+            _codes.pop(next(iter(_codes)), None)
+        _codes[key] = known
+    return known
+
+
+def reason(error: Exception) -> str:
+    """Say what stopped the tracing, and in which line of the user's code."""
+    text = str(error) if isinstance(error, Untraceable) else f"{type(error).__name__}: {error}"
+    own = Path(__file__).parent
+    for frame, line in reversed(list(traceback.walk_tb(error.__traceback__))):
+        code = frame.f_code
+        path = Path(code.co_filename)
+        if path.parent != own and "numpy" not in path.parts and path.name not in ("copy.py",):
+            if path.name == "checks.py" and path.parent == own.parent:
+                continue
+            if path.name == "native.py" and path.parent.name == "recurrent":
+                break
+            return f"{text} in {code.co_qualname}, line {line}"
+    return text

@@ -1,0 +1,33 @@
+"""What the documentation shows of the engine is what it does."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+import minirnn
+from minirnn import engine
+
+PAGE = (Path(__file__).parents[2] / "docs" / "engine.md").read_text("utf-8")
+
+
+def test_the_program_of_the_lstm_is_the_one_that_is_shown():
+    assert f"```text\n{engine.program_of(minirnn.LSTMCell(3, 4))}\n```" in PAGE
+
+
+def test_the_command_says_what_is_there():
+    command = [sys.executable, "-m", "minirnn"]
+    root = Path(minirnn.__file__).parents[1]
+    said = subprocess.run(command, capture_output=True, text=True, check=True, cwd=root).stdout
+    assert minirnn.__version__ in said
+    assert ("not built" in said) == (engine.native() is None)
+
+
+def test_use_is_a_setting_and_a_block():
+    layer = minirnn.GRU(3, 4)
+    usual, before = layer.engine, engine.current.engine
+    with engine.use("off", threads=3):
+        assert "loop" in layer.engine
+        assert engine.current.threads == 3
+        assert "loop" not in minirnn.GRU(3, 4, engine="require").engine
+    assert layer.engine == usual
+    assert engine.current.engine == before
