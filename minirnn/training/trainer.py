@@ -6,7 +6,7 @@ import copy
 import math
 import os
 from collections.abc import Iterator, Sequence
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, nullcontext
 from typing import Any
 
 import numpy as np
@@ -37,6 +37,7 @@ from minirnn.training.inspection import (
     listed,
 )
 from minirnn.training.interrupts import Uninterrupted, ends_gracefully
+from minirnn.training.own_layers import inputs_unchanged, refuse_assigned_gradients
 from minirnn.training.progress import Progress
 from minirnn.training.restore import (
     Restored,
@@ -187,10 +188,14 @@ class Trainer:
 
     def _add_gradients(self, batch: Batch) -> float:
         self._train_mode()
-        prediction = of.run(self.model, batch.inputs, batch.mask)
+        first = self._owned is not None
+        with inputs_unchanged(self.model) if first else nullcontext():
+            prediction = of.run(self.model, batch.inputs, batch.mask)
         loss = self._loss(prediction, batch)
         self._zero_grad()
         self.model.backward_parameters(self.loss.backward())
+        if first:
+            refuse_assigned_gradients(self.model, self.loss)
         self._refuse_bad_gradients()
         return loss
 
