@@ -24,7 +24,7 @@ from minirnn.typing import Array, Mask
 
 try:
     from sklearn.base import BaseEstimator, ClassifierMixin, RegressorMixin
-    from sklearn.utils import check_array, check_random_state
+    from sklearn.utils import assert_all_finite, check_array, check_random_state
     from sklearn.utils.class_weight import compute_sample_weight
     from sklearn.utils.multiclass import check_classification_targets
     from sklearn.utils.validation import (
@@ -225,8 +225,6 @@ class _SequenceEstimator(BaseEstimator):  # type: ignore[misc]
         if size == "auto":
             size = len(rows) if len(rows) <= _FULL_BATCH else 32
         arguments: dict[str, Any] = {}
-        if (weight[rows] != 1).any():
-            arguments["sample_weight"] = weight[rows]
         if len(held_out):
             arguments["validation"] = (
                 x[held_out],
@@ -237,6 +235,7 @@ class _SequenceEstimator(BaseEstimator):  # type: ignore[misc]
             x[rows],
             target[rows],
             mask=None if mask is None else mask[rows],
+            sample_weight=weight[rows],
             epochs=epochs,
             batch_size=min(checks.positive_int(self, "batch_size", size), len(rows)),
             progress=self.verbose,
@@ -258,6 +257,7 @@ class _SequenceEstimator(BaseEstimator):  # type: ignore[misc]
             )
         x, mask = self._sequences(X, reset=True)
         y = column_or_1d(y, warn=True)
+        assert_all_finite(y, input_name="y")
         if len(y) != len(x):
             raise ValueError(
                 f"{type(self).__name__}: there are {len(x)} sequences and {len(y)} targets"
@@ -385,6 +385,7 @@ class SequenceClassifier(ClassifierMixin, _SequenceEstimator):  # type: ignore[m
             raise ValueError(
                 f"{type(self).__name__}: y should have at least two classes, got 1 class"
             )
+        weight = self._by_class(y, weight)
         self._fit_scale(x, mask, weight)
         self._start(len(self.classes_))
         self._train_classes(x, y, mask, weight, self.epochs)
@@ -398,26 +399,32 @@ class SequenceClassifier(ClassifierMixin, _SequenceEstimator):  # type: ignore[m
         if first:
             x, mask, y, weight = self._prepared(X, y, sample_weight)
             self.classes_ = np.unique(classes)
+            weight = self._by_class(y, weight)
             self._fit_scale(x, mask, weight)
             self._start(len(self.classes_))
         else:
             x, mask = self._sequences(X, reset=False)
             y = column_or_1d(y)
-            weight = _check_sample_weight(sample_weight, x, dtype=np.float64)
+            weight = self._by_class(y, _check_sample_weight(sample_weight, x, dtype=np.float64))
         unknown = np.setdiff1d(y, self.classes_)
         if len(unknown):
             raise ValueError(f"{type(self).__name__}: unknown classes in y: {unknown}")
         self._train_classes(x, y, mask, weight, 1)
         return self
 
+    def _by_class(self, y: Array, weight: Array) -> Array:
+        """Return the weights of the examples, times those of their classes."""
+        if self.class_weight is None:
+            return weight
+        counted = weight > 0
+        of_class = np.zeros_like(weight)
+        of_class[counted] = compute_sample_weight(self.class_weight, y[counted])
+        weighted: Array = weight * of_class
+        return weighted
+
     def _train_classes(
         self, x: Array, y: Array, mask: Mask | None, weight: Array, epochs: int
     ) -> None:
-        if self.class_weight is not None:
-            counted = weight > 0
-            balanced = np.zeros_like(weight)
-            balanced[counted] = compute_sample_weight(self.class_weight, y[counted])
-            weight = weight * balanced
         target = np.searchsorted(self.classes_, y)
         self._train(self._standardized(x), target, mask, weight, epochs)
 

@@ -14,9 +14,17 @@ from sklearn.dummy import DummyClassifier  # noqa: E402
 from sklearn.model_selection import GridSearchCV, cross_val_score  # noqa: E402
 from sklearn.pipeline import make_pipeline  # noqa: E402
 from sklearn.preprocessing import FunctionTransformer, StandardScaler  # noqa: E402
+from sklearn.utils.estimator_checks import parametrize_with_checks  # noqa: E402
 
 from minirnn import Cell, Parameter  # noqa: E402
 from minirnn.sklearn import SequenceClassifier, SequenceRegressor  # noqa: E402
+
+
+@parametrize_with_checks([SequenceClassifier(), SequenceRegressor()])
+@pytest.mark.filterwarnings("ignore::sklearn.exceptions.SkipTestWarning")
+@pytest.mark.filterwarnings("ignore::sklearn.exceptions.DataConversionWarning")
+def test_scikit_learns_own_checks(estimator, check):
+    check(estimator)
 
 
 def unequal(count=60, seed=0):
@@ -122,6 +130,19 @@ def test_early_stopping_holds_sequences_out_and_stops():
     )
     assert model.n_iter_ < 60
     assert "val_loss" in model.history_
+
+
+def test_weights_of_classes_and_examples():
+    sequences, labels, _ = unequal(40)
+    weight = np.where(labels == "up", 3.0, 1.0)
+    by_class = small(class_weight={"up": 3.0, "down": 1.0}).fit(sequences, labels)
+    by_example = small().fit(sequences, labels, sample_weight=weight)
+    np.testing.assert_allclose(
+        by_class.decision_function(sequences), by_example.decision_function(sequences), rtol=1e-9
+    )
+    assert (by_example.predict(sequences) == "up").sum() >= (
+        small().fit(sequences, labels).predict(sequences) == "up"
+    ).sum()
 
 
 def test_a_cell_of_ones_own():
