@@ -7,7 +7,7 @@ The recipe, step by step:
    character as the next one.
 3. Truncated backpropagation through time: the text is laid out in 32 rows, read 50 characters at a
    time. The state is carried from one piece to the next (``stateful=True``), the gradient is not.
-4. Writing: one character at a time with ``model.step``, each drawn from the scores and fed back.
+4. Writing: one character at a time, each drawn from the scores and fed back (`generate`).
 
 Run it with ``python examples/sonnets.py``, or for instance with
 ``--cell gru --prompt "O thou, my love" --temperature 0.7 --top-k 10 --length 600``.
@@ -26,7 +26,7 @@ from pathlib import Path
 import _pictures as pictures
 import numpy as np
 from _pictures import save_picture
-from _script import parser_for, verdict
+from _script import parser_for, verdict, whole_number
 from ngrams import best_ngram
 
 from minirnn import (
@@ -39,6 +39,7 @@ from minirnn import (
     Sequential,
     SoftmaxCrossEntropy,
     Trainer,
+    generate,
 )
 from minirnn.data import StreamBatches, Vocabulary
 
@@ -74,51 +75,13 @@ def loss_from_scratch(trainer: Trainer, tokens: np.ndarray, steps: int) -> float
     return trainer.evaluate(side_by_side)["loss"]
 
 
-def draw_token(scores: np.ndarray, temperature: float, top_k: int, rng: np.random.Generator) -> int:
-    """Draw one token by its score ``(vocabulary,)``.
-
-    A temperature below 1 prefers the likely ones more strongly, and at 0 the likeliest is certain;
-    above 1 is more adventurous. With `top_k` only the k likeliest take part, with 0 all of them.
-    """
-    if temperature == 0:
-        return int(scores.argmax())
-    if top_k:
-        smallest = np.sort(scores)[-min(top_k, len(scores))]
-        scores = np.where(scores >= smallest, scores, -np.inf)
-    scores = (scores - scores.max()) / temperature
-    shares = np.exp(scores.astype(np.float64))
-    return int(rng.choice(len(shares), p=shares / shares.sum()))
-
-
-def write(
-    model: Sequential,
-    vocabulary: Vocabulary,
-    prompt: str,
-    length: int,
-    temperature: float,
-    top_k: int,
-    rng: np.random.Generator,
-) -> str:
-    """Let the model go on after the prompt, `length` characters far."""
-    model.reset_state()
-    for token in vocabulary.encode(prompt):  # reading the prompt sets the state
-        scores = model.step(np.array([token]))
-    text = prompt
-    for _ in range(length):
-        token = draw_token(scores[0], temperature, top_k, rng)
-        text += vocabulary.decode([token])
-        scores = model.step(np.array([token]))
-    model.reset_state()
-    return text
-
-
 def main(argv: list[str] | None = None) -> int:
     parser = parser_for(__doc__, quick="a part of the text, a small model")
     parser.add_argument("--cell", choices=CELLS, default="lstm")
     parser.add_argument("--prompt", default="Shall I compare thee")
-    parser.add_argument("--length", type=int, default=400, help="how many characters to write")
+    parser.add_argument("--length", type=whole_number(1), default=400, help="characters to write")
     parser.add_argument("--temperature", type=float, default=0.6, help="0 takes the likeliest")
-    parser.add_argument("--top-k", type=int, default=0, help="draw from the k likeliest; 0: all")
+    parser.add_argument("--top-k", type=whole_number(1), help="draw from the k likeliest only")
     options = parser.parse_args(argv)
     rng = np.random.default_rng(options.seed)
 
@@ -129,8 +92,8 @@ def main(argv: list[str] | None = None) -> int:
     vocabulary = Vocabulary.from_text(text)
     if not options.prompt or not set(options.prompt) <= set(vocabulary.characters):
         parser.error(f"the prompt should be made of {vocabulary.characters!r}, one at least")
-    if min(options.temperature, options.top_k, options.length) < 0:
-        parser.error("temperature, top-k and length should be 0 or more")
+    if options.temperature < 0:
+        parser.error("temperature should be 0 or more")
     tokens = vocabulary.encode(text[:20_000] if options.quick else text)
     train, held_out = np.split(tokens, [len(tokens) * 9 // 10])
     batches = StreamBatches(train, batch_size=rows, steps=50)
@@ -161,9 +124,16 @@ def main(argv: list[str] | None = None) -> int:
     print(f"{f'{cell} in PyTorch, this recipe':40}{same[0]:8.3f}{same[1]:20.3f}")
     print(f"{f'{cell} of minirnn':40}{carried:8.3f}{fresh:20.3f}")
 
-    style = options.length, options.temperature, options.top_k
-    text = write(model, vocabulary, options.prompt, *style, rng)
-    print(f"\nAt temperature {options.temperature:g} it writes:\n\n{text}\n")
+    written = generate(
+        model,
+        options.prompt,
+        options.length,
+        vocabulary=vocabulary,
+        temperature=options.temperature,
+        top_k=options.top_k,
+        rng=rng,
+    )
+    print(f"\nAt temperature {options.temperature:g} it writes:\n\n{options.prompt}{written}\n")
 
     save_picture(
         pictures.learning_curve,
