@@ -11,7 +11,19 @@ from PIL import Image
 from minirnn import Dense, MeanSquaredError, Metric, Trainer
 from minirnn.callbacks import Callback, ReduceOnPlateau
 from minirnn.optimizers import SGD
-from minirnn.schedules import Constant, Cosine, Exponential, OneCycle, StepDecay, Warmup
+from minirnn.schedules import (
+    Constant,
+    Cosine,
+    Exponential,
+    Join,
+    OneCycle,
+    Piecewise,
+    Polynomial,
+    Product,
+    StepDecay,
+    WarmRestarts,
+    Warmup,
+)
 
 STEPS = np.arange(121)
 LINE, WATCHED = "#1f5fa8", "#b0722a"
@@ -24,13 +36,22 @@ SCHEDULES = {
     "Warmup(Constant(1.0), steps=30)": Warmup(Constant(1.0), steps=30),
     "Warmup(Cosine(1.0, steps=80), steps=20)": Warmup(Cosine(1.0, steps=80), steps=20),
     "OneCycle(1.0, steps=100)": OneCycle(1.0, steps=100),
+    "Polynomial(1.0, steps=100, power=2.0)": Polynomial(1.0, steps=100, power=2.0),
+    "WarmRestarts(1.0, steps=20, growth=2)": WarmRestarts(1.0, steps=20, growth=2),
+    "Product([WarmRestarts(1.0, 30),\nExponential(1.0, 60)])": Product(
+        [WarmRestarts(1.0, 30), Exponential(1.0, 60)]
+    ),
+    "Join([Piecewise([1.0, 0.5], [20]),\nPolynomial(0.5, 60)], [40])": Join(
+        [Piecewise([1.0, 0.5], [20]), Polynomial(0.5, 60)], [40]
+    ),
 }
 
 
 class Falling(Metric):
-    """A figure that falls in three spurts, one value an epoch."""
+    """An error that falls in three spurts, one value an epoch."""
 
-    name = "figure"
+    name = "error"
+    higher_is_better = False
     epoch = -2  # a trainer resets its metrics when it is made, and at every epoch
 
     def reset(self) -> None:
@@ -58,23 +79,23 @@ class Rates(Callback):
 
 
 def plateau() -> tuple[list[float], list[float]]:
-    """Return the rate and the watched figure of 40 epochs."""
+    """Return the rate and the watched error of 40 epochs."""
     layer, rates = Dense(1, 1, rng=0), Rates()
     trainer = Trainer(
         layer,
         MeanSquaredError(),
         SGD(layer.parameters(), 1.0),
         metrics=[Falling()],
-        callbacks=[ReduceOnPlateau("figure", patience=5), rates],
+        callbacks=[ReduceOnPlateau("error", patience=5), rates],
     )
     history = trainer.fit(np.zeros((1, 1)), np.zeros((1, 1)), epochs=40, progress=False)
-    return rates.rates, history["figure"]
+    return rates.rates, history["error"]
 
 
 def main() -> None:
     """Draw and write the picture."""
-    figure = Figure(figsize=(11, 4.6), layout="constrained")
-    panels = figure.subplots(2, 4, sharey=True)
+    figure = Figure(figsize=(11, 6.9), layout="constrained")
+    panels = figure.subplots(3, 4, sharey=True)
     for axes, (title, schedule) in zip(panels.flat, SCHEDULES.items(), strict=False):
         rates = [schedule(int(step)) for step in STEPS]
         style = "steps-post" if isinstance(schedule, StepDecay) else "default"
@@ -85,8 +106,8 @@ def main() -> None:
     axes = panels.flat[-1]
     epochs = np.arange(1, len(rates) + 1)
     axes.step(epochs, rates, where="mid", color=LINE, linewidth=2, label="rate")
-    axes.plot(epochs, watched, color=WATCHED, linewidth=1, marker=".", label="watched figure")
-    axes.set_title('ReduceOnPlateau("figure", patience=5)', fontsize=9)
+    axes.plot(epochs, watched, color=WATCHED, linewidth=1, marker=".", label="watched error")
+    axes.set_title('ReduceOnPlateau("error", patience=5)', fontsize=9)
     axes.set_xlabel("epoch", fontsize=8)
     axes.legend(fontsize=8, frameon=False)
     for axes in panels.flat:
