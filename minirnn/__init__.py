@@ -34,6 +34,7 @@ if TYPE_CHECKING:
         optimizers,
         schedules,
         tasks,
+        testing,
     )
     from minirnn.gradcheck import GradientError, GradientReport, check_gradients
     from minirnn.layers.attention import Attention
@@ -171,6 +172,7 @@ __all__ = [
     "optimizers",
     "schedules",
     "tasks",
+    "testing",
 ]
 
 # What a program may not need is read when it is first asked for, so that the import stays short.
@@ -233,6 +235,7 @@ _LATER = {
     "optimizers": "minirnn.optimizers",
     "schedules": "minirnn.schedules",
     "tasks": "minirnn.tasks",
+    "testing": "minirnn.testing",
 }
 
 

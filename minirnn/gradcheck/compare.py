@@ -13,15 +13,28 @@ from minirnn.typing import Array
 
 __all__ = ["Measurement", "measure"]
 
+LARGEST = 5_000_000  # numbers in a Jacobian; beyond, the hypotheses that need one stay silent
+
 
 @dataclass(frozen=True)
 class Measurement:
-    """A comparison with all its numbers; `wrong` is True where an element does not pass."""
+    """A comparison with all its numbers.
+
+    Attributes
+    ----------
+    comparison : Comparison
+    analytic, numeric : array
+    wrong : boolean array
+        True where an element does not pass.
+    jacobian : array (outputs, ...), or None
+        The slope of every output, flat, along each element; None where that would be too large.
+    """
 
     comparison: Comparison
     analytic: Array
     numeric: Array
     wrong: Array
+    jacobian: Array | None
 
     @property
     def name(self) -> str:
@@ -35,47 +48,30 @@ class Measurement:
 
 
 def measure(function: CheckedFunction, epsilon: float, tolerance: float) -> list[Measurement]:
-    """Compare every gradient of the checked function with central differences."""
-    analytic = function.gradients()
-    return [
-        _compare(name, array, analytic[name], function.terms, epsilon, tolerance)
-        for name, array in function.variables.items()
-    ]
-
-
-def _compare(
-    name: str,
-    array: Array,
-    analytic: Array,
-    terms: Callable[[], Array],
-    epsilon: float,
-    tolerance: float,
-) -> Measurement:
-    """Compare `analytic`, the gradient of the sum of `terms`, with central differences.
+    """Compare every gradient of the checked function with central differences.
 
     Parameters
     ----------
-    name : str
-        Under which name the gradient is reported.
-    array : array
-        Moved in place, element by element, and put back.
-    analytic : array of the same shape
-    terms : callable without arguments, to an array
-        The number to differentiate is their sum.
+    function : CheckedFunction
     epsilon : float
         How far each element is moved.
     tolerance : float
         Relative to the largest element of the numeric gradient.
     """
+    analytic = function.gradients()
+    return [
+        _compare(function, name, analytic[name], epsilon, tolerance) for name in function.variables
+    ]
 
-    def function() -> float:
-        return float(terms().sum())
 
-    numeric = np.empty(array.shape)
-    for index in np.ndindex(array.shape):
-        numeric[index] = _slope(function, array, index, epsilon)
+def _compare(
+    function: CheckedFunction, name: str, analytic: Array, epsilon: float, tolerance: float
+) -> Measurement:
+    array = function.variables[name]
+    numeric, jacobian = _slopes(function, array, epsilon)
     finite = np.isfinite(numeric)
-    noise = 100 * np.finfo(np.float64).eps * max(1.0, abs(function())) / epsilon
+    here = function.terms()
+    noise = 100 * np.finfo(np.float64).eps * max(1.0, abs(float(here.sum()))) / epsilon
     scale = float(np.abs(numeric[finite]).max(initial=0.0))
     difference = np.full(array.shape, np.inf)
     np.subtract(analytic, numeric, out=difference, where=finite & np.isfinite(analytic))
@@ -83,8 +79,8 @@ def _compare(
     wrong = ~(difference <= tolerance * scale + noise)
     for where in np.argwhere(wrong & np.isfinite(difference)):
         index = tuple(int(k) for k in where)
-        slope = float(analytic[index])
-        if _near_kink(terms, array, index, slope, epsilon, tolerance * scale, noise):
+        slope, slack = float(analytic[index]), tolerance * scale
+        if _near_kink(function.terms, here, array, index, slope, epsilon, slack, noise):
             wrong[index], difference[index] = False, 0.0
     index = tuple(int(k) for k in np.unravel_index(difference.argmax(), array.shape))
     comparison = Comparison(
@@ -96,23 +92,33 @@ def _compare(
         numeric=float(numeric[index]),
         passed=not wrong.any(),
     )
-    return Measurement(comparison, analytic, numeric, wrong)
+    return Measurement(comparison, analytic, numeric, wrong, jacobian)
 
 
-def _slope(
-    function: Callable[[], float], array: Array, index: tuple[int, ...], epsilon: float
-) -> float:
-    original = array[index]
-    array[index] = original + epsilon
-    above = function()
-    array[index] = original - epsilon
-    below = function()
-    array[index] = original
-    return (above - below) / (2 * epsilon)
+def _slopes(function: CheckedFunction, array: Array, epsilon: float) -> tuple[Array, Array | None]:
+    """Return the slope of the number along each element, and that of every output, flat."""
+    weights = np.concatenate([np.ravel(weight) for weight in function.weights])
+    numeric = np.empty(array.shape)
+    jacobian = None
+    if weights.size * array.size <= LARGEST:
+        jacobian = np.empty((weights.size, *array.shape))
+    for index in np.ndindex(array.shape):
+        original, ends = array[index], []
+        for move in (epsilon, -epsilon):
+            array[index] = original + move
+            outputs = function.fresh_outputs()
+            ends.append(np.concatenate([np.ravel(y) for y in outputs]).astype(np.float64))
+        array[index] = original
+        slopes = (ends[0] - ends[1]) / (2 * epsilon)
+        numeric[index] = weights @ slopes
+        if jacobian is not None:
+            jacobian[(slice(None), *index)] = slopes
+    return numeric, jacobian
 
 
 def _near_kink(
     terms: Callable[[], Array],
+    here: Array,
     array: Array,
     index: tuple[int, ...],
     analytic: float,
@@ -127,8 +133,8 @@ def _near_kink(
     right, of each term by itself. (Apart by more and more for smaller moves: a jump, or noise, and
     no kink.)
     """
-    original, here = array[index], terms()
-    gaps = []
+    original = array[index]
+    gaps: list[float] = []
     for shrink in (10, 100):
         move = epsilon / shrink
         array[index] = original + move
@@ -139,6 +145,8 @@ def _near_kink(
         if abs((left + right).sum() / 2 - analytic) <= slack + noise * shrink:
             return True
         gaps.append(float(np.abs(right - left).sum()))
+        if 0.5 * gaps[0] <= 10 * noise:
+            return False  # smooth here
     low, high = np.minimum(left, right).sum() - slack, np.maximum(left, right).sum() + slack
     steady = 2 * gaps[0] > gaps[1] > 0.5 * gaps[0] > 10 * noise
     return bool(low <= analytic <= high and steady)

@@ -192,7 +192,7 @@ class CheckedFunction:
             outputs = self.forward()
         if not self.weights:
             self.weights = [self.rng.standard_normal(output.shape) for output in outputs]
-            if "target_mask" in self.given:
+            if "target_mask" in self.given and not isinstance(self, LossFunction):
                 counted = self.given["target_mask"]
                 self.weights[0] *= counted.reshape(
                     counted.shape + (1,) * (outputs[0].ndim - counted.ndim)
@@ -318,8 +318,8 @@ class LossFunction(CheckedFunction):
 
     def outputs(self) -> list[Array]:
         """Return the loss."""
-        mask = {"mask": self.hand("mask")} if "mask" in self.given else {}
-        loss = self.layer.forward(self.hand("input"), self.hand(self.names["target"]), **mask)
+        masks = {k: self.hand(k) for k in ("mask", "target_mask") if k in self.names}
+        loss = self.layer.forward(self.hand("input"), self.hand(self.names["target"]), **masks)
         if loss is None or np.ndim(loss):
             raise wrong_kind(
                 f"{type(self.layer).__name__}.forward",
@@ -397,7 +397,10 @@ def checked_function(
             raise TypeError("check_gradients: a loss takes the prediction and the target")
         add("input", inputs[0], _floats)
         add("target", inputs[1], np.array)
-        mask = mask if target_mask is None else target_mask
+        if target_mask is not None and "target_mask" in _arguments(layer.forward):
+            add("target_mask", target_mask, np.array)
+        elif target_mask is not None:
+            mask = target_mask
         if mask is not None:
             add("mask", mask, np.array)
         return _neutral_disturbed(LossFunction(layer, given, names, rng))

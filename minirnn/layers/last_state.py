@@ -95,6 +95,11 @@ class LastState(Layer):
 
     def step(self, x_t: Any) -> Array:
         """Return the step itself: of all so far, it is the last."""
+        if any(backwards for _, backwards in self.directions or ()):
+            raise ValueError(
+                "LastState: what is read backwards ends at the first step of the sequence; it "
+                "cannot be run step by step"
+            )
         return checks.step(self, x_t, None, None)
 
     def backward(self, grad: Any) -> Array:

@@ -78,7 +78,7 @@ def test_an_assignment_is_seen_even_in_gradients_of_millions():
 
 
 def test_a_large_layer_is_told_without_the_experiments_that_are_too_large(monkeypatch):
-    monkeypatch.setattr("minirnn.gradcheck.diagnosis.evidence.LARGEST", 3)
+    monkeypatch.setattr("minirnn.gradcheck.compare.LARGEST", 3)
     report = m.check_gradients(m.Recurrent(broken(
         "dh * (1 - new**2)", "dh", h.TanhCell)), X[None], raises=False)  # fmt: skip
     assert not report.passed

@@ -415,18 +415,23 @@ def missing_term(case: Case) -> Iterator[Prediction]:
         terms = _terms(evidence, shape)
         jacobian = None if part is None else evidence.jacobian_of(part, name)
         for words, bases in _bases(evidence, shape, list(gaps)):
-            fits = set(range(len(terms.words)))
-            predicted = {}
+            fits = np.arange(len(terms.words))
+            total = np.zeros((len(fits), case.numeric.size))
             for k, gap in gaps.items():
-                predicted[k] = bases[k].reshape(1, -1) * terms.values
-                if jacobian is not None:
-                    predicted[k] = predicted[k] @ jacobian
-                fits &= set(_equal(predicted[k], gap.reshape(1, -1)))
-            for fit in sorted(fits):
-                total = sum((p[fit] for p in predicted.values()), np.zeros(case.numeric.size))
-                kind, said = terms.said(fit, words)
+                flat, some = gap.reshape(1, -1), np.argsort(-np.abs(gap), axis=None)[:ENOUGH]
+                through = np.eye(gap.size) if jacobian is None else jacobian
+                base = bases[k].reshape(1, -1)
+                # the largest elements first: most candidates end there
+                few = _equal(base * terms.values[fits] @ through[:, some], flat[:, some])
+                fits, total = fits[few], total[few]
+                predicted = base * terms.values[fits] @ through
+                good = _equal(predicted, flat) if len(fits) else []
+                fits, total = fits[good], total[good] + predicted[good]
+            for row, fit in enumerate(fits):
+                kind, said = terms.said(int(fit), words)
                 text = f"looks like {said}{place}"
-                yield Prediction(kind, text, case.numeric - total.reshape(case.numeric.shape))
+                wrong = total[row].reshape(case.numeric.shape)
+                yield Prediction(kind, text, case.numeric - wrong)
 
 
 @dataclass(frozen=True)

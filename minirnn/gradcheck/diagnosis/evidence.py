@@ -16,7 +16,6 @@ from minirnn.typing import Array
 
 __all__ = ["Evidence", "Site", "TooLargeError"]
 
-LARGEST = 5_000_000  # numbers in a Jacobian; beyond, the hypotheses that need one stay silent
 Site = tuple[int, ...]
 
 
@@ -30,7 +29,7 @@ class Evidence:
     Both sides of the comparison are linear in the weights ``r`` that multiply the outputs. So a
     part of the truth can be looked at alone: `only` gives weights that are zero but for one output
     or one row of the batch, `numeric` and `analytic` the gradients for such weights. The numeric
-    ones come from one Jacobian for each variable, by central differences of every output.
+    ones come from the Jacobians that the central differences left behind.
     """
 
     def __init__(
@@ -47,7 +46,6 @@ class Evidence:
         self.is_cell = isinstance(function, CellFunction)
         self.is_loss = isinstance(function, LossFunction)
         self.terms: dict[tuple[int, ...], Any] = {}
-        self._jacobians: dict[str, Array] = {}
         self._analytic: dict[bytes, dict[str, Array]] = {}
 
     @cached_property
@@ -95,22 +93,10 @@ class Evidence:
 
     def jacobian(self, name: str) -> Array:
         """Return the derivative of all outputs, flat, with respect to a variable."""
-        if name not in self._jacobians:
-            array = self.function.variables[name]
-            total = sum(weight.size for weight in self.weights)
-            if total * array.size > LARGEST:
-                raise TooLargeError
-            columns = np.empty((total, *array.shape))
-            for index in np.ndindex(array.shape):
-                ends, original = [], array[index]
-                for move in (self.epsilon, -self.epsilon):
-                    array[index] = original + move
-                    outputs = self.function.fresh_outputs()
-                    ends.append(np.concatenate([np.ravel(y) for y in outputs]).astype(float))
-                array[index] = original
-                columns[(slice(None), *index)] = (ends[0] - ends[1]) / (2 * self.epsilon)
-            self._jacobians[name] = columns
-        return self._jacobians[name]
+        jacobian = self.measurements[name].jacobian
+        if jacobian is None:
+            raise TooLargeError
+        return jacobian
 
     def jacobian_of(self, part: int, name: str) -> Array:
         """Return the derivative of one output, flat, with respect to a variable, flat."""

@@ -1,0 +1,145 @@
+"""The contract of a callback."""
+
+from __future__ import annotations
+
+import contextlib
+import copy
+import difflib
+import inspect
+import os
+import tempfile
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import numpy as np
+
+from minirnn.testing.report import ContractReport, NotApplicableError, run
+
+__all__ = ["HOOKS", "check_callback", "is_callback"]
+
+HOOKS = ("on_train_begin", "on_epoch_begin", "on_batch_end", "on_epoch_end", "on_train_end")
+
+
+def is_callback(thing: Any) -> bool:
+    """Whether it has a method of the name on_..., and is no class."""
+    return not isinstance(thing, type) and bool(_methods(thing))
+
+
+def _methods(thing: Any) -> list[str]:
+    return [name for name in dir(thing) if name.startswith("on_")]
+
+
+def check_callback(callback: Any) -> ContractReport:
+    """Check the contract of a callback."""
+    return run(callback, callback, CALLBACK_CHECKS)
+
+
+def hooks(callback: Any) -> Iterator[str]:
+    """Look at the names of its methods and what they take."""
+    for name in _methods(callback):
+        method = getattr(callback, name)
+        if name not in HOOKS:
+            near = difflib.get_close_matches(name, HOOKS, 1, 0.0)[0]
+            yield f"{name} is never called: did you mean {near}? There are {', '.join(HOOKS)}"
+        elif not callable(method):
+            yield f"{name} should be a method"
+        else:
+            try:
+                inspect.signature(method).bind("the trainer")
+            except TypeError:
+                arguments = ", ".join(inspect.signature(method).parameters)
+                yield (
+                    f"{name}({arguments}) should take one argument, the trainer: write "
+                    f"def {name}(self, trainer); the figures are in trainer.history"
+                )
+
+
+def saved_state(callback: Any) -> Iterator[str]:
+    """Look whether what it remembers can be saved."""
+    has = [name for name in ("state_dict", "load_state_dict") if hasattr(callback, name)]
+    if len(has) == 1:
+        yield f"it has {has[0]} and not the other: state_dict and load_state_dict go together"
+
+
+def training(callback: Any) -> Iterator[str]:
+    """Train a little with it, save in the middle, resume, and end where the whole run ends."""
+    watched = getattr(callback, "monitor", None)
+    names = ("loss", "accuracy", "val_loss", "val_accuracy")
+    if isinstance(watched, str) and watched not in names:
+        raise NotApplicableError(f"it watches {watched}, which the short training does not have")
+    with _in_a_temporary_folder():
+        one, whole = _trained(copy.deepcopy(callback), save=True)
+        if not os.path.exists("2.npz"):
+            raise NotApplicableError("it ends the training before the third epoch")
+        other, resumed = _trained(copy.deepcopy(callback), resume="2.npz")
+    if not _same(whole.model.state_dict(), resumed.model.state_dict()):
+        yield "a run that is resumed in the middle ends with other weights than the whole run"
+    if dict(whole.history) != dict(resumed.history):
+        yield "a run that is resumed in the middle has another history than the whole run"
+    if not hasattr(one, "state_dict"):
+        ours, theirs = _remembered(one), _remembered(other)
+        lost = [name for name in ours if not _same(ours[name], theirs.get(name))]
+        if lost:
+            yield (
+                f"it remembers {', '.join(lost)}, and a resumed run begins without: write "
+                f"state_dict() and load_state_dict(state)"
+            )
+    elif not _same(one.state_dict(), other.state_dict()):
+        yield (
+            "a run that is resumed in the middle ends with another state_dict than the whole run: "
+            "does on_train_begin forget what load_state_dict brought? Look at trainer.resumed"
+        )
+
+
+def _remembered(callback: Any) -> dict[str, Any]:
+    """Return the attributes that are numbers, texts, arrays, or lists and dictionaries."""
+    kinds = (bool, int, float, str, list, tuple, dict, np.ndarray, type(None))
+    return {name: value for name, value in vars(callback).items() if isinstance(value, kinds)}
+
+
+@contextlib.contextmanager
+def _in_a_temporary_folder() -> Iterator[None]:
+    with tempfile.TemporaryDirectory() as folder, contextlib.chdir(folder):
+        yield
+
+
+def _trained(callback: Any, *, save: bool = False, resume: str | None = None) -> tuple[Any, Any]:
+    """Return the callback and the trainer after a short training."""
+    from minirnn import SGD, Accuracy, Dense, Sequential, SoftmaxCrossEntropy, Trainer
+    from minirnn.callbacks import Checkpoint
+
+    rng = np.random.default_rng(0)
+    x, y = rng.standard_normal((10, 3)), rng.integers(0, 2, 10)
+    model = Sequential([Dense(3, 2, rng=1)])
+    others = [Checkpoint("{epoch}.npz")] if save or resume else []
+    trainer = Trainer(
+        model,
+        SoftmaxCrossEntropy(),
+        SGD(model.parameters(), 0.3),
+        metrics=[Accuracy()],
+        callbacks=[callback, *others],
+        rng=0,
+    )
+    if resume:
+        trainer.resume(resume)
+    trainer.fit(x, y, epochs=4, batch_size=4, validation=(x[:4], y[:4]), progress=False)
+    return callback, trainer
+
+
+def _same(one: Any, two: Any) -> bool:
+    if isinstance(one, dict):
+        return one.keys() == two.keys() and all(
+            _same(value, two[key]) for key, value in one.items()
+        )
+    if isinstance(one, list | tuple):
+        return len(one) == len(two) and all(map(_same, one, two))
+    if isinstance(one, np.ndarray):
+        return bool(np.array_equal(one, two, equal_nan=one.dtype.kind == "f"))
+    return bool(one == two) or one is two
+
+
+CALLBACK_CHECKS: dict[str, Callable[[Any], Iterator[str]]] = {
+    "hooks": hooks,
+    "state": saved_state,
+    "training": training,
+}

@@ -1,0 +1,192 @@
+"""The contract of a cell: one step, and the layer over it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import numpy as np
+
+from minirnn.cells.cell import Cell
+from minirnn.gradcheck import GradientError
+from minirnn.gradcheck.function import step_result
+from minirnn.recurrent import Recurrent
+from minirnn.testing.layers import (
+    LAYER_CHECKS,
+    LayerSubject,
+    _wrong_gradients,
+    draw,
+    equal,
+    flat,
+    mapped,
+    part,
+    same,
+)
+from minirnn.testing.report import Advice, ContractReport, NotApplicableError, run
+from minirnn.typing import Array
+
+__all__ = ["check_cell"]
+
+STEPS = 4
+
+
+class CellSubject(LayerSubject):
+    """A cell, one step to run it on, and a state."""
+
+    def state(self, dtype: Any = np.float64, batch: int | None = None) -> tuple[Array, ...]:
+        """Return a random state of the shapes of the initial one."""
+        rng = np.random.default_rng(3)
+        zeros = self.layer.initial_state(batch or len(self.inputs[0]))  # type: ignore[attr-defined]
+        return tuple(rng.standard_normal(np.shape(a)).astype(dtype) * 0.5 for a in zeros)
+
+
+def check_cell(cell: Cell, inputs: tuple[Any, ...], mask: Any) -> ContractReport:
+    """Check the contract of a cell, and then that of the layer over it."""
+    x: Array = np.asarray(inputs[0] if inputs else 0)
+    if len(inputs) != 1 or x.ndim != 2:
+        raise TypeError(
+            f"check_layer: {type(cell).__name__} is a cell, so it takes one step x_t of shape "
+            f"(batch, input_size)"
+        )
+    batch, size = len(x), x.shape[-1]
+    subject = CellSubject(cell, (x,), None)
+    alone = run(cell, subject, {"sizes": sizes})
+    if alone.passed:
+        alone = run(cell, subject, CELL_CHECKS)
+    if alone.violations:
+        return alone  # the layer over it would say the same again
+    sequence = np.random.default_rng(4).standard_normal((batch, STEPS, size))
+    layer = Recurrent(cell)
+    over_time = run(layer, LayerSubject(layer, (sequence,), mask), LAYER_CHECKS)
+    return ContractReport(
+        alone.thing,
+        (*alone.kept, *(f"{name} (over time)" for name in over_time.kept)),
+        over_time.violations,
+        alone.advice + over_time.advice,
+        {**alone.skipped, **over_time.skipped},
+    )
+
+
+def sizes(s: CellSubject) -> Iterator[str]:
+    """Look at the sizes, the initial state and what a step returns."""
+    cell: Any = s.layer
+    for name in ("input_size", "hidden_size"):
+        if not isinstance(getattr(cell, name, None), int | np.integer):
+            yield f"the cell has no {name}: set self.{name} in __init__, a whole number"
+            return
+    x = s.inputs[0]
+    if x.shape[1] != cell.input_size:
+        yield f"input_size is {cell.input_size}, and the step to check it on {x.shape}"
+        return
+    for batch in (len(x), 1):
+        state = cell.initial_state(batch)
+        if not isinstance(state, tuple) or not state:
+            yield (
+                f"initial_state should return a tuple of arrays (batch, ...), and returns "
+                f"{type(state).__name__}; for one array write (array,)"
+            )
+            return
+        for k, array in enumerate(state):
+            if np.shape(array)[:1] != (batch,):
+                yield (
+                    f"initial_state({batch})[{k}] has shape {np.shape(array)}: its first axis "
+                    f"should be the batch, {batch}"
+                )
+                return
+    state = s.state()
+    try:
+        y, _, _ = step_result(cell, s.made().forward(x, state), len(state))
+    except GradientError as error:
+        yield str(error)
+        return
+    if np.shape(y) != (len(x), cell.output_size):
+        yield (
+            f"the output of a step has shape {np.shape(y)}, and should have (batch, output_size) = "
+            f"{(len(x), cell.output_size)}: set self.output_size where it is not the hidden size"
+        )
+
+
+def cell_gradients(s: CellSubject) -> Iterator[str]:
+    """Compare every gradient of one step with central differences, and for a batch of one."""
+    for inputs in (s.inputs, part(s.inputs, slice(1))):
+        found = list(_wrong_gradients(s, inputs, None))
+        yield from found
+        if found:
+            return
+
+
+def stateless(s: CellSubject) -> Iterator[str]:
+    """Look whether a step leaves anything on the cell."""
+    cell = s.made()
+    before = set(vars(cell))
+    y, state, cache = cell.forward(s.inputs[0], s.state())
+    kept = {"the output": y, "the new state": state}
+    copies = mapped(kept, np.copy)
+    cell.forward(0.5 * s.inputs[0][::-1], s.state())
+    cell.backward(draw(np.asarray(y)), mapped(state, draw), cache)
+    for name, value in kept.items():
+        if not equal(copies[name], value):
+            yield f"{name} of a step is changed by the next one: return new arrays"
+    new = sorted(name for name in set(vars(cell)) - before if name != "output_size")
+    if new:
+        yield Advice(
+            f"forward sets self.{new[0]}: a cell runs once for each step, so what backward needs "
+            f"belongs into the cache that forward returns"
+        )
+
+
+def cell_dtype(s: CellSubject) -> Iterator[str]:
+    """Run a step in float32 and in float64."""
+    for kind in (np.float32, np.float64):
+        cell = s.made(kind)
+        y, state, cache = cell.forward(s.inputs[0].astype(kind), s.state(kind))
+        grads = cell.backward(draw(np.asarray(y)), mapped(state, draw), cache)
+        for name, value in (("forward", (y, state)), ("backward", grads)):
+            for array in flat(value):
+                if array.dtype != kind:
+                    yield (
+                        f"{name} gives {array.dtype} for {np.dtype(kind)}: is there an array made "
+                        f"without a dtype? np.zeros(shape, x_t.dtype)"
+                    )
+                    break
+
+
+def rows(s: CellSubject) -> Iterator[str]:
+    """Run each row of the batch alone."""
+    x, state = s.inputs[0], s.state()
+    together = s.made().forward(x, state)[:2]
+    for row in range(len(x)):
+        own = slice(row, row + 1)
+        alone = s.made().forward(x[own], part(state, own))[:2]
+        if not same(alone, part(together, own)):
+            yield (
+                f"row {row} of the batch gives other numbers alone: the rows of a batch are other "
+                f"sequences, some of them padding, and should not meet in a step"
+            )
+            return
+
+
+def gates(s: CellSubject) -> Iterator[str]:
+    """Look whether the gates that the cell names are in the cache, inside their bounds."""
+    named: Any = getattr(s.layer, "gates", None)
+    if not named:
+        raise NotApplicableError("the cell names no gates")
+    _, _, cache = s.made().forward(s.inputs[0], s.state())
+    for name, bounds in named.items():
+        if not hasattr(cache, name):
+            yield (
+                f"the gate {name} is no field of the cache: let forward return a NamedTuple as its "
+                f"cache, with a field of that name"
+            )
+        elif np.min(getattr(cache, name)) < bounds[0] or np.max(getattr(cache, name)) > bounds[1]:
+            yield f"the gate {name} leaves its bounds {bounds[0]:g} to {bounds[1]:g}"
+
+
+CELL_CHECKS: dict[str, Callable[[CellSubject], Iterator[str]]] = {
+    "sizes": sizes,
+    "gradients": cell_gradients,
+    "stateless": stateless,
+    "dtype": cell_dtype,
+    "rows": rows,
+    "gates": gates,
+}

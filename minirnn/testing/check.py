@@ -1,0 +1,104 @@
+"""The check of a whole contract."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from minirnn.cells.cell import Cell
+from minirnn.core import Layer
+from minirnn.losses import Loss
+from minirnn.optimizers import Optimizer
+from minirnn.testing.callbacks import check_callback, is_callback
+from minirnn.testing.cells import check_cell
+from minirnn.testing.layers import check_any_layer
+from minirnn.testing.losses import check_loss
+from minirnn.testing.metrics import check_metric
+from minirnn.testing.optimizers import check_optimizer
+from minirnn.testing.report import ContractError, ContractReport
+
+__all__ = ["check_layer"]
+
+
+def check_layer(thing: Any, *inputs: Any, mask: Any = None, raises: bool = True) -> ContractReport:
+    """Check everything that a layer, cell, loss, optimizer, metric or callback has to keep.
+
+    For what you have written yourself: it is copied, run in many ways, and all that is broken is
+    said at once, each in words, with what to write. The thing itself stays as it is.
+
+    - A **layer**: every gradient; one step, one sequence; padding of any content, and holes in it;
+      the dtype; nothing changed in place; results that later calls leave alone; backward belongs to
+      the latest forward and adds to the gradients; `step` against `forward`; training and
+      evaluation; copies, pickles and `state_dict`; refused calls that change nothing.
+    - A **cell**: what a step returns, and then all of the above for the layer over it.
+    - A **loss**: the gradient; the mean over valid positions alone; the order of calls.
+    - A **metric**: batches against the whole; `reset`; the mask; `value` and `higher_is_better`.
+    - An **optimizer**: updates in place; a zero gradient; clipping and decay; an exact resume.
+    - A **callback**: the names and arguments of its methods; a short training with it, saved and
+      resumed in the middle.
+
+    Parameters
+    ----------
+    thing : Layer, Cell, Loss, Optimizer, metric or callback
+        An object; of an optimizer, its class serves as well.
+    *inputs : arrays
+        What it works on, small, with sizes that all differ: ``x`` for a layer; ``x_t`` for a cell;
+        prediction and target for a loss or a metric; nothing for an optimizer or a callback.
+    mask : boolean array (batch, time), optional
+        One more mask to check with, beside those that are tried anyway.
+    raises : bool
+        False returns the report even where something is broken.
+
+    Returns
+    -------
+    ContractReport
+
+    Raises
+    ------
+    ContractError
+        With the report as text, and as `report`.
+    TypeError
+        If the thing is none of these, or the inputs are not as above.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from minirnn import Layer, Parameter
+    >>> class Scale(Layer):
+    ...     def __init__(self, size):
+    ...         self.w = Parameter(np.ones(size, np.float32))
+    ...
+    ...     def forward(self, x):
+    ...         self.x = x
+    ...         return x * self.w.value
+    ...
+    ...     def backward(self, grad):
+    ...         self.w.grad = (grad * self.x).sum(axis=0)
+    ...         return grad * self.w.value
+    >>> x = np.random.default_rng(0).normal(size=(4, 3))
+    >>> report = check_layer(Scale(3), x, raises=False)
+    >>> report.passed
+    False
+    >>> report.violations[0]
+    gradients: the gradient on w: looks like a gradient overwritten instead of added to: ...
+    """
+    if isinstance(thing, Cell):
+        report = check_cell(thing, inputs, mask)
+    elif isinstance(thing, Layer):
+        report = check_any_layer(thing, inputs, mask)
+    elif isinstance(thing, Loss):
+        report = check_loss(thing, inputs, mask)
+    elif isinstance(thing, Optimizer) or (isinstance(thing, type) and issubclass(thing, Optimizer)):
+        report = check_optimizer(thing)
+    elif hasattr(thing, "update") and hasattr(thing, "reset"):
+        report = check_metric(thing, inputs, mask)
+    elif is_callback(thing):
+        report = check_callback(thing)
+    else:
+        raise TypeError(
+            f"check_layer: takes a layer, cell, loss, optimizer, metric or callback, got "
+            f"{type(thing).__name__}"
+            + (f", a class: write {thing.__name__}(...)" if isinstance(thing, type) else "")
+        )
+    if raises and not report.passed:
+        raise ContractError(report)
+    return report

@@ -1,0 +1,200 @@
+"""The contract of a loss."""
+
+from __future__ import annotations
+
+import copy
+import inspect
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import numpy as np
+
+from minirnn.gradcheck import GradientError, check_gradients
+from minirnn.losses import Loss
+from minirnn.testing.layers import equal, mapped, part, same
+from minirnn.testing.report import Advice, ContractReport, NotApplicableError, run
+from minirnn.typing import Array
+
+__all__ = ["TargetSubject", "check_loss"]
+
+
+class TargetSubject:
+    """A loss or a metric, a prediction and a target."""
+
+    def __init__(self, thing: Any, inputs: tuple[Any, ...], mask: Any) -> None:
+        if len(inputs) != 2:
+            raise TypeError(
+                f"check_layer: {type(thing).__name__} takes the prediction and the target"
+            )
+        self.thing, self.mask = thing, mask
+        self.prediction: Array = np.asarray(inputs[0], np.float64)
+        self.target: Any = mapped(inputs[1], np.asarray)
+
+    def made(self) -> Any:
+        """Return a fresh copy."""
+        return copy.deepcopy(self.thing)
+
+    @property
+    def has_time(self) -> bool:
+        """Whether prediction and target have the axes batch and time."""
+        shape = self.prediction.shape[:2]
+        return self.prediction.ndim == 3 and np.shape(self.target)[:2] == shape
+
+    def masked(self) -> Array:
+        """Return a mask with padding at the end and a hole, if there is a time axis."""
+        if not self.has_time:
+            raise NotApplicableError(
+                "prediction and target have no time axis (batch, time, ...) in common"
+            )
+        if self.mask is not None:
+            return np.asarray(self.mask)
+        batch, time = self.prediction.shape[:2]
+        mask: Array = np.arange(time) < np.maximum(1, time - np.arange(batch))[:, None]
+        mask[-1, 0] = time == 1
+        return mask
+
+    def padded(self, mask: Array, filling: float) -> tuple[Array, Array]:
+        """Return prediction and target with something else in the padding."""
+        prediction, target = self.prediction.copy(), self.target.copy()
+        prediction[~mask] = filling
+        valid = filling if np.isfinite(filling) else -7
+        target[~mask] = filling if target.dtype.kind == "f" else valid
+        return prediction, target
+
+
+def check_loss(loss: Loss, inputs: tuple[Any, ...], mask: Any) -> ContractReport:
+    """Check the contract of a loss."""
+    return run(loss, TargetSubject(loss, inputs, mask), LOSS_CHECKS)
+
+
+def gradients(s: TargetSubject) -> Iterator[str]:
+    """Compare the gradient with central differences, with and without a mask."""
+    cases: dict[str, tuple[Array, Any, Any]] = {"": (s.prediction, s.target, None)}
+    one = part((s.prediction, s.target), slice(1))
+    cases["a batch of one"] = (*one, None)
+    if s.has_time and takes_mask(s.thing.forward):
+        cases["masked"] = (*s.padded(s.masked(), 0), s.masked())
+    for name, (prediction, target, mask) in cases.items():
+        where = f"{name}: " if name else ""
+        try:
+            report = check_gradients(s.thing, prediction, target, mask=mask, raises=False)
+        except GradientError as error:
+            yield f"{where}{error}"
+            return
+        for diagnosis in report.diagnoses:
+            yield f"{where}the gradient on the prediction: {diagnosis.text}"
+        if not report.passed and not report.diagnoses:
+            worst = report.comparisons[0]
+            yield (
+                f"{where}the gradient on the prediction is wrong at {worst.index}: backward gives "
+                f"{worst.analytic:.6g}, central differences {worst.numeric:.6g}"
+            )
+        if not report.passed:
+            return
+
+
+def takes_mask(method: Callable[..., Any]) -> bool:
+    """Whether a method has an argument `mask`."""
+    found = inspect.signature(method).parameters.values()
+    return any(p.name == "mask" or p.kind is p.VAR_KEYWORD for p in found)
+
+
+def number(s: TargetSubject) -> Iterator[str]:
+    """Look at what forward returns, and at the kind of the gradient."""
+    loss = s.made()
+    value = loss.forward(s.prediction, s.target)
+    if not isinstance(value, float):
+        yield f"forward should return a float, and returns {type(value).__name__}: float(...)"
+    grad = loss.backward()
+    if np.shape(grad) != s.prediction.shape:
+        yield f"backward should return the shape {s.prediction.shape}, got {np.shape(grad)}"
+    loss.forward(s.prediction.astype(np.float32), s.target)
+    if np.asarray(loss.backward()).dtype != np.float32:
+        yield Advice(
+            "for a float32 prediction, backward gives float64, which every layer casts back: keep "
+            "the prediction's dtype (a NumPy integer such as mask.sum() makes float64; int(...))"
+        )
+
+
+def padding(s: TargetSubject) -> Iterator[str]:
+    """Put anything into the padding, and take the valid positions alone."""
+    mask = s.masked()
+    if not takes_mask(s.thing.forward):
+        yield (
+            "forward takes no mask, so a Trainer cannot hand one on: write forward(self, "
+            "prediction, target, mask=None), and average over the positions where it is True"
+        )
+        return
+    clean, dirty = s.made(), s.made()
+    one = clean.forward(*s.padded(mask, 0.5), mask=mask), clean.backward()
+    two = dirty.forward(*s.padded(mask, np.nan), mask=mask), dirty.backward()
+    if not equal(one, two):
+        yield (
+            "what stands in the padding has an influence: replace it first, "
+            "np.where(mask[..., None], prediction, 0) (a product with 0 keeps NaN)"
+        )
+    if np.any(np.asarray(one[1])[~mask]):
+        yield "backward gives masked positions a gradient that is not zero"
+    alone = s.made().forward(s.prediction[mask], s.target[mask])
+    if not same(alone, one[0]):
+        yield (
+            f"with a mask the loss is {float(one[0]):.6g}, over the valid positions alone "
+            f"{float(alone):.6g}: it should be their mean, so divide by mask.sum()"
+        )
+    full = s.made().forward(s.prediction, s.target, mask=np.ones_like(mask))
+    if not same(full, s.made().forward(s.prediction, s.target)):
+        yield "a mask that is True everywhere gives another loss than no mask"
+
+
+def order(s: TargetSubject) -> Iterator[str]:
+    """Call backward before forward, and forward on other numbers in between."""
+    try:
+        s.made().backward()
+    except RuntimeError:
+        pass
+    except Exception as error:
+        yield Advice(f"backward before forward raises {type(error).__name__}, not a RuntimeError")
+    else:
+        yield "backward before forward is accepted: raise a RuntimeError that says so"
+    loss, fresh = s.made(), s.made()
+    fresh.forward(s.prediction, s.target)
+    expected = fresh.backward()
+    loss.forward(0.5 * s.prediction[::-1] + 0.25, part(s.target, slice(None, None, -1)))
+    loss.forward(s.prediction, s.target)
+    first = loss.backward()
+    if not same(expected, first):
+        yield "an earlier forward changes what backward gives: it belongs to the latest"
+    kept = np.copy(first)
+    loss.forward(0.5 * s.prediction + 0.25, s.target)
+    loss.backward()
+    if not equal(kept, first):
+        yield "the gradient of a call is changed by the next one: return a new array each time"
+
+
+def broadcasting(s: TargetSubject) -> Iterator[str]:
+    """Give a target of another shape: nothing may be broadcast in silence."""
+    if not isinstance(s.target, np.ndarray) or s.target.shape != s.prediction.shape:
+        raise NotApplicableError("the target does not have the prediction's shape")
+    for what, target in (
+        ("without its last axis", s.target[..., 0]),
+        ("with one feature only", s.target[..., :1]),
+    ):
+        if target.shape == s.target.shape:
+            continue
+        try:
+            s.made().forward(s.prediction, target)
+        except (ValueError, TypeError, IndexError):
+            continue
+        yield Advice(
+            f"a target {what}, {target.shape} for {s.prediction.shape}, is broadcast without a "
+            f"word: raise a ValueError where the shapes differ"
+        )
+
+
+LOSS_CHECKS: dict[str, Callable[[TargetSubject], Iterator[str]]] = {
+    "gradients": gradients,
+    "number": number,
+    "padding": padding,
+    "order of calls": order,
+    "broadcasting": broadcasting,
+}

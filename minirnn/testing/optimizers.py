@@ -1,0 +1,270 @@
+"""The contract of an optimizer."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import numpy as np
+
+from minirnn.core import Parameter
+from minirnn.testing.layers import equal, same
+from minirnn.testing.report import ContractReport, NotApplicableError, run
+from minirnn.typing import Array
+
+__all__ = ["check_optimizer"]
+
+
+class OptimizerSubject:
+    """An optimizer, or the class of one, and copies of it over parameters of their own."""
+
+    def __init__(self, thing: Any) -> None:
+        self.thing = thing
+        if isinstance(thing, type):
+            rng = np.random.default_rng(0)
+            weights = Parameter(rng.standard_normal((3, 4)))
+            bias = Parameter(rng.standard_normal(4), decay=False)
+            self.thing = thing([weights, bias], 0.01)
+
+    def made(self) -> Any:
+        """Return a copy with parameters of its own, in float64 or whatever they are."""
+        optimizer = copy.deepcopy(self.thing)
+        optimizer.zero_grad()
+        return optimizer
+
+    def fill(self, optimizer: Any, seed: int) -> list[Array]:
+        """Give every parameter a random gradient, and return them."""
+        rng = np.random.default_rng(seed)
+        grads = [rng.standard_normal(parameter.shape) for parameter in optimizer.parameters]
+        for parameter, grad in zip(optimizer.parameters, grads, strict=True):
+            parameter.grad = grad
+        return [parameter.grad.copy() for parameter in optimizer.parameters]
+
+
+def check_optimizer(thing: Any) -> ContractReport:
+    """Check the contract of an optimizer."""
+    subject = OptimizerSubject(thing)
+    return run(subject.thing, subject, OPTIMIZER_CHECKS)
+
+
+def values(optimizer: Any) -> list[Array]:
+    """Return copies of all values."""
+    return [parameter.value.copy() for parameter in optimizer.parameters]
+
+
+def updates(s: OptimizerSubject) -> Iterator[str]:
+    """Take a step, and look whether every parameter moves, in its place and downhill."""
+    optimizer = s.made()
+    grads, before = s.fill(optimizer, 1), values(optimizer)
+    optimizer.step()
+    after = values(optimizer)
+    if equal(before, after):
+        yield (
+            "a step changes nothing: update has to write into the array it is given, "
+            "value -= learning_rate * grad; `value = value - ...` makes a new one, and what is "
+            "returned is not looked at"
+        )
+        return
+    for k, (old, new) in enumerate(zip(before, after, strict=True)):
+        if equal(old, new):
+            yield f"a step leaves parameter {k} {old.shape} as it was, although it has a gradient"
+    uphill = sum(float(np.vdot(b - a, g)) for a, b, g in zip(before, after, grads, strict=True))
+    if uphill > 0:
+        yield "the first step goes uphill: the gradient is to be subtracted, value -= ..."
+    if not equal([parameter.grad for parameter in optimizer.parameters], grads):
+        yield "a step changes the gradients: work on a copy, only zero_grad clears them"
+    if any(a.dtype != b.dtype for a, b in zip(before, after, strict=True)):
+        yield "a step changes the dtype of a parameter"
+    kept = [parameter.value for parameter in optimizer.parameters]
+    s.fill(optimizer, 2)
+    optimizer.step()
+    if any(
+        not np.shares_memory(a, p.value) for a, p in zip(kept, optimizer.parameters, strict=True)
+    ):
+        yield "a step gives a parameter new storage: write into the old, value[...] = ..."
+
+
+def slots_change(s: OptimizerSubject) -> Iterator[str]:
+    """Take the same step twice; what is kept in slots has to be changed in place, too."""
+    optimizer = s.made()
+    for seed in (1, 2, 3):
+        s.fill(optimizer, seed)
+        optimizer.step()
+    for k, slots in enumerate(optimizer.state_dict().get("slots", [])):
+        for name, vector in getattr(slots, "items", dict)():
+            if not np.any(vector):
+                yield (
+                    f"the slot {name!r} (of dtype {k}) is still zero after three steps: change it "
+                    f"in place, slot += ...; `slot = ...` makes a new array that is forgotten"
+                )
+
+
+def zero_gradient(s: OptimizerSubject) -> Iterator[str]:
+    """Take a first step with a gradient of zeros."""
+    optimizer = s.made()
+    if getattr(optimizer, "weight_decay", 0):
+        optimizer.weight_decay = 0.0
+    before = values(optimizer)
+    optimizer.step()
+    after = values(optimizer)
+    if not all(np.isfinite(array).all() for array in after):
+        yield (
+            "a gradient of zeros makes values NaN or infinite: divide by (root + epsilon), with a "
+            "small epsilon"
+        )
+    elif not same(before, after):
+        yield "a first step with a gradient of zeros moves the parameters"
+
+
+def clearing(s: OptimizerSubject) -> Iterator[str]:
+    """Clear the gradients."""
+    optimizer = s.made()
+    s.fill(optimizer, 1)
+    optimizer.zero_grad()
+    if any(np.any(parameter.grad) for parameter in optimizer.parameters):
+        yield "zero_grad leaves gradients that are not zero"
+
+
+def resume(s: OptimizerSubject) -> Iterator[str]:
+    """Stop after three steps, load the state into another one, and go on with both."""
+    optimizer, other = s.made(), s.made()
+    for seed in (1, 2, 3):
+        s.fill(optimizer, seed)
+        optimizer.step()
+    state = optimizer.state_dict()
+    frozen = copy.deepcopy(state)
+    for mine, theirs in zip(other.parameters, optimizer.parameters, strict=True):
+        mine.value = theirs.value
+    other.load_state_dict(state)
+    for seed in (4, 5):
+        for one in (optimizer, other):
+            s.fill(one, seed)
+            one.step()
+    if not equal(values(optimizer), values(other)):
+        yield (
+            "after load_state_dict(state_dict()) it goes on with other values: keep what a step "
+            "leaves for the next in slots[...], not on self"
+        )
+    if not _equal_trees(frozen, state):
+        yield "later steps change what state_dict returned: return copies"
+
+
+def _equal_trees(one: Any, two: Any) -> bool:
+    if isinstance(one, dict):
+        return one.keys() == two.keys() and all(_equal_trees(v, two[k]) for k, v in one.items())
+    if isinstance(one, list | tuple):
+        return len(one) == len(two) and all(map(_equal_trees, one, two))
+    return bool(np.array_equal(one, two)) if isinstance(one, np.ndarray) else bool(one == two)
+
+
+def refusals(s: OptimizerSubject) -> Iterator[str]:
+    """Load the state of another optimizer: refused, and nothing changed."""
+    optimizer = s.made()
+    s.fill(optimizer, 1)
+    optimizer.step()
+    before = copy.deepcopy(optimizer.state_dict())
+    foreign = copy.deepcopy(before)
+    foreign["optimizer"] = "Somebody"
+    for what, state in (("another class", foreign), ("nothing in it", {}), ("no dictionary", 3)):
+        try:
+            optimizer.load_state_dict(state)
+        except (ValueError, TypeError):
+            if not _equal_trees(before, optimizer.state_dict()):
+                yield f"a state with {what} is refused, but has changed the optimizer by then"
+        else:
+            yield f"load_state_dict accepts a state with {what}: raise a ValueError"
+            return
+
+
+def clipping(s: OptimizerSubject) -> Iterator[str]:
+    """Clip the norm of the gradient, and compare with a gradient that is small enough."""
+    if not hasattr(s.thing, "clip_norm"):
+        raise NotApplicableError("it has no clip_norm")
+    clipped, small = s.made(), s.made()
+    clipped.clip_norm, small.clip_norm = 0.5, None
+    clipped.clip_value = small.clip_value = None
+    s.fill(clipped, 1)
+    grads = s.fill(small, 1)
+    norm = np.sqrt(sum(float((grad.astype(float) ** 2).sum()) for grad in grads))
+    for parameter, grad in zip(small.parameters, grads, strict=True):
+        parameter.grad = grad * (0.5 / norm)
+    for one in (clipped, small):
+        one.step()
+    if not same(values(clipped), values(small)):
+        yield (
+            "clip_norm=0.5 gives another step than a gradient of norm 0.5: use the gradient that "
+            "update is given, it is clipped already"
+        )
+
+
+def decay(s: OptimizerSubject) -> Iterator[str]:
+    """Decay the weights, with a gradient of zeros; parameters with decay=False stay."""
+    if not hasattr(s.thing, "weight_decay"):
+        raise NotApplicableError("it has no weight_decay")
+    optimizer = s.made()
+    optimizer.weight_decay = 0.1
+    before = values(optimizer)
+    optimizer.step()
+    for k, (old, parameter) in enumerate(zip(before, optimizer.parameters, strict=True)):
+        moved = not equal(old, parameter.value)
+        if moved and not parameter.decay:
+            yield f"weight decay moves parameter {k} {old.shape}, which has decay=False"
+        if not moved and parameter.decay and np.any(old):
+            yield f"weight decay leaves parameter {k} {old.shape} as it was"
+
+
+def schedule(s: OptimizerSubject) -> Iterator[str]:
+    """Give a schedule in the place of the rate."""
+    asked: list[int] = []
+
+    def rate(step: int) -> float:
+        asked.append(step)
+        return 0.01 / (step + 1)
+
+    optimizer = s.made()
+    optimizer.learning_rate = rate
+    for seed in (1, 2, 3):
+        s.fill(optimizer, seed)
+        optimizer.step()
+    if sorted(set(asked)) != [0, 1, 2]:
+        yield f"three steps ask the schedule for the steps {asked}, and should for 0, 1, 2"
+    none = s.made()
+    none.learning_rate = lambda step: 0.0
+    s.fill(none, 1)
+    before = values(none)
+    none.weight_decay = 0.0
+    none.step()
+    if not same(before, values(none)):
+        yield "with a learning rate of 0 the parameters move: use the rate that update is given"
+
+
+def copies(s: OptimizerSubject) -> Iterator[str]:
+    """Copy it in the middle; a copy is an optimizer of its own."""
+    optimizer = s.made()
+    s.fill(optimizer, 1)
+    optimizer.step()
+    twin = copy.deepcopy(optimizer)
+    before = values(optimizer)
+    s.fill(twin, 2)
+    twin.step()
+    if not equal(before, values(optimizer)):
+        yield "a step of a deep copy moves the parameters of the original"
+    s.fill(optimizer, 2)
+    optimizer.step()
+    if not equal(values(optimizer), values(twin)):
+        yield "a deep copy goes on with other values"
+
+
+OPTIMIZER_CHECKS: dict[str, Callable[[OptimizerSubject], Iterator[str]]] = {
+    "updates": updates,
+    "slots": slots_change,
+    "zero gradient": zero_gradient,
+    "zero_grad": clearing,
+    "resume": resume,
+    "refused states": refusals,
+    "clipping": clipping,
+    "weight decay": decay,
+    "schedule": schedule,
+    "copies": copies,
+}

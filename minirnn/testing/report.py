@@ -1,0 +1,127 @@
+"""What a check of the contract found, and how the checks are run."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+__all__ = ["Advice", "ContractError", "ContractReport", "NotApplicableError", "Violation", "run"]
+
+
+class Advice(str):
+    """A finding that is no violation: what the library's own things do beyond the contract."""
+
+    __slots__ = ()
+
+
+class NotApplicableError(Exception):
+    """A check that does not concern the thing; its text says why."""
+
+
+@dataclass(frozen=True)
+class Violation:
+    """One thing that is broken.
+
+    Attributes
+    ----------
+    check : str
+        Which part of the contract, such as ``"gradients"`` or ``"padding"``.
+    text : str
+        What happens, what should, and what to write.
+    """
+
+    check: str
+    text: str
+
+    def __repr__(self) -> str:
+        return f"{self.check}: {self.text}"
+
+
+class ContractError(AssertionError):
+    """Something that breaks the contract; `report` has all of it.
+
+    Attributes
+    ----------
+    report : ContractReport
+    """
+
+    def __init__(self, report: ContractReport) -> None:
+        super().__init__(repr(report))
+        self.report = report
+
+
+@dataclass(frozen=True)
+class ContractReport:
+    """What `check_layer` found; prints as a list.
+
+    Attributes
+    ----------
+    thing : str
+        Class of what was checked.
+    kept : tuple of str
+        The parts of the contract that it keeps.
+    violations : tuple of Violation
+        What it breaks, with what to write.
+    advice : tuple of Violation
+        What is not broken, and could be better.
+    skipped : dict of str to str
+        Which parts do not concern it, and why.
+    """
+
+    thing: str
+    kept: tuple[str, ...]
+    violations: tuple[Violation, ...]
+    advice: tuple[Violation, ...]
+    skipped: Mapping[str, str]
+
+    @property
+    def passed(self) -> bool:
+        """Whether nothing is broken."""
+        return not self.violations
+
+    def __repr__(self) -> str:
+        count = len(self.violations)
+        lines = [f"{self.thing}: " + ("passed" if self.passed else f"{count} broken")]
+        lines += [f"- {violation!r}" for violation in self.violations]
+        lines += [f"advice: {advice!r}" for advice in self.advice]
+        lines += [f"not checked: {name}: {reason}" for name, reason in self.skipped.items()]
+        lines.append(f"kept: {', '.join(self.kept)}")
+        return "\n".join(lines)
+
+
+def run(
+    thing: object, subject: Any, checks: Mapping[str, Callable[[Any], Iterator[str]]]
+) -> ContractReport:
+    """Run every check and return everything that they found.
+
+    What the thing's own code raises is a finding like any other, so that one broken method does not
+    hide the rest.
+    """
+    kept: list[str] = []
+    violations: list[Violation] = []
+    advice: list[Violation] = []
+    skipped: dict[str, str] = {}
+    for name, check in checks.items():
+        found: list[str] = []
+        try:
+            with warnings.catch_warnings(), np.errstate(all="ignore"):
+                warnings.simplefilter("ignore")
+                for text in check(subject):
+                    found.append(text)
+        except NotApplicableError as reason:
+            skipped[name] = str(reason)
+            continue
+        except Exception as error:  # of the thing's own code: the other checks go on
+            found.append(f"raises {type(error).__name__}: {error}")
+        for text in dict.fromkeys(found):
+            kind = advice if isinstance(text, Advice) else violations
+            kind.append(Violation(name, text))
+        if all(isinstance(text, Advice) for text in found):
+            kept.append(name)
+    return ContractReport(
+        type(thing).__name__, tuple(kept), tuple(violations), tuple(advice), skipped
+    )

@@ -1,0 +1,117 @@
+"""Everything public keeps its contract, as `minirnn.testing.check_layer` tells it to users."""
+
+import numpy as np
+import pytest
+
+import minirnn as m
+from minirnn.testing import check_layer
+from tests.contract import losses, other_things, table
+
+X_T = np.random.default_rng(0).normal(size=(2, table.INPUT))
+
+
+def name(value):
+    return str(value) if hasattr(value, "make") else type(value).__name__
+
+
+def whole(report):
+    """Our own things take no advice."""
+    assert report.passed
+    assert report.advice == ()
+    return report
+
+
+@pytest.mark.parametrize("case", table.LAYERS, ids=name)
+def test_layers(case):
+    layer = case.make(2, np.float32)
+    report = check_layer(layer, case.input(2, 3), raises=False)
+    pending = [v.text for v in report.violations if v.text.startswith("predict between")]
+    if isinstance(layer, m.Sequential) and pending and len(report.violations) == 1:
+        pytest.xfail("Sequential.predict takes the place of the forward that backward belongs to")
+    assert report.passed, report
+    assert report.advice == ()
+
+
+@pytest.mark.parametrize("case", table.CELLS, ids=name)
+def test_cells(case):
+    report = check_layer(case.make(2, np.float32), X_T)
+    assert report.passed
+    # cells of a user's own look at nothing themselves, the layer over them does
+    assert report.advice == () or case.name.startswith("own ")
+
+
+@pytest.mark.parametrize("case", losses.LOSSES, ids=name)
+@pytest.mark.parametrize("shape", [(3,), (3, 4)], ids=str)
+def test_losses(case, shape):
+    whole(check_layer(case.make(), *case.draw(shape)))
+
+
+def test_ctc():
+    report = check_layer(m.CTCLoss(), _drawn(3, 6, 4), np.array([[1, 2], [3, 3], [2, 1]]))
+    assert whole(report).skipped.keys() == {"padding", "broadcasting"}
+
+
+@pytest.mark.parametrize(("metric", "inputs"), other_things.METRICS, ids=name)
+def test_metrics(metric, inputs):
+    report = check_layer(metric, *inputs)
+    assert report.passed
+    assert report.advice == () or metric.higher_is_better is None
+
+
+@pytest.mark.parametrize("optimizer", other_things.OPTIMIZERS, ids=repr)
+def test_optimizers(optimizer):
+    whole(check_layer(optimizer))
+
+
+@pytest.mark.parametrize("callback", other_things.CALLBACKS, ids=name)
+def test_callbacks(callback):
+    whole(check_layer(callback))
+
+
+KEYS_MASK = np.array([[True, True, True, False], [True, True, False, False]])
+
+
+def _drawn(*shape):
+    return np.random.default_rng(1).normal(size=shape)
+
+
+def _translator(attention):
+    encoder = m.Sequential([m.Embedding(6, 2, rng=0), m.GRU(2, 3, rng=1)])
+    decoder = m.Sequential([m.Embedding(5, 3, rng=2), m.GRU(3, 3, rng=3), m.Dense(3, 4, rng=4)])
+    if attention:
+        decoder = m.Sequential([*decoder.layers[:2], m.Dense(6, 4, rng=4)])
+        attention = m.Attention(3, 3)
+    return m.EncoderDecoder(encoder, decoder, attention or None)
+
+
+SOURCE_AND_TARGET = np.array([[1, 2, 5, 0], [3, 3, 1, 2]]), np.array([[0, 4, 1], [0, 2, 2]])
+SEVERAL_INPUTS = [
+    (m.Attention(3, 3), (_drawn(2, 5, 3), _drawn(2, 4, 3)), KEYS_MASK),
+    (m.Attention(2, 3, score="general", rng=0), (_drawn(2, 5, 2), _drawn(2, 4, 3)), KEYS_MASK),
+    (
+        m.Attention(2, 3, score="additive", hidden_size=4, rng=0),
+        (_drawn(2, 5, 2), _drawn(2, 4, 3), _drawn(2, 4, 6)),
+        KEYS_MASK,
+    ),
+    (_translator(attention=False), (SOURCE_AND_TARGET,), (KEYS_MASK, None)),
+    (_translator(attention=True), (SOURCE_AND_TARGET,), (KEYS_MASK, None)),
+]
+
+
+@pytest.mark.parametrize(("layer", "inputs", "mask"), SEVERAL_INPUTS, ids=name)
+def test_layers_of_several_inputs(layer, inputs, mask):
+    whole(check_layer(layer, *inputs, mask=mask))
+
+
+def test_nothing_public_is_left_out():
+    layers = [case.make(2, np.float32) for case in [*table.LAYERS, *table.CELLS]]
+    parts = {type(part) for layer in layers for _, part in layer.named_layers()}
+    parts |= {type(layer) for layer, _, _ in SEVERAL_INPUTS}
+    checked = parts | {m.CTCLoss} | {type(case.make()) for case in losses.LOSSES}
+    checked |= {type(metric) for metric, _ in other_things.METRICS}
+    checked |= {type(optimizer) for optimizer in other_things.OPTIMIZERS}
+    checked |= {type(callback) for callback in other_things.CALLBACKS}
+    for kind in (m.Layer, m.Loss, m.Metric, m.Optimizer):
+        assert other_things.public(kind) <= checked
+    hooked = {one for one in other_things.public(object) if hasattr(one, "on_epoch_end")}
+    assert hooked <= checked
