@@ -13,15 +13,16 @@ from typing import Any
 
 import numpy as np
 
+from minirnn.callbacks import Callback
 from minirnn.testing.report import ContractReport, NotApplicableError, run
 
 __all__ = ["HOOKS", "check_callback", "is_callback"]
 
-HOOKS = ("on_train_begin", "on_epoch_begin", "on_batch_end", "on_epoch_end", "on_train_end")
+HOOKS = [name for name in vars(Callback) if name.startswith("on_")]
 
 
 def is_callback(thing: Any) -> bool:
-    """Whether it has a method of the name on_..., and is no class."""
+    """Whether it is a Callback, or has a method of the name on_... and is no class."""
     return not isinstance(thing, type) and bool(_methods(thing))
 
 
@@ -36,6 +37,11 @@ def check_callback(callback: Any) -> ContractReport:
 
 def hooks(callback: Any) -> Iterator[str]:
     """Look at the names of its methods and what they take."""
+    if not isinstance(callback, Callback):
+        yield (
+            f"it is no Callback, and a Trainer refuses it: write class "
+            f"{type(callback).__name__}(minirnn.callbacks.Callback)"
+        )
     for name in _methods(callback):
         method = getattr(callback, name)
         if name not in HOOKS:
@@ -55,8 +61,9 @@ def hooks(callback: Any) -> Iterator[str]:
 
 
 def saved_state(callback: Any) -> Iterator[str]:
-    """Look whether what it remembers can be saved."""
-    has = [name for name in ("state_dict", "load_state_dict") if hasattr(callback, name)]
+    """Look whether what it remembers can be saved, and is brought back."""
+    own = {name: getattr(type(callback), name, None) for name in ("state_dict", "load_state_dict")}
+    has = [name for name, method in own.items() if method is not getattr(Callback, name, None)]
     if len(has) == 1:
         yield f"it has {has[0]} and not the other: state_dict and load_state_dict go together"
 
@@ -76,15 +83,15 @@ def training(callback: Any) -> Iterator[str]:
         yield "a run that is resumed in the middle ends with other weights than the whole run"
     if dict(whole.history) != dict(resumed.history):
         yield "a run that is resumed in the middle has another history than the whole run"
-    if not hasattr(one, "state_dict"):
-        ours, theirs = _remembered(one), _remembered(other)
-        lost = [name for name in ours if not _same(ours[name], theirs.get(name))]
-        if lost:
-            yield (
-                f"it remembers {', '.join(lost)}, and a resumed run begins without: write "
-                f"state_dict() and load_state_dict(state)"
-            )
-    elif not _same(one.state_dict(), other.state_dict()):
+    ours, theirs = _remembered(one), _remembered(other)
+    lost = [name for name in ours if not _same(ours[name], theirs.get(name))]
+    if lost:
+        yield (
+            f"it remembers {', '.join(lost)}, and ends with something else in a resumed "
+            f"run: return it from state_dict(), take it back in load_state_dict(state), "
+            f"and forget it in on_train_begin only if not trainer.resumed"
+        )
+    if hasattr(one, "state_dict") and not _same(one.state_dict(), other.state_dict()):
         yield (
             "a run that is resumed in the middle ends with another state_dict than the whole run: "
             "does on_train_begin forget what load_state_dict brought? Look at trainer.resumed"

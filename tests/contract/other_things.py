@@ -52,6 +52,7 @@ OPTIMIZERS = [
 ]
 
 CALLBACKS = [
+    callbacks.AverageWeights(),
     callbacks.EarlyStopping(),
     callbacks.EarlyStopping("val_accuracy", patience=2),
     callbacks.Checkpoint("own-{epoch}.npz", monitor="val_loss", keep_last=2),
@@ -63,7 +64,7 @@ CALLBACKS = [
 
 def public(kind):
     """Return the public classes of the library of a kind, and those that are not a base."""
-    bases = {m.Layer, m.Cell, m.Loss, m.Metric, m.Optimizer}
+    bases = {m.Layer, m.Cell, m.Loss, m.Metric, m.Optimizer, callbacks.Callback}
     modules = [m, metrics, optimizers, callbacks]
     named = (getattr(module, name) for module in modules for name in module.__all__)
     classes = {one for one in named if isinstance(one, type)}

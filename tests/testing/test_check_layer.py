@@ -210,7 +210,9 @@ BROKEN = [
      "grad = self.parameters[0].grad.ravel()[0] + 0 * grad; m = slots", (), "clipping",
      "clipped already"),
     # callbacks
-    (things.BestLoss, "on_epoch_end", "on_epoch_ended", (), "hooks", "did you mean on_epoch_end"),
+    (things.BestLoss, ("(Callback)", "on_epoch_end"), ("", "on_epoch_ended"), (), "hooks",
+     "did you mean on_epoch_end"),
+    (things.BestLoss, "(Callback)", "", (), "hooks", "class BestLoss(minirnn.callbacks.Callback)"),
     (things.BestLoss, "(self, trainer)", "(self, epoch, logs)", (), "hooks",
      "def on_epoch_end(self, trainer)"),
     (things.BestLoss, "def load_state_dict", "def load", (), "state", "go together"),

@@ -3,6 +3,7 @@
 import numpy as np
 
 from minirnn import Metric, Optimizer
+from minirnn.callbacks import Callback
 
 
 class Hits(Metric):
@@ -61,7 +62,7 @@ class Momentum(Optimizer):
         value -= learning_rate * m
 
 
-class BestLoss:
+class BestLoss(Callback):
     """Remembers the best loss, and slows down when it has not been beaten."""
 
     def __init__(self):
