@@ -29,7 +29,7 @@ def source_of(cls):
     return textwrap.dedent(inspect.getsource(cls))
 
 
-def planted(cls, old, new):
+def mutant(cls, old, new):
     """Return the class with a piece of its source replaced, or several."""
     source = source_of(cls)
     pairs = [(old, new)] if isinstance(old, str) else zip(old, new, strict=True)

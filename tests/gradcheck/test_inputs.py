@@ -112,7 +112,7 @@ NEUTRAL = [
 
 @pytest.mark.parametrize(("host", "old", "new", "fill", "name"), NEUTRAL)
 def test_neutral_values_hide_nothing(host, old, new, fill, name):
-    layer = h.planted(host, old, new)()
+    layer = h.mutant(host, old, new)()
     x = RNG.normal(size=(4, 3 if host is h.Linear else layer.gain.size))
     getattr(layer, name).value = fill(getattr(layer, name).shape)
     assert not m.check_gradients(layer, x, raises=False).passed

@@ -12,8 +12,8 @@ SEQUENCES = np.random.default_rng(1).normal(size=(2, 5, 3))
 
 
 def raised(host, old, new, how="alone", sizes=()):
-    """Return the error that checking a host with a planted mistake raises."""
-    made = h.planted(host, old, new)(*sizes)
+    """Return the error that checking a host with a mutant raises."""
+    made = h.mutant(host, old, new)(*sizes)
     layer, x = made, ROWS
     if how == "over time":
         layer, x = m.Recurrent(made), SEQUENCES
@@ -72,22 +72,22 @@ def test_a_cache_of_the_wrong_length(how, place, cache):
 
 
 def test_a_loss_that_returns_an_array():
-    loss = h.planted(h.HalfSquares, "float((self.gap**2).sum()", "((self.gap**2).sum(axis=1)")()
+    loss = h.mutant(h.HalfSquares, "float((self.gap**2).sum()", "((self.gap**2).sum(axis=1)")()
     with pytest.raises(GradientKindError, match=r"forward should return one number.*an array \(2,"):
         m.check_gradients(loss, ROWS, ROWS[::-1])
 
 
 def test_a_layer_that_returns_nothing_is_named_and_not_its_neighbour():
-    silent = h.planted(h.Affine, "return self.y", "pass")()
+    silent = h.mutant(h.Affine, "return self.y", "pass")()
     with pytest.raises(GradientKindError, match=r"^Affine.forward \(layers.0\).*missing return"):
         m.check_gradients(m.Sequential([silent, m.Dense(4, 2, rng=0)]), ROWS)
-    silent = h.planted(h.Affine, "return dz @", "dz @")()
+    silent = h.mutant(h.Affine, "return dz @", "dz @")()
     with pytest.raises(GradientKindError, match=r"^Affine.backward \(layers.1\).*missing return"):
         m.check_gradients(m.Sequential([m.Dense(3, 3, rng=0), silent]), ROWS)
 
 
 def test_a_layer_whose_backward_has_another_shape_is_named_and_not_its_neighbour():
-    flat = h.planted(h.Affine, "return dz @ self.W.value.T", "return grad")()
+    flat = h.mutant(h.Affine, "return dz @ self.W.value.T", "return grad")()
     with pytest.raises(GradientShapeError, match=r"^Affine.backward \(layers.1\).*\(2, 3\), got"):
         m.check_gradients(m.Sequential([m.Dense(3, 3, rng=0), flat]), ROWS)
 

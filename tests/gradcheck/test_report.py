@@ -13,7 +13,7 @@ X = np.random.default_rng(0).normal(size=(5, 3))
 
 
 def broken(old="rows.sum(axis=0)", new="rows.mean(axis=0)", host=h.Affine):
-    return h.planted(host, old, new)()
+    return h.mutant(host, old, new)()
 
 
 def test_the_error_has_words_and_numbers():
@@ -66,7 +66,7 @@ def test_a_stale_cache_fails_although_a_first_run_is_right():
 
 
 def test_an_assignment_is_seen_even_in_gradients_of_millions():
-    big = h.planted(
+    big = h.mutant(
         h.Linear,
         ("y = y + self.b.value", "self.W.grad += self.x.T @ grad", "self.b.grad +="),
         ("y = 1e8 * (y + self.b.value); ", "grad = 1e8 * grad; self.W.grad = self.x.T @ grad",

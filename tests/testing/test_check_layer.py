@@ -229,7 +229,7 @@ BROKEN = [
     ids=lambda value: getattr(value, "__name__", str(value))[:40],
 )
 def test_what_is_broken_is_named(host, old, new, inputs, check, says):
-    made = h.planted(host, old, new)
+    made = h.mutant(host, old, new)
     report = check_layer(made if issubclass(made, m.Optimizer) else made(), *inputs, raises=False)
     assert not report.passed
     found = {violation.check: "" for violation in report.violations}
@@ -246,7 +246,7 @@ def test_what_cannot_be_pickled_is_named():
 
 
 def test_all_that_is_broken_is_said_at_once():
-    layer = h.planted(
+    layer = h.mutant(
         h.Affine,
         ("self.x = x\n", "self.W.grad +=", "(1 - self.y**2)"),
         ("self.x = self.__dict__.setdefault('old', x)\n", "self.W.grad =", "1"),

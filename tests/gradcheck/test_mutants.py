@@ -1,35 +1,35 @@
-"""Each planted mistake is called by its name, and nothing else is said."""
+"""Each mutant is called by its name, and nothing else is said."""
 
 import numpy as np
 import pytest
 
 from minirnn import GradientError, Recurrent, check_gradients
 from tests.gradcheck import hosts
-from tests.gradcheck.plants import PLANTS, UNKNOWN
+from tests.gradcheck.mutants import MUTANTS, UNKNOWN
 
 
-def error_of(plant):
+def error_of(mutant):
     with pytest.raises(GradientError) as caught, np.errstate(all="ignore"):
-        check_gradients(plant.layer(), *plant.inputs(), mask=plant.mask_array())
+        check_gradients(mutant.layer(), *mutant.inputs(), mask=mutant.mask_array())
     return caught.value
 
 
-@pytest.mark.parametrize("plant", PLANTS, ids=str)
-def test_a_planted_mistake_is_named(plant):
-    error = error_of(plant)
-    assert {diagnosis.kind for diagnosis in error.diagnoses} == {plant.kind}, error
+@pytest.mark.parametrize("mutant", MUTANTS, ids=str)
+def test_a_mutant_is_named(mutant):
+    error = error_of(mutant)
+    assert {diagnosis.kind for diagnosis in error.diagnoses} == {mutant.kind}, error
     named = {name for diagnosis in error.diagnoses for name in diagnosis.names}
-    assert named == set(plant.names), error
+    assert named == set(mutant.names), error
     for diagnosis in error.diagnoses:
         assert diagnosis.text.startswith("looks like ")
-        assert plant.says in diagnosis.text, error
+        assert mutant.says in diagnosis.text, error
         assert diagnosis.text in error.diagnosis
         assert diagnosis.text in str(error)
 
 
-@pytest.mark.parametrize("plant", UNKNOWN, ids=str)
-def test_where_nothing_fits_nothing_is_claimed(plant):
-    error = error_of(plant)
+@pytest.mark.parametrize("mutant", UNKNOWN, ids=str)
+def test_where_nothing_fits_nothing_is_claimed(mutant):
+    error = error_of(mutant)
     assert error.diagnosis is None
     assert error.diagnoses == ()
     assert "No mistake that this check knows" in str(error)
@@ -39,25 +39,25 @@ SIZES = [(1, 1, 1), (1, 2, 2), (2, 1, 3), (2, 2, 1)]  # input, hidden, batch
 UNMISTAKABLE = {"factor", "transposed", "derivative", "overwritten", "next step", "not summed"}
 UNMISTAKABLE |= {"gate order", "diagonal"}
 CELLS = [
-    plant
-    for plant in PLANTS
-    if hasattr(plant.host(), "input_size") and plant.how == "alone"
-    if plant.kind in UNMISTAKABLE and not plant.sizes
+    mutant
+    for mutant in MUTANTS
+    if hasattr(mutant.host(), "input_size") and mutant.how == "alone"
+    if mutant.kind in UNMISTAKABLE and not mutant.sizes
 ]
 
 
 @pytest.mark.parametrize("sizes", SIZES, ids=str)
-@pytest.mark.parametrize("plant", CELLS, ids=str)
-def test_small_sizes_lead_to_silence_rather_than_to_a_wrong_name(plant, sizes):
+@pytest.mark.parametrize("mutant", CELLS, ids=str)
+def test_small_sizes_lead_to_silence_rather_than_to_a_wrong_name(mutant, sizes):
     size, hidden, batch = sizes
-    cell = hosts.planted(plant.host, plant.old, plant.new)(size, hidden)
+    cell = hosts.mutant(mutant.host, mutant.old, mutant.new)(size, hidden)
     x = np.random.default_rng(1).normal(size=(batch, size))
     report = check_gradients(cell, x, raises=False)
-    assert {diagnosis.kind for diagnosis in report.diagnoses} <= {plant.kind}
+    assert {diagnosis.kind for diagnosis in report.diagnoses} <= {mutant.kind}
 
 
 def test_two_mistakes_at_once_are_both_named():
-    mean = hosts.planted(
+    mean = hosts.mutant(
         hosts.Affine,
         ("rows.sum(axis=0)", "grad * (1 - self.y**2)", "self.W.grad +="),
         ("rows.mean(axis=0)", "grad * (1 - self.y**2)", "self.W.grad ="),
@@ -68,7 +68,7 @@ def test_two_mistakes_at_once_are_both_named():
 
 
 def test_the_mistake_is_found_inside_a_recurrent_layer_under_a_mask():
-    cell = hosts.planted(hosts.TanhCell, "dh * (1 - new**2)", "dh")()
+    cell = hosts.mutant(hosts.TanhCell, "dh * (1 - new**2)", "dh")()
     x = np.random.default_rng(0).normal(size=(3, 5, 3))
     mask = np.ones((3, 5), bool)
     mask[1, 3:] = False
@@ -79,7 +79,7 @@ def test_the_mistake_is_found_inside_a_recurrent_layer_under_a_mask():
 
 
 def test_a_term_left_out_is_named_as_far_as_each_gradient_shows_it():
-    cell = hosts.planted(hosts.SumCell, "grad_y * (1 + v_new)", "grad_y")()
+    cell = hosts.mutant(hosts.SumCell, "grad_y * (1 + v_new)", "grad_y")()
     report = check_gradients(cell, np.random.default_rng(0).normal(size=(5, 3)), raises=False)
     found = {diagnosis.names: diagnosis.text for diagnosis in report.diagnoses}
     assert found.keys() == {("input", "state[1]", "W"), ("U",)}

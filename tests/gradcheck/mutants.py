@@ -1,4 +1,4 @@
-"""The planted mistakes: in which host, which line becomes which, and what should be said."""
+"""The mutants: in which host, which line becomes which, and what should be said."""
 
 from dataclasses import dataclass
 
@@ -9,7 +9,7 @@ from tests.gradcheck import hosts as h
 
 
 @dataclass(frozen=True)
-class Plant:
+class Mutant:
     """One mistake.
 
     `kind` and `names` are those of the diagnosis, `says` words of its text. `how` is how the host
@@ -31,7 +31,7 @@ class Plant:
         return f"{self.kind} | {self.host.__name__} {self.how} | {str(self.new).strip()[:50]}"
 
     def layer(self):
-        made = h.planted(self.host, self.old, self.new)(*self.sizes)
+        made = h.mutant(self.host, self.old, self.new)(*self.sizes)
         if self.how == "over time":
             return Recurrent(made)
         if self.how == "in a model":
@@ -72,7 +72,7 @@ class Plant:
 
 
 CELLS = (h.TanhCell, h.MemoryCell, h.PeepholeCell, h.GatedCell, h.MixtureCell, h.SumCell)
-P = Plant
+P = Mutant
 
 OVERWRITTEN = [
     P(h.Affine, "self.W.grad +=", "self.W.grad =", "overwritten", ("W",)),
@@ -590,7 +590,7 @@ UNKNOWN = [
     P(h.Affine, "rows.sum(axis=0)", "rows.sum(axis=0) * np.array([1, 1.1, 0.9, 1.3])", "", ()),
     P(h.HalfSquares, "return self.gap /", "return np.exp(self.gap) /", "", ()),
 ]  # fmt: skip
-PLANTS = [
+MUTANTS = [
     *OVERWRITTEN,
     *DERIVATIVE,
     *NEXT_STEP,
