@@ -69,6 +69,7 @@ if TYPE_CHECKING:
         TopKAccuracy,
     )
     from minirnn.models.encoder_decoder import EncoderDecoder
+    from minirnn.models.files import load, save
     from minirnn.models.generate import generate
     from minirnn.optimizers import (
         SGD,
@@ -167,9 +168,11 @@ __all__ = [
     "data",
     "generate",
     "insight",
+    "load",
     "losses",
     "metrics",
     "optimizers",
+    "save",
     "schedules",
     "tasks",
     "testing",
@@ -177,6 +180,8 @@ __all__ = [
 
 # What a program may not need is read when it is first asked for, so that the import stays short.
 _LATER = {
+    "load": "minirnn.models.files",
+    "save": "minirnn.models.files",
     "Accuracy": "minirnn.metrics",
     "Adagrad": "minirnn.optimizers",
     "Adam": "minirnn.optimizers",

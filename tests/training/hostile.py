@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import io
 import json
+from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 from minirnn import files
@@ -53,3 +55,26 @@ def tensor(name: str, dtype: str, shape: Any, offsets: Any) -> bytes:
     """Return an entry of a safetensors header."""
     entry = {"dtype": dtype, "shape": shape, "data_offsets": offsets}
     return json.dumps({name: entry})[1:-1].encode()
+
+
+def damaged(path: Path) -> Iterator[str]:
+    """Change each bit of a file, one after the other, then cut it shorter and shorter.
+
+    The file is kept open, for opening is what takes time.
+    """
+    whole = path.read_bytes()
+    with path.open("r+b") as file:
+
+        def put(place: int, byte: int) -> None:
+            file.seek(place)
+            file.write(bytes([byte]))
+            file.flush()
+
+        for place, byte in enumerate(whole):
+            for bit in range(8):
+                put(place, byte ^ 1 << bit)
+                yield f"bit {bit} of byte {place}"
+            put(place, byte)
+        for length in reversed(range(len(whole))):
+            file.truncate(length)
+            yield f"the first {length} bytes"

@@ -1,0 +1,178 @@
+"""Series: windows to forecast from, and numbers of a size that networks like."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from minirnn import checks
+from minirnn.typing import Array
+
+__all__ = ["Scaler", "windows"]
+
+
+def windows(series: Any, length: int, horizon: int = 1, *, every: int = 1) -> tuple[Array, Array]:
+    """Return every stretch of a series, and what comes next: inputs and targets of a forecast.
+
+    Window ``k`` is ``series[k : k + length]``, its target ``series[k + length : k + length +
+    horizon]``. Split a series in time *before* cutting it, so that no target of the training data
+    is an input of the test data.
+
+    Parameters
+    ----------
+    series : array (time,) or (time, features)
+    length : int
+        Steps of an input.
+    horizon : int
+        Steps of a target.
+    every : int
+        Take every so-manieth window only.
+
+    Returns
+    -------
+    inputs (windows, length, features) and targets (windows, horizon) or (windows, horizon,
+    features); read-only views of one array, so overlapping windows take no memory
+
+    Raises
+    ------
+    ValueError
+        If the series is too short for one window.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> x, y = windows(np.arange(6.0), length=3, horizon=2)
+    >>> x[..., 0]
+    array([[0., 1., 2.],
+           [1., 2., 3.]])
+    >>> y
+    array([[3., 4.],
+           [4., 5.]])
+    """
+    array = checks.as_floats("windows", series, None, "the series")
+    length = checks.positive_int("windows", "length", length)
+    horizon = checks.positive_int("windows", "horizon", horizon)
+    every = checks.positive_int("windows", "every", every)
+    if array.ndim not in (1, 2):
+        raise ValueError(
+            f"windows: the series should be (time,) or (time, features), got shape {array.shape}"
+        )
+    if len(array) < length + horizon:
+        raise ValueError(
+            f"windows: a series of {len(array)} steps is too short for windows of {length} and "
+            f"targets of {horizon} steps"
+        )
+    wide = np.lib.stride_tricks.sliding_window_view(array, length + horizon, axis=0)[::every]
+    wide = np.moveaxis(wide, -1, 1)
+    x, y = wide[:, :length], wide[:, length:]
+    return (x[..., None] if array.ndim == 1 else x), y
+
+
+class Scaler:
+    """To mean 0 and standard deviation 1, feature by feature, and back.
+
+    ``scaled = (value - mean) / scale``. Fit it on the training data only: what is to be forecast
+    must not be known by its mean.
+
+    Parameters
+    ----------
+    mean, scale : float or array (features,), optional
+        Known already, in place of `fit`.
+
+    Attributes
+    ----------
+    mean, scale : float64 array, () for a series (time,), or (features,)
+        A feature that never changes has the scale 1.
+
+    Raises
+    ------
+    RuntimeError
+        If something is to be scaled before `fit`.
+    ValueError
+        If the data to fit are empty or not finite, or the features are not as many.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> series = np.array([[1.0, 10.0], [3.0, 10.0], [5.0, 13.0]])
+    >>> scaler = Scaler().fit(series[:2])
+    >>> scaler.transform(series)
+    array([[-1.,  0.],
+           [ 1.,  0.],
+           [ 3.,  3.]])
+    >>> scaler.inverse(scaler.transform(series))[2]
+    array([ 5., 13.])
+    >>> scaler.feature(0).inverse(np.array([3.0]))      # where only one feature is forecast
+    array([5.])
+    """
+
+    def __init__(self, mean: Any = None, scale: Any = None) -> None:
+        if (mean is None) != (scale is None):
+            raise TypeError("Scaler: mean and scale belong together: give both, or none")
+        self.mean: Array | None = None
+        self.scale: Array | None = None
+        if mean is not None:
+            self.mean = np.array(checks.as_floats(self, mean, np.float64, "mean"))
+            self.scale = np.array(checks.as_floats(self, scale, np.float64, "scale"))
+            good = np.isfinite(self.mean).all() and np.isfinite(self.scale).all()
+            if self.mean.shape != self.scale.shape or not good or (self.scale <= 0).any():
+                raise ValueError(
+                    "Scaler: mean and scale should be finite, of one shape, and scale above 0"
+                )
+
+    def fit(self, values: Any, mask: Any = None) -> Scaler:
+        """Take mean and standard deviation over all axes but the last, and return the scaler.
+
+        Parameters
+        ----------
+        values : array (time,), (time, features) or (batch, time, features)
+        mask : boolean array (batch, time), optional
+            True where the step is valid; only for three axes.
+        """
+        array = checks.as_floats(self, values, np.float64, "the values")
+        if mask is not None:
+            array = array[checks.as_mask(self, mask, array.shape[:2])]
+        rows = array.reshape(-1) if array.ndim == 1 else array.reshape(-1, array.shape[-1])
+        if len(rows) == 0 or not np.isfinite(rows).all():
+            wrong = int(array.size - np.isfinite(array).sum())
+            what = f"has {wrong} numbers that are not finite" if len(rows) else "is empty"
+            raise ValueError(f"Scaler: what is to be fitted {what}")
+        mean, scale = rows.mean(axis=0), rows.std(axis=0)
+        self.mean, self.scale = np.array(mean), np.array(np.where(scale > 0, scale, 1.0))
+        return self
+
+    def transform(self, values: Any) -> Array:
+        """Return the values scaled, ``(..., features)``; of their own dtype if that is a float."""
+        array, mean, scale = self._fitting(values)
+        return ((array - mean) / scale).astype(array.dtype)
+
+    def inverse(self, values: Any) -> Array:
+        """Return what `transform` was given."""
+        array, mean, scale = self._fitting(values)
+        return (array * scale + mean).astype(array.dtype)
+
+    def feature(self, k: int) -> Scaler:
+        """Return the scaler of one feature alone."""
+        mean, scale = self._fitted()
+        return Scaler(mean[k], scale[k])
+
+    def _fitting(self, values: Any) -> tuple[Array, Array, Array]:
+        mean, scale = self._fitted()
+        array = checks.as_floats(self, values, None, "the values")
+        if mean.ndim and array.shape[-1:] != mean.shape:
+            raise ValueError(
+                f"Scaler: the last axis should have the {len(mean)} features that were fitted, got "
+                f"shape {array.shape}; for one of them, see feature(k)"
+            )
+        return array, mean, scale
+
+    def _fitted(self) -> tuple[Array, Array]:
+        if self.mean is None or self.scale is None:
+            raise RuntimeError("Scaler: call fit with the training data first")
+        return self.mean, self.scale
+
+    def __repr__(self) -> str:
+        if self.mean is None or self.scale is None:
+            return "Scaler()"
+        return f"Scaler(mean={self.mean.tolist()}, scale={self.scale.tolist()})"
