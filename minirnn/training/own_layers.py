@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from typing import Any
@@ -51,8 +52,8 @@ def _comparing(layer: Layer) -> Any:
         arrays = [one for one in (*args, *keywords.values()) if isinstance(one, np.ndarray)]
         copies = [array.copy() for array in arrays]
         result = forward(*args, **keywords)
-        for array, copy in zip(arrays, copies, strict=True):
-            if not np.array_equal(array, copy, equal_nan=array.dtype.kind == "f"):
+        for array, before in zip(arrays, copies, strict=True):
+            if not np.array_equal(array, before, equal_nan=array.dtype.kind == "f"):
                 raise RuntimeError(
                     f"{type(layer).__name__}: forward changes its input in place, which is what "
                     f"another layer has kept; make a new array: x = x * 2, and not x *= 2"
@@ -63,31 +64,25 @@ def _comparing(layer: Layer) -> Any:
 
 
 def refuse_assigned_gradients(model: Layer, loss: Loss) -> None:
-    """Raise if backward, called once more, does not add to a gradient that it has made.
+    """Raise if backward, called once more on a copy, puts a gradient in the place of another.
 
     Then it assigns: of the steps or places that share a parameter, only one would count. Asked only
-    of models with layers or cells of the user's own, and the gradients are as before.
+    of models with layers or cells of the user's own.
     """
     own = _own_layers(model)
-    observed = any(
-        getattr(layer, "observer", None) is not None for _, layer in model.named_layers()
-    )
-    if not own or observed:
+    if not own:
         return
-    parameters = dict(model.named_parameters())
-    before = {name: parameter.grad.copy() for name, parameter in parameters.items()}
-    for name, parameter in parameters.items():
-        parameter.grad = 1 + np.abs(before[name])
-    again: dict[str, Any] = {}
-    with suppress(Exception):  # a layer may have thrown away what it kept: then nothing is known
-        model.backward_parameters(loss.backward())
-        again = {name: parameter.grad.copy() for name, parameter in parameters.items()}
-    for name, parameter in parameters.items():
-        parameter.grad = before[name]
-    for name, grad in again.items():
-        if np.array_equal(before[name], grad):
-            classes = {id(p): layer for layer in own.values() for p in layer.parameters()}
-            owner = type(classes.get(id(parameters[name]), model)).__name__
+    after: dict[str, Any] = {}
+    with suppress(Exception):  # no copy, or nothing kept for a second time: then nothing is known
+        twin = copy.deepcopy(model)
+        for parameter in twin.parameters():
+            parameter.grad = 1 + np.abs(parameter.grad)
+        twin.backward_parameters(loss.backward())
+        after = {name: parameter.grad for name, parameter in twin.named_parameters()}
+    for name, parameter in model.named_parameters():
+        if name in after and np.array_equal(parameter.grad, after[name]):
+            owners = [layer for layer in own.values() if parameter in layer.parameters()]
+            owner = type(owners[-1] if owners else model).__name__
             raise RuntimeError(
                 f"{owner}: backward assigns the gradient of {name}, and should add to it: another "
                 f"step, or another use of the parameter, adds to the same; write .grad += ..."
