@@ -1,0 +1,76 @@
+"""Write the index of the reference from the public names of each room: a page for each."""
+
+from __future__ import annotations
+
+import importlib
+import inspect
+from pathlib import Path
+from typing import Any
+
+# (heading, module, rooms): of a module's public names, those that are defined in the rooms.
+SECTIONS = [
+    ("Core", "minirnn", ("core", "errors")),
+    ("Layers", "minirnn", ("layers",)),
+    ("Cells", "minirnn", ("cells",)),
+    ("Recurrent layers", "minirnn", ("recurrent",)),
+    ("Models", "minirnn", ("models",)),
+    ("Losses", "minirnn", ("losses",)),
+    ("Metrics", "minirnn", ("metrics",)),
+    ("Optimizers", "minirnn", ("optimizers",)),
+    ("Schedules", "minirnn.schedules", ("schedules", "optimizers")),
+    ("Training", "minirnn", ("training",)),
+    ("Callbacks", "minirnn.callbacks", ("callbacks", "training")),
+    ("Data", "minirnn.data", ("data",)),
+    ("Toy tasks", "minirnn.tasks", ("tasks",)),
+    ("Checking gradients", "minirnn", ("gradcheck", "diagnosis")),
+    ("Checking your own", "minirnn.testing", ("testing",)),
+    ("Looking inside", "minirnn.insight", ("insight",)),
+    ("The engine", "minirnn.engine", ("engine",)),
+    ("PyTorch", "minirnn.interop.torch", ("interop",)),
+    ("Keras", "minirnn.interop.keras", ("interop",)),
+    ("ONNX", "minirnn.interop.onnx", ("interop",)),
+    ("scikit-learn", "minirnn.sklearn", ("sklearn",)),
+    ("The course's functions", "minirnn.course", ("course",)),
+]
+
+
+def public_names(module_name: str, rooms: tuple[str, ...]) -> list[str]:
+    """Return the public names of a module that are defined in one of the rooms."""
+    try:  # TEMP
+        module = importlib.import_module(module_name)
+    except ModuleNotFoundError:
+        return []
+    names = []
+    for name in getattr(module, "__all__", ()):
+        value = getattr(module, name)
+        home = getattr(value, "__module__", module_name) or module_name
+        if name.startswith("__") or inspect.ismodule(value) or not callable(value):
+            continue
+        if home.split(".")[1:2] and home.split(".")[1] in rooms:
+            names.append(name)
+    return names
+
+
+def write(app: Any) -> None:
+    """Write ``api/index.rst``."""
+    lines = ["Reference", "=========", "", "A page for each public name, from its docstring.", ""]
+    listed: set[str] = set()
+    for heading, module, rooms in SECTIONS:
+        names = [name for name in public_names(module, rooms) if f"{module}.{name}" not in listed]
+        if not names:
+            continue
+        listed.update(f"{module}.{name}" for name in names)
+        lines += [heading, "-" * len(heading), "", f".. currentmodule:: {module}", ""]
+        lines += [".. autosummary::", "   :toctree: names", ""]
+        lines += [f"   {name}" for name in names] + [""]
+    path = Path(app.srcdir) / "api" / "index.rst"
+    path.parent.mkdir(exist_ok=True)
+    text = "\n".join(lines)
+    if not path.exists() or path.read_text("utf-8") != text:
+        path.write_text(text, "utf-8")
+
+
+def setup(app: Any) -> dict[str, Any]:
+    """Write the index before anything looks for pages."""
+    app.connect("config-inited", lambda app, config: write(app))
+    return {"parallel_read_safe": True}
