@@ -12,7 +12,7 @@ import minirnn  # noqa: E402
 
 project = "minirnn"
 author = "the minirnn maintainers"
-copyright = "the minirnn maintainers"  # noqa: A001
+copyright = "the minirnn maintainers"
 version = release = minirnn.__version__
 
 extensions = [
@@ -32,7 +32,13 @@ extensions = [
 ]
 nitpicky = True
 templates_path = ["_templates"]
-exclude_patterns = ["_build", "_fragments", "pictures/examples/README.md", "requirements.txt", "learn/README.txt"]
+exclude_patterns = ["_build", "_fragments", "requirements.txt", "learn/README.txt"]
+    "_build",
+    "_fragments",
+    "pictures/examples/README.md",
+    "requirements.txt",
+    "learn/README.txt",
+]
 root_doc = "index"
 
 # ---------------------------------------------------------------- Markdown
@@ -43,6 +49,8 @@ suppress_warnings = ["config.cache"]
 # ---------------------------------------------------------------- the reference
 autosummary_generate = True
 autodoc_typehints = "none"
+# Large, and not needed to read docstrings.
+autodoc_mock_imports = ["torch", "keras", "mpi4py"]
 autodoc_member_order = "bysource"
 numpydoc_show_class_members = False
 numpydoc_xref_param_type = False

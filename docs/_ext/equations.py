@@ -10,11 +10,46 @@ from __future__ import annotations
 import re
 from typing import Any
 
-GREEK = "alpha beta gamma delta epsilon eta theta lambda mu rho sigma tau phi".split()
-OPERATORS = (
-    "tanh exp log max min sqrt softmax sigmoid relu sum mean activation abs sign norm erf "
-    "logsumexp dropout concat argmax score"
-).split()
+from numpydoc.docscrape import NumpyDocString
+
+GREEK = [
+    "alpha",
+    "beta",
+    "gamma",
+    "delta",
+    "epsilon",
+    "eta",
+    "theta",
+    "lambda",
+    "mu",
+    "rho",
+    "sigma",
+    "tau",
+    "phi",
+]
+OPERATORS = [
+    "tanh",
+    "exp",
+    "log",
+    "max",
+    "min",
+    "sqrt",
+    "softmax",
+    "sigmoid",
+    "relu",
+    "sum",
+    "mean",
+    "activation",
+    "abs",
+    "sign",
+    "norm",
+    "erf",
+    "logsumexp",
+    "dropout",
+    "concat",
+    "argmax",
+    "score",
+]
 TOKEN = re.compile(
     r"(?P<number>\d+(?:\.\d+)?(?:e-?\d+)?)"
     r"|(?P<name>[A-Za-z]\w*?'*(?:_(?:\{[^}]*\}|[A-Za-z0-9]+))*'*(?![A-Za-z0-9']))"
@@ -130,12 +165,30 @@ def convert(lines: list[str]) -> list[str]:
     return out
 
 
+def with_shapes(lines: list[str]) -> list[str]:
+    """Return the lines with a section "Shapes", which numpydoc does not know, under the summary."""
+    heads = [k for k in range(len(lines) - 1) if re.fullmatch("-{3,}", lines[k + 1].strip())]
+    start = next((k for k in heads if lines[k].strip() == "Shapes"), None)
+    if start is None:
+        return lines
+    end = min((k for k in heads if k > start), default=len(lines))
+    margin = lines[start][: len(lines[start]) - len(lines[start].lstrip())]
+    section = ["", f"{margin}.. rubric:: Shapes", ""]
+    for line in filter(str.strip, lines[start + 2 : end]):
+        name, colon, shape = line.strip().partition(" : ")
+        section.append(f"{margin}* **{name}**: {shape}" if colon else f"{margin}  {line.strip()}")
+    section.append("")
+    rest = lines[:start] + lines[end:]
+    return [*rest[: heads[0]], *section, *rest[heads[0] :]]
+
+
 def process(app: Any, what: str, name: str, obj: object, options: object, lines: list[str]) -> None:
     """Replace the lines that autodoc has read from a docstring."""
-    lines[:] = convert(lines)
+    lines[:] = convert(with_shapes(lines))
 
 
 def setup(app: Any) -> dict[str, Any]:
     """Connect to autodoc, before numpydoc sees the lines."""
+    NumpyDocString.sections.setdefault("Shapes", [])  # where only a signature is looked for
     app.connect("autodoc-process-docstring", process, priority=100)
     return {"parallel_read_safe": True}

@@ -22,13 +22,18 @@ def rows(text: str) -> list[list[str]]:
     return [[cell.strip() for cell in line.strip("|").split("|")] for line in table]
 
 
-def card(cells: list[str], pictures: Path) -> str:
+def plain(name: str) -> str:
+    """Return the name of an example without its link."""
+    return re.sub(r"\[([^\]]+)\]\([^)]*\)", r"\1", name).replace("`", "")
+
+
+def card(cells: list[str], script: str) -> str:
     """Return one card: name, picture, what it shows, score, time."""
     name, shows, score, beside, time, picture = (*cells, "", "", "")[:6]
-    title = re.sub(r"\[`?([^\]`]+)`?\]\([^)]*\)", r"\1", name).replace("`", "")
+    title = f"{script} {plain(name).removeprefix(script)}".strip()
     found = re.search(r"\(\.\./docs/(pictures/[^)]+)\)", picture)
     image = f":img-top: {found.group(1)}\n:img-alt: {title}: {shows}\n" if found else ""
-    text = [f":::{{grid-item-card}} {title}", image + ":class-card: example", "", shows]
+    text = [f":::{{grid-item-card}} `{title}`", image + ":class-card: example", "", shows]
     text += ["", f"**Score** {score}"] if score else []
     text += ["", f"**Beside it** {beside}"] if beside else []
     text += ["", f"**Time** {time}"] if time else []
@@ -39,7 +44,10 @@ def write(app: Any) -> None:
     """Write ``gallery.md``."""
     source = Path(app.srcdir)
     text = (source.parent / "examples" / "README.md").read_text("utf-8")
-    cards = [card(cells, source) for cells in rows(text)]
+    cards, script = [], ""
+    for cells in rows(text):
+        script = next((word for word in plain(cells[0]).split() if word.endswith(".py")), script)
+        cards.append(card(cells, script))
     (source / "gallery.md").write_text("\n".join([HEAD, *cards, "::::", ""]), "utf-8")
 
 

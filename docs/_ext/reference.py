@@ -7,6 +7,8 @@ import inspect
 from pathlib import Path
 from typing import Any
 
+from sphinx.ext.autodoc.mock import mock
+
 # (heading, module, rooms): of a module's public names, those that are defined in the rooms.
 SECTIONS = [
     ("Core", "minirnn", ("core", "errors")),
@@ -52,19 +54,30 @@ def public_names(module_name: str, rooms: tuple[str, ...]) -> list[str]:
 
 
 def write(app: Any) -> None:
-    """Write ``api/index.rst``."""
-    lines = ["Reference", "=========", "", "A page for each public name, from its docstring.", ""]
+    """Write ``api/index.rst``, and a page for each section."""
+    folder = Path(app.srcdir) / "api"
+    folder.mkdir(exist_ok=True)
     listed: set[str] = set()
+    pages = []
     for heading, module, rooms in SECTIONS:
-        names = [name for name in public_names(module, rooms) if f"{module}.{name}" not in listed]
+        with mock(app.config.autodoc_mock_imports):
+            found = public_names(module, rooms)
+        names = [name for name in found if f"{module}.{name}" not in listed]
         if not names:
             continue
         listed.update(f"{module}.{name}" for name in names)
-        lines += [heading, "-" * len(heading), "", f".. currentmodule:: {module}", ""]
+        page = "".join(c for c in heading.lower().replace(" ", "-") if c.isalnum() or c == "-")
+        pages.append(page)
+        lines = [heading, "=" * len(heading), "", f".. currentmodule:: {module}", ""]
         lines += [".. autosummary::", "   :toctree: names", ""]
-        lines += [f"   {name}" for name in names] + [""]
-    path = Path(app.srcdir) / "api" / "index.rst"
-    path.parent.mkdir(exist_ok=True)
+        update(folder / f"{page}.rst", [*lines, *(f"   {name}" for name in names), ""])
+    lines = ["Reference", "=========", "", "A page for each public name, from its docstring.", ""]
+    lines += [".. toctree::", "   :maxdepth: 2", "", *(f"   {page}" for page in pages), ""]
+    update(folder / "index.rst", lines)
+
+
+def update(path: Path, lines: list[str]) -> None:
+    """Write a file unless it has these very lines, so that nothing is read again for no reason."""
     text = "\n".join(lines)
     if not path.exists() or path.read_text("utf-8") != text:
         path.write_text(text, "utf-8")
