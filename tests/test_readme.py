@@ -17,6 +17,8 @@ PAGES = sorted(
     if page.name != "gallery.md"  # written by the site's build from examples/README.md
 )
 
+NEEDS = {".plot(": "matplotlib", "sklearn": "sklearn", "minirnn.save": "safetensors"}
+
 
 def python_blocks(page: Path) -> list[str]:
     return re.findall(r"^```python\n(.*?)^```$", page.read_text("utf-8"), re.MULTILINE | re.DOTALL)
@@ -31,8 +33,9 @@ BLOCKS = [(page, k) for page in PAGES for k in range(len(python_blocks(page)))]
 def test_each_code_block_runs_alone(page, k, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     block = python_blocks(page)[k]
-    if ".plot(" in block:
-        pytest.importorskip("matplotlib")
+    for word, library in NEEDS.items():
+        if word in block:
+            pytest.importorskip(library)
     code = compile(block, f"{page.name}, block {k}", "exec")
     with contextlib.redirect_stdout(io.StringIO()), contextlib.redirect_stderr(io.StringIO()):
         exec(code, {"__name__": "__main__"})
