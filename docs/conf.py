@@ -33,12 +33,6 @@ extensions = [
 nitpicky = True
 templates_path = ["_templates"]
 exclude_patterns = ["_build", "_fragments", "requirements.txt", "learn/README.txt"]
-    "_build",
-    "_fragments",
-    "pictures/examples/README.md",
-    "requirements.txt",
-    "learn/README.txt",
-]
 root_doc = "index"
 
 # ---------------------------------------------------------------- Markdown

@@ -17,7 +17,11 @@ PAGES = sorted(
     if page.name != "gallery.md"  # written by the site's build from examples/README.md
 )
 
-NEEDS = {".plot(": "matplotlib", "sklearn": "sklearn", "minirnn.save": "safetensors"}
+NEEDS = {  # what a block has in it, and the library that it then needs
+    ".plot(": "matplotlib",
+    "sklearn": "sklearn",
+    "minirnn.save": "safetensors",
+}
 
 
 def python_blocks(page: Path) -> list[str]:

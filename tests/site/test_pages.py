@@ -140,7 +140,7 @@ def test_the_bptt_page_shows_the_gradients_of_the_library(address, browser):
     assert [float(text) for text in losses] == [pytest.approx(value, abs=5e-5)]
 
     def numbers(text):
-        return [float(t.replace("−", "-")) for t in re.findall(r"[−-]?\d\.\d+", text)]
+        return [float(t) for t in re.findall(r"-?\d\.\d+", text.replace("\N{MINUS SIGN}", "-"))]
 
     table = browser.find_element("id", "bptt-gradients").text
     cell = layer.cell
