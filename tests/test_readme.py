@@ -30,8 +30,15 @@ def python_blocks(page: Path) -> list[str]:
 
 # Pages whose blocks still run one after the other; every other block runs by itself.
 IN_SEQUENCE = {
-    "engine", "gradient-check", "insight", "losses-and-metrics", "reference", "schedules", "training",
-}  # fmt: skip
+    "engine",
+    "gradient-check",
+    "insight",
+    "losses-and-metrics",
+    "reference",
+    "schedules",
+    "testing",
+    "training",
+}
 ALONE = [
     (page, k)
     for page in PAGES
