@@ -260,3 +260,24 @@ def translate(plt: Any, dates: list[tuple[str, str, Any]]) -> Any:
     axes[-1, 0].set_xlabel("read")
     figure.tight_layout()
     return figure
+
+
+def digit_strings(plt: Any, strips: list[tuple[Any, Any, Any, Any]]) -> Any:
+    """Three strips of digits, and below each what the net says at every column."""
+    figure, axes = plt.subplots(
+        2 * len(strips), 1, figsize=(10, 3.4 * len(strips)), height_ratios=[1, 1.6] * len(strips)
+    )
+    for k, (pixels, shares, read, truth) in enumerate(strips):
+        above, below = axes[2 * k], axes[2 * k + 1]
+        above.imshow(pixels.T, cmap="gray_r", vmin=0, vmax=1, aspect="auto")
+        above.set(xticks=[], yticks=[])
+        text, right = ("".join(map(str, digits)) for digits in (read, truth))
+        above.set_title(f"read as {text}" + ("" if text == right else f", should be {right}"))
+        below.imshow(shares[:, :10].T, cmap="Blues", vmin=0, vmax=1, aspect="auto")
+        below.plot(9.5 - 10 * shares[:, 10], color=GREY, linewidth=1, label="blank")
+        below.set(yticks=range(10), xticks=[], ylabel="digit")
+        below.tick_params(length=0, labelsize=8)
+    axes[1].legend(frameon=False, loc="upper left", bbox_to_anchor=(1, 1))
+    axes[-1].set_xlabel("column of the strip")
+    figure.tight_layout()
+    return figure

@@ -17,17 +17,17 @@ least 99 % of them must come out right, all ten characters.
 
 from __future__ import annotations
 
-import argparse
 import sys
-import time
 from datetime import date, timedelta
 
-import _pictures
+import _pictures as pictures
 import numpy as np
 from _pictures import save_picture
+from _script import parser_for, stop, verdict
 
 from minirnn import (
     GRU,
+    Accuracy,
     Adam,
     Attention,
     Bidirectional,
@@ -36,6 +36,7 @@ from minirnn import (
     EncoderDecoder,
     Sequential,
     SoftmaxCrossEntropy,
+    Trainer,
 )
 from minirnn.data import Vocabulary, pad_sequences
 from minirnn.schedules import Cosine
@@ -152,19 +153,12 @@ def build(read, written, hidden_size, rng):
     return EncoderDecoder(encoder, decoder, attention)
 
 
-def train(model, pairs, learning_rate):
-    """Train once through the pairs, and say five times how it goes."""
-    loss = SoftmaxCrossEntropy()
-    optimizer = Adam(model.parameters(), Cosine(learning_rate, steps=len(pairs)), clip_norm=1.0)
-    losses = []
-    for inputs, target, mask, target_mask in pairs:
-        losses.append(loss.forward(model.forward(inputs, mask), target, target_mask))
-        optimizer.zero_grad()
-        model.backward(loss.backward())
-        optimizer.step()
-        if len(losses) % max(1, len(pairs) // 5) == 0:
-            recent = np.mean(losses[-max(1, len(pairs) // 5) :])
-            print(f"{len(losses):6} batches   loss {recent:.4f} nats a character", flush=True)
+def train(model, pairs, epochs):
+    """Train the model; Pairs can be gone through once an epoch."""
+    schedule = Cosine(4e-3, steps=epochs * len(pairs))
+    optimizer = Adam(model.parameters(), schedule, clip_norm=1.0)
+    trainer = Trainer(model, SoftmaxCrossEntropy(), optimizer, metrics=[Accuracy()])
+    trainer.fit(pairs, epochs=epochs)
 
 
 def translate(model, texts, read, written):
@@ -176,57 +170,39 @@ def translate(model, texts, read, written):
 
 
 def main(argv=None) -> int:
-    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
+    parser = parser_for(__doc__, quick="a small net, 20 batches")
     parser.add_argument("dates", nargs="*", help="dates of your own, to be translated at the end")
-    parser.add_argument(
-        "--seed", type=int, default=0, help="of the weights and of all that is drawn"
-    )
-    parser.add_argument("--quick", action="store_true", help="20 batches; no score demanded")
-    arguments = parser.parse_args(argv)
-    batches, hidden_size = (20, 16) if arguments.quick else (900, 128)
+    options = parser.parse_args(argv)
+    epochs, batches, hidden_size = (2, 10, 16) if options.quick else (9, 100, 128)
 
-    started = time.perf_counter()
-    rng = np.random.default_rng(arguments.seed)
+    rng = np.random.default_rng(options.seed)
     known, held_out = split(rng)
     read, written = characters()
-    try:
-        encode([*arguments.dates, "1"], read)
-    except ValueError as error:
-        parser.error(str(error))
+    for text in options.dates:
+        try:
+            read.encode(text)
+        except ValueError as error:
+            stop(f"{text!r} cannot be read: {error}")
     model = build(read, written, hidden_size, rng)
     print(f"{len(known):,} dates to learn from, {len(held_out):,} held out, {len(FORMS)} forms")
-    print(f"{model.parameter_count:,} parameters")
-    train(model, Pairs(known, read, written, batch_size=64, batches=batches, rng=rng), 4e-3)
+    train(model, Pairs(known, read, written, batch_size=64, batches=batches, rng=rng), epochs)
 
-    days = held_out[: 200 if arguments.quick else len(held_out)]
+    days = held_out[: 200 if options.quick else len(held_out)]
     texts = [write(day, rng) for day in days]
     guesses, attention = translate(model, texts, read, written)
-    right = [guess == day.isoformat() for guess, day in zip(guesses, days, strict=True)]
-    score = 100 * float(np.mean(right))
-    print(f"\n{sum(right):,} of {len(days):,} unseen dates right, {score:.2f} %")
-    for k in [*np.flatnonzero(right)[:4], *np.flatnonzero(~np.array(right))[:4]]:
-        print(
-            f"  {texts[k]:34} -> {guesses[k]:12} {'' if right[k] else f'wrong: {days[k]}'}".rstrip()
-        )
-    for text, guess in zip(
-        arguments.dates, own(model, arguments.dates, read, written), strict=True
-    ):
-        print(f"  {text:34} -> {guess}")
+    right = np.array([guess == str(day) for guess, day in zip(guesses, days, strict=True)])
+    score = 100 * float(right.mean())
+    print(f"\n{right.sum():,} of {len(days):,} unseen dates right, {score:.2f} %")
+    for k in [*np.flatnonzero(right)[:4], *np.flatnonzero(~right)[:4]]:
+        print(f"  {texts[k]:34} -> {guesses[k]}" + ("" if right[k] else f", should be {days[k]}"))
+    if options.dates:
+        answers, _ = translate(model, options.dates, read, written)
+        for text, answer in zip(options.dates, answers, strict=True):
+            print(f"  {text:34} -> {answer}")
 
     longest = sorted(range(min(40, len(texts))), key=lambda k: -len(texts[k]))[:3]
-    shown = [(texts[k], guesses[k], attention[k]) for k in longest]
-    save_picture(_pictures.translate, shown)
-    print(f"{time.perf_counter() - started:.0f} s in all")
-    if arguments.quick:
-        print("Quick setting: no score is demanded.")
-        return 0
-    print(f"{DEMANDED:.0f} % or more: {'reached' if score >= DEMANDED else 'missed'}.")
-    return 0 if score >= DEMANDED else 1
-
-
-def own(model, texts, read, written):
-    """Return the ISO dates of the user's own texts, if there are any."""
-    return translate(model, texts, read, written)[0] if texts else []
+    save_picture(pictures.translate, [(texts[k], guesses[k], attention[k]) for k in longest])
+    return verdict(options.quick, score >= DEMANDED, f"{DEMANDED:.0f} % or more")
 
 
 if __name__ == "__main__":

@@ -80,6 +80,7 @@ class CTCLoss(Loss):
     """
 
     takes_target_mask = True
+    """Says to a Trainer that the mask of the inputs and that of the targets are both wanted."""
 
     def __init__(
         self, blank: int = 0, *, per_label: bool = True, zero_infinity: bool = False

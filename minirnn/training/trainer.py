@@ -188,6 +188,7 @@ class Trainer:
 
     def _add_gradients(self, batch: Batch) -> float:
         self._train_mode()
+        batch = of.for_loss(self.loss, batch)
         first = self._owned is not None
         with inputs_unchanged(self.model) if first else nullcontext():
             prediction = of.run(self.model, batch.inputs, batch.mask)
@@ -558,7 +559,7 @@ class Trainer:
             self.model.eval()
             self.model.reset_state()
             for given in batches:
-                batch = as_batch(given)
+                batch = of.for_loss(self.loss, as_batch(given))
                 with Uninterrupted(), one_blas_thread():
                     prediction = of.run(self.model, batch.inputs, batch.mask)
                     valid = of.valid_positions(self.model, prediction, batch)

@@ -1,5 +1,6 @@
 """Helpers of spiral, binary_addition, digits, vowels and sunspots; and that each script runs."""
 
+import datetime
 import importlib.util
 
 import numpy as np
@@ -246,6 +247,76 @@ def test_noise_is_for_training_only_and_differentiable(example):
     assert check_gradients(noise, np.ones((2, 3, 1))).passed
 
 
+# ---------------------------------------------------------------------------- translate
+
+
+def test_every_form_of_a_date_can_be_read_back(example):
+    script = example("translate")
+    day = datetime.date(1987, 3, 21)
+    forms = [form(day, "March") for form in script.FORMS]
+    assert "the twenty-first of March 1987" in forms
+    assert "March 21, 1987" in forms
+    assert "Sat, 3/21/87" in forms
+    assert "21. März 1987" in forms
+    assert len(set(forms)) == len(script.FORMS)
+    read, written = script.characters()
+    assert [read.decode(read.encode(form)) for form in forms] == forms
+    assert written.decode(written.encode(">1987-03-21.")) == ">1987-03-21."
+    assert [script.suffix(day) for day in (1, 2, 3, 4, 11, 12, 13, 21, 31)] == [
+        *("st", "nd", "rd", "th", "th", "th", "th", "st", "st")
+    ]
+
+
+def test_no_date_is_both_learned_and_held_out(example):
+    known, held_out = example("translate").split(np.random.default_rng(0))
+    assert len(known) + len(held_out) == 36525
+    assert not set(known) & set(held_out)
+    assert len(held_out) == 3652
+
+
+def test_pairs_are_shifted_by_one(example):
+    script = example("translate")
+    read, written = script.characters()
+    days = [datetime.date(1999, 12, 31)]
+    rng = np.random.default_rng(0)
+    pairs = script.Pairs(days, read, written, batch_size=3, batches=2, rng=rng)
+    assert len(pairs) == len(list(pairs)) == 2
+    (source, target_in), target, (mask, _), valid = next(iter(pairs))
+    assert source.shape == mask.shape
+    assert [written.decode(row) for row in target_in] == [">1999-12-31"] * 3
+    assert [written.decode(row) for row in target] == ["1999-12-31."] * 3
+    assert valid.all()
+
+
+# ---------------------------------------------------------------------------- digit strings
+
+
+def test_strips_hold_their_digits(example):
+    script = example("digit_strings")
+    images, labels = script.load()
+    rng = np.random.default_rng(0)
+    strips = script.Strips(images, labels, batch_size=4, batches=1, rng=rng)
+    ((pixels, targets, mask),) = list(strips)
+    assert pixels.shape == (*mask.shape, 8)
+    for row, real in zip(targets, mask, strict=True):
+        count = np.sum(row >= 0)
+        assert 3 <= count <= 7
+        assert 7 * count <= real.sum() <= 10 * count + 10
+    alone = strips.join(images[:1])
+    np.testing.assert_array_equal(alone[1:9], images[0].T)
+    assert not alone[[0, 9]].any()
+
+
+@pytest.mark.parametrize(
+    ("read", "truth", "count"),
+    [("123", "123", 0), ("", "12", 2), ("12", "", 2), ("132", "123", 2), ("1223", "123", 1),
+     ("923", "123", 1), ("23", "123", 1), ("5551", "1555", 2)],
+)  # fmt: skip
+def test_errors_are_the_edit_distance(example, read, truth, count):
+    digits = [np.array(list(map(int, text)), int) for text in (read, truth)]
+    assert example("digit_strings").errors(*digits) == count
+
+
 # ---------------------------------------------------------------------------- each script runs
 
 
@@ -257,6 +328,8 @@ def test_noise_is_for_training_only_and_differentiable(example):
         ("digits", ["digits"], ["GRU", "93.2 %"]),
         ("vowels", ["vowels"], ["94.10 %", "98.86 %"]),
         ("sunspots", ["sunspots"], ["eleven years before", "2008"]),
+        ("translate", ["translate"], ["3,652 held out", "unseen dates right"]),
+        ("digit_strings", ["digit_strings"], ["most likely path", "beam of ten"]),
     ],
 )
 def test_quick_run(example, capsys, tmp_path, name, pictures, words):

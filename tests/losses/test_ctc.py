@@ -141,6 +141,27 @@ def test_wrong_calls():
         loss.forward(x, [[1], [1]], np.ones((5, 2), bool))
 
 
+@pytest.mark.parametrize("form", ["target_mask", "minus one"])
+def test_a_trainer_hands_over_both_masks(form):
+    x, mask = logits(3, 8, 4), np.arange(8) < np.array([[8], [5], [6]])
+    padded = np.array([[1, 2, 2], [3, 0, 0], [3, 1, 0]])
+    target_mask = np.array([[1, 1, 1], [1, 0, 0], [1, 1, 0]], bool)
+    target = padded if form == "target_mask" else np.where(target_mask, padded, -1)
+    options = {"target_mask": target_mask} if form == "target_mask" else {}
+
+    def build():
+        model = m.Sequential([m.GRU(4, 3, rng=0, dtype=np.float64), m.Dense(3, 4, rng=1)])
+        return m.Trainer(model, m.CTCLoss(), m.SGD(model.parameters(), 0.1))
+
+    trainer, loss = build(), m.CTCLoss()
+    expected = loss.forward(trainer.model.forward(x, mask), padded, mask, target_mask=target_mask)
+    assert trainer.evaluate(x, target, mask=mask, **options)["loss"] == pytest.approx(expected)
+    assert trainer.train_step(x, target, mask, **options) == pytest.approx(expected)
+    assert trainer.train_step(x, target, mask, **options) < expected
+    history = build().fit(x, target, mask=mask, epochs=1, batch_size=3, progress=False, **options)
+    assert history["loss"][0] == pytest.approx(expected)
+
+
 # ---------------------------------------------------------------- reading
 
 
