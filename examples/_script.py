@@ -11,6 +11,8 @@ from typing import Any
 
 from tqdm import tqdm
 
+from minirnn import CheckpointError, load
+
 
 def parser_for(description: str, *, quick: str) -> argparse.ArgumentParser:
     """Return a parser with the options of every script: --seed and --quick."""
@@ -71,3 +73,15 @@ def read_text(path: Path) -> str:
     if not text.strip():
         stop(f"{path} is empty")
     return text
+
+
+def saved_model(path: Path, *extras: str) -> Any:
+    """Return a model that `minirnn.save` wrote, with these among its `extras`."""
+    try:
+        model = load(path)
+    except (OSError, CheckpointError) as error:
+        stop(f"{path} is not a model that --save wrote: {error}")
+    missing = [name for name in extras if name not in model.extras]
+    if missing:
+        stop(f"{path} is not a model that this script wrote: it has no {', '.join(missing)}")
+    return model

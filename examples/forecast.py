@@ -8,7 +8,8 @@ values one season before (seasonal naive). The interval around a forecast is wha
 values in the middle part, at each distance into the future by itself.
 
     python examples/forecast.py                       yearly sunspots, ten years; a few seconds
-    python examples/forecast.py sales.csv --column units --horizon 12 --season 12
+    python examples/forecast.py sales.csv --column units --horizon 12 --season 12 --save sales.model
+    python examples/forecast.py sales.csv --load sales.model      what comes after the file now
 """
 
 from __future__ import annotations
@@ -20,10 +21,21 @@ from pathlib import Path
 import _pictures as pictures
 import numpy as np
 from _pictures import save_picture
-from _script import parser_for, read_text, stop, verdict, whole_number
+from _script import parser_for, read_text, saved_model, stop, verdict, whole_number
 
-from minirnn import GRU, AdamW, Dense, Dropout, LastStep, MeanSquaredError, Sequential, Trainer
+from minirnn import (
+    GRU,
+    AdamW,
+    Dense,
+    Dropout,
+    LastStep,
+    MeanSquaredError,
+    Sequential,
+    Trainer,
+    save,
+)
 from minirnn.callbacks import EarlyStopping
+from minirnn.data import Scaler, windows
 
 SUNSPOTS = Path(__file__).parent / "data" / "sunspots.csv"
 
@@ -43,12 +55,6 @@ def read_column(path, column):
     if not np.isfinite(series).all():
         stop(f"{path}: column {column} has values that are not finite")
     return series, column
-
-
-def windows(series, length, horizon):
-    """Return all stretches ``(windows, length, 1)``, and what came after ``(windows, horizon)``."""
-    both = np.lib.stride_tricks.sliding_window_view(series, length + horizon)
-    return both[:, :length, np.newaxis], both[:, length:]
 
 
 def build_model(horizon, rng):
@@ -88,6 +94,42 @@ def error(guess, truth):
     return float(np.sqrt(np.mean((guess - truth) ** 2)))
 
 
+def build_and_score(series, options):
+    """Train on the first part, score on the last; return the model, and its extras, and errors."""
+    horizon, season = options.horizon, options.season
+    length = options.length or max(3 * season, 2 * horizon)
+    rng = np.random.default_rng(options.seed)
+
+    # Split in time. Each part may read what was before it, and is asked about its own values only.
+    known, middle = len(series) * 70 // 100, len(series) * 85 // 100
+    if min(known - length, middle - known, len(series) - middle) < horizon:
+        stop(f"{options.file}: {len(series)} rows are too few to read {length} and say {horizon}")
+    scaler = Scaler().fit(series[:known])
+    scaled = scaler.transform(series)
+    ends = [(0, known), (known - length, middle), (middle - length, len(series))]
+    training, validation, test = (windows(scaled[a:b], length, horizon) for a, b in ends)
+
+    model = build_model(horizon, rng)
+    train(model, training, validation, 2 if options.quick else 60, rng)
+    misses = np.abs(forecast(model, validation[0]) - validation[1])
+    width = np.quantile(misses, 0.9, axis=0) * scaler.scale  # at each distance into the future
+
+    inputs, truth = test
+    guess, truth = scaler.inverse(forecast(model, inputs)), scaler.inverse(truth)
+    last, before = inputs[:, -1], seasonal_naive(inputs, horizon, season)
+    errors = {
+        "GRU": error(guess, truth),
+        "naive: the last value": error(scaler.inverse(last), truth),
+        f"seasonal naive: {season} rows before": error(scaler.inverse(before), truth),
+    }
+    print(f"\n{len(truth)} forecasts of {horizon} values in the last part of the file")
+    for name, value in errors.items():
+        print(f"  {name:<36}{value:10.4g}   (root of the mean squared error)")
+    held = np.mean(np.abs(guess - truth) <= width)
+    print(f"  {held:.0%} of the values were inside the interval, made to hold 90 %")
+    return model, {"scaler": scaler, "length": length, "width": width}, errors
+
+
 def main(argv=None) -> int:
     parser = parser_for(__doc__, quick="2 epochs")
     add, number = parser.add_argument, whole_number(1)
@@ -96,49 +138,32 @@ def main(argv=None) -> int:
     add("--horizon", type=number, default=10, metavar="N", help="rows to forecast (default 10)")
     add("--season", type=number, default=11, metavar="N", help="rows in a season, 1: none (11)")
     add("--length", type=number, metavar="N", help="rows to read; default: three seasons")
+    add("--save", type=Path, metavar="FILE", help="write the model")
+    add("--load", type=Path, metavar="FILE", help="forecast with a model that --save wrote")
     options = parser.parse_args(argv)
-    horizon, season = options.horizon, options.season
-    length = options.length or max(3 * season, 2 * horizon)
-    rng = np.random.default_rng(options.seed)
-
-    # Split in time. Each part may read what was before it, and is asked about its own values only.
     series, column = read_column(options.file, options.column)
-    known, middle = len(series) * 70 // 100, len(series) * 85 // 100
-    shortest = min(known - length, middle - known, len(series) - middle)
-    if shortest < horizon:
-        stop(f"{options.file}: {len(series)} rows are too few to read {length} and say {horizon}")
-    mean, spread = series[:known].mean(), series[:known].std() or 1.0
-    scaled = (series - mean) / spread
-    ends = [(0, known), (known - length, middle), (middle - length, len(series))]
-    training, validation, test = (windows(scaled[a:b], length, horizon) for a, b in ends)
-
-    model = build_model(horizon, rng)
-    train(model, training, validation, 2 if options.quick else 60, rng)
-    misses = np.abs(forecast(model, validation[0]) - validation[1])
-    width = np.quantile(misses, 0.9, axis=0)  # at each distance into the future
-
-    inputs, truth = test
-    guess = forecast(model, inputs)
-    errors = {
-        "GRU": spread * error(guess, truth),
-        "naive: the last value": spread * error(inputs[:, -1], truth),
-        f"seasonal naive: {season} rows before": spread
-        * error(seasonal_naive(inputs, horizon, season), truth),
-    }
-    print(f"\n{column}: {len(truth)} forecasts of {horizon} values in the last part of the file")
-    for name, value in errors.items():
-        print(f"  {name:<36}{value:10.4g}   (root of the mean squared error)")
-    held = np.mean(np.abs(guess - truth) <= width)
-    print(f"  {held:.0%} of the values were inside the interval, made to hold 90 %")
+    errors = None
+    if options.load:
+        model = saved_model(options.load, "scaler", "length", "width")
+        extras = model.extras
+        if len(series) < extras["length"]:
+            stop(f"{options.file}: {len(series)} rows are too few to read {extras['length']}")
+    else:
+        model, extras, errors = build_and_score(series, options)
+    if options.save:
+        save(model, options.save, **extras)
+        print(f"Model: {options.save}")
 
     # What comes after the end of the file.
-    ahead = mean + spread * forecast(model, scaled[np.newaxis, -length:, np.newaxis])[0]
-    print("\nAfter the end of the file:")
-    for k, (value, half) in enumerate(zip(ahead, spread * width, strict=True)):
+    scaler, length, width = extras["scaler"], extras["length"], extras["width"]
+    latest = scaler.transform(series)[np.newaxis, -length:, np.newaxis]
+    ahead = scaler.inverse(forecast(model, latest)[0])
+    print(f"\n{column} after the end of the file:")
+    for k, (value, half) in enumerate(zip(ahead, width, strict=True)):
         row = len(series) + 1 + k
         print(f"  row {row}: {value:10.4g}   from {value - half:.4g} to {value + half:.4g}")
-    save_picture(pictures.forecast, series, ahead, spread * width, column)
-    if options.file != SUNSPOTS:
+    save_picture(pictures.forecast, series, ahead, width, column)
+    if options.file != SUNSPOTS or errors is None:
         return 0
     gru, naive, _ = errors.values()
     return verdict(options.quick, gru < 0.7 * naive, "30 % less error than the naive forecast")

@@ -21,12 +21,6 @@ def sales(tmp_path):
     return write(tmp_path / "sales.csv", {"month": t, "units": units.round(3), "note": ["a"] * 120})
 
 
-def test_windows_are_what_was_and_what_came(example):
-    inputs, after = example("forecast").windows(np.arange(7.0), 3, 2)
-    np.testing.assert_array_equal(inputs[:, :, 0], [[0, 1, 2], [1, 2, 3], [2, 3, 4]])
-    np.testing.assert_array_equal(after, [[3, 4], [4, 5], [5, 6]])
-
-
 @pytest.mark.parametrize(
     ("season", "expected"), [(1, [6, 6, 6, 6]), (3, [4, 5, 6, 4]), (7, [0, 1, 2, 3])]
 )
@@ -60,9 +54,22 @@ def test_a_file_of_ones_own(example, sales, capsys, tmp_path):
     assert "row 126:" in text
 
 
+def test_a_saved_model_forecasts_on(example, sales, capsys, tmp_path):
+    model = tmp_path / "sales.model"
+    column = [str(sales), "--column", "units"]
+    more = ["--horizon", "3", "--season", "12", "--quick", "--save", str(model)]
+    assert example("forecast").main([*column, *more]) == 0
+    first = capsys.readouterr().out.split("after the end of the file:\n")[1]
+    assert example("forecast").main([*column, "--load", str(model)]) == 0
+    again = capsys.readouterr().out.split("after the end of the file:\n")[1]
+    assert first.splitlines()[:3] == again.splitlines()[:3]
+    with pytest.raises(SystemExit, match="not a model that --save wrote"):
+        example("forecast").main([*column, "--load", str(sales)])
+
+
 def test_sunspots_by_default(example, capsys):
     assert example("forecast").main(["--quick"]) == 0
-    assert "SUNACTIVITY: 38 forecasts of 10 values" in capsys.readouterr().out
+    assert "38 forecasts of 10 values" in capsys.readouterr().out
 
 
 @pytest.mark.parametrize(
