@@ -76,12 +76,14 @@ def _measure(options: argparse.Namespace, rungs: list[Any], cells: list[str]) ->
     from benchmarks.peers import find_torch, torch_threads
     from benchmarks.run import measure_all
     from benchmarks.timing import QUICK, Settings
+    from minirnn import engine
 
     def say(line: str) -> None:
         print(f"measuring {line}", file=sys.stderr, flush=True)
 
     has_torch = find_torch() is not None
     # Importing PyTorch loads more libraries: limit those too.
+    engine.use(threads=options.threads)
     with machine.limited(options.threads), torch_threads(options.threads):
         document = machine.describe(options.threads) | {"quick": options.quick}
         if options.memory:

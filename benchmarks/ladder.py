@@ -77,20 +77,19 @@ def _rung(
     hidden: int,
     outputs: int,
     *,
-    lstm: float,
-    others: float,
+    targets: tuple[float, float, float],
 ) -> Rung:
-    targets = {"rnn": others, "lstm": lstm, "gru": others}
-    return Rung(name, batch, steps, inputs, hidden, outputs, ("train", "forward"), targets)
+    aims = dict(zip(CELLS, targets, strict=True))
+    return Rung(name, batch, steps, inputs, hidden, outputs, ("train", "forward"), aims)
 
 
 LADDER = (
-    _rung("adder", 32, 8, 2, 16, 2, lstm=3, others=4),
-    _rung("tiny", 16, 20, 16, 32, 10, lstm=2.5, others=4),
-    _rung("characters", 1, 25, 80, 100, 80, lstm=2.5, others=4),
-    _rung("small", 32, 50, 32, 64, 32, lstm=1.3, others=2),
-    _rung("medium", 32, 100, 64, 128, 64, lstm=1, others=1.3),
-    _rung("large", 64, 100, 128, 256, 128, lstm=1, others=1),
+    _rung("adder", 32, 8, 2, 16, 2, targets=(8, 7.5, 11)),
+    _rung("tiny", 16, 20, 16, 32, 10, targets=(9, 5.5, 11)),
+    _rung("characters", 1, 25, 80, 100, 80, targets=(10, 4.3, 10)),
+    _rung("small", 32, 50, 32, 64, 32, targets=(4.2, 1.8, 4.2)),
+    _rung("medium", 32, 100, 64, 128, 64, targets=(2.1, 1.25, 2)),
+    _rung("large", 64, 100, 128, 256, 128, targets=(1.3, 1.3, 1.4)),
     Rung("step", 1, 1, 80, 100, 80, ("step", "model step"), dict.fromkeys(CELLS, 5.0)),
 )
 

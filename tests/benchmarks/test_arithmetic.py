@@ -82,7 +82,7 @@ def test_the_table_says_the_same():
     text = tables({"results": [result_of(SMALL, "gru", "train", samples)]}, markdown=True)
     assert text.splitlines()[-1] == (
         "| small | GRU | 2.00 [2.00, 2.00] | 3.00 [3.00, 3.00] | 1.00 "
-        "| 1.50 [1.50, 1.50] | 2 | 2.00 |"
+        "| 1.50 [1.50, 1.50] | 4.2 | 2.00 |"
     )
 
 

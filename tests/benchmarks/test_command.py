@@ -109,7 +109,7 @@ def test_a_run_that_is_not_quick_writes_its_files(no_torch, tmp_path):
     pytest.importorskip("matplotlib")
     command.main(["--only", "adder", "step", "rnn", "--rounds", "1"])
     document = _read(tmp_path / "output" / "times.json")
-    assert [result["target"] for result in document["results"]] == [4, None, 5, None]
+    assert [result["target"] for result in document["results"]] == [8, None, 5, None]
     assert document["results"][0]["sizes"] == {
         "batch": 32, "steps": 8, "inputs": 2, "hidden": 16, "outputs": 2
     }  # fmt: skip
