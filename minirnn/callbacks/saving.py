@@ -176,11 +176,14 @@ class CSVLogger(Callback):
 
     def on_train_begin(self, trainer: Trainer) -> None:
         """Begin the file."""
-        self._rewrite(trainer)
+        if trainer.writes_files:
+            self._rewrite(trainer)
 
     def on_epoch_end(self, trainer: Trainer) -> None:
         """Add the epoch's row."""
         history = trainer.history
+        if not trainer.writes_files:
+            return
         if list(history) != self._columns:  # the first epoch, or a new name: a new header
             self._rewrite(trainer)
             return

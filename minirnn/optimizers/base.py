@@ -222,6 +222,15 @@ class Optimizer:
             buffer.gather()
             buffer.grads.fill(0)
 
+    def gradient_vectors(self) -> list[Array]:
+        """Return the gradients of all parameters: a vector for each group and dtype, the storage.
+
+        For data-parallel training, which adds them up over several processes.
+        """
+        for buffer in self._buffers:
+            buffer.gather()
+        return [buffer.grads for buffer in self._buffers]
+
     def gradients_are_finite(self) -> bool:
         """Return whether every number in the gradients is finite."""
         for buffer in self._buffers:

@@ -11,7 +11,7 @@ import numpy as np
 from minirnn.metrics import Metric
 from minirnn.typing import Array
 
-__all__ = ["Averages"]
+__all__ = ["Averages", "weight_of"]
 
 
 class Averages:
@@ -36,9 +36,7 @@ class Averages:
         prediction, targets, valid
             For the metrics; `valid` is a mask over the prediction, or None.
         """
-        weight = getattr(loss, "batch_weight", None)
-        if weight is None:
-            weight = math.prod(np.shape(prediction)[:-1]) if valid is None else int(np.sum(valid))
+        weight = weight_of(loss, prediction, valid)
         for metric in self.metrics:
             metric.update(prediction, targets, valid)
         self.total += value * weight
@@ -67,6 +65,14 @@ class Averages:
         self.batches = int(state["batches"])
         for metric, metric_state in zip(self.metrics, state["metrics"], strict=True):
             metric.load_state_dict(metric_state)
+
+
+def weight_of(loss: Any, prediction: Any, valid: Any) -> float:
+    """Return what the latest mean of `loss` was divided by: as it says, or the positions."""
+    weight: float | None = getattr(loss, "batch_weight", None)
+    if weight is None:
+        weight = math.prod(np.shape(prediction)[:-1]) if valid is None else int(np.sum(valid))
+    return weight
 
 
 def _saved(metric: Any) -> Any:

@@ -6,7 +6,7 @@ import copy
 import math
 import os
 from collections.abc import Iterator, Sequence
-from contextlib import ExitStack, contextmanager, nullcontext
+from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext
 from typing import Any
 
 import numpy as np
@@ -38,6 +38,7 @@ from minirnn.training.inspection import (
 )
 from minirnn.training.interrupts import Uninterrupted, ends_gracefully
 from minirnn.training.own_layers import inputs_unchanged, refuse_assigned_gradients
+from minirnn.training.parallel import Parallel
 from minirnn.training.progress import Progress
 from minirnn.training.restore import (
     Restored,
@@ -69,6 +70,9 @@ class Trainer:
         Over how many batches gradients are averaged before an update: four batches of 8 make the
         update of one batch of 32, in a quarter of the memory. The batches count alike, whatever
         their masks; what is left at the end of an epoch makes one more update.
+    communicator : mpi4py.MPI.Comm, optional
+        For data-parallel training: every rank runs the same program on the same data, and takes
+        its share of each batch. See `minirnn.training.parallel`, and docs/clusters.md.
     rng : None, int or numpy.random.Generator
         For shuffling.
 
@@ -119,6 +123,7 @@ class Trainer:
         metrics: Sequence[Metric] = (),
         callbacks: Sequence[Callback] = (),
         accumulate: int = 1,
+        communicator: Any = None,
         rng: RandomSource = None,
     ) -> None:
         checks.instance(self, "model", model, Layer)
@@ -148,6 +153,9 @@ class Trainer:
         self._halfway: str | None = None  # what an error or a second Ctrl-C left half done
         self._seen: tuple[Any, ...] = ()
         self._interrupted = False
+        self.parallel = None if communicator is None else Parallel(communicator)
+        if self.parallel is not None:
+            self.parallel.begin(self)
 
     # ------------------------------------------------------------ the heart
 
@@ -181,7 +189,7 @@ class Trainer:
         float
             The loss before the update.
         """
-        with self._one_batch():
+        with self._together(), self._one_batch():
             loss = self._add_gradients(Batch(inputs, targets, mask, target_mask, sample_weight))
             self._update()
         return loss
@@ -189,6 +197,14 @@ class Trainer:
     def _add_gradients(self, batch: Batch) -> float:
         self._train_mode()
         batch = of.for_loss(self.loss, batch)
+        if self.parallel is None:
+            loss = self._backward(batch)
+        else:
+            loss = self.parallel.add_gradients(self, batch, stopping=self._interrupted)
+        self._refuse_bad_gradients()
+        return loss
+
+    def _backward(self, batch: Batch) -> float:
         first = self._owned is not None
         with inputs_unchanged(self.model) if first else nullcontext():
             prediction = of.run(self.model, batch.inputs, batch.mask)
@@ -197,7 +213,6 @@ class Trainer:
         self.model.backward_parameters(self.loss.backward())
         if first:
             refuse_assigned_gradients(self.model, self.loss)
-        self._refuse_bad_gradients()
         return loss
 
     def _train_mode(self) -> None:
@@ -212,7 +227,7 @@ class Trainer:
             rate = self.optimizer.current_learning_rate()
             found = first_not_finite(self.model, batch.inputs, batch.mask, rate)
             raise NotFiniteError(f"the loss is {loss}; {found}")
-        self._seen = prediction, batch.targets, valid
+        self._seen = self.loss, prediction, batch.targets, valid
         return loss
 
     def _zero_grad(self) -> None:
@@ -351,11 +366,19 @@ class Trainer:
         if not self.resumed:
             self._begin_anew()
         self._interrupted = False
+        if self.parallel is not None:
+            self.parallel.stopping = False
         self.notes = []
         steps, resumed = self.optimizer.step_count, self.resumed
-        bar = Progress(progress, epochs, of.count_of(batches), self.epoch, self.batch)
+        bar = Progress(
+            progress and self.writes_files, epochs, of.count_of(batches), self.epoch, self.batch
+        )
         try:
-            with modes_restored(self.model), ends_gracefully(self._interrupt):
+            with (
+                self._together(),
+                modes_restored(self.model),
+                ends_gracefully(self._interrupt),
+            ):
                 self._fit(batches, held_out, epochs, bar)
             self.resumed = False
         except BaseException:  # before the first step, the run in the file has not gone on yet
@@ -436,7 +459,7 @@ class Trainer:
                 checks.locate(error, f"epoch {self.epoch}, batch {self.batch + 1}")
                 raise
             with self._all_or("a batch was left halfway, between its metrics and its update"):
-                self.averages.add(loss, self.loss, *self._seen)
+                self.averages.add(loss, *self._seen)
                 self._update()
                 self.batch += 1
                 self.position.event = ("on_batch_end", 0)
@@ -446,7 +469,17 @@ class Trainer:
         self._interrupted = True
 
     def _ending(self) -> bool:
+        if self.parallel is not None:  # all ranks after the same batch
+            return self.stop or self.parallel.stopping
         return self.stop or self._interrupted
+
+    @property
+    def writes_files(self) -> bool:
+        """Whether this process is the one that writes files: of several ranks, the first."""
+        return self.parallel is None or self.parallel.rank == 0
+
+    def _together(self) -> AbstractContextManager[None]:
+        return nullcontext() if self.parallel is None else self.parallel.all_fail_together()
 
     # ------------------------------------------------------------ callbacks
 
@@ -504,7 +537,10 @@ class Trainer:
                 f"Trainer: {self._halfway}: this cannot be gone on with exactly. Resume from the "
                 f"latest checkpoint; the weights alone can be kept with model.save"
             )
-        write_tree(path, state.state_dict(self))
+        if self.parallel is not None:
+            self.parallel.save(self, path)
+        else:
+            write_tree(path, state.state_dict(self))
 
     def resume(self, path: str | os.PathLike[str]) -> None:
         """Take over what `save` wrote; the next `fit` goes on where that run was.
@@ -521,8 +557,11 @@ class Trainer:
             then as it was.
         """
         tree = read_tree(path)
+        ranks = tree.pop("ranks", None)
         with Uninterrupted():
             state.load_state_dict(self, tree, os.fspath(path))
+            if self.parallel is not None:
+                self.parallel.load_generators(self, ranks, os.fspath(path))
             self._halfway = None
 
     # ------------------------------------------------------------ using the model
@@ -555,13 +594,16 @@ class Trainer:
         batches = of.as_batches(data, lengths, batch_size=batch_size, shuffle=False, rng=self.rng)
         averages = Averages([copy.deepcopy(metric) for metric in self.metrics])
         loss = copy.copy(self.loss)  # so that a loss.backward() to come keeps its forward
-        with modes_restored(self.model), Restored(self.recurrent):
+        with self._together(), modes_restored(self.model), Restored(self.recurrent):
             self.model.eval()
             self.model.reset_state()
             for given in batches:
                 batch = of.for_loss(self.loss, as_batch(given))
                 with Uninterrupted(), one_blas_thread():
-                    prediction = of.run(self.model, batch.inputs, batch.mask)
+                    if self.parallel is None:
+                        prediction = of.run(self.model, batch.inputs, batch.mask)
+                    else:
+                        prediction = self.parallel.run(self, batch)
                     valid = of.valid_positions(self.model, prediction, batch)
                     weights = () if batch.sample_weight is None else (batch.sample_weight,)
                     value = loss.forward(prediction, batch.targets, valid, *weights)

@@ -1,0 +1,216 @@
+"""Data-parallel training: several processes, each with its share of every batch.
+
+Every rank runs the same program on the same data. Of each batch it takes its rows, and goes forward
+and back through the model with them. With ``L_r`` the loss of rank r's rows, a mean over positions
+that weigh ``w_r`` together, and ``g_r`` its gradient, those of the whole batch are ::
+
+    L = sum_r w_r L_r / sum_r w_r            g = sum_r w_r g_r / sum_r w_r
+
+One Allreduce adds up the vector ``[w_r g_r, w_r L_r, w_r]``; then every rank takes the same step.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+import traceback
+import zlib
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from minirnn.data.nested import each, leaves
+from minirnn.errors import CheckpointError
+from minirnn.files import write_tree
+from minirnn.training import state
+from minirnn.training.averages import weight_of
+from minirnn.training.inputs import Batch, run, valid_positions
+from minirnn.typing import Array
+
+if TYPE_CHECKING:
+    from minirnn.training.trainer import Trainer
+
+__all__ = ["Parallel", "Weight"]
+
+
+class Weight:
+    """What stands for a loss where only the weight of the latest batch is asked for."""
+
+    def __init__(self, batch_weight: float) -> None:
+        self.batch_weight = batch_weight
+
+
+class Parallel:
+    """What one rank of a data-parallel run does that a single process does not.
+
+    Parameters
+    ----------
+    communicator : mpi4py.MPI.Comm
+        Or an object with its `rank`, `size`, `Allreduce`, `allgather`, `bcast` and `Abort`.
+
+    Attributes
+    ----------
+    rank, size : int
+    stopping : bool
+        Whether any rank has been interrupted, as of the latest batch: on all ranks the same.
+    """
+
+    def __init__(self, communicator: Any) -> None:
+        for name in ("rank", "size", "Allreduce", "allgather", "bcast", "Abort"):
+            if not hasattr(communicator, name):
+                raise TypeError(
+                    f"Trainer: communicator should be one of mpi4py, such as MPI.COMM_WORLD, got "
+                    f"{type(communicator).__name__}"
+                )
+        self._communicator = communicator
+        self.rank: int = communicator.rank
+        self.size: int = communicator.size
+        self.stopping = False
+        self._compared: int | None = None  # the epoch whose first batch was compared
+
+    def begin(self, trainer: Trainer) -> None:
+        """Give all ranks the weights and the order of the first, and dropout of their own."""
+        if trainer.recurrent and any(layer.stateful for layer in trainer.recurrent):
+            raise ValueError(
+                "Trainer: a model with stateful=True is not trained with a communicator: each "
+                "rank would carry the states of its own rows only"
+            )
+        first = self._communicator.bcast(
+            [parameter.value for parameter in trainer.optimizer.parameters]
+        )
+        for parameter, value in zip(trainer.optimizer.parameters, first, strict=True):
+            parameter.value = value
+        trainer.rng.bit_generator.state = self._communicator.bcast(trainer.rng.bit_generator.state)
+        for generator in trainer.generators.values():
+            bits: Any = generator.bit_generator
+            if self.rank and hasattr(bits, "jumped"):
+                bits.state = bits.jumped(self.rank).state
+
+    # ------------------------------------------------------------ a batch
+
+    def add_gradients(self, trainer: Trainer, batch: Batch, *, stopping: bool) -> float:
+        """Do what `Trainer._backward` does for the whole batch, each rank for its rows."""
+        if trainer.epoch != self._compared:
+            self._refuse_other_batches(batch)
+            self._compared = trainer.epoch
+        vectors = trainer.optimizer.gradient_vectors()
+        kept = [vector.copy() for vector in vectors] if trainer.accumulated else []
+        for vector in vectors:
+            vector.fill(0)
+        share = self._share(batch)
+        loss, weight, prediction = 0.0, 0.0, None
+        if share is not None:
+            loss = trainer._backward(share)
+            _, prediction, _, valid = trainer._seen
+            weight = weight_of(trainer.loss, prediction, valid)
+        loss, total = self._add_up(vectors, loss, weight, stopping)
+        if kept:
+            for vector, before in zip(vectors, kept, strict=True):
+                vector += before
+        whole, valid = None, None
+        if trainer.metrics:
+            whole = self._together(prediction)
+            valid = valid_positions(trainer.model, whole, batch)
+        trainer._seen = Weight(total), whole, batch.targets, valid
+        return loss
+
+    def run(self, trainer: Trainer, batch: Batch) -> Array:
+        """Return the model's output for the whole batch, each rank having run its rows."""
+        share = self._share(batch)
+        own = None if share is None else run(trainer.model, share.inputs, share.mask)
+        return self._together(own)
+
+    def _rows(self, count: int) -> slice:
+        """Return this rank's rows of `count`: consecutive ones, the first ranks' one more."""
+        each_has, rest = divmod(count, self.size)
+        first = self.rank * each_has + min(self.rank, rest)
+        return slice(first, first + each_has + (self.rank < rest))
+
+    def _share(self, batch: Batch) -> Batch | None:
+        count = min(len(x) for _, x in leaves(batch.inputs))
+        rows = self._rows(count)
+        if rows.start == rows.stop:
+            return None  # fewer rows than ranks
+        return Batch(
+            *(
+                None if part is None else each(lambda a: None if a is None else a[rows], part)
+                for part in batch
+            )
+        )
+
+    def _add_up(
+        self, vectors: list[Array], loss: float, weight: float, stopping: bool
+    ) -> tuple[float, float]:
+        """Make the gradients those of the whole batch; return its loss and weight."""
+        dtype = np.result_type(*vectors)
+        scaled = [vector.astype(dtype) * dtype.type(weight) for vector in vectors]
+        message = np.concatenate([*scaled, np.array([weight * loss, weight, stopping], dtype)])
+        total = np.empty_like(message)
+        self._communicator.Allreduce(message, total)
+        at = 0
+        divisor = total[-2] or dtype.type(1)  # nothing counts: all gradients are zero
+        for vector in vectors:
+            vector[:] = total[at : at + vector.size] / divisor
+            at += vector.size
+        self.stopping = bool(total[-1])
+        return float(total[-3] / divisor), float(total[-2])
+
+    def _together(self, rows: Array | None) -> Array:
+        parts = self._communicator.allgather(rows)
+        return np.concatenate([part for part in parts if part is not None])
+
+    def _refuse_other_batches(self, batch: Batch) -> None:
+        """Raise if the ranks do not have the same batch; looked at once an epoch."""
+        marks = [
+            (np.shape(x), zlib.crc32(np.ascontiguousarray(x).tobytes()))
+            for part in batch
+            if part is not None
+            for _, x in leaves(part)
+            if x is not None
+        ]
+        if len(set(map(tuple, self._communicator.allgather(marks)))) > 1:
+            raise ValueError(
+                "Trainer: the ranks have different batches: every rank should have the same data "
+                "and, in batches that shuffle, the same seed (rng=)"
+            )
+
+    # ------------------------------------------------------------ files, errors
+
+    def save(self, trainer: Trainer, path: str | os.PathLike[str]) -> None:
+        """Let the first rank write the run, with every rank's generators; all wait for it."""
+        tree = state.state_dict(trainer)
+        tree["ranks"] = self._communicator.allgather(_states(trainer))
+        if self.rank == 0:
+            write_tree(path, tree)
+        self._communicator.allgather(None)
+
+    def load_generators(self, trainer: Trainer, ranks: Any, path: str) -> None:
+        """Take this rank's generators from what `save` wrote under "ranks"."""
+        if trainer.generators and (ranks is None or len(ranks) != self.size):
+            raise CheckpointError(
+                f"{path} was written by {1 if ranks is None else len(ranks)} processes, and here "
+                f"are {self.size}: a model that draws random numbers goes on with as many"
+            )
+        if ranks is not None and trainer.generators:
+            for name, own in ranks[self.rank].items():
+                trainer.generators[name].bit_generator.state = own
+
+    @contextmanager
+    def all_fail_together(self) -> Iterator[None]:
+        """Return a block in which an error of one rank ends all, with its message."""
+        try:
+            yield
+        except BaseException:
+            if self.size == 1:
+                raise
+            print(f"Error on rank {self.rank} of {self.size}; all end.", file=sys.stderr)
+            traceback.print_exc()
+            sys.stderr.flush()
+            self._communicator.Abort(1)
+            raise
+
+
+def _states(trainer: Trainer) -> dict[str, Any]:
+    return {name: dict(one.bit_generator.state) for name, one in trainer.generators.items()}
