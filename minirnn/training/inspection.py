@@ -23,7 +23,7 @@ from minirnn.training.restore import Restored, modes_restored
 if TYPE_CHECKING:
     from minirnn.training.trainer import Trainer
 
-__all__ = ["Owned", "check_ending", "check_loss_argument", "inspect_fit", "listed"]
+__all__ = ["Owned", "check_ending", "check_loss_argument", "inspect_fit", "listed", "weights_for"]
 
 
 # ---------------------------------------------------------------- at construction
@@ -69,6 +69,14 @@ def check_loss_argument(loss: Any) -> None:
         hint = _WRITE.get(loss.lower(), "an object of minirnn.losses, such as MeanSquaredError()")
         raise TypeError(f"Trainer: loss is the text {loss!r}: write {hint}")
     check_loss("Trainer", loss)
+
+
+def weights_for(loss: Any, sample_weight: Any) -> tuple[Any, ...]:
+    """Return what the loss is called with beyond the mask: the weights, if there are any."""
+    if sample_weight is None:
+        return ()
+    check_loss("Trainer", loss, sample_weight=True)
+    return (sample_weight,)
 
 
 _WRITE = {  # for the names that other frameworks take

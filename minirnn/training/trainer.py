@@ -35,6 +35,7 @@ from minirnn.training.inspection import (
     check_loss_argument,
     inspect_fit,
     listed,
+    weights_for,
 )
 from minirnn.training.interrupts import Uninterrupted, ends_gracefully
 from minirnn.training.own_layers import inputs_unchanged, refuse_assigned_gradients
@@ -221,7 +222,7 @@ class Trainer:
 
     def _loss(self, prediction: Array, batch: Batch) -> float:
         valid = of.valid_positions(self.model, prediction, batch)
-        weights = () if batch.sample_weight is None else (batch.sample_weight,)
+        weights = weights_for(self.loss, batch.sample_weight)
         loss = self.loss.forward(prediction, batch.targets, valid, *weights)
         if not math.isfinite(loss):
             rate = self.optimizer.current_learning_rate()
@@ -605,7 +606,7 @@ class Trainer:
                     else:
                         prediction = self.parallel.run(self, batch)
                     valid = of.valid_positions(self.model, prediction, batch)
-                    weights = () if batch.sample_weight is None else (batch.sample_weight,)
+                    weights = weights_for(self.loss, batch.sample_weight)
                     value = loss.forward(prediction, batch.targets, valid, *weights)
                     averages.add(value, loss, prediction, batch.targets, valid)
         return averages.values()

@@ -105,3 +105,16 @@ def test_sound_layers_train_as_in_a_loop_by_hand(make):
         assert trainer.train_step(X, Y) == loss
     helpers.assert_same(trainer.model.state_dict(), by_hand.model.state_dict())
     assert "forward" not in vars(trainer.model[1])
+
+
+def test_weights_for_a_loss_that_does_not_take_them():
+    class Plain(m.MeanSquaredError):
+        def forward(self, prediction, target, mask=None):
+            return super().forward(prediction, target, mask)
+
+    trainer = _trainer(Scale())
+    trainer.loss = Plain()
+    trainer.train_step(X, Y)
+    for call in (trainer.train_step, trainer.evaluate):
+        with pytest.raises(TypeError, match=r"forward of Plain does not take sample_weight; write"):
+            call(X, Y, sample_weight=np.ones(4))
