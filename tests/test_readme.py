@@ -28,49 +28,21 @@ def python_blocks(page: Path) -> list[str]:
     return re.findall(r"^```python\n(.*?)^```$", page.read_text("utf-8"), re.MULTILINE | re.DOTALL)
 
 
-# Pages whose blocks still run one after the other; every other block runs by itself.
-IN_SEQUENCE = {
-    "engine",
-    "gradient-check",
-    "insight",
-    "losses-and-metrics",
-    "reference",
-    "schedules",
-    "testing",
-    "training",
-}
-ALONE = [
-    (page, k)
-    for page in PAGES
-    if page.stem not in IN_SEQUENCE
-    for k in range(len(python_blocks(page)))
-]
+BLOCKS = [(page, k) for page in PAGES for k in range(len(python_blocks(page)))]
 
 
-def run(page, k, names):
+@pytest.mark.parametrize(
+    ("page", "k"), BLOCKS, ids=[f"{page.relative_to(ROOT)}-{k}" for page, k in BLOCKS]
+)
+def test_each_code_block_runs_alone(page, k, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
     block = python_blocks(page)[k]
     for word, library in NEEDS.items():
         if word in block:
             pytest.importorskip(library)
     code = compile(block, f"{page.name}, block {k}", "exec")
     with contextlib.redirect_stdout(io.StringIO()), contextlib.redirect_stderr(io.StringIO()):
-        exec(code, names)
-
-
-@pytest.mark.parametrize(
-    ("page", "k"), ALONE, ids=[f"{page.relative_to(ROOT)}-{k}" for page, k in ALONE]
-)
-def test_each_code_block_runs_alone(page, k, tmp_path, monkeypatch):
-    monkeypatch.chdir(tmp_path)
-    run(page, k, {"__name__": "__main__"})
-
-
-@pytest.mark.parametrize("stem", sorted(IN_SEQUENCE))
-def test_code_blocks_run_one_after_the_other(stem, tmp_path, monkeypatch):
-    monkeypatch.chdir(tmp_path)
-    page, names = ROOT / "docs" / f"{stem}.md", {"__name__": "__main__"}
-    for k in range(len(python_blocks(page))):
-        run(page, k, names)
+        exec(code, {"__name__": "__main__"})
 
 
 def test_the_readme_has_its_two_commands_and_a_program():
