@@ -435,6 +435,24 @@ def test_in_training_on_masked_sequences_and_resumed_inside_an_epoch(tmp_path):
     assert dict(fit(again)) == dict(whole)
 
 
+def test_a_mask_of_the_targets_is_the_metrics_too():
+    rng = np.random.default_rng(0)
+    x, t = rng.normal(size=(6, 4, 2)), rng.integers(0, CLASSES, (6, 4))
+    mask = np.arange(4) < rng.integers(2, 5, 6)[:, None]
+    target_mask = mask & (np.arange(4) >= 1)  # the first step has no target
+    model = _classifier()
+    metrics = [m.Accuracy(), m.F1("macro"), m.ConfusionMatrix()]
+    trainer = m.Trainer(
+        model, m.SoftmaxCrossEntropy(), m.Adam(model.parameters(), 0.01), metrics=metrics
+    )
+    found = trainer.evaluate(x, t, mask=mask, target_mask=target_mask, batch_size=4)
+    y = trainer.predict(x, mask=mask)
+    for metric in metrics:
+        metric.reset()
+        expected = _value(metric, y[target_mask], t[target_mask])
+        np.testing.assert_allclose(found[metric.name], expected)
+
+
 def test_in_training_after_last_step():
     rng = np.random.default_rng(0)
     x, t = rng.normal(size=(12, 5, 2)), rng.integers(0, 2, (12, 1))
