@@ -10,6 +10,7 @@ import numpy as np
 from minirnn import checks
 from minirnn.gradcheck.compare import measure
 from minirnn.gradcheck.diagnosis.diagnose import diagnose
+from minirnn.gradcheck.engines import beside_the_loop
 from minirnn.gradcheck.function import CheckedFunction, RefusedError, checked_function
 from minirnn.gradcheck.own_code import located
 from minirnn.gradcheck.report import Comparison, Diagnosis, GradientError, GradientReport
@@ -109,6 +110,7 @@ def check_gradients(
         function = checked_function(layer, inputs, mask, target_mask, state, rng)
         found: tuple[Diagnosis, ...] = tuple(violations(function))
         measurements = measure(function, epsilon, tolerance)
+        notes, engine = beside_the_loop(function)
     except RefusedError as refused:
         error = located(refused.function, refused.error)
         raise error.with_traceback(refused.error.__traceback__) from None
@@ -116,9 +118,9 @@ def check_gradients(
         found = diagnose(function, measurements, found, epsilon, tolerance)
     elif not found:
         assigned = overwritten(function)  # a gradient of millions hides that it began at 1
-        found = (assigned,) if assigned else ()
+        found = (assigned,) if assigned else tuple(engine)
     comparisons = tuple(_with_words(m.comparison, found) for m in measurements)
-    report = GradientReport(type(layer).__name__, comparisons, found, _notes(function))
+    report = GradientReport(type(layer).__name__, comparisons, found, (*_notes(function), *notes))
     if raises and not report.passed:
         raise _error(report)
     return report

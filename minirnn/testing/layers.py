@@ -11,8 +11,10 @@ from typing import Any
 
 import numpy as np
 
+from minirnn import engine
 from minirnn.core import Layer
 from minirnn.gradcheck import GradientError, check_gradients
+from minirnn.recurrent import Recurrent
 from minirnn.testing.report import Advice, ContractReport, NotApplicableError, run
 from minirnn.typing import Array
 
@@ -438,6 +440,25 @@ def steps(s: LayerSubject) -> Iterator[str]:
             return
 
 
+def engines(s: LayerSubject) -> Iterator[str]:
+    """Run what runs the layer fast beside the time loop in Python."""
+    x = s.sequence()
+    layers = [one for _, one in s.layer.named_layers() if isinstance(one, Recurrent)]
+    if all("loop" in one.engine for one in layers):
+        raise NotApplicableError(layers[0].engine if layers else "there is no recurrent layer")
+    cases = [{}, *({"mask": mask} for mask in s.masks().values() if s.layer.uses_mask)]
+    for mask in cases:
+        fast = both(s.made(), (x,), **mask)
+        with engine.use("off"):
+            slow = both(s.made(), (x,), **mask)
+        if not same(fast, slow):
+            yield (
+                f"{layers[0].engine} gives other numbers than the time loop: with engine='off' "
+                f"the loop runs; please report it"
+            )
+            return
+
+
 # ---------------------------------------------------------------- modes and copies
 
 
@@ -597,6 +618,7 @@ LAYER_CHECKS: dict[str, Callable[[LayerSubject], Iterator[str]]] = {
     "latest forward": latest_forward,
     "gradients add": gradients_add,
     "steps": steps,
+    "engine": engines,
     "train and eval": modes,
     "copies": copies,
     "state_dict": saved_state,

@@ -142,3 +142,25 @@ def test_integers_and_zeros_are_named_in_the_report():
     report = m.check_gradients(m.Dense(3, 2, rng=0), np.zeros((4, 3)))
     assert "all zeros" in report.notes[0]
     assert m.check_gradients(m.Dense(3, 2, rng=0), np.ones((4, 3))).notes == ()
+
+
+def test_what_runs_fast_is_compared_with_the_loop():
+    report = m.check_gradients(m.LSTM(3, 2, rng=0), A)
+    assert report.notes[0].startswith("it runs in ")
+    assert report.notes[1].startswith("outputs and gradients are those of the time loop, to ")
+    with m.engine.use("off"):
+        assert m.check_gradients(m.LSTM(3, 2, rng=0), A).notes == ()
+
+
+def test_an_engine_that_gives_other_numbers_is_named(monkeypatch):
+    from minirnn.recurrent.recurrent import Recurrent
+
+    forward = Recurrent.forward
+
+    def wrong(self, *args, **keywords):
+        y = forward(self, *args, **keywords)
+        return y + 1e-7 if "loop" not in self.engine else y
+
+    monkeypatch.setattr(Recurrent, "forward", wrong)
+    report = m.check_gradients(m.GRU(3, 2, rng=0), A, raises=False)
+    assert [(d.kind, d.names) for d in report.diagnoses] == [("engine", ("output",))]
