@@ -75,7 +75,9 @@ class Code:
         for name in ("forward", "backward"):
             if name in vars(cell):
                 raise Untraceable(f"{name} was put on this object")
-        model = copy.deepcopy(cell)
+        # The numbers of the parameters are not needed, and may be many.
+        arrays = [a for p in cell.parameters() for a in (p.value, p.grad)]
+        model = copy.deepcopy(cell, {id(a): a for a in arrays})
         before, outside = frozen(model), _Outside(type(cell))
         # Two batch sizes that nothing else has, and one: what differs depends on the batch size.
         taken = {n for p in cell.parameters() for n in p.shape} | {self.inputs, self.outputs}
@@ -191,6 +193,7 @@ def code_of(cell: Cell, methods: Any, verify: Any) -> Code | str:
     if _native is None:
         return "the native engine was not built (python -m minirnn says more)"
     try:
+        _ = cell.output_size  # an attribute of the cell from the first time on
         key = methods, tuple(frozen(cell).items())
         known = _codes.get(key)
     except Exception as error:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from operator import is_
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -52,7 +53,11 @@ class Machine:
         """Whether nothing of the cell has changed that the code was made from."""
         if not self._native.holds(vars(cell), self._attributes):
             return False
-        return self._frozen is None or self._frozen == frozen(cell)
+        if self._frozen is None:
+            return True
+        now = cell.parameters()
+        same = len(now) == len(self._parameters) and all(map(is_, now, self._parameters))
+        return same and self._frozen == frozen(cell)
 
     def forward(
         self, x: Array, mask: Mask | None, state: State, *, reverse: bool, keep: bool

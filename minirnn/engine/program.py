@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Iterable
+from math import isclose
 from typing import Any
 
 import numpy as np
@@ -230,7 +231,7 @@ class Program:
             raise Untraceable("the batch size decides what is done")
         args = [nodes[k] for k in first.args]
         if first.name == "const":
-            return graph.const(*_power(np.array([r.attr for r in records]), np.array(batches)))
+            return graph.const(*_power([r.attr for r in records], batches))
         if first.name == "array":
             if not all(np.array_equal(r.attr, first.attr) for r in records):
                 raise Untraceable("an array is made of the batch size")
@@ -488,12 +489,12 @@ def _whole_of(part: Node, concats: list[Node]) -> tuple[Node, int] | None:
     return None
 
 
-def _power(values: np.ndarray, batches: np.ndarray) -> tuple[float, int]:
+def _power(values: list[float], batches: list[int]) -> tuple[float, int]:
     """Return ``(v, p)`` with ``value = v * batch ** p`` in all tapes."""
-    if np.isnan(values).all():  # np.empty, to be filled
+    if all(v != v for v in values):  # np.empty, to be filled
         return float("nan"), 0
     for power in (0, -1, 1):
-        v = values / batches.astype(float) ** power
-        if np.allclose(v, v[0], rtol=1e-12, atol=0):
-            return float(v[0]), power
+        scaled = [v / n**power for v, n in zip(values, batches, strict=True)]
+        if all(isclose(v, scaled[0], rel_tol=1e-12) for v in scaled):
+            return scaled[0], power
     raise Untraceable("a number that changes with the batch size, or from call to call")

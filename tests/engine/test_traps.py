@@ -391,3 +391,31 @@ def test_weights_changed_between_forward_and_backward():
         results.append([layer.backward(np.ones((2, 3, 4))), *[p.grad for p in layer.parameters()]])
     for found, expected in zip(*results, strict=True):
         np.testing.assert_allclose(found, expected, rtol=1e-12)
+
+
+def test_a_parameter_that_is_another_is_noticed():
+    class Listed(Leaky):
+        def __init__(self):
+            super().__init__()
+            self.more = [Parameter(np.zeros(4)), Parameter(np.ones(4))]
+
+        def step(self, x, h):
+            return plain(self, x, h) * self.more[1].value + self.more[0].value
+
+    cell = Listed()
+    layer, x = Recurrent(cell, engine="require"), np.ones((2, 3, 3))
+    layer.forward(x)
+    cell.more[0] = Parameter(np.full(4, 0.5))
+    cell.W = Parameter(cell.W.value * 2)
+    expected = Recurrent(cell, engine="off").forward(x)
+    np.testing.assert_allclose(layer.forward(x), expected, rtol=1e-13)
+
+
+def test_cells_alike_share_what_was_traced_and_others_do_not():
+    layers = [Recurrent(Leaky()), Recurrent(Leaky()), Recurrent(Leaky())]
+    layers[2].eval()
+    for layer in layers:
+        layer.forward(np.ones((2, 3, 3)))
+    codes = [layer._find_runner().code for layer in layers]
+    assert codes[0] is codes[1]
+    assert codes[2] is not codes[0]  # `training` may decide what is done
