@@ -7,9 +7,14 @@ import sys
 import threading
 from collections.abc import Callable
 from contextlib import suppress
+from importlib import import_module
 from typing import Any
 
 __all__ = ["Uninterrupted", "ends_gracefully"]
+
+# The functions behind those of `signal`, which look for an enum at each call: 60 us of every step.
+_fast: Any = import_module("_signal")
+_SIGINT = int(signal.SIGINT)
 
 
 class _Block:
@@ -22,11 +27,11 @@ class _Block:
     _usual: Any = None
 
     def __enter__(self) -> None:
-        usual = signal.getsignal(signal.SIGINT)
+        usual = _fast.getsignal(_SIGINT)
         main = threading.current_thread() is threading.main_thread()
         if main and (usual is signal.default_int_handler or self._may_replace(usual)):
             self._usual = usual
-            signal.signal(signal.SIGINT, self._handle)
+            _fast.signal(_SIGINT, self._handle)
 
     def _may_replace(self, handler: Any) -> bool:
         return False
@@ -34,7 +39,7 @@ class _Block:
     def __exit__(self, *error: object) -> None:
         if self._usual is not None:
             usual, self._usual = self._usual, None
-            signal.signal(signal.SIGINT, usual)
+            _fast.signal(_SIGINT, usual)
 
     def _handle(self, number: int, frame: Any) -> None:
         raise NotImplementedError
