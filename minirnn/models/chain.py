@@ -47,11 +47,6 @@ class Chain:
 
     def forward(self, x: Any, mask: Any = None, states: list[State] | None = None) -> Array:
         """Return the output; the recurrent layers begin at `states`."""
-        if mask is not None:
-            x = np.asarray(x)
-            mask = checks.as_mask(f"EncoderDecoder: {self.name}", mask, x.shape[:2])
-            real = mask.reshape(mask.shape + (1,) * (x.ndim - 2))
-            x = np.where(real, x, x.dtype.type(0))
         remaining = list(states or [])
         for k, layer in enumerate(self.layers):
             arguments: dict[str, Any] = {}
@@ -62,6 +57,16 @@ class Chain:
             x = self._run(k, layer.forward, x, **arguments)
             mask = _after(layer, x, mask)
         return x  # type: ignore[no-any-return]
+
+    def without_padding(self, x: Any, mask: Any) -> Array:
+        """Return x with zeros where its mask is False, whatever stood there."""
+        if mask is None:
+            return x  # type: ignore[no-any-return]
+        x = np.asarray(x)
+        mask = checks.as_mask(f"EncoderDecoder: {self.name}", mask, x.shape[:2])
+        real = mask.reshape(mask.shape + (1,) * (x.ndim - 2))
+        clean: Array = np.where(real, x, x.dtype.type(0))
+        return clean
 
     def backward(self, grad: Any, grad_states: list[State] | None = None) -> Any:
         """Return the gradient on the input, from those on the output and on the final states."""

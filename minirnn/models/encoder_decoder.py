@@ -133,12 +133,13 @@ class EncoderDecoder(Layer):
         before, after = self._halves()
         parts = [layer for _, layer in self.named_layers()]
         with one_blas_thread(), UnchangedOnError(parts):
-            annotations = encoder.forward(source, masks[0])
+            annotations = encoder.forward(encoder.without_padding(source, masks[0]), masks[0])
             if len(np.asarray(target)) != len(annotations):
                 raise ValueError(
                     f"EncoderDecoder: source and target should be of one batch, got "
                     f"{len(annotations)} and {len(np.asarray(target))} sequences"
                 )
+            target = before.without_padding(target, masks[1])
             h = before.forward(target, masks[1], self._handed_over(encoder))
             if self.attention is not None:
                 context = self.attention.forward(h, annotations, mask=masks[0])
@@ -337,7 +338,7 @@ class EncoderDecoder(Layer):
         try:
             with one_blas_thread():
                 encoder, _ = self._chains()
-                annotations = encoder.forward(source, mask)
+                annotations = encoder.forward(encoder.without_padding(source, mask), mask)
                 before, after = self._halves()
                 yield Steps(
                     before, after, self.attention, annotations, mask, self._handed_over(encoder)
