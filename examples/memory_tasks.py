@@ -5,9 +5,9 @@ fixed, as published.
 
 The published figures of the first three are PyTorch's: on the adding problem with 64 units, batches
 of 50, Adam with 5e-3 and gradients clipped to a norm of 1, which is what we take for the other two
-as well, but for the learning rate of copying: of 3e-3, 5e-3, 8e-3 and 12e-3, each with six seeds,
-8e-3 let the LSTM arrive soonest at its slowest. Those of the Reber grammar are of 1997, when
-strings were shown one by one; they count strings, so our batches there are small.
+as well. (At 8e-3 the LSTM often learns copying sooner, and from some seeds not at all.) Those of
+the Reber grammar are of 1997, when strings were shown one by one; they count strings, so our
+batches there are small.
 """
 
 from __future__ import annotations
@@ -92,7 +92,7 @@ def copying(rng: np.random.Generator) -> Task:
         published={"LSTM": "0.080 after 6,000 updates"},
         updates=6000,
         score_every=200,
-        learning_rate=8e-3,
+        learning_rate=5e-3,
     )
 
 
