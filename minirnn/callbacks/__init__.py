@@ -2,7 +2,9 @@
 
 from minirnn.callbacks.averaging import AverageWeights
 from minirnn.callbacks.base import Callback
+from minirnn.callbacks.pruning import OptunaPruning
 from minirnn.callbacks.saving import Checkpoint, CSVLogger
+from minirnn.callbacks.tensorboard import TensorBoard
 from minirnn.callbacks.watching import EarlyStopping, ReduceOnPlateau
 
 __all__ = [
@@ -11,5 +13,7 @@ __all__ = [
     "Callback",
     "Checkpoint",
     "EarlyStopping",
+    "OptunaPruning",
     "ReduceOnPlateau",
+    "TensorBoard",
 ]

@@ -1,0 +1,90 @@
+"""Watching a run in TensorBoard."""
+
+from __future__ import annotations
+
+import os
+from typing import TYPE_CHECKING, Any
+
+from minirnn import checks
+from minirnn.callbacks.base import Callback
+
+if TYPE_CHECKING:
+    from minirnn.training import Trainer
+
+__all__ = ["TensorBoard"]
+
+
+class TensorBoard(Callback):
+    """Write losses, metrics, learning rate and gradient norm where TensorBoard reads them.
+
+    At the end of each epoch, every value of the history: ``loss`` and ``val_loss`` are two curves
+    of one chart. After each batch, the learning rate and the global norm of the gradient before
+    clipping. Now and then, histograms of each parameter and its gradient. A resumed run goes on in
+    the same folder.
+
+    Needs tensorboardX: ``pip install ".[tensorboard]"`` in the folder of README.md. To look at it,
+    ``tensorboard --logdir runs``.
+
+    Parameters
+    ----------
+    folder : path of a folder
+        One a run: ``"runs/first"``. It is made.
+    histograms_every : int, optional
+        After every so many epochs, histograms; by default none.
+
+    Examples
+    --------
+    >>> watching = TensorBoard("runs/first", histograms_every=5)
+    """
+
+    def __init__(
+        self, folder: str | os.PathLike[str], *, histograms_every: int | None = None
+    ) -> None:
+        self.folder = os.fspath(folder)
+        if histograms_every is not None:
+            checks.positive_int(self, "histograms_every", histograms_every)
+        self.histograms_every = histograms_every
+        self._writer: Any = None
+
+    def on_train_begin(self, trainer: Trainer) -> None:
+        """Open the folder."""
+        if not trainer.writes_files:
+            return
+        try:
+            from tensorboardX import SummaryWriter
+        except ImportError:
+            raise ImportError(
+                "TensorBoard: needs tensorboardX, which is not installed; in the folder of "
+                'minirnn\'s README.md: pip install ".[tensorboard]"'
+            ) from None
+        self._writer = SummaryWriter(self.folder)
+
+    def on_batch_end(self, trainer: Trainer) -> None:
+        """Write the learning rate and the gradient's norm."""
+        if self._writer is None:
+            return
+        optimizer = trainer.optimizer
+        step = optimizer.step_count
+        self._writer.add_scalar("learning_rate", optimizer.current_learning_rate(), step)
+        if optimizer.grad_norm is not None:
+            self._writer.add_scalar("gradient_norm", optimizer.grad_norm, step)
+
+    def on_epoch_end(self, trainer: Trainer) -> None:
+        """Write the epoch's values, and histograms if it is time."""
+        if self._writer is None:
+            return
+        for name, values in trainer.history.items():
+            chart = name.removeprefix("val_")
+            curve = "validation" if name.startswith("val_") else "training"
+            self._writer.add_scalar(f"{chart}/{curve}", values[-1], trainer.epoch)
+        if self.histograms_every and trainer.epoch % self.histograms_every == 0:
+            for name, parameter in trainer.model.named_parameters():
+                self._writer.add_histogram(f"values/{name}", parameter.value, trainer.epoch)
+                self._writer.add_histogram(f"gradients/{name}", parameter.grad, trainer.epoch)
+        self._writer.flush()
+
+    def on_train_end(self, trainer: Trainer) -> None:
+        """Close the folder."""
+        if self._writer is not None:
+            self._writer.close()
+            self._writer = None
