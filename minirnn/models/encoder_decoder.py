@@ -12,8 +12,9 @@ from minirnn import checks
 from minirnn.core import Layer, UnchangedOnError
 from minirnn.kernels import one_blas_thread
 from minirnn.layers.attention import Attention
-from minirnn.models.chain import Chain, cells_of, is_bidirectional
+from minirnn.models.chain import Chain
 from minirnn.models.decoding import Decoded, Steps, beam_search, draw
+from minirnn.models.handover import check_attention, check_states, joined, parted
 from minirnn.models.sampling import Sampler
 from minirnn.typing import Array, RandomSource, State
 
@@ -102,8 +103,9 @@ class EncoderDecoder(Layer):
         if not read.recurrent or not write.recurrent:
             which = "encoder" if not read.recurrent else "decoder"
             raise ValueError(f"EncoderDecoder: the {which} has no recurrent layer")
-        self._check_states(read, write)
-        self._check_attention(read, write)
+        check_states(read, write)
+        if attention is not None:
+            check_attention(read, *self._halves(), attention)
 
     def _chains(self) -> tuple[Chain, Chain]:
         return Chain("encoder", [self.encoder]), Chain("decoder", [self.decoder])
@@ -174,71 +176,17 @@ class EncoderDecoder(Layer):
     def _handed_over(self, encoder: Chain) -> list[State]:
         """Return the initial states of the decoder's recurrent layers."""
         count = len(self._chains()[1].recurrent)
-        return [_joined(layer, layer.state) for layer in encoder.recurrent[-count:]]
+        return [joined(layer, layer.state) for layer in encoder.recurrent[-count:]]
 
     def _handed_back(self, encoder: Chain, before: Chain) -> list[State]:
         """Return the gradients on the final states of as many of the encoder's layers."""
         layers = encoder.recurrent[-len(before.recurrent) :]
         gradients = [
-            _parted(layer, reader.grad_state)
+            parted(layer, reader.grad_state)
             for layer, reader in zip(layers, before.recurrent, strict=True)
         ]
         # Chain.backward takes them from the last recurrent layer on; those before get none
         return gradients
-
-    def _check_states(self, read: Chain, write: Chain) -> None:
-        if len(read.recurrent) < len(write.recurrent):
-            raise ValueError(
-                f"EncoderDecoder: the decoder has {len(write.recurrent)} recurrent layers, the "
-                f"encoder {len(read.recurrent)}: each of the decoder's begins at the final state "
-                f"of one of the encoder's"
-            )
-        for one, two in zip(read.recurrent[-len(write.recurrent) :], write.recurrent, strict=True):
-            if is_bidirectional(two) or cells_of(two)[0].reverse:
-                raise ValueError(
-                    f"EncoderDecoder: the decoder writes step by step, so its {type(two).__name__} "
-                    f"cannot read backwards"
-                )
-            shapes = [
-                [array.shape[1:] for array in state]
-                for state in (_joined(one, _initial(one)), _initial(two))
-            ]
-            if shapes[0] != shapes[1]:
-                both = ", both directions side by side," if is_bidirectional(one) else ""
-                raise ValueError(
-                    f"EncoderDecoder: the final state of the encoder's {type(one).__name__}{both} "
-                    f"has arrays of {shapes[0]} a sequence, the state of the decoder's "
-                    f"{type(two).__name__} {shapes[1]}: give them the same cell and size"
-                )
-
-    def _check_attention(self, read: Chain, write: Chain) -> None:
-        if self.attention is None:
-            return
-        if not all(layer.keeps_time for layer in read.layers):
-            raise ValueError(
-                "EncoderDecoder: attention looks at every step of the source, but the encoder "
-                "takes the time axis away; leave that layer out"
-            )
-        before, after = self._halves()
-        known = [
-            ("query_size", self.attention.query_size, before, "the decoder's recurrent layer"),
-            ("key_size", self.attention.key_size, read, "the encoder"),
-        ]
-        for name, size, chain, who in known:
-            sizes = [n for n in (getattr(k, "output_size", None) for k in chain.layers) if n]
-            if sizes and sizes[-1] != size:
-                raise ValueError(
-                    f"EncoderDecoder: {name} of the attention should be {sizes[-1]}, what {who} "
-                    f"gives, got {size}"
-                )
-        wanted = self.attention.query_size + self.attention.key_size
-        takes = getattr(after.layers[0], "input_size", wanted) if after.layers else wanted
-        if takes != wanted:
-            raise ValueError(
-                f"EncoderDecoder: the {type(after.layers[0]).__name__} behind the decoder's last "
-                f"recurrent layer gets its output and the context, {self.attention.query_size} + "
-                f"{self.attention.key_size} features; its input_size is {takes}"
-            )
 
     # ------------------------------------------------------------ writing
 
@@ -355,30 +303,3 @@ def _pair(given: Any, what: str, names: str) -> tuple[Any, Any]:
         got += f" of {len(given)}" if isinstance(given, tuple | list) else ""
         raise TypeError(f"EncoderDecoder: {what} should be a tuple {names}, got {got}")
     return given[0], given[1]
-
-
-def _initial(layer: Any) -> State:
-    return tuple(array for one in cells_of(layer) for array in one.cell.initial_state(1))
-
-
-def _joined(layer: Layer, state: State) -> State:
-    """Return the state of a recurrent layer, both directions of a bidirectional one as one."""
-    if not is_bidirectional(layer):
-        return state
-    half = len(state) // 2
-    if len(state) % 2 or any(array.ndim != 2 for array in state):
-        raise ValueError(
-            "EncoderDecoder: the two directions of the encoder's Bidirectional should have the "
-            "same kind of cell, with states (batch, hidden)"
-        )
-    pairs = zip(state[:half], state[half:], strict=True)
-    return tuple(np.concatenate(pair, axis=1) for pair in pairs)
-
-
-def _parted(layer: Layer, grad_state: State) -> State:
-    """Undo `_joined`."""
-    if not is_bidirectional(layer):
-        return grad_state
-    width = cells_of(layer)[0].hidden_size
-    ahead = tuple(array[:, :width] for array in grad_state)
-    return ahead + tuple(array[:, width:] for array in grad_state)

@@ -288,6 +288,18 @@ def test_an_encoder_may_end_without_time_and_may_have_more_layers():
         helpers.assert_gradient("input", grad, central_differences(number, array))
 
 
+def test_states_of_several_widths_in_both_directions():
+    both = m.Bidirectional(
+        m.Recurrent(ProjectedCell(2, 3, 1, np.float64)),
+        m.Recurrent(ProjectedCell(2, 2, 3, np.float64)),
+    )
+    decoder = m.Recurrent(ProjectedCell(1, 5, 4, np.float64))
+    model = helpers.randomize(m.EncoderDecoder(both, decoder), 0)
+    rng = np.random.default_rng(0)
+    inputs = rng.normal(size=(2, 3, 2)), rng.normal(size=(2, 4, 1))
+    assert m.check_gradients(model, inputs).passed
+
+
 def test_wrong_calls():
     model = build("plain")
     source, target = tokens_in("plain")
