@@ -13,8 +13,14 @@ from typing import Any
 
 import numpy as np
 
-from minirnn.callbacks import Callback
+from minirnn.callbacks import Callback, Checkpoint
+from minirnn.layers import Dense
+from minirnn.losses import SoftmaxCrossEntropy
+from minirnn.metrics import Accuracy
+from minirnn.models import Sequential
+from minirnn.optimizers import SGD
 from minirnn.testing.report import ContractReport, NotApplicableError, run
+from minirnn.training import Trainer
 
 __all__ = ["HOOKS", "check_callback", "is_callback"]
 
@@ -112,9 +118,6 @@ def _in_a_temporary_folder() -> Iterator[None]:
 
 def _trained(callback: Any, *, save: bool = False, resume: str | None = None) -> tuple[Any, Any]:
     """Return the callback and the trainer after a short training."""
-    from minirnn import SGD, Accuracy, Dense, Sequential, SoftmaxCrossEntropy, Trainer
-    from minirnn.callbacks import Checkpoint
-
     rng = np.random.default_rng(0)
     x, y = rng.standard_normal((10, 3)), rng.integers(0, 2, 10)
     model = Sequential([Dense(3, 2, rng=1)])
