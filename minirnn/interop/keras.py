@@ -217,6 +217,11 @@ def _dtype(layer: Layer, model: Layer) -> str:
 
 def _recurrent_to_keras(layer: Any, name: str, *, sequences: bool) -> Any:
     if isinstance(layer, Bidirectional):
+        if layer.forward_layer.hidden_size != layer.backward_layer.hidden_size:
+            raise ConversionError(
+                f"to_keras: {name} has no counterpart in Keras, whose two directions have the same "
+                f"number of units"
+            )
         one, two = (
             _one_direction(half, name, sequences=sequences)
             for half in (layer.forward_layer, layer.backward_layer)

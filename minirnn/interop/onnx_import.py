@@ -24,6 +24,8 @@ from minirnn.layers import (
     LastState,
     LastStep,
     LogSoftmax,
+    MaxOverTime,
+    MeanOverTime,
     ReLU,
     Sigmoid,
     Softmax,
@@ -249,10 +251,41 @@ class Reading:
     _cast = _identity
 
     def _where(self, node: Any, options: dict[str, Any]) -> None:
-        """Zeros in the padding: a mask's work."""
-        if node.input[1] != self.current or np.any(self._constant(node, 2)):
+        """Take zeros, or for a maximum -inf, in the padding: a mask's work."""
+        padding = self._constant(node, 2)
+        if node.input[1] != self.current or not np.isin(padding, (0, -np.inf)).all():
             self._refuse(f"Where ({node.name}) has no counterpart")
         self._go_on(node)
+
+    # ------------------------------------------------------------ from time to one vector
+
+    def _over_time(self, node: Any, options: dict[str, Any]) -> None:
+        """Raise unless a reduction is over time alone; the axis goes."""
+        axes = options.get("axes")
+        if axes is None:
+            axes = np.reshape(self._constant(node, 1), -1).tolist()
+        if len(axes) != 1 or options.get("keepdims", 1) or self.axes[axes[0]] != self.time:
+            self._refuse(f"{node.op_type} ({node.name}) is not over time alone")
+        self.axes.pop(axes[0])
+
+    def _reducemean(self, node: Any, options: dict[str, Any]) -> None:
+        self._over_time(node, options)
+        self._go_on(node, MeanOverTime())
+
+    def _reducemax(self, node: Any, options: dict[str, Any]) -> None:
+        self._over_time(node, options)
+        self._go_on(node, MaxOverTime())
+
+    def _reducesum(self, node: Any, options: dict[str, Any]) -> None:
+        self._over_time(node, options)
+        self._go_on(node)  # a mean, if the division by the lengths follows
+
+    def _div(self, node: Any, options: dict[str, Any]) -> None:
+        before = self.made_by.get(self.current)
+        by_lengths = self.lengths is not None and self._graph_inputs(node.input[1])
+        if before is None or before.op_type != "ReduceSum" or by_lengths != [self.lengths]:
+            self._refuse(f"Div ({node.name}) has no counterpart")
+        self._go_on(node, MeanOverTime())
 
     # ------------------------------------------------------------ other layers
 
@@ -267,14 +300,32 @@ class Reading:
             self.axes = [*self.axes, "features"]
             self._go_on(node, layer)
             return
-        if self.axes[axis] == "directions" and self._constant(node, 1).tolist() in (-1, 0):
-            self.axes.pop(axis)  # of one direction; of two, the shape of what follows would differ
-            self._go_on(node)
+        if self.axes[axis] == "directions":
+            self._one_state(node, axis, self._constant(node, 1).tolist())
             return
         if self._constant(node, 1).tolist() != -1 or self.axes[axis] != self.time:
             self._refuse(f"Gather ({node.name}) takes something other than the last step")
         self.axes.pop(axis)
         self._go_on(node, LastStep())
+
+    def _one_state(self, node: Any, axis: int, index: int) -> None:
+        """Take the final state of one direction, or both, put together by what follows."""
+        value = self.current
+        before = self.layers[-2] if len(self.layers) > 1 else None
+        if not isinstance(before, Bidirectional):
+            self.axes.pop(axis)
+            self._go_on(node)
+            return
+        for after in self.made_by.values():
+            parts = [self.made_by.get(name) for name in after.input]
+            picked = [p for p in parts if p and p.op_type == "Gather" and p.input[0] == value]
+            if after.op_type == "Concat" and len(picked) == len(parts) == 2:
+                indices = [int(self.constants[p.input[1]]) % 2 for p in picked]
+                if indices == [0, 1]:
+                    self.axes.pop(axis)
+                    self._go_on(after)
+                    return
+        self._refuse(f"Gather ({node.name}) takes the final state of one direction of two")
 
     def _gathernd(self, node: Any, options: dict[str, Any]) -> None:
         if self.axes[1:2] != [self.time] or options.get("batch_dims") != 1:

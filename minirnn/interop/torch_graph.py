@@ -57,7 +57,7 @@ class _Path:
         self.owner = f"{type(module).__name__}" + (f" ({name})" if name else "")
         self.prefix = f"{name}." if name else ""
         self.links: list[tuple[str, Any]] = []
-        self.values: dict[Any, str] = {}  # what a node stands for: "y", "y and state", "state", "h"
+        self.values: dict[Any, str] = {}  # what a node stands for: "y", "y and state", "h" ...
         self.last: Any = None  # the latest recurrent module
         self.links_at_last = 0
         try:
@@ -128,6 +128,8 @@ class _Path:
             self._elementwise(node)
         elif meaning == "h" and node.target == "squeeze" and self.last.num_layers == 1:
             self._last_state(node)
+        elif node.target in (torch.cat, torch.concat):
+            self._both_last_states(node)
         else:
             self._refuse(node)
 
@@ -137,8 +139,12 @@ class _Path:
             self._go_on(node, "y" if index == 0 else "state" if is_lstm else "h")
         elif meaning == "state" and index == 0:
             self._go_on(node, "h")
+        elif meaning == "h" and index in (-2, -1) and getattr(self.last, "bidirectional", False):
+            self._go_on(node, "h forwards" if index == -2 else "h backwards")
         elif meaning == "h" and index == -1:
             self._last_state(node)
+        elif meaning == "largest" and index == 0:
+            self._layer(node, modules.MaxOverTime())
         elif meaning == "y" and index in self._last_steps():
             self._layer(node, modules.LastStep())
         elif meaning is not None and node.users:
@@ -153,9 +159,22 @@ class _Path:
         """Take the final state of the last layer: its output at the last step."""
         if getattr(self.last, "bidirectional", True):
             self._refuse(node, "the final state of a bidirectional layer")
+        self._refuse_earlier_state(node)
+        self._layer(node, modules.LastStep())
+
+    def _both_last_states(self, node: Any) -> None:
+        """Take ``torch.cat((h[-2], h[-1]), dim=1)``, the final states of both directions."""
+        parts = [self.values.get(part) for part in node.args[0]]
+        axis = node.kwargs.get("dim", (*node.args, 0)[1])
+        if parts != ["h forwards", "h backwards"] or axis not in (1, -1):
+            self._refuse(node)
+        self._refuse_earlier_state(node)
+        size = self.last.hidden_size
+        self._layer(node, modules.LastState(((size, False), (size, True))))
+
+    def _refuse_earlier_state(self, node: Any) -> None:
         if len(self.links) != self.links_at_last:
             self._refuse(node, "it goes back to a state from before")
-        self._layer(node, modules.LastStep())
 
     def _layer(self, node: Any, module: Any) -> None:
         self.links.append((f"{self.prefix}{node.name}", module))
@@ -169,10 +188,13 @@ class _Path:
             self._layer(node, _FUNCTIONS[target]())
         elif target in (functional.softmax, torch.softmax, "softmax"):
             self._layer(node, nn.Softmax(node.kwargs.get("dim", (*node.args, None)[1])))
-        elif target in ("mean", torch.mean, "amax", torch.amax):
+        elif target in ("mean", torch.mean, "amax", torch.amax, "max", torch.max):
             time = 1 if getattr(self.last, "batch_first", True) else 0
             if node.kwargs.get("dim", (*node.args, None)[1]) != time:
                 self._refuse(node)
+            if target in ("max", torch.max):
+                self._go_on(node, "largest")  # and where it stands
+                return
             mean = target in ("mean", torch.mean)
             self._layer(node, modules.MeanOverTime() if mean else modules.MaxOverTime())
         elif target is functional.dropout:

@@ -32,7 +32,7 @@ from minirnn.typing import Array
 if TYPE_CHECKING:
     from minirnn.training.trainer import Trainer
 
-__all__ = ["Parallel", "Weight"]
+__all__ = ["Ranks", "Weight"]
 
 
 class Weight:
@@ -42,7 +42,7 @@ class Weight:
         self.batch_weight = batch_weight
 
 
-class Parallel:
+class Ranks:
     """What one rank of a data-parallel run does that a single process does not.
 
     Parameters

@@ -39,7 +39,7 @@ from minirnn.training.inspection import (
 )
 from minirnn.training.interrupts import Uninterrupted, ends_gracefully
 from minirnn.training.own_layers import inputs_unchanged, refuse_assigned_gradients
-from minirnn.training.parallel import Parallel
+from minirnn.training.parallel import Ranks
 from minirnn.training.progress import Progress
 from minirnn.training.restore import (
     Restored,
@@ -154,9 +154,9 @@ class Trainer:
         self._halfway: str | None = None  # what an error or a second Ctrl-C left half done
         self._seen: tuple[Any, ...] = ()
         self._interrupted = False
-        self.parallel = None if communicator is None else Parallel(communicator)
-        if self.parallel is not None:
-            self.parallel.begin(self)
+        self.ranks = None if communicator is None else Ranks(communicator)
+        if self.ranks is not None:
+            self.ranks.begin(self)
 
     # ------------------------------------------------------------ the heart
 
@@ -198,10 +198,10 @@ class Trainer:
     def _add_gradients(self, batch: Batch) -> float:
         self._train_mode()
         batch = of.for_loss(self.loss, batch)
-        if self.parallel is None:
+        if self.ranks is None:
             loss = self._backward(batch)
         else:
-            loss = self.parallel.add_gradients(self, batch, stopping=self._interrupted)
+            loss = self.ranks.add_gradients(self, batch, stopping=self._interrupted)
         self._refuse_bad_gradients()
         return loss
 
@@ -367,8 +367,8 @@ class Trainer:
         if not self.resumed:
             self._begin_anew()
         self._interrupted = False
-        if self.parallel is not None:
-            self.parallel.stopping = False
+        if self.ranks is not None:
+            self.ranks.stopping = False
         self.notes = []
         steps, resumed = self.optimizer.step_count, self.resumed
         bar = Progress(
@@ -470,17 +470,17 @@ class Trainer:
         self._interrupted = True
 
     def _ending(self) -> bool:
-        if self.parallel is not None:  # all ranks after the same batch
-            return self.stop or self.parallel.stopping
+        if self.ranks is not None:  # all ranks after the same batch
+            return self.stop or self.ranks.stopping
         return self.stop or self._interrupted
 
     @property
     def writes_files(self) -> bool:
         """Whether this process is the one that writes files: of several ranks, the first."""
-        return self.parallel is None or self.parallel.rank == 0
+        return self.ranks is None or self.ranks.rank == 0
 
     def _together(self) -> AbstractContextManager[None]:
-        return nullcontext() if self.parallel is None else self.parallel.all_fail_together()
+        return nullcontext() if self.ranks is None else self.ranks.all_fail_together()
 
     # ------------------------------------------------------------ callbacks
 
@@ -538,8 +538,8 @@ class Trainer:
                 f"Trainer: {self._halfway}: this cannot be gone on with exactly. Resume from the "
                 f"latest checkpoint; the weights alone can be kept with model.save"
             )
-        if self.parallel is not None:
-            self.parallel.save(self, path)
+        if self.ranks is not None:
+            self.ranks.save(self, path)
         else:
             write_tree(path, state.state_dict(self))
 
@@ -561,8 +561,8 @@ class Trainer:
         ranks = tree.pop("ranks", None)
         with Uninterrupted():
             state.load_state_dict(self, tree, os.fspath(path))
-            if self.parallel is not None:
-                self.parallel.load_generators(self, ranks, os.fspath(path))
+            if self.ranks is not None:
+                self.ranks.load_generators(self, ranks, os.fspath(path))
             self._halfway = None
 
     # ------------------------------------------------------------ using the model
@@ -601,10 +601,10 @@ class Trainer:
             for given in batches:
                 batch = of.for_loss(self.loss, as_batch(given))
                 with Uninterrupted(), one_blas_thread():
-                    if self.parallel is None:
+                    if self.ranks is None:
                         prediction = of.run(self.model, batch.inputs, batch.mask)
                     else:
-                        prediction = self.parallel.run(self, batch)
+                        prediction = self.ranks.run(self, batch)
                     valid = of.valid_positions(self.model, prediction, batch)
                     weights = weights_for(self.loss, batch.sample_weight)
                     value = loss.forward(prediction, batch.targets, valid, *weights)

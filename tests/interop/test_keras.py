@@ -148,6 +148,7 @@ class Doubled(mr.Dense):
         (mr.Sequential([mr.GRU(3, 4, reverse=True), mr.Tanh()]), r"reverse=True of layer 0 \(GRU"),
         (mr.Sequential([mr.Dense(3, 4), mr.LastStep()]), "return_sequences=False"),
         (mr.Sequential([mr.GRU(3, 4), MaxOverTime()]), "MaxOverTime"),
+        (mr.Bidirectional(mr.RNN(3, 2), mr.RNN(3, 7)), "same number of units"),
     ],
 )
 def test_what_keras_has_not(model, message):

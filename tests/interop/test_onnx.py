@@ -69,6 +69,8 @@ def models(dtype):
                 mr.Sigmoid(),
             ]
         ),
+        "mean": mr.Sequential([mr.GRU(3, 4, **kw), MeanOverTime(), mr.Dense(4, 2, **kw)]),
+        "max": mr.Sequential([mr.GRU(3, 4, **kw), MaxOverTime()]),
         "last state": mr.Sequential(
             [mr.Bidirectional(mr.LSTM(3, 4, **kw), mr.LSTM(3, 4, **kw)), LastState()]
         ),
@@ -85,8 +87,6 @@ def one_way(dtype):
         "last state later": mr.Sequential(
             [mr.Bidirectional(mr.GRU(3, 4, **kw), mr.GRU(3, 4, **kw)), mr.Tanh(), LastState()]
         ),
-        "mean": mr.Sequential([mr.GRU(3, 4, **kw), MeanOverTime(), mr.Dense(4, 2, **kw)]),
-        "max": mr.Sequential([mr.GRU(3, 4, **kw), MaxOverTime()]),
         "activations": mr.Sequential(
             [mr.Dense(3, 4, **kw), LeakyReLU(0.2), ELU(0.5), SiLU(), GELU(), mr.Dense(4, 4, **kw)]
         ),
@@ -275,6 +275,10 @@ def torch_models():
             y, state = self.recurrent(self.embedding(tokens))
             if self.how == "last step":
                 y = y[:, -1] if self.batch_first else y[-1]
+            elif self.how == "both ends":
+                y = torch.cat((state[0][-2], state[0][-1]), dim=1)
+            elif self.how == "largest":
+                y = torch.max(y, dim=1)[0]
             elif self.how == "state":
                 y = (state[0] if isinstance(state, tuple) else state)[-1]
             return torch.softmax(self.dense(torch.relu(self.norm(y))), -1)
@@ -286,6 +290,8 @@ def torch_models():
         "time first, sequence": Net(nn.LSTM, "sequence", True, 1, batch_first=False),
         "state": Net(nn.LSTM, "state", False, 1),
         "state of two": Net(nn.GRU, "state", False, 2),
+        "both ends": Net(nn.LSTM, "both ends", True, 1),
+        "largest": Net(nn.GRU, "largest", False, 1),
     }
 
 
@@ -293,7 +299,16 @@ def torch_models():
 @pytest.mark.parametrize("dynamo", [False, True])
 @pytest.mark.parametrize(
     "name",
-    ["two lstm, both ways", "gru", "time first", "time first, sequence", "state", "state of two"],
+    [
+        "two lstm, both ways",
+        "gru",
+        "time first",
+        "time first, sequence",
+        "state",
+        "state of two",
+        "both ends",
+        "largest",
+    ],
 )
 def test_exported_by_pytorch(torch_models, name, dynamo, tmp_path):
     if dynamo and name.startswith("time first"):

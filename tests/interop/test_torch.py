@@ -204,11 +204,36 @@ class Mean(LastOutput):
         return self.head(self.lstm(self.embedding(tokens))[0].mean(dim=1))
 
 
-@pytest.mark.parametrize("kind", [LastOutput, LastHidden, Mean])
-def test_a_class_of_a_users_own(kind):
+class Largest(LastOutput):
+    def forward(self, tokens):
+        return self.head(torch.max(self.lstm(self.embedding(tokens))[0], dim=1)[0])
+
+
+class BothEnds(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.rnn = nn.LSTM(2, 3, num_layers=2, bidirectional=True, batch_first=True)
+        self.fc = nn.Linear(6, 3)
+
+    def forward(self, x):
+        _, (h, _) = self.rnn(x)
+        return self.fc(torch.cat((h[-2], h[-1]), dim=1))
+
+
+@pytest.mark.parametrize(
+    ("kind", "layer"),
+    [
+        (LastOutput, "LastStep"),
+        (LastHidden, "LastStep"),
+        (Mean, "MeanOverTime"),
+        (Largest, "MaxOverTime"),
+        (BothEnds, "LastState"),
+    ],
+)
+def test_a_class_of_a_users_own(kind, layer):
     module = kind().eval()
     model = from_torch(module)
-    assert ("MeanOverTime" if kind is Mean else "LastStep") in repr(model)
+    assert layer in repr(model)
     load_torch(disturb(model), module.state_dict())
 
 
