@@ -94,7 +94,9 @@ def test_assigning_broadcasts_nothing(name, new):
     assert np.all(getattr(parameter, name) == 0)
 
 
-@pytest.mark.parametrize("value", [None, "text", [None], 1j, object()], ids=lambda value: type(value).__name__)
+@pytest.mark.parametrize(
+    "value", [None, "text", [None], 1j, object()], ids=lambda value: type(value).__name__
+)
 def test_a_parameter_holds_real_numbers(value):
     with pytest.raises(TypeError, match="Parameter: the value should"):
         Parameter(value)
