@@ -74,6 +74,13 @@ class Loss:
         """Return the gradient of the loss on the prediction."""
         raise NotImplementedError(f"{type(self).__name__} has no backward method")
 
+    def why_not_finite(self) -> str:
+        """Say why the latest `forward` returned inf or nan, if the targets are to blame.
+
+        A `Trainer` asks it. "" where the loss knows of nothing: then the layers are searched.
+        """
+        return ""
+
     def _saved(self) -> Any:
         if self._cache is None:
             raise RuntimeError(

@@ -145,6 +145,24 @@ class CTCLoss(Loss):
         grad[~valid] = 0
         return grad.astype(dtype, copy=False)
 
+    def why_not_finite(self) -> str:
+        """Say which target no path stands for, and how many steps it would need."""
+        if self._cache is None:
+            return ""
+        _, _, valid, lattice, _, losses, _ = self._cache
+        impossible = np.flatnonzero(np.isinf(losses))
+        if not impossible.size:
+            return ""
+        row = impossible[0]
+        labels = int(lattice.last[row]) // 2
+        between = labels - 1 - int(lattice.skips[row, 3 : lattice.last[row] : 2].sum())
+        return (
+            f"CTCLoss: target {row} of the batch has {labels} labels and needs a blank between "
+            f"{between} pairs of equal neighbours, {labels + between} steps in all, "
+            f"but its prediction has {valid[row].sum()} valid ones; give it more steps, or "
+            f"leave such targets out with zero_infinity=True ({impossible.size} of {len(losses)})"
+        )
+
     def _labels(
         self, target: Any, target_mask: Any, batch: int, classes: int
     ) -> tuple[Array, Array]:

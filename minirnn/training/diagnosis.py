@@ -9,13 +9,14 @@ import numpy as np
 
 from minirnn.core import Layer
 from minirnn.data.nested import is_nested, leaves
+from minirnn.losses.base import Loss
 from minirnn.models.sequential import Sequential
 
 __all__ = ["first_gradient_not_finite", "first_not_finite"]
 
 
-def first_not_finite(model: Layer, inputs: Any, mask: Any, learning_rate: float) -> str:
-    """Say in words what was first not finite: the input, a parameter, or a layer's output."""
+def first_not_finite(model: Layer, loss: Any, inputs: Any, mask: Any, learning_rate: float) -> str:
+    """Say in words what was first not finite: the input, a parameter, a layer's output, a loss."""
     several = is_nested(inputs)
     masks = [one for _, one in leaves(mask)] if several and is_nested(mask) else [mask]
     for k, (name, x) in enumerate(leaves(inputs, "input")):
@@ -29,7 +30,10 @@ def first_not_finite(model: Layer, inputs: Any, mask: Any, learning_rate: float)
                 f"parameter {name} has {_count(parameter.value)}: the last update spoilt it; try a "
                 f"learning rate below {learning_rate:g}, or clip_norm"
             )
-    found = _first_output(model, inputs, mask, "") or "every layer's output is finite, the loss not"
+    found = _first_output(model, inputs, mask, "")
+    if found is None and isinstance(loss, Loss) and (reason := loss.why_not_finite()):
+        return reason
+    found = found or "every layer's output is finite, the loss not"
     largest = max(np.abs(parameter.value).max(initial=0) for parameter in model.parameters())
     return (
         f"{found}. The largest parameter is {largest:.3g}; if the loss grew before, try a learning "

@@ -226,7 +226,7 @@ class Trainer:
         loss = self.loss.forward(prediction, batch.targets, valid, *weights)
         if not math.isfinite(loss):
             rate = self.optimizer.current_learning_rate()
-            found = first_not_finite(self.model, batch.inputs, batch.mask, rate)
+            found = first_not_finite(self.model, self.loss, batch.inputs, batch.mask, rate)
             raise NotFiniteError(f"the loss is {loss}; {found}")
         self._seen = self.loss, prediction, batch.targets, valid
         return loss

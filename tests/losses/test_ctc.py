@@ -162,6 +162,22 @@ def test_a_trainer_hands_over_both_masks(form):
     assert history["loss"][0] == pytest.approx(expected)
 
 
+def test_a_trainer_says_which_target_no_path_stands_for():
+    x = logits(3, 5, 4)
+    model = m.Sequential([m.GRU(4, 3, rng=0), m.Dense(3, 4, rng=1)])
+    trainer = m.Trainer(model, m.CTCLoss(), m.SGD(model.parameters(), 0.1))
+    targets = np.array([[1, 2, 3, -1], [1, 1, 2, 2], [3, -1, -1, -1]])
+    with pytest.raises(
+        m.NotFiniteError,
+        match=r"target 1 of the batch has 4 labels .* between 2 pairs .*6 steps in all, .*5 val",
+    ):
+        trainer.train_step(x, targets)
+    loss = m.CTCLoss()
+    assert loss.why_not_finite() == ""
+    loss.forward(x, targets[[0, 2, 2]])
+    assert loss.why_not_finite() == ""
+
+
 # ---------------------------------------------------------------- reading
 
 
