@@ -8,10 +8,11 @@ from typing import Any
 import numpy as np
 
 from minirnn import checks
+from minirnn.gradcheck.arguments import checked_function
 from minirnn.gradcheck.compare import measure
 from minirnn.gradcheck.diagnosis.diagnose import diagnose
 from minirnn.gradcheck.engines import beside_the_loop
-from minirnn.gradcheck.function import CheckedFunction, RefusedError, checked_function
+from minirnn.gradcheck.function import CheckedFunction, RefusedError
 from minirnn.gradcheck.own_code import located
 from minirnn.gradcheck.report import Comparison, Diagnosis, GradientError, GradientReport
 from minirnn.gradcheck.violations import overwritten, violations

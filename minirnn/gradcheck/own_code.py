@@ -16,7 +16,8 @@ import numpy as np
 from minirnn import checks
 from minirnn.cells.cell import Cell
 from minirnn.core import Layer, Parameter
-from minirnn.gradcheck.function import CheckedFunction, RefusedError, step_gradients, step_result
+from minirnn.gradcheck.arguments import step_gradients, step_result
+from minirnn.gradcheck.function import CheckedFunction, RefusedError
 from minirnn.gradcheck.report import (
     Diagnosis,
     GradientError,

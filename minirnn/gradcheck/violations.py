@@ -7,8 +7,9 @@ from __future__ import annotations
 
 import numpy as np
 
+from minirnn.gradcheck.arguments import CellFunction
 from minirnn.gradcheck.arrays import arrays_in, same
-from minirnn.gradcheck.function import CellFunction, CheckedFunction, RefusedError
+from minirnn.gradcheck.function import CheckedFunction, RefusedError
 from minirnn.gradcheck.report import Diagnosis
 from minirnn.typing import Array
 

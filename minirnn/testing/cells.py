@@ -9,20 +9,12 @@ import numpy as np
 
 from minirnn.cells.cell import Cell
 from minirnn.gradcheck import GradientError
-from minirnn.gradcheck.function import step_result
+from minirnn.gradcheck.arguments import step_result
 from minirnn.recurrent import Recurrent
-from minirnn.testing.layers import (
-    LAYER_CHECKS,
-    LayerSubject,
-    _wrong_gradients,
-    draw,
-    equal,
-    flat,
-    mapped,
-    part,
-    same,
-)
+from minirnn.testing.layers import LAYER_CHECKS, wrong_gradients
+from minirnn.testing.nested import equal, flat, mapped, part, same
 from minirnn.testing.report import Advice, ContractReport, NotApplicableError, run
+from minirnn.testing.subject import LayerSubject, draw
 from minirnn.typing import Array
 
 __all__ = ["check_cell"]
@@ -109,7 +101,7 @@ def sizes(s: CellSubject) -> Iterator[str]:
 def cell_gradients(s: CellSubject) -> Iterator[str]:
     """Compare every gradient of one step with central differences, and for a batch of one."""
     for inputs in (s.inputs, part(s.inputs, slice(1))):
-        found = list(_wrong_gradients(s, inputs, None))
+        found = list(wrong_gradients(s, inputs, None))
         yield from found
         if found:
             return

@@ -11,7 +11,7 @@ import numpy as np
 
 from minirnn.gradcheck import GradientError, check_gradients
 from minirnn.losses import Loss
-from minirnn.testing.layers import equal, mapped, part, same
+from minirnn.testing.nested import equal, mapped, part, same
 from minirnn.testing.report import Advice, ContractReport, NotApplicableError, run
 from minirnn.typing import Array
 

@@ -8,9 +8,10 @@ from typing import Any
 
 import numpy as np
 
-from minirnn.testing.layers import equal, importable, mapped, part, same
 from minirnn.testing.losses import TargetSubject, takes_mask
+from minirnn.testing.nested import equal, mapped, part, same
 from minirnn.testing.report import Advice, ContractReport, NotApplicableError, run
+from minirnn.testing.subject import importable
 
 __all__ = ["check_metric"]
 

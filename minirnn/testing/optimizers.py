@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from minirnn.core import Parameter
-from minirnn.testing.layers import equal, same
+from minirnn.testing.nested import equal, same
 from minirnn.testing.report import ContractReport, NotApplicableError, run
 from minirnn.typing import Array
 

@@ -29,6 +29,7 @@ def source_of(cls):
     return textwrap.dedent(inspect.getsource(cls))
 
 
+@functools.cache
 def mutant(cls, old, new):
     """Return the class with a piece of its source replaced, or several."""
     source = source_of(cls)

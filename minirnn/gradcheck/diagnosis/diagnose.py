@@ -10,20 +10,16 @@ import numpy as np
 from minirnn.gradcheck.arrays import same
 from minirnn.gradcheck.compare import Measurement, measure
 from minirnn.gradcheck.diagnosis.case import Case, Hypothesis, make_case
-from minirnn.gradcheck.diagnosis.chain_rule import (
-    factor_of_the_incoming,
-    missing_term,
-    wrong_derivative,
-)
+from minirnn.gradcheck.diagnosis.chain_rule import wrong_derivative
 from minirnn.gradcheck.diagnosis.determinism import not_deterministic, rounded
 from minirnn.gradcheck.diagnosis.evidence import Evidence, TooLargeError
+from minirnn.gradcheck.diagnosis.jacobians import normalization
 from minirnn.gradcheck.diagnosis.linearity import (
     disproportionate,
     ignored,
     only_masked,
     only_over_time,
 )
-from minirnn.gradcheck.diagnosis.normalization import normalization
 from minirnn.gradcheck.diagnosis.parts import broken_parts, in_the_whole
 from minirnn.gradcheck.diagnosis.paths import wrong_path, wrong_source
 from minirnn.gradcheck.diagnosis.reductions import (
@@ -45,6 +41,7 @@ from minirnn.gradcheck.diagnosis.simple import (
     permuted_gates,
     transposed,
 )
+from minirnn.gradcheck.diagnosis.terms import factor_of_the_incoming, missing_term
 from minirnn.gradcheck.function import CheckedFunction, RefusedError
 from minirnn.gradcheck.report import Diagnosis
 from minirnn.gradcheck.violations import overwritten

@@ -9,9 +9,10 @@ from typing import Any
 
 import numpy as np
 
+from minirnn.gradcheck.arguments import CellFunction, LossFunction
 from minirnn.gradcheck.arrays import arrays_in, same
 from minirnn.gradcheck.compare import Measurement
-from minirnn.gradcheck.function import CellFunction, CheckedFunction, LossFunction
+from minirnn.gradcheck.function import CheckedFunction
 from minirnn.typing import Array
 
 __all__ = ["Evidence", "Site", "TooLargeError"]

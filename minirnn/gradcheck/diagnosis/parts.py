@@ -10,9 +10,10 @@ from typing import Any
 import numpy as np
 
 from minirnn.cells.cell import Cell
+from minirnn.gradcheck.arguments import CellFunction, checked_function
 from minirnn.gradcheck.arrays import same
 from minirnn.gradcheck.compare import Measurement, measure
-from minirnn.gradcheck.function import CellFunction, CheckedFunction, RefusedError, checked_function
+from minirnn.gradcheck.function import CheckedFunction, RefusedError
 from minirnn.gradcheck.report import Diagnosis, GradientError
 from minirnn.gradcheck.violations import violations
 

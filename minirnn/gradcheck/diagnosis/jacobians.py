@@ -1,4 +1,4 @@
-"""A term of the Jacobian of a normalisation: left out, or with another ddof."""
+"""Jacobians that mix the features of a row: softmax and normalisations, inside a layer or cell."""
 
 from __future__ import annotations
 
@@ -8,9 +8,70 @@ import numpy as np
 
 from minirnn.gradcheck.arrays import same
 from minirnn.gradcheck.diagnosis.case import Case, Prediction
+from minirnn.gradcheck.diagnosis.factors import candidates
 from minirnn.typing import Array
 
-__all__ = ["normalization"]
+__all__ = ["Explanation", "normalization", "normalized_rows", "softmax_jacobian"]
+
+Explanation = tuple[str, str, Array, Array]
+"""Kind and words, with ``@`` for the place, and two arrays that should be equal."""
+
+
+def softmax_jacobian(
+    analytic: Array, numeric: Array, arrays: dict[str, Array]
+) -> Explanation | None:
+    """Find the Jacobian of a softmax of which only the diagonal is used, or the sum is missing.
+
+    With ``a = softmax(z)``, ``grad_z = a (g - sum(g a))``. The sum is one number in each row; it is
+    fitted, and has to hold for all columns.
+    """
+    for label, a in candidates(arrays, analytic.shape):
+        if a.shape[-1] < 3 or (a <= 0).any() or np.abs(a.sum(axis=-1) - 1).max() > 1e-9:
+            continue
+        belongs = f"the Jacobian of softmax, a * (g - (g * a).sum(-1)) with a = {label}, belongs"
+        without = numeric + _multiple(analytic - numeric, a)
+        if same(analytic, without):
+            text = f"a softmax without the sum@: a * g where {belongs}"
+            return "diagonal", text, analytic, without
+        whole = numeric * (1 - a)
+        own = whole + _multiple(analytic - whole, a * (1 - a))
+        if same(analytic, own):
+            text = f"a Jacobian cut down to its diagonal@: a * (1 - a) * g where {belongs}"
+            return "diagonal", text, analytic, own
+        handed_on = a * analytic + _multiple(numeric - a * analytic, a)
+        if same(numeric, handed_on):
+            return "diagonal", f"the softmax left out@: g where {belongs}", numeric, handed_on
+    return None
+
+
+def normalized_rows(
+    analytic: Array, numeric: Array, arrays: dict[str, Array]
+) -> Explanation | None:
+    """Find a wrong term in the Jacobian of a normalisation over the last axis.
+
+    With ``n = (z - mean(z)) / std(z)``, ``grad_z = (g - mean(g) - n mean(g n)) / std(z)``. The two
+    means are numbers of each row; what they are wrong by is fitted.
+    """
+    for label, n in candidates(arrays, analytic.shape):
+        if n.shape[-1] < 3 or np.abs(n.mean(axis=-1)).max() > 1e-9 * np.abs(n).max():
+            continue
+        of = (
+            f"in the Jacobian of the normalisation, (g - mean(g) - n mean(g n)) / std with "
+            f"n = {label}"
+        )
+        for term, s in (("mean(g)", np.ones_like(n)), ("n mean(g n)", n)):
+            wrong = numeric + _multiple(analytic - numeric, s)
+            if same(analytic, wrong):
+                text = f"the term {term} left out@, or with another weight (as ddof=1 gives), {of}"
+                return "normalisation", text, analytic, wrong
+    return None
+
+
+def _multiple(array: Array, s: Array) -> Array:
+    """Return in each row the multiple of s that is nearest to the array."""
+    share = (array * s).sum(axis=-1, keepdims=True) / (s * s).sum(axis=-1, keepdims=True)
+    fitted: Array = share * s
+    return fitted
 
 
 def normalization(case: Case) -> Iterator[Prediction]:

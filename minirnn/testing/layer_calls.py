@@ -1,0 +1,131 @@
+"""The contract of a layer: the order of calls, what is added, steps, engines."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import numpy as np
+
+from minirnn import engine
+from minirnn.core import Layer
+from minirnn.recurrent import Recurrent
+from minirnn.testing.nested import same
+from minirnn.testing.report import Advice, NotApplicableError
+from minirnn.testing.subject import LayerSubject, both, draw, gradients_of
+
+__all__ = ["engines", "gradients_add", "latest_forward", "steps"]
+
+
+def latest_forward(s: LayerSubject) -> Iterator[str]:
+    """Run forward on other inputs first, and on others in between by predict."""
+    expected = both(s.made(), s.inputs)
+    if not same(expected, both(s.made(), s.inputs)):
+        yield (
+            "two copies of the layer give different numbers: keep a numpy.random.Generator as "
+            "self.rng, and draw from nothing else"
+        )
+        return
+    layer = s.made()
+    _evaluated(layer)
+    reference = both(layer, s.inputs)
+    layer = s.made()
+    _evaluated(layer)
+    both(layer, s.others())
+    layer.zero_grad()
+    layer.reset_state()
+    if not same(reference, both(layer, s.inputs)):
+        yield "an earlier call changes the results: let each forward replace all that it keeps"
+    if hasattr(layer, "predict"):
+        layer = s.made()
+        y = layer.forward(*s.inputs)
+        layer.predict(*s.others())
+        grad_x = layer.backward(draw(y))
+        if not same(expected[1:], (grad_x, gradients_of(layer))):
+            yield "predict between forward and backward changes what backward gives"
+    try:
+        s.made().backward(draw(reference[0]))
+    except RuntimeError:
+        return
+    except Exception as error:
+        yield Advice(
+            f"backward before forward raises {type(error).__name__}: raise a RuntimeError that "
+            f"says so"
+        )
+    else:
+        yield Advice("backward before forward is accepted: raise a RuntimeError that says so")
+
+
+def _evaluated(layer: Layer) -> None:
+    if any("rng" in vars(one) for _, one in layer.named_layers()):
+        layer.eval()  # else the second call would draw other numbers
+
+
+def gradients_add(s: LayerSubject) -> Iterator[str]:
+    """Begin with gradients that are not zero, go back twice, and clear."""
+    layer = s.made()
+    y, _, once = both(layer, s.inputs)
+    other = s.made()
+    for parameter in other.parameters():
+        parameter.grad = np.full(parameter.shape, 3.0)
+    both(other, s.inputs)
+    for name, grad in gradients_of(other).items():
+        if not same(grad, once[name] + 3):
+            yield f"{name}: backward should add to the gradient: write .grad += ..., not = ..."
+    try:
+        layer.backward(draw(y))
+    except Exception as error:
+        yield Advice(f"a second backward after one forward raises {type(error).__name__}")
+    else:
+        for name, grad in gradients_of(layer).items():
+            if not same(grad, 2 * once[name]):
+                yield f"{name}: a second backward after one forward gives other numbers"
+    layer.zero_grad()
+    if any(np.any(grad) for grad in gradients_of(layer).values()):
+        yield "zero_grad leaves gradients that are not zero"
+    fast = s.made()
+    fast.forward(*s.inputs)
+    fast.backward_parameters(draw(y))
+    if not same(once, gradients_of(fast)):
+        yield "backward_parameters adds other gradients than backward"
+
+
+def steps(s: LayerSubject) -> Iterator[str]:
+    """Run one step after the other, beside the whole sequence."""
+    x = s.sequence()
+    layer = s.made().eval()
+    layer.reset_state()
+    try:
+        outputs = [layer.step(x[:, t]) for t in range(x.shape[1])]
+    except (ValueError, NotImplementedError) as error:
+        raise NotApplicableError(f"step refuses: {error}") from None
+    for t, y_t in enumerate(outputs):
+        whole = s.made().eval()
+        whole.reset_state()
+        y = whole.forward(x[:, : t + 1])
+        expected = y[:, -1] if s.layer.keeps_time and y.ndim > 2 else y
+        if not same(np.asarray(y_t), expected):
+            yield (
+                f"step {t} gives other numbers than forward over the steps up to it: a layer that "
+                f"remembers, or looks at several steps, writes a step(x_t) of its own (or refuses "
+                f"it with a ValueError) and a reset_state"
+            )
+            return
+
+
+def engines(s: LayerSubject) -> Iterator[str]:
+    """Run what runs the layer fast beside the time loop in Python."""
+    x = s.sequence()
+    layers = [one for _, one in s.layer.named_layers() if isinstance(one, Recurrent)]
+    if all("loop" in one.engine for one in layers):
+        raise NotApplicableError(layers[0].engine if layers else "there is no recurrent layer")
+    cases = [{}, *({"mask": mask} for mask in s.masks().values() if s.layer.uses_mask)]
+    for mask in cases:
+        fast = both(s.made(), (x,), **mask)
+        with engine.use("off"):
+            slow = both(s.made(), (x,), **mask)
+        if not same(fast, slow):
+            yield (
+                f"{layers[0].engine} gives other numbers than the time loop: with engine='off' "
+                f"the loop runs; please report it"
+            )
+            return

@@ -1,0 +1,172 @@
+"""The contract of a layer: modes, copies, what is saved, and calls that are refused."""
+
+from __future__ import annotations
+
+import copy
+import pickle
+from collections.abc import Callable, Iterator
+from functools import partial
+from typing import Any
+
+import numpy as np
+
+from minirnn.core import Layer
+from minirnn.testing.nested import equal, same
+from minirnn.testing.report import Advice
+from minirnn.testing.subject import (
+    LayerSubject,
+    both,
+    changed,
+    draw,
+    importable,
+    snapshot,
+)
+
+__all__ = ["copies", "modes", "refusals", "saved_state"]
+
+
+def modes(s: LayerSubject) -> Iterator[str]:
+    """Switch to evaluation and back."""
+    layer = s.made()
+    if layer.eval() is not layer or layer.train() is not layer:
+        yield "train() and eval() should return the layer"
+    layer.eval()
+    for path, one in layer.named_layers():
+        if one.training:
+            yield f"eval() does not reach {path or 'the layer itself'}"
+    first = layer.forward(*s.inputs)
+    layer.reset_state()
+    if not same(first, layer.forward(*s.inputs)):
+        yield "in evaluation mode, two calls on the same numbers differ"
+    layer.train()
+    for path, one in layer.named_layers():
+        if not one.training:
+            yield f"train() does not reach {path or 'the layer itself'}"
+
+
+def copies(s: LayerSubject) -> Iterator[str]:
+    """Copy and pickle the layer; a copy is a layer of its own."""
+    layer = s.made()
+    twin = copy.deepcopy(layer)
+    y = layer.forward(*s.inputs)
+    if not same(y, twin.forward(*s.inputs)):
+        yield "a deep copy gives other numbers"
+    before = snapshot(layer)
+    twin.backward(draw(y))
+    for parameter in twin.parameters():
+        parameter.value += 1
+    for name in changed(before, layer):
+        yield f"a deep copy is not a layer of its own: using it changes {name} of the original"
+    if not importable(type(layer)):
+        return
+    try:
+        again = pickle.loads(pickle.dumps(s.made()))
+    except Exception as error:
+        yield f"pickle fails ({type(error).__name__}: {error}): keep no function or file on self"
+        return
+    if not same(y, again.forward(*s.inputs)):
+        yield "a pickled copy gives other numbers"
+
+
+def saved_state(s: LayerSubject) -> Iterator[str]:
+    """Save, change everything, load."""
+    layer = s.made()
+    state = layer.state_dict()
+    names = [name for name, _ in layer.named_parameters()]
+    if list(state) != names:
+        yield f"state_dict has {list(state)}, the parameters are {names}"
+        return
+    y = layer.forward(*s.inputs)
+    if [name for name, _ in layer.named_parameters()] != names:
+        yield (
+            "forward makes parameters: an optimizer that was made before does not train them; make "
+            "them in __init__"
+        )
+    other = s.made()
+    for parameter in other.parameters():
+        parameter.value = parameter.value + 1
+    other.load_state_dict(state)
+    if not same(y, other.forward(*s.inputs)):
+        yield (
+            "load_state_dict does not bring the layer back: is there an array that is learned, and "
+            "no Parameter?"
+        )
+    for array in state.values():
+        array += 1
+    if any(np.shares_memory(a, p.value) for a in state.values() for p in layer.parameters()):
+        yield "state_dict hands out the parameters themselves: return copies"
+    if names:
+        before = snapshot(layer)
+        wrongs = {
+            "a missing name": {name: state[name] for name in names[1:]},
+            "an unexpected name": state | {"nobody": np.zeros(1)},
+            "another shape": state | {names[0]: np.zeros((*state[names[0]].shape, 2))},
+        }
+        for what, wrong in wrongs.items():
+            call = partial(layer.load_state_dict, wrong)
+            yield from _refused(layer, before, call, f"load_state_dict with {what}")
+
+
+def refusals(s: LayerSubject) -> Iterator[str]:
+    """Call it wrongly: a refused call changes nothing."""
+    layer = s.made()
+    y, _, _ = both(layer, s.inputs)
+    reference = s.made()
+    reference.forward(*s.inputs)
+    before = snapshot(layer)
+    wrong_gradients = {
+        "one feature too many": np.ones((*y.shape[:-1], y.shape[-1] + 1)),
+        "one row too many": np.ones((y.shape[0] + 1, *y.shape[1:])),
+        "one axis only, which would be broadcast": np.ones(y.shape[-1]),
+    }
+    for what, grad in wrong_gradients.items():
+        text = f"a gradient with {what} {grad.shape} for {y.shape}"
+        yield from _refused(layer, before, partial(layer.backward, grad), text)
+    layer = s.made()
+    y = layer.forward(*s.inputs)
+    before = snapshot(layer)
+    x = s.x
+    if x is not None and x.dtype.kind == "f" and layer.parameters():
+        wider = np.ones((*x.shape[:-1], x.shape[-1] + 1))
+        text = f"an input with one feature too many {wider.shape}"
+        yield from _refused(layer, before, partial(layer.forward, wider), text)
+        expected = reference.backward(draw(y))
+        if not equal(before, snapshot(layer)):
+            return
+        try:
+            belongs = same(expected, layer.backward(draw(y)))
+        except Exception:  # it kept some of what it refused
+            belongs = False
+        if not belongs:
+            yield Advice(
+                "after a refused forward, backward no longer belongs to the forward before: look "
+                "at the input before anything is kept"
+            )
+    if s.layer.uses_mask and s.has_time:
+        layer, x = s.made(), s.sequence()
+        layer.forward(x)
+        before = snapshot(layer)
+        shape = x.shape[1], x.shape[0] + (x.shape[0] == x.shape[1])
+        for what, mask in (
+            (f"a mask of shape {shape}", np.ones(shape, bool)),
+            ("a mask of integers", np.ones(x.shape[:2], int)),
+        ):
+            yield from _refused(layer, before, partial(layer.forward, x, mask=mask), what)
+
+
+def _refused(
+    layer: Layer, before: dict[str, Any], call: Callable[[], Any], what: str
+) -> Iterator[str]:
+    """Yield what is wrong about a call that should raise and change nothing."""
+    try:
+        call()
+    except (ValueError, TypeError):
+        for name in changed(before, layer):
+            yield f"{what} is refused, but {name} is changed by then: look before anything is kept"
+    except Exception as error:
+        yield Advice(f"{what} raises {type(error).__name__}: a ValueError would say what is wrong")
+    else:
+        yield Advice(f"{what} is accepted without a word: raise a ValueError that names both")
+    for name, parameter in layer.named_parameters():
+        parameter.value = before[name]
+        parameter.grad = before[f"the gradient of {name}"]

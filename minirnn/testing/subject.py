@@ -1,0 +1,129 @@
+"""A layer to be checked, copies of it, and what its calls leave behind."""
+
+from __future__ import annotations
+
+import copy
+import sys
+from typing import Any
+
+import numpy as np
+
+from minirnn.core import Layer
+from minirnn.testing.nested import cast, equal, mapped, part
+from minirnn.testing.report import NotApplicableError
+from minirnn.typing import Array
+
+__all__ = [
+    "LayerSubject",
+    "both",
+    "changed",
+    "draw",
+    "gradients_of",
+    "importable",
+    "snapshot",
+]
+
+
+class LayerSubject:
+    """A layer, what it takes, and copies of it to experiment on.
+
+    Attributes
+    ----------
+    inputs : tuple
+        The arguments of forward, in float64; each an array, or a tuple or dictionary of arrays.
+    mask : boolean array, or None
+    """
+
+    def __init__(self, layer: Layer, inputs: tuple[Any, ...], mask: Any) -> None:
+        if not inputs:
+            raise TypeError("check_layer: takes the layer and what its forward takes, got no input")
+        self.layer, self.mask = layer, mask
+        self.inputs: tuple[Any, ...] = cast(inputs, np.float64)
+        self.name = type(layer).__name__
+
+    def made(self, dtype: Any = np.float64) -> Any:
+        """Return a copy with parameters of this dtype, as fresh as the layer was."""
+        layer = copy.deepcopy(self.layer)
+        for parameter in layer.parameters():
+            shape = parameter.shape
+            parameter.move(np.empty(shape, dtype), np.empty(shape, dtype))
+        layer.zero_grad()
+        return layer
+
+    @property
+    def x(self) -> Array | None:
+        """The input, if it is one array."""
+        x = self.inputs[0]
+        return x if len(self.inputs) == 1 and isinstance(x, np.ndarray) else None
+
+    @property
+    def has_time(self) -> bool:
+        """Whether the input is (batch, time, features), or (batch, time) of tokens."""
+        return self.x is not None and self.x.ndim == (3 if self.x.dtype.kind == "f" else 2)
+
+    def sequence(self) -> Array:
+        """Return the input if it has a time axis; the check does not apply if it has none."""
+        if self.x is None or not self.has_time:
+            raise NotApplicableError("the input has no time axis (batch, time, features)")
+        return self.x
+
+    def others(self) -> tuple[Any, ...]:
+        """Return inputs of the same shapes with other numbers: the batch in the opposite order."""
+        turned: tuple[Any, ...] = part(self.inputs, slice(None, None, -1))
+        return tuple(mapped(turned, lambda a: 0.5 * a if a.dtype.kind == "f" else a))
+
+    def masks(self) -> dict[str, Array]:
+        """Return masks to try: padding at the end, and holes; each row keeps a valid step."""
+        batch, time = self.sequence().shape[:2]
+        steps, rows = np.arange(time), np.arange(batch)[:, None]
+        trailing = steps < np.maximum(1, time - rows)
+        holes = (steps + rows) % 3 != 1
+        holes[:, time - 1] |= ~holes.any(axis=1)
+        found = {"padding at the end": trailing, "holes in the mask": holes}
+        return found | ({} if self.mask is None else {"the mask": np.asarray(self.mask)})
+
+
+def draw(y: Array, seed: int = 1) -> Array:
+    """Return a random gradient for an output, of its dtype."""
+    return np.random.default_rng(seed).standard_normal(y.shape).astype(y.dtype)
+
+
+def gradients_of(layer: Any) -> dict[str, Array]:
+    """Return copies of the gradients of all parameters."""
+    return {name: parameter.grad.copy() for name, parameter in layer.named_parameters()}
+
+
+def both(layer: Any, inputs: tuple[Any, ...], grad: Array | None = None, **mask: Any) -> Any:
+    """Run forward and backward; return output, gradient on the input, and of the parameters."""
+    y = layer.forward(*inputs, **mask)
+    grad_x = layer.backward(draw(y) if grad is None else grad)
+    return y, grad_x, gradients_of(layer)
+
+
+def importable(kind: type) -> bool:
+    """Whether pickle can find a class: under its name, in its module."""
+    module = sys.modules.get(kind.__module__)
+    return kind.__module__ != "__main__" and getattr(module, kind.__qualname__, None) is kind
+
+
+def snapshot(layer: Layer) -> dict[str, Any]:
+    """Copy all that a refused call must leave as it was."""
+    found: dict[str, Any] = {}
+    for name, parameter in layer.named_parameters():
+        found |= {name: parameter.value.copy(), f"the gradient of {name}": parameter.grad.copy()}
+    for path, one in layer.named_layers():
+        for attribute in ("state", "carried_state", "grad_state"):
+            state = getattr(one, attribute, None)
+            if state is not None:
+                found[f"{path}.{attribute}".lstrip(".")] = mapped(state, np.copy)
+    return found
+
+
+def changed(before: dict[str, Any], layer: Layer) -> list[str]:
+    """Return the names of what is no longer as it was."""
+    after = snapshot(layer)
+    return [
+        name
+        for name in {**before, **after}
+        if name not in before or name not in after or not equal(before[name], after[name])
+    ]
