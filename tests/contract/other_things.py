@@ -51,6 +51,44 @@ OPTIMIZERS = [
     m.Adam([m.Parameter(np.ones((2, 3), np.float32)), m.Parameter(np.ones(2))], 0.1),
 ]
 
+
+class Trial:
+    """What OptunaPruning uses of an Optuna trial."""
+
+    def __init__(self):
+        self.reported = {}
+
+    def report(self, value, step):
+        """Keep the value."""
+        self.reported[step] = value
+
+    def should_prune(self):
+        """Let the run go on."""
+        return False
+
+
+class SummaryWriter:
+    """What TensorBoard uses of tensorboardX, which is an extra."""
+
+    def __init__(self, folder):
+        self.written = {}
+
+    def add_scalar(self, name, value, step):
+        """Keep a number."""
+        self.written[name, step] = float(value)
+
+    def add_histogram(self, name, values, step):
+        """Keep the mean."""
+        self.written[name, step] = float(np.mean(values))
+
+    def flush(self):
+        """Have nothing to write."""
+
+    def close(self):
+        """Refuse what comes later."""
+        self.written = None
+
+
 CALLBACKS = [
     callbacks.AverageWeights(),
     callbacks.EarlyStopping(),
@@ -58,7 +96,9 @@ CALLBACKS = [
     callbacks.Checkpoint("own-{epoch}.npz", monitor="val_loss", keep_last=2),
     callbacks.Checkpoint("own.npz", every_batches=1),
     callbacks.CSVLogger("history.csv"),
+    callbacks.OptunaPruning(Trial(), "val_loss"),
     callbacks.ReduceOnPlateau(patience=1),
+    callbacks.TensorBoard("runs", histograms_every=2),
 ]
 
 
