@@ -147,15 +147,18 @@ class PaddedBatches(_Shuffled):
         example may differ in length from one input to the next.
     targets : list of arrays (time_k, ...), or array (examples, ...)
         One array a sequence, padded to the longest of its batch, or one target a sequence. With one
-        input, the targets of a sequence are as many as its steps.
+        input, the targets of a sequence are as many as its steps, unless `own_lengths` is True.
     batch_size, shuffle, drop_last, rng
         As in `Batches`.
+    own_lengths : bool
+        Whether the targets of a sequence may be more or fewer than its steps, as the labels that
+        `CTCLoss` takes. They come with a mask of their own.
 
     Yields
     ------
     inputs (batch, time, ...), targets (batch, time, ...) or (batch, ...), mask (batch, time)
-        With several inputs: as many masks, in the form of the inputs, and for targets of unequal
-        length a fourth, their own mask.
+        With several inputs: as many masks, in the form of the inputs. With several, or with
+        `own_lengths`, and a target that is a sequence: a fourth, the mask of the targets.
 
     Raises
     ------
@@ -168,6 +171,14 @@ class PaddedBatches(_Shuffled):
     >>> for x, y, mask in PaddedBatches(words, words, batch_size=2):
     ...     print(x.tolist(), mask.sum(axis=1))
     [[1, 2, 3], [4, 5, 0]] [3 2]
+
+    Labels that are fewer than the steps:
+
+    >>> for x, y, mask, target_mask in PaddedBatches(
+    ...     words, [[7], [8, 9]], batch_size=2, own_lengths=True
+    ... ):
+    ...     print(y.tolist(), mask.sum(axis=1), target_mask.sum(axis=1))
+    [[7, 0], [8, 9]] [3 2] [1 2]
     """
 
     def __init__(
@@ -179,7 +190,9 @@ class PaddedBatches(_Shuffled):
         shuffle: bool = False,
         drop_last: bool = False,
         rng: RandomSource = None,
+        own_lengths: bool = False,
     ) -> None:
+        self.own_lengths = checks.flag(self, "own_lengths", own_lengths)
         self._several = isinstance(inputs, dict) or _is_tuple_of_lists(inputs)
         self.inputs = each(_arrays, inputs) if self._several else _arrays(inputs)
         self.targets = _arrays(targets)
@@ -201,12 +214,19 @@ class PaddedBatches(_Shuffled):
         self.stepwise = any(shapes) and (
             [shape[:1] for shape in shapes] in lengths or len(set(shapes)) > 1
         )
-        if self.stepwise and not self._several:
+        if own_lengths and not all(shapes):
+            raise ValueError(
+                "PaddedBatches: with own_lengths=True, each target should be a sequence, got a "
+                "single number"
+            )
+        self.stepwise = self.stepwise or own_lengths
+        if self.stepwise and not self._several and not own_lengths:
             for k, (shape, length) in enumerate(zip(shapes, lengths[0], strict=True)):
                 if shape[:1] != length:
                     raise ValueError(
                         f"PaddedBatches: sequence {k} has {length[0]} steps, its target the shape "
-                        f"{shape}: axis 0 (time) should be {length[0]}"
+                        f"{shape}: axis 0 (time) should be {length[0]}; for targets with lengths "
+                        f"of their own, as CTCLoss takes, write own_lengths=True"
                     )
         super().__init__(len(self.targets), batch_size, shuffle, drop_last, rng)
 
@@ -221,7 +241,8 @@ class PaddedBatches(_Shuffled):
         if not self.stepwise:
             return x, np.stack([self.targets[k] for k in examples]), mask
         y, target_mask = padded(self.targets)
-        return (x, y, mask, target_mask) if self._several else (x, y, mask)
+        two_masks = self._several or self.own_lengths
+        return (x, y, mask, target_mask) if two_masks else (x, y, mask)
 
 
 def _arrays(sequences: Any) -> list[Array]:

@@ -17,6 +17,7 @@ from minirnn.typing import Array
 __all__ = [
     "ArrayBatches",
     "Batch",
+    "as_arrays",
     "as_batch",
     "as_batches",
     "as_mask",
@@ -129,10 +130,11 @@ def as_batches(
                 f"{type(data.inputs).__name__}"
             )
         return data.inputs
-    inputs = each(lambda x: checks.as_array(_OWNER, x, "the input"), data.inputs)
+    inputs = as_arrays(data.inputs)
     targets = each(lambda y: checks.as_array(_OWNER, y, "the target"), data.targets)
     mask = as_mask(inputs, data.mask, lengths)
-    whole = Batch(inputs, targets, mask, _target_mask(data.target_mask), data.sample_weight)
+    target_mask = _target_mask(data.target_mask, targets)
+    whole = Batch(inputs, targets, mask, target_mask, data.sample_weight)
     size = 32 if batch_size is None else batch_size
     return ArrayBatches(whole, batch_size=size, shuffle=shuffle, rng=rng)
 
@@ -164,6 +166,18 @@ def refuse_generator(batches: Any, what: str = "the batches") -> None:
         )
 
 
+def as_arrays(inputs: Any) -> Any:
+    """Return the inputs, one or several, as arrays."""
+    if isinstance(inputs, list) and inputs and all(np.ndim(x) > 1 for x in inputs):
+        shapes = {np.shape(x) for x in inputs}
+        if len(shapes) > 1 and len({shape[0] for shape in shapes}) == 1:
+            raise TypeError(
+                f"{_OWNER}: the inputs are a list of {len(inputs)} arrays; several inputs of a "
+                f"model go in round brackets, as a tuple, or in a dictionary"
+            )
+    return each(lambda x: checks.as_array(_OWNER, x, "the input"), inputs)
+
+
 def as_mask(inputs: Any, mask: Any, lengths: Any) -> Any:
     """Return the mask over ``inputs (examples, time, ...)`` that a mask or lengths stand for.
 
@@ -174,30 +188,55 @@ def as_mask(inputs: Any, mask: Any, lengths: Any) -> Any:
     if mask is None and lengths is None:
         return None
     if is_nested(inputs):
-        if type(mask) is not type(inputs) or len(mask) != len(inputs):
-            raise TypeError(
-                f"{_OWNER}: with several inputs, mask should have one for each, in the form of "
-                f"the inputs (a {type(inputs).__name__} of {len(inputs)}), got "
-                f"{type(mask if lengths is None else lengths).__name__}; for the targets, pass "
-                f"target_mask"
-            )
-        keys = inputs if isinstance(inputs, dict) else range(len(inputs))
-        masks = {key: as_mask(inputs[key], mask[key], None) for key in keys}
-        return masks if isinstance(inputs, dict) else tuple(masks.values())
-    if inputs.ndim < 2:
-        raise ValueError(
-            f"{_OWNER}: a mask needs inputs with a time axis, got shape {inputs.shape}"
-        )
+        masks, lengths = (_one_for_each(inputs, given) for given in (mask, lengths))
+        found = {key: as_mask(inputs[key], masks[key], lengths[key]) for key in masks}
+        return found if isinstance(inputs, dict) else tuple(found.values())
+    shape = np.shape(inputs)
+    if len(shape) < 2:
+        raise ValueError(f"{_OWNER}: a mask needs inputs with a time axis, got shape {shape}")
     if lengths is not None:
-        mask = lengths_to_mask(lengths, inputs.shape[1])
-    return checks.as_mask(_OWNER, mask, inputs.shape[:2])
+        mask = lengths_to_mask(lengths, shape[1])
+    return checks.as_mask(_OWNER, mask, shape[:2])
 
 
-def _target_mask(mask: Any) -> Array | None:
+def _one_for_each(inputs: Any, given: Any) -> dict[Any, Any]:
+    """Return masks or lengths by the keys of several inputs; None for each where there are none."""
+    keys = list(inputs) if isinstance(inputs, dict) else list(range(len(inputs)))
+    if given is None:
+        return dict.fromkeys(keys)
+    found = list(given) if isinstance(given, dict) else list(range(len(given)))
+    if type(given) is not type(inputs) or set(found) != set(keys):
+        form, got = f"a {type(inputs).__name__} of {len(inputs)}", type(given).__name__
+        if isinstance(inputs, dict):
+            form = f"a dictionary of {keys}"
+        if isinstance(given, dict):
+            got = f"a dictionary of {found}"
+        raise TypeError(
+            f"{_OWNER}: with several inputs, there should be a mask for each, or lengths, in the "
+            f"form of the inputs ({form}), got {got}; for the targets, pass target_mask"
+        )
+    return {key: given[key] for key in keys}
+
+
+def _target_mask(mask: Any, targets: Any) -> Array | None:
     if mask is None:
         return None
     array = checks.as_array(_OWNER, mask, "target_mask")
+    if not is_nested(targets) and array.shape != targets.shape[: array.ndim]:
+        raise ValueError(
+            f"{_OWNER}: target_mask should have shape {targets.shape[:2]} (batch, time), as the "
+            f"targets {targets.shape}, got {array.shape}"
+        )
     return checks.as_mask(_OWNER, array, array.shape)
+
+
+def _check_several(inputs: Any, mask: Any) -> None:
+    """Raise unless several inputs are of one batch, and have a mask each, or none."""
+    shapes = {name: np.shape(x) for name, x in leaves(inputs, "inputs")}
+    if len({shape[:1] for shape in shapes.values()}) > 1:
+        told = ", ".join(f"{name} {shape}" for name, shape in shapes.items())
+        raise ValueError(f"{_OWNER}: axis 0 (batch) of several inputs should agree, got {told}")
+    as_mask(inputs, mask, None)
 
 
 def count_of(batches: Any) -> int | None:
@@ -210,6 +249,8 @@ def count_of(batches: Any) -> int | None:
 
 def run(model: Layer, inputs: Any, mask: Any) -> Array:
     """Return the model's output, with the mask if the model takes one."""
+    if is_nested(inputs):
+        _check_several(inputs, mask)
     if mask is not None and model.uses_mask:
         return model.forward(inputs, mask)  # type: ignore[no-any-return]
     return model.forward(inputs)  # type: ignore[no-any-return]

@@ -15,7 +15,7 @@ from minirnn import checks
 from minirnn.callbacks.base import Callback
 from minirnn.core import Layer
 from minirnn.data.batching import Batches
-from minirnn.data.nested import each, leaves
+from minirnn.data.nested import leaves
 from minirnn.errors import NotFiniteError
 from minirnn.files import read_tree, write_tree
 from minirnn.kernels import one_blas_thread
@@ -318,7 +318,8 @@ class Trainer:
         mask : boolean array (examples, time), optional
             True where a step of the input is valid; for several inputs, one for each.
         lengths : integers (examples,), optional
-            In place of a mask: how many steps of each sequence are valid.
+            In place of a mask: how many steps of each sequence are valid; for several inputs, in
+            their form.
         target_mask : boolean array (examples, time), optional
             True where a step of the target is valid. Without it, and while the model keeps the time
             axis, `mask` says so.
@@ -628,7 +629,7 @@ class Trainer:
         -------
         array (examples, ...)
         """
-        inputs = each(lambda x: checks.as_array(self, x, "the input"), inputs)
+        inputs = of.as_arrays(inputs)
         mask = of.as_mask(inputs, mask, lengths)
         count = max((len(x) for _, x in leaves(inputs) if x.ndim), default=0)
         arrays = (inputs,) if mask is None else (inputs, mask)

@@ -91,6 +91,19 @@ def test_padded_batches_with_one_target_a_sequence():
         assert y.shape == (2, 4)
 
 
+def test_padded_batches_with_targets_of_their_own_length():
+    steps, labels = [np.ones((4, 2)), np.ones((3, 2))], [[5], [6, 7]]
+    ((x, y, mask, target_mask),) = PaddedBatches(steps, labels, batch_size=2, own_lengths=True)
+    assert x.shape == (2, 4, 2)
+    assert mask.sum(axis=1).tolist() == [4, 3]
+    assert y.tolist() == [[5, 0], [6, 7]]
+    assert target_mask.tolist() == [[True, False], [True, True]]
+    with pytest.raises(ValueError, match=r"4 steps, .*should be 4; .* write own_lengths=True"):
+        PaddedBatches(steps, labels, batch_size=2)
+    with pytest.raises(ValueError, match="each target should be a sequence, got a single number"):
+        PaddedBatches(steps, [5, 6], batch_size=2, own_lengths=True)
+
+
 @given(st.integers(2, 200), st.integers(1, 5), st.integers(1, 9))
 def test_a_stream_can_be_put_together_again(length, rows, steps):
     if length < rows * steps + 1:

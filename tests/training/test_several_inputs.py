@@ -135,10 +135,31 @@ def test_one_mask_of_the_inputs_and_none_of_the_targets():
     trainer = trainer_of()
     with pytest.raises(ValueError, match="several masks of the inputs, say which steps of the tar"):
         trainer.train_step((A, B), Y, (MASK_A, MASK_B))
-    with pytest.raises(
-        TypeError, match="mask should have one for each, .*a tuple of 2., got ndarr"
+    for call in (
+        lambda: trainer.fit((A, B), Y, mask=MASK_A, epochs=1, progress=False),
+        lambda: trainer.fit((A, B), Y, lengths=MASK_A.sum(axis=1), epochs=1, progress=False),
+        lambda: trainer.train_step((A, B), Y, MASK_A),
+        lambda: trainer.predict((A, B), mask=MASK_A),
     ):
-        trainer.fit((A, B), Y, mask=MASK_A, epochs=1, progress=False)
+        with pytest.raises(TypeError, match="a mask for each, .*a tuple of 2., got ndarr"):
+            call()
+    with pytest.raises(
+        TypeError, match=r"a dictionary of \['a', 'b'\]., got a dictionary of \['a'"
+    ):
+        trainer_of(True).train_step({"a": A, "b": B}, Y, {"a": MASK_A})
+
+
+@pytest.mark.parametrize("as_dict", [False, True])
+def test_lengths_of_each(as_dict):
+    form = (lambda a, b: {"a": a, "b": b}) if as_dict else (lambda a, b: (a, b))
+    inputs, lengths = form(A, B), form(MASK_A.sum(axis=1), MASK_B.sum(axis=1))
+    trainer = trainer_of(as_dict)
+    expected = trainer.predict(inputs, mask=form(MASK_A, MASK_B))
+    np.testing.assert_array_equal(trainer.predict(inputs, lengths=lengths), expected)
+    history = trainer.fit(
+        inputs, Y, lengths=lengths, target_mask=MASK_B, epochs=1, batch_size=N, progress=False
+    )
+    assert history["loss"][0] == pytest.approx(m.SoftmaxCrossEntropy().forward(expected, Y, MASK_B))
 
 
 def test_a_mask_of_the_targets_alone_counts_for_the_loss_alone():
@@ -172,6 +193,16 @@ def test_inputs_that_are_not_as_many():
     trainer = trainer_of()
     with pytest.raises(ValueError, match=r"axis 0 \(batch\) of the inputs\[1\] should be as long"):
         trainer.fit((A, B[:4]), Y, epochs=1, progress=False)
+    with pytest.raises(
+        ValueError, match=r"axis 0 .batch. .* inputs.0. .10, 4, 3., inputs.1. .4, 6"
+    ):
+        trainer.train_step((A, B[:4]), Y)
+    with pytest.raises(TypeError, match="a list of 2 arrays; several inputs .* as a tuple"):
+        trainer.fit([A, B], Y, epochs=1, progress=False)
+    with pytest.raises(
+        ValueError, match=r"target_mask should have shape \(10, 6\) .* got \(10, 4\)"
+    ):
+        trainer.fit((A, B), Y, target_mask=MASK_A, epochs=1, progress=False)
     with pytest.raises(TypeError, match=r"there are inputs and no targets"):
         trainer.fit((A, B), epochs=1, progress=False)
     with pytest.raises(ValueError, match=r"got 3 inputs\[1\] and 10 targets"):
