@@ -260,6 +260,8 @@ class CheckedFunction:
             found[names] = gradient
         elif names is not None:
             own = items(names)
+            if gradient is None and not any(self._variables_in(names)):
+                return  # integers all of them
             if not isinstance(gradient, dict if isinstance(names, dict) else tuple | list) or (
                 {key for key, _ in items(gradient)} != {key for key, _ in own}
             ):
@@ -271,6 +273,14 @@ class CheckedFunction:
                 )
             for key, item in own:
                 self._match(item, gradient[key], f"{label}[{key!r}]", found)
+
+    def _variables_in(self, names: Names) -> Iterator[str]:
+        if isinstance(names, str):
+            if names in self.variables:
+                yield names
+        elif names is not None:
+            for _, item in items(names):
+                yield from self._variables_in(item)
 
     def _checked(self, name: str, gradient: Any) -> Array:
         shape, where = self.variables[name].shape, f"{type(self.layer).__name__}.backward"

@@ -75,6 +75,26 @@ def test_a_wrong_gradient_on_one_of_several_inputs_is_named():
     assert [(d.kind, d.names) for d in report.diagnoses] == [("factor", ("input[1]",))]
 
 
+def test_tokens_alone_need_no_gradient():
+    class Two(m.Layer):
+        def __init__(self):
+            self.one, self.two = m.Embedding(4, 3, rng=0), m.Embedding(5, 3, rng=1)
+
+        def forward(self, inputs):
+            sum_of_both = self.one.forward(inputs["a"]) + self.two.forward(inputs["b"])
+            return sum_of_both + inputs.get("c", 0)
+
+        def backward(self, grad):
+            self.one.backward(grad)
+            self.two.backward(grad)
+
+    tokens = {"a": RNG.integers(0, 4, (2, 3)), "b": RNG.integers(0, 5, (2, 3))}
+    report = m.check_gradients(Two(), tokens)
+    assert [c.name for c in report.comparisons] == ["one.W", "two.W"]
+    with pytest.raises(GradientKindError, match="should be a dict of 3 arrays, .* NoneType"):
+        m.check_gradients(Two(), tokens | {"c": RNG.standard_normal((2, 3, 3))})
+
+
 @pytest.mark.parametrize("returned", [lambda pair: pair[0], lambda pair: (*pair, 1), dict])
 def test_gradients_should_be_built_as_the_inputs_are(returned):
     class Wrong(Product):
