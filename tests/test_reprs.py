@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import inspect
 import re
+import tempfile
 
 import numpy as np
 import pytest
@@ -46,7 +48,8 @@ def things():
     trainer = make_trainer()
     tokens = np.zeros((4, 3), int)
     targets = np.zeros((4, 3), int)
-    trainer.fit(tokens, targets, epochs=1, validation=(tokens, targets), progress=False)
+    with tempfile.TemporaryDirectory() as folder, contextlib.chdir(folder):  # for the logger's file
+        trainer.fit(tokens, targets, epochs=1, validation=(tokens, targets), progress=False)
     with insight.Recorder(trainer) as record:
         trainer.train_step(tokens, targets)
     recurrent = mr.Recurrent(OwnCell(3, 4, rng=0), reverse=True)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib
 import inspect
+import re
 from pathlib import Path
 from typing import Any
 
@@ -36,20 +37,17 @@ SECTIONS = [
 ]
 
 
-def public_names(module_name: str, rooms: tuple[str, ...]) -> list[str]:
-    """Return the public names of a module that are defined in one of the rooms."""
-    try:  # TEMP
-        module = importlib.import_module(module_name)
-    except ModuleNotFoundError:
-        return []
-    names = []
+def public_names(module_name: str, rooms: tuple[str, ...]) -> dict[str, str]:
+    """Return the public names of a module that are defined in one of the rooms, and where."""
+    module = importlib.import_module(module_name)
+    names = {}
     for name in getattr(module, "__all__", ()):
         value = getattr(module, name)
         home = getattr(value, "__module__", module_name) or module_name
         if name.startswith("__") or inspect.ismodule(value) or not callable(value):
             continue
         if home.split(".")[1:2] and home.split(".")[1] in rooms:
-            names.append(name)
+            names[name] = home
     return names
 
 
@@ -57,15 +55,15 @@ def write(app: Any) -> None:
     """Write ``api/index.rst``, and a page for each section."""
     folder = Path(app.srcdir) / "api"
     folder.mkdir(exist_ok=True)
-    listed: set[str] = set()
+    listed: set[tuple[str, str]] = set()
     pages = []
     for heading, module, rooms in SECTIONS:
         with mock(app.config.autodoc_mock_imports):
             found = public_names(module, rooms)
-        names = [name for name in found if f"{module}.{name}" not in listed]
+        names = [name for name, home in found.items() if (home, name) not in listed]
+        listed.update((home, name) for name, home in found.items())
         if not names:
             continue
-        listed.update(f"{module}.{name}" for name in names)
         page = "".join(c for c in heading.lower().replace(" ", "-") if c.isalnum() or c == "-")
         pages.append(page)
         lines = [heading, "=" * len(heading), "", f".. currentmodule:: {module}", ""]
@@ -83,7 +81,13 @@ def update(path: Path, lines: list[str]) -> None:
         path.write_text(text, "utf-8")
 
 
+def skip(app: Any, what: str, name: str, value: Any, skipped: bool, options: Any) -> bool:
+    """Leave out what scikit-learn writes into its estimators, `set_fit_request` and the like."""
+    return skipped or bool(re.fullmatch(r"set_\w+_request", name))
+
+
 def setup(app: Any) -> dict[str, Any]:
     """Write the index before anything looks for pages."""
+    app.connect("autodoc-skip-member", skip)
     app.connect("config-inited", lambda app, config: write(app))
     return {"parallel_read_safe": True}
