@@ -18,7 +18,7 @@ import numpy as np
 
 from minirnn import checks
 from minirnn.cells.cell import Cell
-from minirnn.core import Layer
+from minirnn.core import Layer, dtype_of
 from minirnn.files import check_place, replacing
 from minirnn.interop.proof import (
     SHAPES,
@@ -162,7 +162,10 @@ def _side(data: bytes, model: Layer, *, batch_first: bool, states: list[str] | N
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = options.inter_op_num_threads = 1
     options.log_severity_level = 3
-    session = onnxruntime.InferenceSession(data, options, providers=["CPUExecutionProvider"])
+    try:
+        session = onnxruntime.InferenceSession(data, options, providers=["CPUExecutionProvider"])
+    except Exception as error:  # its classes have no common base
+        raise ConversionError(f"ONNX Runtime does not run this graph: {error}") from error
     first, *others = [entry.name for entry in session.get_inputs()]
     if states is None:
         states = [name for name in others if name.startswith("initial.")]
@@ -193,7 +196,8 @@ def _pairs(model: Layer) -> Iterator[Pair]:
     """Yield the layers one by one, each with a graph of its own."""
     for name, layer in named_chain(model):
         padded = layer.uses_mask
-        data = export(layer, lengths=padded, states=False).SerializeToString()
+        graph = export(layer, lengths=padded, states=False, dtype=dtype_of(model) or np.float32)
+        data = graph.SerializeToString()
         side = _side(data, layer, batch_first=True)
         yield name, layer, _call(side)
 

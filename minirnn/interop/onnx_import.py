@@ -32,13 +32,19 @@ from minirnn.layers import (
     Tanh,
 )
 from minirnn.layers.normalization import LayerNorm
+from minirnn.layers.rectifiers import ELU, GELU, LeakyReLU, SiLU, Softplus
 from minirnn.models.sequential import Sequential
 from minirnn.recurrent import GRU, LSTM, RNN, Bidirectional, Recurrent
 from minirnn.typing import Array
 
 __all__ = ["Reading"]
 
-_ACTIVATIONS: dict[str, Any] = {"Relu": ReLU, "Tanh": Tanh, "Sigmoid": Sigmoid}
+_ACTIVATIONS: dict[str, Any] = {
+    "Relu": ReLU,
+    "Tanh": Tanh,
+    "Sigmoid": Sigmoid,
+    "Softplus": Softplus,
+}
 
 
 class Reading:
@@ -384,6 +390,25 @@ class Reading:
         if len(node.input) > 2:
             layer.b.value = self._constant(node, 2)
         self._go_on(node, layer)
+
+    def _leakyrelu(self, node: Any, options: dict[str, Any]) -> None:
+        self._go_on(node, LeakyReLU(options.get("alpha", 0.01)))
+
+    def _elu(self, node: Any, options: dict[str, Any]) -> None:
+        self._go_on(node, ELU(options.get("alpha", 1.0)))
+
+    def _gelu(self, node: Any, options: dict[str, Any]) -> None:
+        if options.get("approximate", b"none") != b"tanh":
+            self._refuse(f"Gelu ({node.name}) without approximate='tanh' has no counterpart")
+        self._go_on(node, GELU())
+
+    def _mul(self, node: Any, options: dict[str, Any]) -> None:
+        """Take ``x sigmoid(x)``, a SiLU."""
+        gate = self.made_by.get(self.current)
+        if gate is None or gate.op_type != "Sigmoid" or gate.input[0] not in node.input:
+            self._refuse(f"Mul ({node.name}) has no counterpart")
+        self.layers.pop()
+        self._go_on(node, SiLU())
 
     def _softmax(self, node: Any, options: dict[str, Any], layer: Any = Softmax) -> None:
         if options.get("axis", -1) not in (-1, len(self.axes) - 1):

@@ -15,7 +15,7 @@ from onnx import TensorProto, helper
 
 from minirnn.core import Layer
 from minirnn.engine.trace import Record, Tape, Untraceable, trace
-from minirnn.interop.onnx_export import Writer, final_state, initial_state
+from minirnn.interop.onnx_writer import Writer
 from minirnn.interop.proof import ConversionError
 
 __all__ = ["write_scan"]
@@ -40,7 +40,7 @@ def write_scan(writer: Writer, layer: Any, x: str, place: str) -> str:
     if len(names) != len(zeros):
         names = tuple(str(k) for k in range(len(zeros)))
     states = [
-        initial_state(writer, f"{prefix}{name}", *array.shape[1:])
+        writer.initial_state(f"{prefix}{name}", *array.shape[1:])
         if writer.states
         else _rows(writer, x, array)
         for name, array in zip(names, zeros, strict=True)
@@ -61,7 +61,7 @@ def write_scan(writer: Writer, layer: Any, x: str, place: str) -> str:
     )
     if writer.states:
         for name, value, array in zip(names, final, zeros, strict=True):
-            final_state(writer, f"{prefix}{name}", value, *array.shape[1:])
+            writer.final_state(f"{prefix}{name}", value, *array.shape[1:])
     writer.final_h = None
     return str(y)
 

@@ -207,10 +207,7 @@ def _module_of(model: Layer, name: str) -> Any:
     base = base_of(model, _TO_TORCH)
     where = name or type(model).__name__
     if base is None:
-        raise ConversionError(
-            f"to_torch: {where} has no counterpart in PyTorch: {type(model).__name__} computes "
-            f"something of its own"
-        )
+        raise ConversionError(f"to_torch: {where} has no counterpart in PyTorch")
     return _TO_TORCH[base](model, where)
 
 

@@ -7,7 +7,7 @@ onnx = pytest.importorskip("onnx", reason="ONNX is not installed")
 onnxruntime = pytest.importorskip("onnxruntime", reason="ONNX Runtime is not installed")
 
 import minirnn as mr  # noqa: E402
-from minirnn.interop import onnx_export  # noqa: E402
+from minirnn.interop import gates  # noqa: E402
 from minirnn.interop.onnx import from_onnx, to_onnx  # noqa: E402
 from minirnn.interop.proof import ConversionError  # noqa: E402
 from minirnn.layers import LastState, LogSoftmax, MaxOverTime, MeanOverTime  # noqa: E402
@@ -69,6 +69,10 @@ def models(dtype):
                 mr.Sigmoid(),
             ]
         ),
+        "activations": mr.Sequential(
+            [mr.Dense(3, 4, **kw), LeakyReLU(0.2), ELU(0.5), SiLU(), GELU(), mr.Dense(4, 4, **kw)]
+        ),
+        "softplus": mr.Sequential([mr.Dense(3, 4, **kw), Softplus(), LogSoftmax()]),
         "mean": mr.Sequential([mr.GRU(3, 4, **kw), MeanOverTime(), mr.Dense(4, 2, **kw)]),
         "max": mr.Sequential([mr.GRU(3, 4, **kw), MaxOverTime()]),
         "last state": mr.Sequential(
@@ -87,10 +91,6 @@ def one_way(dtype):
         "last state later": mr.Sequential(
             [mr.Bidirectional(mr.GRU(3, 4, **kw), mr.GRU(3, 4, **kw)), mr.Tanh(), LastState()]
         ),
-        "activations": mr.Sequential(
-            [mr.Dense(3, 4, **kw), LeakyReLU(0.2), ELU(0.5), SiLU(), GELU(), mr.Dense(4, 4, **kw)]
-        ),
-        "softplus": mr.Sequential([mr.Dense(3, 4), Softplus(), LogSoftmax()]),
     }
 
 
@@ -223,7 +223,7 @@ def test_what_onnx_has_not(model, message, tmp_path):
 
 
 def test_the_layer_that_differs_is_named(monkeypatch, tmp_path):
-    monkeypatch.setitem(onnx_export.ONNX, "gru", "rzn")
+    monkeypatch.setitem(gates.ONNX, "gru", "rzn")
     model = disturb(mr.Sequential([mr.Dense(3, 3), mr.Sequential([mr.Tanh(), mr.GRU(3, 4)])]))
     with pytest.raises(ConversionError, match=r"first to differ is layer 1\.1 \(GRU\)"):
         to_onnx(model, tmp_path / "model.onnx")

@@ -1,0 +1,94 @@
+"""An ONNX graph in the making."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from onnx import helper, numpy_helper
+
+from minirnn.typing import Array
+
+__all__ = ["Writer"]
+
+OPSET = 20
+IR_VERSION = 10  # of ONNX 1.16: what runtimes of the last years read
+
+
+class Writer:
+    """A graph in the making.
+
+    Attributes
+    ----------
+    dtype : numpy dtype
+        Of the model.
+    lengths, mask : str or None
+        Names of the input with the lengths, and of the mask ``(batch, time)`` made of it.
+    states : bool
+        Whether initial states are inputs, and final states outputs.
+    """
+
+    def __init__(self, dtype: np.dtype[Any], *, states: bool) -> None:
+        self.dtype, self.states = dtype, states
+        self.element = helper.np_dtype_to_tensor_dtype(dtype)
+        self.lengths: str | None = None
+        self.mask: str | None = None
+        self.nodes: list[Any] = []
+        self.constants: dict[str, Array] = {}
+        self.inputs: list[Any] = []
+        self.outputs: list[Any] = []
+        self.final_h: tuple[str, str] | None = None  # an output (batch, time, ...), and its last
+
+    def add(self, op: str, *inputs: str, outputs: int = 1, **attributes: Any) -> Any:
+        """Add a node; return the name of its output, or a list of names."""
+        names = [f"{op}_{len(self.nodes)}" + f"_{k}" * (k > 0) for k in range(outputs)]
+        self.nodes.append(helper.make_node(op, list(inputs), names, names[0], **attributes))
+        return names if outputs > 1 else names[0]
+
+    def constant(self, value: Any, dtype: Any = None) -> str:
+        """Add an array; return its name. Numbers are of the model's dtype unless told otherwise."""
+        name = f"constant_{len(self.constants)}"
+        self.constants[name] = np.ascontiguousarray(np.asarray(value, dtype or self.dtype))
+        if np.ndim(value) == 0:
+            self.constants[name] = self.constants[name].reshape(())
+        return name
+
+    def weights(self, name: str, value: Array) -> str:
+        """Add an array under a name of its own."""
+        self.constants[name] = np.ascontiguousarray(value)
+        return name
+
+    def integers(self, *values: int) -> str:
+        """Add a vector of integers, as axes and shapes are given."""
+        return self.constant(values, np.int64)
+
+    def initial_state(self, name: str, *shape: int) -> str:
+        """Add an input ``initial.<name>`` of shape ``(batch, ...)``; return its name."""
+        name = f"initial.{name}"
+        self.inputs.append(helper.make_tensor_value_info(name, self.element, ["batch", *shape]))
+        return name
+
+    def final_state(self, name: str, value: str, *shape: int) -> None:
+        """Add an output ``final.<name>`` of shape ``(batch, ...)``."""
+        name = f"final.{name}"
+        self.nodes.append(helper.make_node("Identity", [value], [name], name))
+        self.outputs.append(helper.make_tensor_value_info(name, self.element, ["batch", *shape]))
+
+    def model(self, output: str, axes: list[Any]) -> Any:
+        """Return the finished model."""
+        last = helper.make_node("Identity", [output], ["output"], "output")
+        self.nodes.append(last)
+        result = helper.make_tensor_value_info("output", self.element, axes)
+        graph = helper.make_graph(
+            self.nodes,
+            "minirnn",
+            self.inputs,
+            [result, *self.outputs],
+            [numpy_helper.from_array(array, name) for name, array in self.constants.items()],
+        )
+        return helper.make_model(
+            graph,
+            producer_name="minirnn",
+            ir_version=IR_VERSION,
+            opset_imports=[helper.make_opsetid("", OPSET)],
+        )
