@@ -191,6 +191,19 @@ def test_a_handler_of_the_programs_own_is_left_alone(own):
     assert heard == ([] if own is signal.SIG_IGN else [signal.SIGINT] * 2)
 
 
+def test_who_reads_the_messages_may_be_gone(monkeypatch):
+    """``python train.py 2>&1 | tee log``: Ctrl-C ends tee first."""
+
+    class Closed:
+        def write(self, text):
+            raise BrokenPipeError
+
+        flush = write
+
+    monkeypatch.setattr("sys.stderr", Closed())
+    assert fit(trainer_with(At("on_batch_end", ctrl_c))).epochs == 0
+
+
 def test_a_fit_inside_a_fit():
     inner = trainer_with(At("on_epoch_end", ctrl_c))
     outer = trainer_with(At("on_epoch_end", lambda: fit(inner, epochs=1)))

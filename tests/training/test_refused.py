@@ -20,7 +20,9 @@ from minirnn import (
     Dense,
     Dropout,
     Embedding,
+    Huber,
     LastStep,
+    MeanSquaredError,
     Perplexity,
     Sequential,
     SoftmaxCrossEntropy,
@@ -199,6 +201,27 @@ def layers_with(recurrent, *others):
 def test_built_otherwise(options, message, path):
     trained(trainer_of()).save(path)
     refused(trainer_of(**options), path, message)
+
+
+def square(*, loss=None, order=slice(None), dtype=np.float32) -> Trainer:
+    """Return a trainer over two layers of the same size."""
+    model = Sequential([Dense(3, 3, rng=0, dtype=dtype), Dense(3, 3, rng=1, dtype=dtype)])
+    return Trainer(model, loss or MeanSquaredError(), SGD(model.parameters()[order], 0.1), rng=0)
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"loss": Huber()}, "the file has loss MeanSquaredError, the trainer Huber"),
+        ({"dtype": np.float64}, "parameter layers.0.W of dtype float32, the trainer float64"),
+        ({"order": slice(None, None, -1)}, r"in its optimizer \[\['layers.0.W', .*the trainer \[\['l"),
+        ({"order": slice(2)}, "in its optimizer"),
+    ],
+)
+def test_another_loss_dtype_or_order_where_every_shape_fits(options, message, path):
+    square().save(path)
+    square().resume(path)
+    refused(square(**options), path, message)
 
 
 def test_dropout_that_is_missing_is_named(path):
