@@ -12,7 +12,7 @@ from minirnn import checks
 from minirnn.reprs import as_call, html_text
 from minirnn.typing import Array
 
-__all__ = ["Layer", "Parameter", "UnchangedOnError", "dtype_of"]
+__all__ = ["Layer", "Parameter", "UnchangedOnError", "dtype_of", "writeable"]
 
 _Member = TypeVar("_Member", "Parameter", "Layer")
 
@@ -62,6 +62,10 @@ class Parameter:
         self._grad: Array = np.zeros_like(self._value)
         self.decay = decay
 
+    def __setstate__(self, state: tuple[None, dict[str, Any]]) -> None:
+        for name, value in state[1].items():
+            setattr(self, name, writeable(value) if name != "decay" else value)
+
     @property
     def value(self) -> Array:
         """The array itself; assigning copies into it."""
@@ -109,6 +113,11 @@ class Parameter:
 
     def __repr__(self) -> str:
         return f"Parameter(shape={self.shape}, dtype={self._value.dtype}, decay={self.decay})"
+
+
+def writeable(array: Array) -> Array:
+    """Return the array, or a copy of one that is read-only: joblib hands on maps of a file."""
+    return array if array.flags.writeable else np.array(array)
 
 
 class Layer:

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from minirnn import checks
-from minirnn.core import Layer, Parameter
+from minirnn.core import Layer, Parameter, writeable
 from minirnn.typing import Array
 
 __all__ = ["Buffer", "ParameterGroup", "Slots", "as_parameters", "grouped"]
@@ -86,7 +86,11 @@ class Slots(dict[str, Array]):
             raise ValueError(
                 f"slot {name} should have shape {like.shape}, as the values, got {np.shape(vector)}"
             )
-        super().__setitem__(name, vector if like is None else vector.astype(like.dtype, copy=False))
+        vector = vector if like is None else vector.astype(like.dtype, copy=False)
+        super().__setitem__(name, writeable(vector))
+
+    def __setstate__(self, state: dict[str, Array]) -> None:
+        vars(self).update({name: writeable(array) for name, array in state.items()})
 
 
 class Buffer:
@@ -104,6 +108,11 @@ class Buffer:
         self.decayed = sum(parameter.size for parameter in parameters if parameter.decay)
         self.slots = Slots(self.values)
         self.gather()
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        vars(self).update(state)
+        for name in ("values", "grads", "scratch"):
+            setattr(self, name, writeable(state[name]))
 
     def gather(self) -> None:
         """Make each parameter a view of this buffer, unless it is one already.

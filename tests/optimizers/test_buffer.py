@@ -1,6 +1,7 @@
 """The flat vector under the parameters, shared, copied, saved and refused."""
 
 import copy
+import pickle
 
 import numpy as np
 import pytest
@@ -135,6 +136,25 @@ def test_model_and_optimizer_copied_together_go_on_alike():
     helpers.assert_same(helpers.snapshot(model), helpers.snapshot(twin))
     twin_optimizer.zero_grad()
     assert all(parameter.grad.any() for parameter in model.parameters())
+
+
+def test_a_trainer_whose_arrays_arrive_as_read_only_maps_goes_on_alike():
+    """So joblib hands large arrays to its workers."""
+    x, y = np.ones((4, 5, 3)), np.array([0, 1, 0, 1])
+    model = _model()
+    loss, metrics = m.SoftmaxCrossEntropy(), [m.ConfusionMatrix()]
+    trainer = m.Trainer(model, loss, m.Adam(model.parameters(), 0.1), metrics=metrics)
+    trainer.fit(x, y, epochs=1, progress=False)
+    parts = []
+    pickled = pickle.dumps(trainer, protocol=5, buffer_callback=parts.append)
+    assert len(parts) > 3
+    twin = pickle.loads(pickled, buffers=[bytes(part) for part in parts])
+    for one in (trainer, twin):
+        one.fit(x, y, epochs=1, progress=False)
+    helpers.assert_same(helpers.snapshot(model), helpers.snapshot(twin.model))
+    other = pickle.loads(pickled, buffers=[bytes(part) for part in parts]).model
+    other.load_state_dict(twin.model.state_dict())
+    other.zero_grad()
 
 
 def test_each_dtype_has_its_vector_and_one_norm_over_all():

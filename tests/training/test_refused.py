@@ -214,7 +214,7 @@ def square(*, loss=None, order=slice(None), dtype=np.float32) -> Trainer:
     [
         ({"loss": Huber()}, "the file has loss MeanSquaredError, the trainer Huber"),
         ({"dtype": np.float64}, "parameter layers.0.W of dtype float32, the trainer float64"),
-        ({"order": slice(None, None, -1)}, r"in its optimizer \[\['layers.0.W', .*the trainer \[\['l"),
+        ({"order": slice(None, None, -1)}, r"in its optimizer \[\['layers.0.W', .*the trainer"),
         ({"order": slice(2)}, "in its optimizer"),
     ],
 )
