@@ -19,7 +19,7 @@ class Attention(Layer):
     """Each query looks at all keys, and gets the mean of the values at which it looks.
 
     With a query ``q``, keys ``k_j`` and values ``v_j`` (mostly the keys themselves: the outputs of
-    an encoder), and ``j`` over the real steps of the source::
+    an encoder), and ``j`` over the valid steps of the source::
 
         s_j = q . k_j                          score="dot"          sizes must be equal
         s_j = q W . k_j                        score="general"
@@ -57,8 +57,8 @@ class Attention(Layer):
 
     Notes
     -----
-    Keys that the mask calls padding get no weight and no gradient, whatever number stands there. A
-    source without any real step gives a context of zeros.
+    Masked keys get no weight and no gradient, whatever number stands there. A
+    source without any valid step gives a context of zeros.
 
     Raises
     ------
@@ -131,7 +131,7 @@ class Attention(Layer):
         values : array (batch, time, any size), optional
             By default the keys.
         mask : boolean array (batch, time), optional
-            True where the step of the keys is real.
+            True where the step of the keys is valid.
 
         Returns
         -------
@@ -169,7 +169,7 @@ class Attention(Layer):
         values = values if own_values else keys
         queries = query[:, None, :] if one_query else query
         scores, hidden = self._scores(queries, keys)
-        weights = _softmax_over_real(scores, mask)
+        weights = _masked_softmax(scores, mask)
         context = weights @ values
         if one_query:
             context = context[:, 0]
@@ -177,14 +177,14 @@ class Attention(Layer):
 
     def _scores(self, queries: Array, keys: Array) -> tuple[Array, Array | None]:
         """Return the scores (batch, queries, time), and the tanh of the additive one."""
-        turned, hidden = keys.swapaxes(1, 2), None
+        transposed, hidden = keys.swapaxes(1, 2), None
         if self.score == "dot":
-            scores = queries @ turned
+            scores = queries @ transposed
         elif self.score == "general":
-            scores = (queries @ self.W.value) @ turned
+            scores = (queries @ self.W.value) @ transposed
         else:
-            ahead, back = queries @ self.Wq.value, keys @ self.Wk.value
-            hidden = np.tanh(ahead[:, :, None, :] + back[:, None, :, :])
+            of_queries, of_keys = queries @ self.Wq.value, keys @ self.Wk.value
+            hidden = np.tanh(of_queries[:, :, None, :] + of_keys[:, None, :, :])
             scores = hidden @ self.v.value
         scores *= scores.dtype.type(self._scale())
         return scores, hidden
@@ -226,10 +226,10 @@ class Attention(Layer):
             assert call.hidden is not None
             da = ds[..., None] * ((1 - call.hidden * call.hidden) * self.v.value)
             self.v.grad += np.tensordot(ds, call.hidden, 3)
-            d_ahead, d_back = da.sum(axis=2), da.sum(axis=1)
-            self.Wq.grad += np.tensordot(q, d_ahead, ((0, 1), (0, 1)))
-            self.Wk.grad += np.tensordot(k, d_back, ((0, 1), (0, 1)))
-            return d_ahead @ self.Wq.value.T, d_back @ self.Wk.value.T
+            d_queries, d_keys = da.sum(axis=2), da.sum(axis=1)
+            self.Wq.grad += np.tensordot(q, d_queries, ((0, 1), (0, 1)))
+            self.Wk.grad += np.tensordot(k, d_keys, ((0, 1), (0, 1)))
+            return d_queries @ self.Wq.value.T, d_keys @ self.Wk.value.T
         seen, sent = ds @ k, ds.swapaxes(1, 2) @ q  # sum_j ds_j k_j, and for each key sum ds q
         if self.score == "dot":
             return seen, sent
@@ -266,14 +266,14 @@ class AttentionCall(NamedTuple):
         return self.weights[:, 0] if self.one_query else self.weights
 
 
-def _softmax_over_real(scores: Array, mask: Mask | None) -> Array:
-    """Return the softmax over the real steps, the last axis; zeros where there is none."""
+def _masked_softmax(scores: Array, mask: Mask | None) -> Array:
+    """Return the softmax over the valid steps, the last axis; zeros where there is none."""
     if mask is None:
         return softmax(scores)
-    real = mask[:, None, :]
-    least = scores.min(axis=2, keepdims=True)  # finite, and never above a real score
-    weights = softmax(np.where(real, scores, least))
-    weights *= real
+    valid = mask[:, None, :]
+    least = scores.min(axis=2, keepdims=True)  # finite, and never above a valid score
+    weights = softmax(np.where(valid, scores, least))
+    weights *= valid
     total = weights.sum(axis=2, keepdims=True)
     weights /= np.where(total > 0, total, 1)
     return weights
