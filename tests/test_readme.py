@@ -19,8 +19,8 @@ PAGES = sorted(
 
 NEEDS = {  # what a block has in it, and the library that it then needs
     ".plot(": "matplotlib",
+    "matplotlib.pyplot": "matplotlib",
     "sklearn": "sklearn",
-    "minirnn.save": "safetensors",
 }
 
 

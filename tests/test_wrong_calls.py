@@ -85,7 +85,7 @@ CALLS = {
         lambda: m.LastStep(),
         lambda one: one.forward(X, np.array([[True] * 6, [False] * 6])),
         ValueError,
-        r"^LastStep: sequence 1 of the batch has no real step in the mask",
+        r"^LastStep: sequence 1 of the batch has no valid step in the mask",
     ),
     "an empty batch": (
         lambda: m.GRU(3, 4),

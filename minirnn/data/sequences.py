@@ -29,7 +29,7 @@ def pad_sequences(
 
     Returns
     -------
-    array (batch, time, ...), and the mask (batch, time), True where the step is real.
+    array (batch, time, ...), and the mask (batch, time), True where the step is valid.
 
     Raises
     ------

@@ -39,7 +39,7 @@ class Embedding(Layer):
     TypeError
         If the tokens are not integers.
     ValueError
-        If a token lies outside ``0 .. vocabulary_size - 1``; under a mask, a real one.
+        If a token lies outside ``0 .. vocabulary_size - 1``; under a mask, a valid one.
 
     Examples
     --------

@@ -9,7 +9,7 @@ import numpy as np
 
 from minirnn import checks
 from minirnn.core import Layer
-from minirnn.layers.pooling import last_real, real_sequence
+from minirnn.layers.pooling import last_valid, valid_sequence
 from minirnn.typing import Array
 
 __all__ = ["LastState", "connect_last_states"]
@@ -19,8 +19,8 @@ class LastState(Layer):
     """The output of each direction where it has read the whole sequence.
 
     ``(batch, time, features) -> (batch, features)``. What was read forwards is taken at the last
-    real step, what was read backwards at the first: after a `Bidirectional` layer, its forward half
-    at the last real step and its backward half at the first one, as in Keras'
+    valid step, what was read backwards at the first: after a `Bidirectional` layer, its forward half
+    at the last valid step and its backward half at the first one, as in Keras'
     ``Bidirectional(LSTM(n))`` and PyTorch's ``h_n``. `LastStep` takes all features from the last
     step, where a backward layer has seen that step only.
 
@@ -37,7 +37,7 @@ class LastState(Layer):
     RuntimeError
         If forward is called and no recurrent layer is known.
     ValueError
-        If a sequence has no real step at all.
+        If a sequence has no valid step at all.
 
     Examples
     --------
@@ -76,14 +76,14 @@ class LastState(Layer):
                 "LastState: does not know in which direction its input was read; put it behind a "
                 "recurrent layer in a Sequential, or write LastState().follow(recurrent_layer)"
             )
-        x, mask = real_sequence(self, x, mask)
+        x, mask = valid_sequence(self, x, mask)
         batch, time, features = x.shape
         if features != sum(size for size, _ in self.directions):
             raise ValueError(
                 f"LastState: axis 2 (features) should be {sum(n for n, _ in self.directions)}, as "
                 f"the recurrent layer before gives them, got {features} in shape {x.shape}"
             )
-        last = np.broadcast_to(last_real(mask, time), batch)
+        last = np.broadcast_to(last_valid(mask, time), batch)
         first = np.zeros(batch, int) if mask is None else mask.argmax(axis=1)
         steps = [
             np.tile(first if backwards else last, (size, 1)) for size, backwards in self.directions

@@ -10,11 +10,11 @@ from minirnn import checks
 from minirnn.core import Layer
 from minirnn.typing import Array, Mask
 
-__all__ = ["LastStep", "MaxOverTime", "MeanOverTime", "last_real", "real_sequence"]
+__all__ = ["LastStep", "MaxOverTime", "MeanOverTime", "last_valid", "valid_sequence"]
 
 
 class LastStep(Layer):
-    """The last step of each sequence, the last *real* one under a mask.
+    """The last step of each sequence, the last *valid* one under a mask.
 
     ``(batch, time, features) -> (batch, features)``. Backward puts the gradient at that step and
     zeros everywhere else. After this layer there is no time axis, so the mask ends here.
@@ -22,7 +22,7 @@ class LastStep(Layer):
     Raises
     ------
     ValueError
-        If a sequence has no real step at all.
+        If a sequence has no valid step at all.
 
     Examples
     --------
@@ -39,8 +39,8 @@ class LastStep(Layer):
 
     def forward(self, x: Any, mask: Any = None) -> Array:
         """Return the last step ``(batch, features)`` of x ``(batch, time, features)``."""
-        x, mask = real_sequence(self, x, mask)
-        last = last_real(mask, x.shape[1])
+        x, mask = valid_sequence(self, x, mask)
+        last = last_valid(mask, x.shape[1])
         self._cache = (x.shape, x.dtype, last)
         y: Array = x[np.arange(len(x)), last]
         return y
@@ -59,9 +59,9 @@ class LastStep(Layer):
 
 
 class MeanOverTime(Layer):
-    """The mean of the steps of each sequence, of the *real* ones under a mask.
+    """The mean of the steps of each sequence, of the *valid* ones under a mask.
 
-    ``(batch, time, features) -> (batch, features)``, with ``T`` real steps::
+    ``(batch, time, features) -> (batch, features)``, with ``T`` valid steps::
 
         y = 1/T sum_t x_t            grad_x_t = grad_y / T        in the padding: 0
 
@@ -71,7 +71,7 @@ class MeanOverTime(Layer):
     Raises
     ------
     ValueError
-        If a sequence has no real step at all.
+        If a sequence has no valid step at all.
 
     Examples
     --------
@@ -89,7 +89,7 @@ class MeanOverTime(Layer):
 
     def forward(self, x: Any, mask: Any = None) -> Array:
         """Return the means ``(batch, features)`` of x ``(batch, time, features)``."""
-        x, mask = real_sequence(self, x, mask)
+        x, mask = valid_sequence(self, x, mask)
         shares = np.full(x.shape[:2], x.dtype.type(1 / x.shape[1]))
         if mask is not None:
             x = np.where(mask[..., None], x, x.dtype.type(0))  # nan in the padding stays nan else
@@ -112,7 +112,7 @@ class MeanOverTime(Layer):
         self._so_far = None
 
     def backward(self, grad: Any) -> Array:
-        """Return the gradient on x ``(batch, time, features)``: a share for each real step."""
+        """Return the gradient on x ``(batch, time, features)``: a share for each valid step."""
         shares = self._saved()
         grad = checks.check_shape(self, grad, self._features, shares.dtype, "the gradient")
         grad_x: Array = shares[:, :, None] * grad[:, None, :]
@@ -120,7 +120,7 @@ class MeanOverTime(Layer):
 
 
 class MaxOverTime(Layer):
-    """The largest value of each feature over the steps, over the *real* ones under a mask.
+    """The largest value of each feature over the steps, over the *valid* ones under a mask.
 
     ``(batch, time, features) -> (batch, features)``: ``y_f = max_t x_tf``. Backward puts the
     gradient at the step that had the maximum, at the first of several, and zeros everywhere else.
@@ -131,7 +131,7 @@ class MaxOverTime(Layer):
     Raises
     ------
     ValueError
-        If a sequence has no real step at all.
+        If a sequence has no valid step at all.
 
     Examples
     --------
@@ -147,7 +147,7 @@ class MaxOverTime(Layer):
 
     def forward(self, x: Any, mask: Any = None) -> Array:
         """Return the maxima ``(batch, features)`` of x ``(batch, time, features)``."""
-        x, mask = real_sequence(self, x, mask)
+        x, mask = valid_sequence(self, x, mask)
         if mask is not None:
             x = np.where(mask[..., None], x, x.dtype.type(-np.inf))
         where = x.argmax(axis=1)[:, None, :]
@@ -177,13 +177,13 @@ class MaxOverTime(Layer):
         return grad_x
 
 
-def last_real(mask: Mask | None, time: int) -> Any:
-    """Return the last real step of each sequence: integers (batch,), or one for all."""
+def last_valid(mask: Mask | None, time: int) -> Any:
+    """Return the last valid step of each sequence: integers (batch,), or one for all."""
     return time - 1 if mask is None else time - 1 - mask[:, ::-1].argmax(axis=1)
 
 
-def real_sequence(layer: Layer, x: Any, mask: Any) -> tuple[Array, Mask | None]:
-    """Return x and the mask, checked; each sequence has a real step."""
+def valid_sequence(layer: Layer, x: Any, mask: Any) -> tuple[Array, Mask | None]:
+    """Return x and the mask, checked; each sequence has a valid step."""
     x = checks.sequence(layer, x, None, None)
     if mask is None:
         return x, None
@@ -191,7 +191,7 @@ def real_sequence(layer: Layer, x: Any, mask: Any) -> tuple[Array, Mask | None]:
     empty = np.flatnonzero(~mask.any(axis=1))
     if empty.size:
         raise ValueError(
-            f"{type(layer).__name__}: sequence {empty[0]} of the batch has no real step in the "
+            f"{type(layer).__name__}: sequence {empty[0]} of the batch has no valid step in the "
             f"mask, so there is nothing to make one vector of; leave such a sequence out"
         )
     return x, mask

@@ -180,20 +180,20 @@ class CTCLoss(Loss):
         if labels.size == 0:
             return np.zeros((batch, 0), int), np.zeros(batch, int)
         if target_mask is None:
-            real = labels >= 0 if labels.dtype.kind in "iu" else np.ones(labels.shape, bool)
+            counted = labels >= 0 if labels.dtype.kind in "iu" else np.ones(labels.shape, bool)
         else:
-            real = checks.as_mask(self, target_mask, labels.shape)
-        labels = checks.as_integers(self, labels, classes, "target labels", real)
-        if np.any(real & (labels == self.blank)):
-            row, column = np.argwhere(real & (labels == self.blank))[0]
+            counted = checks.as_mask(self, target_mask, labels.shape)
+        labels = checks.as_integers(self, labels, classes, "target labels", counted)
+        if np.any(counted & (labels == self.blank)):
+            row, column = np.argwhere(counted & (labels == self.blank))[0]
             raise ValueError(
                 f"CTCLoss: target {row} has the blank {self.blank} at position {column}: labels "
                 f"are the other classes; where the padding is, leave target_mask False, or "
                 f"write -1"
             )
-        first = np.argsort(~real, axis=1, kind="stable")  # labels to the front, in their order
-        labels = np.where(real, labels, self.blank)
-        return np.take_along_axis(labels, first, axis=1), real.sum(axis=1)
+        first = np.argsort(~counted, axis=1, kind="stable")  # labels to the front, in their order
+        labels = np.where(counted, labels, self.blank)
+        return np.take_along_axis(labels, first, axis=1), counted.sum(axis=1)
 
 
 class _Lattice(NamedTuple):

@@ -42,8 +42,8 @@ def ctc_greedy(prediction: Any, mask: Any = None, *, blank: int = 0) -> list[Arr
     """
     prediction, valid = _arguments("ctc_greedy", prediction, mask, blank)
     results = []
-    for classes, real in zip(prediction.argmax(axis=2), valid, strict=True):
-        path = classes[real]
+    for classes, steps in zip(prediction.argmax(axis=2), valid, strict=True):
+        path = classes[steps]
         new = np.ones(len(path), bool)
         new[1:] = path[1:] != path[:-1]
         results.append(path[new & (path != blank)])
@@ -98,9 +98,9 @@ def ctc_beam(
     width = checks.positive_int("ctc_beam", "width", width)
     log_y = log_softmax(prediction.astype(np.float64))
     labels, log_probabilities = [], []
-    for rows, real in zip(log_y, valid, strict=True):
+    for rows, steps in zip(log_y, valid, strict=True):
         beginnings: _Beginnings = {(): (0.0, -math.inf)}
-        for row in rows[real].tolist():
+        for row in rows[steps].tolist():
             beginnings = _best(_extended(beginnings, row, blank), width)
         best = max(beginnings, key=lambda one: _sum(*beginnings[one]))
         labels.append(np.array(best, int))

@@ -64,8 +64,8 @@ class Chain:
             return x  # type: ignore[no-any-return]
         x = np.asarray(x)
         mask = checks.as_mask(f"EncoderDecoder: {self.name}", mask, x.shape[:2])
-        real = mask.reshape(mask.shape + (1,) * (x.ndim - 2))
-        clean: Array = np.where(real, x, x.dtype.type(0))
+        valid = mask.reshape(mask.shape + (1,) * (x.ndim - 2))
+        clean: Array = np.where(valid, x, x.dtype.type(0))
         return clean
 
     def backward(self, grad: Any, grad_states: list[State] | None = None) -> Any:

@@ -31,7 +31,7 @@ class EncoderDecoder(Layer):
         annotations = encoder(source)                     (batch, time, keys)
         state_0     = the encoder's final states
         h_t         = decoder, up to its last recurrent layer, on target_in_t
-        context_t   = attention(h_t, annotations)         over the real steps of the source
+        context_t   = attention(h_t, annotations)         over the valid steps of the source
         y_t         = the rest of the decoder, on [h_t, context_t], or on h_t without attention
 
     Backward goes through the decoder, through the attention into both, and through the states into
@@ -127,7 +127,7 @@ class EncoderDecoder(Layer):
             What the encoder reads, (batch, source time) or (batch, source time, features), and
             what the decoder reads: the target one step late, a start token in front.
         mask : tuple (source mask, target mask), optional
-            Boolean (batch, time) each, True where the step is real; either may be None.
+            Boolean (batch, time) each, True where the step is valid; either may be None.
         """
         source, target = _pair(inputs, "the inputs", "(source, target_in)")
         masks = (None, None) if mask is None else _pair(mask, "the mask", "(source's, target's)")

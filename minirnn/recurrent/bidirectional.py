@@ -53,8 +53,12 @@ class Bidirectional(Layer):
     def __init__(self, forward_layer: Recurrent, backward_layer: Recurrent) -> None:
         for name, layer in [("forward_layer", forward_layer), ("backward_layer", backward_layer)]:
             if not isinstance(layer, Recurrent):
+                hint = ""
+                if isinstance(layer, Layer) and hasattr(layer, "layer"):
+                    hint = f"; write {type(layer).__name__}(Bidirectional(...), ...)"
                 raise TypeError(
-                    f"Bidirectional: {name} should be a recurrent layer, got {type(layer).__name__}"
+                    f"Bidirectional: {name} should be a recurrent layer, got "
+                    f"{type(layer).__name__}{hint}"
                 )
         if forward_layer is backward_layer:
             raise ValueError("Bidirectional: the two directions need a layer each, got one twice")

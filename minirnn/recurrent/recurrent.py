@@ -63,7 +63,7 @@ class Recurrent(Layer):
     ----------
     cell : Cell
     state : tuple of arrays (batch, ...), or None
-        The state after the latest `forward` or `step`; of each sequence, after its last real step.
+        The state after the latest `forward` or `step`; of each sequence, after its last valid step.
     grad_state : tuple of arrays, or None
         After `backward`, the gradient on the initial state of that `forward`.
     observer : object, or None
@@ -147,7 +147,7 @@ class Recurrent(Layer):
         ----------
         x : array (batch, time, input_size)
         mask : boolean array (batch, time), optional
-            True where the step is real.
+            True where the step is valid.
         state : tuple of arrays (batch, ...), optional
             The initial state; by default the carried one if stateful, else the cell's own.
 

@@ -207,7 +207,7 @@ def _in_place_of_cells(drops: list[_Drop]) -> Iterator[None]:
 
 
 def _collect(drops: list[_Drop]) -> None:
-    """Add to the real weights what backward has added to the silenced ones."""
+    """Add to the own weights of each cell what backward has added to the silenced ones."""
     for drop in drops:
         for name, factors in drop.factors.items():
             silenced = getattr(drop.silenced, name)

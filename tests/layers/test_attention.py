@@ -69,7 +69,7 @@ def test_weights_are_those_of_the_formula(score):
         np.testing.assert_allclose(layer.weights[n, i, MASK[n]], expected, rtol=1e-12)
         np.testing.assert_allclose(y[n, i], expected @ keys[n, MASK[n]], rtol=1e-12)
     assert np.all(layer.weights[:, :, :][~np.broadcast_to(MASK[:, None], (3, 3, 4))] == 0)
-    assert np.all(y[2] == 0)  # a source without a real step
+    assert np.all(y[2] == 0)  # a source without a valid step
 
 
 @pytest.mark.parametrize("score", SCORES)

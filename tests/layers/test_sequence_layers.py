@@ -57,9 +57,9 @@ def test_step_gives_what_forward_gives_on_the_steps_so_far(kind):
 
 
 @pytest.mark.parametrize("kind", [m.LastStep, m.MeanOverTime, m.MaxOverTime])
-def test_a_sequence_without_a_real_step_is_named(kind):
+def test_a_sequence_without_a_valid_step_is_named(kind):
     mask = np.array([[True, True], [False, False]])
-    with pytest.raises(ValueError, match=rf"{kind.__name__}: sequence 1 of the batch has no real"):
+    with pytest.raises(ValueError, match=rf"{kind.__name__}: sequence 1 of the batch has no valid"):
         kind().forward(np.ones((2, 2, 3)), mask)
 
 

@@ -147,7 +147,7 @@ def test_last_step_takes_the_last_real_step():
 def test_last_step_names_the_sequence_that_has_none():
     layer = m.LastStep()
     mask = np.array([[True, True], [False, False]])
-    with pytest.raises(ValueError, match="LastStep: sequence 1 of the batch has no real step"):
+    with pytest.raises(ValueError, match="LastStep: sequence 1 of the batch has no valid step"):
         layer.forward(np.ones((2, 2, 3)), mask)
     with pytest.raises(RuntimeError, match="LastStep: backward was called before forward"):
         layer.backward(np.ones((2, 3)))

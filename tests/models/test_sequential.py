@@ -147,7 +147,7 @@ def test_a_refused_forward_leaves_the_carried_state():
     model = Sequential([m.LSTM(3, 4, stateful=True, rng=0), m.LastStep()])
     model.forward(_x())
     before = helpers.snapshot(model)
-    with pytest.raises(ValueError, match="LastStep .*no real step"):
+    with pytest.raises(ValueError, match="LastStep .*no valid step"):
         model.forward(_x(), helpers.make_mask("empty row", 2, 6))
     helpers.assert_same(before, helpers.snapshot(model))
 
@@ -157,7 +157,7 @@ def test_backward_after_a_refused_forward_is_that_of_the_one_before_or_an_error(
     y = model.forward(_x())
     model.backward(np.ones_like(y))
     expected = model[0].W.grad.copy()
-    with pytest.raises(ValueError, match="LastStep .*no real step"):
+    with pytest.raises(ValueError, match="LastStep .*no valid step"):
         model.forward(_x(seed=1), helpers.make_mask("empty row", 2, 6))
     model.zero_grad()
     try:

@@ -87,3 +87,9 @@ def test_wrong_arguments():
         m.StateDropout(m.LSTMCell(2, 4), 0.5)
     with pytest.raises(TypeError, match=r"write weights=\('U',\)"):
         m.StateDropout(m.Recurrent(SumCell(2, 4)), 0.5, weights="U")
+
+
+def test_inside_a_bidirectional_layer_it_is_refused_with_the_way_round():
+    pair = [m.StateDropout(m.LSTM(3, 4, rng=0), 0.2, rng=1), m.LSTM(3, 4, rng=0)]
+    with pytest.raises(TypeError, match=r"got StateDropout; write StateDropout\(Bidirectional\("):
+        m.Bidirectional(*pair)
