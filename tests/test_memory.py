@@ -9,7 +9,6 @@ the whole process only, which is measured once, with larger arrays.
 from __future__ import annotations
 
 import gc
-import platform
 import subprocess
 import sys
 import tracemalloc
@@ -275,21 +274,3 @@ def test_the_process_does_not_grow(leaky: bool) -> None:
     """In a process of its own: this one has memory to spare from the tests before."""
     grown, tolerance = int(printed_by(f"grow({leaky})")), 4 * 2**20
     assert (grown > tolerance) == leaky, f"the process has grown by {grown} bytes"
-
-
-def page_faults() -> None:
-    """Print how many pages of memory a training step asks the system for."""
-    import resource
-
-    trainer, (x, y) = make_trainer(m.GRU, hidden=64), draw(32, 50)
-    for _ in range(20):
-        trainer.train_step(x, y)
-    before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
-    for _ in range(50):
-        trainer.train_step(x, y)
-    print((resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before) / 50)
-
-
-@pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="a rule of glibc's")
-def test_freed_memory_is_not_handed_back_and_forth() -> None:
-    assert float(printed_by("page_faults()")) < 10, "pages a step, of 4096 bytes each"

@@ -1,30 +1,28 @@
-"""Fast arithmetic over whole sequences: plain functions on arrays, which know no class of layers.
+"""The built-in cells over whole sequences, in NumPy alone: for machines without the native engine.
 
-`rnn`, `lstm` and `gru` hold three functions each, of one shape:
+The equations stand here a second time, which is what the engine is there to avoid; so the kernels
+do only what pays: no mask, or padding at the ends of the sequences. All else runs in the time loop,
+whose numbers they give, and a test holds them to it.
 
-- ``*_forward`` runs the equations of the cell over all steps,
-- ``*_backward`` runs the gradient back through them,
-- ``*_step`` is one step without a cache, for streaming.
-
-They give the numbers of the plain loop over the cell; a test holds them to it.
+`driver` has what all cells share, `rnn`, `lstm` and `gru` what one step of each is.
 """
 
-from minirnn.kernels.gru import gru_backward, gru_forward, gru_step
-from minirnn.kernels.lstm import lstm_backward, lstm_forward, lstm_step
-from minirnn.kernels.rnn import rnn_backward, rnn_forward, rnn_step
+from minirnn.kernels.driver import Kernel
+from minirnn.kernels.gru import GRUBackward, GRUForward, gru_step
+from minirnn.kernels.lstm import LSTMBackward, LSTMForward, lstm_step
+from minirnn.kernels.rnn import RNNBackward, RNNForward, rnn_step
 from minirnn.kernels.threads import one_blas_thread
-from minirnn.kernels.workspace import Workspace
 
 __all__ = [
-    "Workspace",
-    "gru_backward",
-    "gru_forward",
+    "GRUBackward",
+    "GRUForward",
+    "Kernel",
+    "LSTMBackward",
+    "LSTMForward",
+    "RNNBackward",
+    "RNNForward",
     "gru_step",
-    "lstm_backward",
-    "lstm_forward",
     "lstm_step",
     "one_blas_thread",
-    "rnn_backward",
-    "rnn_forward",
     "rnn_step",
 ]

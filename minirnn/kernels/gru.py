@@ -1,238 +1,179 @@
-"""GRU over whole sequences, in both variants.
+"""GRU, in the variant that resets after the product (cuDNN, PyTorch, Keras).
 
 ::
 
     r, z = sigmoid(x Wx + h Wh + b)                        reset and update gate
-    n = tanh(x Wx + b + r * (h Wh + bn))                   reset after the product (cuDNN, PyTorch)
-    n = tanh(x Wx + b + (r * h) Wh)                        reset before it (Cho et al. 2014)
+    n = tanh(x Wx + b + r * (h Wh + bn))                   candidate
     h' = (1 - z) * n + z * h  =  n + z * (h - n)
 
 each product with the columns of its gate. The input's part of n stands alone, so it is one large
-product for all steps. What the recurrent weights of n multiply or give is called ``inner``: the
-product ``h Wh + bn`` in the first variant, ``r * h`` in the second.
+product for all steps; ``h Wh + bn`` is called ``inner``. Backwards, with ``dh`` the gradient on the
+state after the step, everything is ``dh`` times a factor that does not depend on it::
+
+    da_n = dh * (1 - z) (1 - n^2)             da_z = dh * (h - n) z (1 - z)
+    d_inner = da_n * r                        da_r = da_n * inner r (1 - r)
+    dh = dh * z + (d_inner, da_r, da_z) Wh^T
+
+so one call computes all four. In the order ``inner, r, z, n`` the first three belong to Wh and the
+last three to Wx.
 """
 
 from __future__ import annotations
 
-from typing import Any, NamedTuple
+from collections.abc import Iterator
+from itertools import repeat
+from typing import Any
 
 import numpy as np
 
-from minirnn.kernels.gru_back import Past, gru_backward
-from minirnn.kernels.layout import (
-    Cache,
-    batch_major,
-    fill_inputs,
-    groups,
-    hidden_states,
-    real_steps,
-)
-from minirnn.kernels.products import HALF, Product, pack_weights, step_product
-from minirnn.kernels.workspace import Workspace
-from minirnn.typing import Array, Mask, State
+from minirnn.kernels.driver import Backward, Forward, Sizes
+from minirnn.kernels.products import HALF, ONE, step_product
+from minirnn.typing import Array, State
 
-__all__ = ["gru_backward", "gru_forward", "gru_step"]
+__all__ = ["GRUBackward", "GRUForward", "gru_step"]
 
 
-def gru_forward(
-    x: Array,
-    state: State,
-    Wx: Array,
-    Wh: Array,
-    b: Array,
-    mask: Mask | None = None,
-    *,
-    bn: Array | None = None,
-    keep: bool = True,
-    workspace: Workspace | None = None,
-) -> tuple[Array, State, Cache | None]:
-    """Run the GRU over a batch of sequences.
+class GRUForward(Forward):
+    """One step of the GRU."""
 
-    Parameters
-    ----------
-    x : ``(batch, time, input)``, of any strides
-    state : ``(h,)`` before the first step, ``(batch, hidden)``
-    Wx, Wh, b : ``(input, 3*hidden)``, ``(hidden, 3*hidden)``, ``(3*hidden,)``, gates r, z, n
-    mask : None or ``(batch, time)``, True where the step is real
-    bn : ``(hidden,)``, recurrent bias of the candidate: the variant that resets after the
-        product. None: the one that resets before it
-    keep : whether backward will be called
-    workspace : memory of earlier calls of the same layer
+    def __init__(self, sizes: Sizes, time: int, every: bool) -> None:
+        super().__init__(sizes, time, every)
+        batch, inputs, hidden, dtype = sizes
+        slots = time if every else min(time, 1)
+        self.gates = np.empty((slots, 3, batch, hidden), dtype)  # r, z, inner
+        self.n = np.empty((time, batch, hidden), dtype)  # at first x Wx + b
+        self.W = np.empty((self.xh.shape[2], 2 * hidden), dtype)  # of r and z, halved
+        self.W_inner = np.empty((1 + hidden, hidden), dtype)
+        self.W_n = np.empty((inputs + 1, hidden), dtype)
+        self.multiply, self.weights, self.blocks = step_product(self.W, batch, hidden)
+        self.multiply_inner, self.weights_inner, self.blocks_inner = step_product(
+            self.W_inner, batch, hidden
+        )
+        self.inputs, self.half = inputs, HALF[dtype]
+        self.scratch = np.empty((batch, hidden), dtype)
 
-    Returns
-    -------
-    y : ``(batch, time, hidden)``, the hidden state after each step, zero where it is masked
-    state : ``(h,)`` after the last step
-    cache : for `gru_backward`, valid until the next call with this workspace; None without keep
-    """
-    workspace = workspace or Workspace()
-    workspace.generation += keep  # from here on the cache of the call before is spoilt
-    batch, time, inputs = x.shape
-    hidden = len(Wh)
-    steps = real_steps(mask, time)
-    plan = workspace.plan(
-        "train" if keep else "infer",
-        _plan,
-        steps.total,
-        batch,
-        inputs,
-        hidden,
-        bn is not None,
-        Wx.dtype,
-    )
-    fill_inputs(plan.xh, x, state[0], steps)
-    plan.running[...] = state[0]
-    pack_weights(plan.W, Wx[:, : 2 * hidden], b[: 2 * hidden], Wh[:, : 2 * hidden], HALF[Wx.dtype])
-    plan.W_inner[-hidden:] = Wh[:, 2 * hidden :]
-    if bn is not None:
-        plan.W_inner[0] = bn
-    plan.W_n[:-1], plan.W_n[-1] = Wx[:, 2 * hidden :], b[2 * hidden :]
-    x_one = plan.xh[:-1, :, : inputs + 1].reshape(-1, inputs + 1)
-    x_one.dot(plan.W_n, plan.n.reshape(-1, hidden))
-    _run(plan, steps.held(run_on=True), reset_after=bn is not None)
-    h = plan.xh[:, :, -hidden:]
-    y = batch_major(h[1:], time, steps)
-    final = steps.final(h, run_on=True)
-    if not keep:
-        return y, (final,), None
-    cache = Cache(plan, steps, time, (Wx, Wh), workspace, workspace.generation, bn is not None)
-    return y, (final,), cache
+    def begin(self, cell: Any, state: State) -> None:
+        """Take weights and state, and do the input's part of n; see the LSTM for the halves."""
+        super().begin(cell, state)
+        Wx, Wh, b, gates = cell.Wx.value, cell.Wh.value, cell.b.value, 2 * self.hidden
+        np.concatenate((Wx[:, :gates], b[np.newaxis, :gates], Wh[:, :gates]), out=self.W)
+        np.multiply(self.W, self.half, self.W)
+        self.W_inner[0], self.W_inner[1:] = cell.bn.value, Wh[:, gates:]
+        self.W_n[:-1], self.W_n[-1] = Wx[:, gates:], b[gates:]
+        x_one = self.xh[:-1, :, : self.inputs + 1].reshape(-1, self.inputs + 1)
+        x_one.dot(self.W_n, self.n.reshape(-1, self.hidden))
 
+    def views(self) -> Iterator[tuple[Array, ...]]:
+        """Yield rows, gates and the place of the state of each step."""
+        slots: Any = self.gates if self.every else repeat(self.gates[0])
+        for xh, m, n, h in zip(self.xh[:-1], slots, self.n, self.states[0][1:], strict=False):
+            blocks, inner = self.blocks(m[:2]), self.blocks_inner(m[2:])
+            yield xh, xh[:, self.inputs :], blocks, m[:2], m[0], m[1], inner, m[2], n, h
 
-class _Forward(NamedTuple):
-    xh: Array  # (time + 1, batch, input + 1 + hidden), rows [x | 1 | h]
-    gates: Array  # (time, 2, batch, hidden): r, z
-    inner: Array  # (time, batch, hidden)
-    n: Array  # (time, batch, hidden); at first x Wx + b
-    W: Array  # (input + 1 + hidden, 2*hidden), of r and z, halved
-    W_inner: Array  # ([1 +] hidden, hidden), of n
-    W_n: Array  # (input + 1, hidden), of n
-    multiply: Product
-    weights: Array
-    multiply_inner: Product
-    weights_inner: Array
-    scratch: Array
-    running: Array  # (batch, hidden), the state of the step
-    views: list[tuple[Array, ...]]
-    history: list[Past]  # the same arrays, a group of steps each, as backward reads them
-
-
-def _plan(
-    workspace: Workspace,
-    name: str,
-    time: int,
-    batch: int,
-    inputs: int,
-    hidden: int,
-    reset_after: bool,
-    dtype: Any,
-) -> _Forward:
-    rows = inputs + 1 + hidden
-    history = time if name == "train" else min(time, 1)  # without backward steps share one slot
-    xh = workspace.array(f"{name} xh", (time + 1, batch, rows), dtype)
-    xh[:, :, inputs] = 1
-    gates = workspace.array(f"{name} gates", (history, 2, batch, hidden), dtype)
-    inner = workspace.array(f"{name} inner", (history, batch, hidden), dtype)
-    n = workspace.array(f"{name} n", (time, batch, hidden), dtype)
-    scratch = workspace.array(f"{name} scratch", (batch, hidden), dtype)
-    W = workspace.array(f"{name} W", (rows, 2 * hidden), dtype)
-    W_inner = workspace.array(f"{name} W inner", (hidden + reset_after, hidden), dtype)
-    W_n = workspace.array(f"{name} W n", (inputs + 1, hidden), dtype)
-    multiply, weights, view = step_product(W, batch, hidden)
-    multiply_inner, weights_inner, view_inner = step_product(W_inner, batch, hidden)
-    running = workspace.array(f"{name} h", (batch, hidden), dtype)
-    h = hidden_states(xh, running)
-    views: list[tuple[Array, ...]] = []
-    for t in range(time):
-        rz, m = gates[t % history], inner[t % history]
-        operand, out = (xh[t, :, inputs:], m) if reset_after else (m, scratch)
-        out = view_inner(out[np.newaxis])
-        now = h[t][0] if batch == 1 else running
-        views.append((xh[t], view(rz), rz, *rz, operand, out, m, n[t], now, *h[t]))
-    runs = groups(time, batch) if name == "train" else []
-    before = xh[:, :, inputs + 1 :]
-    past = [
-        Past(run, gates[run], inner[run], n[run], before[run], [(r, z) for r, z in gates[run]])
-        for run in runs
-    ]
-    return _Forward(
-        xh, gates, inner, n, W, W_inner, W_n, multiply, weights, multiply_inner, weights_inner,
-        scratch, running, views, past,
-    )  # fmt: skip
-
-
-def _run(plan: _Forward, holes: list[Mask | None], reset_after: bool) -> None:
-    multiply, weights, scratch = plan.multiply, plan.weights, plan.scratch
-    multiply_inner, weights_inner = plan.multiply_inner, plan.weights_inner
-    half = HALF[scratch.dtype]
-    for (xh, out, rz, r, z, operand, out_inner, inner, n, h, before, next_, place), hole in zip(
-        plan.views, holes, strict=True
-    ):
-        multiply(xh, weights, out)
+    def step(self, xh, one_h, out, rz, r, z, out_inner, inner, n, h_next):  # type: ignore
+        """Do one step."""
+        half, scratch, h = self.half, self.scratch, self.h
+        self.multiply(xh, self.weights, out)
         np.tanh(rz, rz)
         np.multiply(rz, half, rz)
         np.add(rz, half, rz)
-        if reset_after:
-            multiply_inner(operand, weights_inner, out_inner)  # [1 | h] @ [bn; Wh]
-            np.multiply(r, inner, scratch)
-        else:
-            np.multiply(r, h, inner)
-            multiply_inner(operand, weights_inner, out_inner)
+        self.multiply_inner(one_h, self.weights_inner, out_inner)
+        np.multiply(r, inner, scratch)
         np.add(n, scratch, n)
         np.tanh(n, n)
-        np.subtract(h, n, next_)
-        np.multiply(next_, z, next_)
-        np.add(n, next_, next_)
-        if hole is not None:
-            np.copyto(next_, before, where=hole)
-        if next_ is not place:
-            place[...] = next_
+        np.subtract(h, n, h)
+        np.multiply(h, z, h)
+        np.add(n, h, h)
+        h_next[...] = h
 
 
-def gru_step(
-    x: Array, state: State, Wx: Array, Wh: Array, b: Array, *, bn: Array | None = None
-) -> tuple[Array, State]:
-    """One step of the GRU, for streaming.
+class GRUBackward(Backward):
+    """One step back."""
 
-    Parameters
-    ----------
-    x : ``(batch, input)``
-    state : ``(h,)``, ``(batch, hidden)``
-    Wx, Wh, b, bn : as for `gru_forward`
+    planes = 4  # inner, r, z, n
+    x_planes = slice(1, 4)
+    h_planes = slice(3)
 
-    Returns
-    -------
-    y : ``(batch, hidden)``, the next h
-    state : the next ``(h,)``
-    """
-    (h,), hidden, half = state, len(Wh), HALF[b.dtype]
+    def __init__(self, sizes: Sizes, steps: int) -> None:
+        super().__init__(sizes, steps)
+        batch, _, hidden, dtype = sizes
+        self.scratch = np.empty((steps, batch, hidden), dtype)
+        self.carried = np.empty((batch, hidden), dtype)
+        # What dh is multiplied by to give the four da, and that of dh in dh.
+        self.factors = np.empty((steps, 5, batch, hidden), dtype)
+        planes = self.da.reshape(steps, batch, 4, hidden).swapaxes(1, 2)
+        of_h = self.da[:, :, self.of_h]
+        self.views = [
+            (F[:4], F[4], *rest)
+            for F, *rest in zip(self.factors, self.grad_y, planes, of_h, strict=True)
+        ]
+
+    def begin(self, cell: Any) -> None:
+        """Take the weights, in the order of the planes."""
+        Wh, hidden = cell.Wh.value, self.hidden
+        self.WhT[:hidden], self.WhT[hidden:] = Wh[:, 2 * hidden :].T, Wh[:, : 2 * hidden].T
+
+    def local_derivatives(self, past: Any, run: slice) -> None:
+        """Fill the factors."""
+        count = run.stop - run.start
+        gates, n, h = past.gates[run], past.n[run], past.states[0][run]
+        rz, r, z, inner = gates[:, :2], gates[:, 0], gates[:, 1], gates[:, 2]
+        F, scratch = self.factors[:count], self.scratch[:count]
+        F_inner, F_r, F_z, F_n = (F[:, k] for k in range(4))
+        one = ONE[F.dtype]
+        np.multiply(rz, rz, F[:, 1:3])
+        np.subtract(rz, F[:, 1:3], F[:, 1:3])  # r (1 - r), z (1 - z)
+        np.subtract(h, n, scratch)
+        np.multiply(F_z, scratch, F_z)  # * (h - n)
+        np.multiply(n, n, scratch)
+        np.subtract(one, scratch, F_n)
+        np.subtract(one, z, scratch)
+        np.multiply(F_n, scratch, F_n)  # (1 - n^2) * (1 - z)
+        np.multiply(F_r, inner, F_r)
+        np.multiply(F_r, F_n, F_r)  # * inner * factor of a_n
+        np.multiply(F_n, r, F_inner)
+        F[:, 4] = z
+
+    def step(self, F, z, grad_y, planes, da):  # type: ignore
+        """Go back through one step."""
+        dh, carried = self.dh, self.carried
+        np.add(dh, grad_y, dh)
+        np.multiply(dh, z, carried)
+        np.multiply(F, dh, planes)
+        self.multiply(da, self.weights, self.dh_out)
+        np.add(dh, carried, dh)
+
+    def add_gradients(self, cell: Any) -> None:
+        """Add the sums; the columns of Wh's are in the order of the planes."""
+        (of_x, of_h), hidden = self.sums(), self.hidden
+        cell.Wx.grad += of_x[:-1]
+        cell.b.grad += of_x[-1]
+        cell.bn.grad += of_h[0, :hidden]
+        cell.Wh.grad[:, 2 * hidden :] += of_h[1:, :hidden]
+        cell.Wh.grad[:, : 2 * hidden] += of_h[1:, hidden:]
+
+
+def gru_step(cell: Any, x: Array, state: State) -> tuple[Array, State]:
+    """One step without a cache, for streaming."""
+    (h,), hidden, half = state, cell.hidden_size, HALF[state[0].dtype]
     gates = 2 * hidden
     if len(x) == 1:  # as vectors, with nothing to broadcast, each call takes half the time
         x, h = x[0], h[0]
-    a = x.dot(Wx)
-    np.add(a, b, a)
-    if bn is None:
-        ah = h.dot(Wh[:, :gates])
-    else:
-        ah = h.dot(Wh)
-        inner = ah.T[gates:]
-    a, h = a.T, h.T  # features first, of one sequence or of many
-    rz, n = a[:gates], a[gates:]
-    np.add(rz, ah.T[:gates], rz)
+    a = x.dot(cell.Wx.value)
+    a += cell.b.value
+    ah = h.dot(cell.Wh.value)
+    a, ah, h = a.T, ah.T, h.T  # features first, of one sequence or of many
+    rz, n, inner = a[:gates], a[gates:], ah[gates:].T
+    np.add(rz, ah[:gates], rz)
     np.multiply(rz, half, rz)
     np.tanh(rz, rz)
     np.multiply(rz, half, rz)
     np.add(rz, half, rz)
-    r, z = rz[:hidden], rz[hidden:]
-    if bn is None:
-        inner = (r * h).T.dot(Wh[:, gates:]).T
-    else:
-        np.add(inner.T, bn, inner.T)
-        np.multiply(inner, r, inner)
-    np.add(n, inner, n)
+    inner += cell.bn.value
+    n += rz[:hidden] * inner.T
     np.tanh(n, n)
     h = h - n
-    np.multiply(h, z, h)
-    np.add(h, n, h)
+    h *= rz[hidden:]
+    h += n
     h = h.T.reshape(-1, hidden)
     return h, (h,)

@@ -38,25 +38,23 @@ class _Process:
     def __init__(self) -> None:
         self.lock = RLock()
         self.blocks: set[int] = set()
-        self.threads = 0
+        self.inside = False  # whether BLAS has been told that there are blocks
+        self.outside = 1  # how many threads it had before
 
     def settle(self) -> None:
         """Give BLAS the number of threads that it should have now; may be called at any time."""
         with self.lock:
-            if bool(self.blocks) == bool(self.threads):
-                return
-            blas = _blas()
-            if blas is None:
-                return
-            now = blas.get()
-            if self.blocks:
-                if now > 1:
-                    self.threads = now
-                    blas.set(1)
-            else:
-                if now == 1:  # else somebody has set it since
-                    blas.set(self.threads)
-                self.threads = 0
+            while bool(self.blocks) != self.inside:  # again, should a block have come meanwhile
+                blas = _blas()
+                now = 1 if blas is None else blas.get()
+                if not self.inside:
+                    self.outside, self.inside = now, True
+                    if blas is not None and now > 1:
+                        blas.set(1)
+                else:
+                    if blas is not None and now == 1 < self.outside:  # else somebody has set it
+                        blas.set(self.outside)
+                    self.inside = False
 
     def forked(self) -> None:
         """Forget, in the child of a fork, the blocks of threads that are not there."""
@@ -85,11 +83,13 @@ class one_blas_thread:  # noqa: N801  (a function, to the reader, that stands in
 
     def __enter__(self) -> None:
         _process.blocks.add(id(self))
-        _process.settle()
+        if not _process.inside:
+            _process.settle()
 
     def __exit__(self, *error: object) -> None:
         _process.blocks.discard(id(self))
-        _process.settle()
+        if not _process.blocks:
+            _process.settle()
 
     def __del__(self) -> None:
         if id(self) in _process.blocks:

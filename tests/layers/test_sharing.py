@@ -10,7 +10,6 @@ import numpy as np
 import pytest
 
 from minirnn import GRU, LSTM, RNN, Dense, Sequential
-from minirnn.kernels import Workspace
 
 KINDS = [RNN, LSTM, GRU]
 X = np.random.default_rng(0).standard_normal((3, 5, 2))
@@ -28,15 +27,6 @@ def test_a_copy_after_forward_goes_back_by_itself(kind, copied):
     for one, two in zip(layer.parameters(), other.parameters(), strict=True):
         np.testing.assert_array_equal(one.grad, two.grad)
         assert not np.shares_memory(one.value, two.value)
-
-
-def test_a_workspace_in_use_is_not_given_to_another():
-    workspace = Workspace()
-    with workspace.alone() as one, workspace.alone() as two:
-        assert one is workspace
-        assert two is not workspace
-    with workspace.alone() as one:
-        assert one is workspace
 
 
 @pytest.mark.parametrize("kind", KINDS)
