@@ -19,8 +19,8 @@ class LastState(Layer):
     """The output of each direction where it has read the whole sequence.
 
     ``(batch, time, features) -> (batch, features)``. What was read forwards is taken at the last
-    valid step, what was read backwards at the first: after a `Bidirectional` layer, its forward half
-    at the last valid step and its backward half at the first one, as in Keras'
+    valid step, what was read backwards at the first: after a `Bidirectional` layer, its forward
+    half at the last valid step and its backward half at the first one, as in Keras'
     ``Bidirectional(LSTM(n))`` and PyTorch's ``h_n``. `LastStep` takes all features from the last
     step, where a backward layer has seen that step only.
 

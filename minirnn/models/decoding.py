@@ -38,7 +38,8 @@ class Decoded(NamedTuple):
 
     def sequences(self, end: int) -> list[Array]:
         """Return the tokens of each sequence, without the end token and what comes behind."""
-        return [row[valid & (row != end)] for row, valid in zip(self.tokens, self.mask, strict=True)]
+        rows = zip(self.tokens, self.mask, strict=True)
+        return [row[valid & (row != end)] for row, valid in rows]
 
 
 class Steps:

@@ -53,12 +53,8 @@ class Bidirectional(Layer):
     def __init__(self, forward_layer: Recurrent, backward_layer: Recurrent) -> None:
         for name, layer in [("forward_layer", forward_layer), ("backward_layer", backward_layer)]:
             if not isinstance(layer, Recurrent):
-                hint = ""
-                if isinstance(layer, Layer) and hasattr(layer, "layer"):
-                    hint = f"; write {type(layer).__name__}(Bidirectional(...), ...)"
                 raise TypeError(
-                    f"Bidirectional: {name} should be a recurrent layer, got "
-                    f"{type(layer).__name__}{hint}"
+                    f"Bidirectional: {name} should be a recurrent layer, got {_named(layer)}"
                 )
         if forward_layer is backward_layer:
             raise ValueError("Bidirectional: the two directions need a layer each, got one twice")
@@ -150,3 +146,9 @@ class Bidirectional(Layer):
                 f"{sizes[0]} for the forward layer and {sizes[1]} for the backward layer"
             )
         return tuple(arrays[: sizes[0]]), tuple(arrays[sizes[0] :])
+
+
+def _named(layer: Any) -> str:
+    """Return what it is, and for a layer around another one the way round that works."""
+    name = type(layer).__name__
+    return f"{name}; write {name}(Bidirectional(...), ...)" if hasattr(layer, "layer") else name
