@@ -19,7 +19,7 @@ from minirnn.typing import Array
 
 __all__ = ["check_cell"]
 
-STEPS = 4
+STEPS = 3
 
 
 class CellSubject(LayerSubject):

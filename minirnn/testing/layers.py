@@ -29,7 +29,10 @@ def check_any_layer(layer: Layer, inputs: tuple[Any, ...], mask: Any) -> Contrac
 
 
 def gradients(s: LayerSubject) -> Iterator[str]:
-    """Compare every gradient with central differences: as given, of one step, of one sequence."""
+    """Compare every gradient with central differences: as given, of one step, of one sequence.
+
+    Under a mask, once: padding at the end of every other row, holes in those between.
+    """
     variants: dict[str, tuple[tuple[Any, ...], Array | None]] = {"": (s.inputs, None)}
     if s.x is None and s.mask is not None:
         variants["the mask"] = s.inputs, s.mask
@@ -37,9 +40,11 @@ def gradients(s: LayerSubject) -> Iterator[str]:
     if s.has_time:
         variants["a single step"] = part(s.inputs, (slice(None), slice(1))), None
         if s.layer.uses_mask:
-            x = s.sequence()
-            for name, one in s.masks().items():
-                variants[name] = ((_padded(x, one, np.nan),), one)
+            x, (trailing, holes, *given) = s.sequence(), s.masks().values()
+            mixed = np.where(np.arange(len(x))[:, None] % 2, trailing, holes)
+            variants["padding and holes in the mask"] = (_padded(x, mixed, np.nan),), mixed
+            for one in given:
+                variants["the mask"] = (_padded(x, one, np.nan),), one
     for name, (inputs, mask) in variants.items():
         found = list(wrong_gradients(s, inputs, mask))
         yield from (f"{name}: {text}" if name else text for text in found)

@@ -250,8 +250,10 @@ class MemoryCell(Cell):
     def forward(self, x, state):
         h, c = state
         z = x @ self.Wx.value + h @ self.Wh.value + self.b.value
-        i, f, o = np.split(sigmoid(z[:, : 3 * self.hidden_size]), 3, axis=1)
-        g = np.tanh(z[:, 3 * self.hidden_size :])
+        n = self.hidden_size
+        gates = sigmoid(z[:, : 3 * n])
+        i, f, o = gates[:, :n], gates[:, n : 2 * n], gates[:, 2 * n :]
+        g = np.tanh(z[:, 3 * n :])
         c_new = f * c + i * g
         tanh_c = np.tanh(c_new)
         h_new = o * tanh_c
@@ -349,7 +351,8 @@ class PeepholeCell(Cell):
     def forward(self, x, state):
         h, c = state
         z = x @ self.Wx.value + h @ self.Wh.value + self.b.value
-        zi, zf, zo, zg = np.split(z, 4, axis=1)
+        n = self.hidden_size
+        zi, zf, zo, zg = z[:, :n], z[:, n : 2 * n], z[:, 2 * n : 3 * n], z[:, 3 * n :]
         i, f = sigmoid(zi + c * self.pi.value), sigmoid(zf + c * self.pf.value)
         g = np.tanh(zg)
         c_new = f * c + i * g

@@ -31,7 +31,7 @@ class Around(m.Layer):
     uses_mask = True
 
     def __init__(self):
-        self.inner = m.GRU(3, 3, rng=0)
+        self.inner = m.RNN(3, 3, rng=0)
 
     def forward(self, x, mask=None):
         self.padding = np.zeros(x.shape[:2], bool) if mask is None else ~mask
@@ -73,9 +73,8 @@ def test_what_is_sound_passes():
         (h.LayerNorm(), (RNG.normal(size=(4, 5)),)),
         (Around(), (SEQUENCES,)),
         (Switch(), (ROWS,)),
-        (h.TanhCell(), (ROWS,)),
-        (h.MemoryCell(), (ROWS,)),
-        (h.PeepholeCell(), (ROWS,)),
+        (h.TanhCell(3, 2), (ROWS,)),
+        (h.PeepholeCell(3, 2), (ROWS,)),
         (h.HalfSquares(), (PREDICTION, TARGET)),
         (h.Guess(), (LOGITS[:, 0], CLASSES[:, 0])),
         (things.Hits(), (LOGITS, CLASSES)),
@@ -114,8 +113,8 @@ BROKEN = [
      (SEQUENCES,), "steps", "step(x_t) of its own"),
     (Around, "x_t + self.inner.step(x_t)", "self.inner.step(x_t)", (SEQUENCES,), "steps", "step 0"),
     (Switch, "if self.training else 0", "", (ROWS,), "train and eval", "in evaluation mode"),
-    (Around, "self.inner = m.GRU(3, 3, rng=0)",
-     "self.inner = m.GRU(3, 3, rng=0); self.train = lambda: None", (SEQUENCES,),
+    (Around, "self.inner = m.RNN(3, 3, rng=0)",
+     "self.inner = m.RNN(3, 3, rng=0); self.train = lambda: None", (SEQUENCES,),
      "train and eval", "return the layer"),
     (h.Linear, "self.x = x\n", "self.x = x; self.c = self.__dict__.get('c', Parameter([1.0]))\n",
      (ROWS,), "state_dict", "make them in __init__"),
@@ -130,7 +129,7 @@ BROKEN = [
      "mask = np.ones(x.shape[:2], bool)", (SEQUENCES,), "padding", "in it, the results"),
     (Around, ("uses_mask = True", "forward(self, x, mask=None):", "forward(x, mask)"),
      ("pass", "forward(self, x):\n        mask = None", "forward(x)"), (SEQUENCES,), "padding",
-     "inner (GRU) takes a mask"),
+     "inner (RNN) takes a mask"),
     (h.Affine, "dz = grad", "self.b.grad += 1; dz = grad", (ROWS,), "refused calls",
      "changed by then"),
     # cells

@@ -79,22 +79,20 @@ def missing_term(case: Case) -> Iterator[Prediction]:
         terms = _terms(evidence, shape)
         jacobian = None if part is None else evidence.jacobian_of(part, name)
         for words, bases in _bases(evidence, shape, list(gaps)):
-            fits = np.arange(len(terms.words))
-            total = np.zeros((len(fits), case.numeric.size))
+            if jacobian is None:
+                through = {k: np.diag(base.ravel()) for k, base in bases.items()}
+            else:
+                through = {k: base.reshape(-1, 1) * jacobian for k, base in bases.items()}
+            fits, values = np.arange(len(terms.words)), terms.values
             for k, gap in gaps.items():
-                flat, some = gap.reshape(1, -1), np.argsort(-np.abs(gap), axis=None)[:ENOUGH]
-                through = np.eye(gap.size) if jacobian is None else jacobian
-                base = bases[k].reshape(1, -1)
-                # the largest elements first: most candidates end there
-                few = equal_rows(base * terms.values[fits] @ through[:, some], flat[:, some])
-                fits, total = fits[few], total[few]
-                predicted = base * terms.values[fits] @ through
-                good = equal_rows(predicted, flat) if len(fits) else []
-                fits, total = fits[good], total[good] + predicted[good]
-            for row, fit in enumerate(fits):
+                flat, largest = gap.reshape(1, -1), np.argsort(-np.abs(gap), axis=None)[:ENOUGH]
+                for some in (largest, slice(None)):  # most candidates end at the largest
+                    good = equal_rows(values @ through[k][:, some], flat[:, some])
+                    fits, values = fits[good], values[good]
+            for fit, term in zip(fits, values, strict=True):
                 kind, said = terms.said(int(fit), words)
                 text = f"looks like {said}{place}"
-                wrong = total[row].reshape(case.numeric.shape)
+                wrong = sum(term @ through[k] for k in gaps).reshape(case.numeric.shape)
                 yield Prediction(kind, text, case.numeric - wrong)
 
 
