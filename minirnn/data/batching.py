@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from minirnn import checks
-from minirnn.data.nested import each, leaves
+from minirnn.data.nested import each, is_nested, leaves
 from minirnn.data.sequences import pad_sequences
 from minirnn.typing import Array, RandomSource
 
@@ -75,7 +75,8 @@ class Batches(_Shuffled):
     ----------
     *arrays : arrays (examples, ...)
         Inputs, targets, and where there are any, the mask of the inputs and that of the targets.
-        All of the same length. Each may be a tuple or a dictionary of arrays.
+        All of the same length. Each may be a tuple or a dictionary of arrays; of several masks,
+        one may be None.
     batch_size : int
         Examples a batch; the last batch has what is left.
     shuffle : bool
@@ -120,6 +121,8 @@ class Batches(_Shuffled):
         first: Array | None = None
         for name, given in zip(names, arrays, strict=False):
             for leaf_name, leaf in leaves(given, name):
+                if leaf is None and is_nested(given):
+                    continue
                 array = checks.as_array(self, leaf, leaf_name)
                 first = array if first is None else first
                 if array.ndim == 0 or len(array) != len(first):
@@ -127,14 +130,18 @@ class Batches(_Shuffled):
                         f"Batches: axis 0 (batch) of the {leaf_name} should be as long as that of "
                         f"the inputs {first.shape}, got shape {array.shape}"
                     )
-            self.arrays.append(each(np.asarray, given))
+            self.arrays.append(each(lambda x: None if x is None else np.asarray(x), given))
         if first is None or first.ndim == 0:
             raise TypeError("Batches: takes at least one array with an axis of examples")
         super().__init__(len(first), batch_size, shuffle, drop_last, rng)
 
     def take(self, examples: Any) -> tuple[Any, ...]:
         """Return the batch of these examples, given as integers ``(batch,)``."""
-        return tuple(each(lambda array: array[examples], given) for given in self.arrays)
+
+        def taken(array: Array | None) -> Array | None:
+            return None if array is None else array[examples]
+
+        return tuple(each(taken, given) for given in self.arrays)
 
 
 class PaddedBatches(_Shuffled):

@@ -4,6 +4,7 @@ from minirnn.metrics.base import Metric, check_metric
 from minirnn.metrics.classification import Accuracy, BinaryAccuracy, TopKAccuracy
 from minirnn.metrics.confusion import F1, ConfusionMatrix, Precision, Recall
 from minirnn.metrics.function import FunctionMetric
+from minirnn.metrics.labels import LabelErrorRate
 from minirnn.metrics.likelihood import LogLoss, Perplexity
 from minirnn.metrics.regression import MAE, R2, RMSE
 
@@ -16,6 +17,7 @@ __all__ = [
     "BinaryAccuracy",
     "ConfusionMatrix",
     "FunctionMetric",
+    "LabelErrorRate",
     "LogLoss",
     "Metric",
     "Perplexity",

@@ -17,7 +17,14 @@ from minirnn.layers import Sigmoid, Softmax
 from minirnn.losses import CrossEntropy, SigmoidCrossEntropy, SoftmaxCrossEntropy, check_loss
 from minirnn.metrics import BinaryAccuracy, ConfusionMatrix, LogLoss, Metric, check_metric
 from minirnn.models.sequential import Sequential
-from minirnn.training.inputs import ArrayBatches, Batch, as_batch, run, valid_positions
+from minirnn.training.inputs import (
+    ArrayBatches,
+    Batch,
+    as_batch,
+    for_loss,
+    run,
+    valid_positions,
+)
 from minirnn.training.restore import Restored, modes_restored
 
 if TYPE_CHECKING:
@@ -328,7 +335,7 @@ def _first(batches: Any) -> Batch | None:
 
 def _try(trainer: Trainer, batch: Batch) -> None:
     """Evaluate one batch on copies of the loss and the metrics."""
-    model = trainer.model
+    model, batch = trainer.model, for_loss(trainer.loss, batch)
     loss, metrics = copy.copy(trainer.loss), copy.deepcopy(trainer.metrics)
     generators = trainer.generators.values()
     with modes_restored(model), Restored(trainer.recurrent, generators):

@@ -8,6 +8,7 @@ from minirnn import callbacks, metrics, optimizers
 RNG = np.random.default_rng(0)
 POSITIONS = 5, 4
 CLASSES = RNG.normal(size=(*POSITIONS, 4)), RNG.integers(0, 4, POSITIONS)
+LABELS = RNG.normal(size=(*POSITIONS, 4)), RNG.integers(1, 4, (POSITIONS[0], 2))
 YES_OR_NO = RNG.normal(size=(*POSITIONS, 1)), RNG.integers(0, 2, (*POSITIONS, 1)).astype(float)
 NUMBERS = RNG.normal(size=(*POSITIONS, 2)), RNG.normal(size=(*POSITIONS, 2))
 
@@ -24,6 +25,7 @@ METRICS = [
       for average in ("macro", "micro")),
     (metrics.F1(), YES_OR_NO),
     (metrics.FunctionMetric(_spread, name="spread", higher_is_better=False), NUMBERS),
+    (metrics.LabelErrorRate(), LABELS),
     (metrics.LogLoss(), CLASSES),
     (metrics.MAE(), NUMBERS),
     (metrics.Perplexity(), CLASSES),

@@ -189,6 +189,19 @@ def test_weights_of_examples_and_steps(shape):
     trainer.fit(A, y, sample_weight=weights, epochs=1, batch_size=4, progress=False)
 
 
+def test_one_of_several_masks_may_be_missing():
+    trainer = trainer_of()
+    whole = np.ones_like(MASK_B)
+    expected = trainer.predict((A, B), mask=(MASK_A, whole))
+    np.testing.assert_array_equal(trainer.predict((A, B), mask=(MASK_A, None)), expected)
+    options = {"target_mask": MASK_B, "batch_size": 3}
+    found = trainer.evaluate((A, B), Y, mask=(MASK_A, None), **options)
+    assert found == trainer.evaluate((A, B), Y, mask=(MASK_A, whole), **options)
+    trainer.fit((A, B), Y, mask=(MASK_A, None), epochs=1, progress=False, **options)
+    with pytest.raises(TypeError, match="inputs should be an array, got None"):
+        Batches(None, Y, batch_size=2)
+
+
 def test_inputs_that_are_not_as_many():
     trainer = trainer_of()
     with pytest.raises(ValueError, match=r"axis 0 \(batch\) of the inputs\[1\] should be as long"):

@@ -1,0 +1,81 @@
+"""Labels in order, read off a prediction without alignment."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from minirnn import checks
+from minirnn.losses.ctc import CTCLoss
+from minirnn.losses.ctc_decoding import ctc_greedy
+from minirnn.metrics.base import Metric
+from minirnn.typing import Array
+
+__all__ = ["LabelErrorRate"]
+
+
+class LabelErrorRate(Metric):
+    """Edits that turn what is read into the target, for each label of the targets; for `CTCLoss`.
+
+    An edit puts in, takes out or changes one label; the fewest that will do are counted, over all
+    sequences, and divided by the number of all labels. What is read is that of `ctc_greedy`. 0 is
+    without an error; nothing read at all is 1, and more is possible.
+
+    Parameters
+    ----------
+    blank : int
+        As in `CTCLoss`.
+
+    Shapes
+    ------
+    prediction : (batch, time, classes)
+    target : integers (batch, labels), padded with negative numbers
+    mask : boolean (batch, time), True where the step of the prediction is valid
+
+    References
+    ----------
+    Levenshtein, Binary codes capable of correcting deletions, insertions and reversals, Soviet
+    Physics Doklady 1966. The rate is that of Graves et al. 2006, taken over all labels together and
+    not for each sequence.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> path = np.array([[1, 1, 0, 2, 2, 0]])       # reads 1 2
+    >>> metric = LabelErrorRate()
+    >>> metric.update(np.eye(4)[path], np.array([[1, 3, 2, -1]]))
+    >>> round(metric.value, 3)                      # of three labels, one has to be put in
+    0.333
+    """
+
+    name = "label_error_rate"
+    higher_is_better = False
+
+    def __init__(self, blank: int = 0) -> None:
+        self.blank = CTCLoss(blank).blank
+
+    def measure(self, prediction: Any, target: Any, mask: Any) -> tuple[int, int]:
+        """Return the number of edits and of labels."""
+        read = ctc_greedy(prediction, mask, blank=self.blank)
+        target = checks.as_array(self, target, "the target")
+        if target.ndim != 2 or len(target) != len(read) or target.dtype.kind not in "iu":
+            raise ValueError(
+                f"LabelErrorRate: the target should be integers (batch, labels) with batch "
+                f"{len(read)}, padded with negative numbers, got shape {target.shape} of "
+                f"{target.dtype}"
+            )
+        labels = [row[row >= 0] for row in target]
+        edits = sum(_edits(one, other) for one, other in zip(read, labels, strict=True))
+        return edits, sum(map(len, labels))
+
+
+def _edits(read: Array, labels: Array) -> int:
+    """Return the fewest edits from one to the other."""
+    columns = np.arange(len(labels) + 1)
+    row = columns  # from nothing read so far to the first labels
+    for count, label in enumerate(read, 1):
+        without_putting_in = np.minimum(row[1:] + 1, row[:-1] + (labels != label))
+        row = np.append(count, without_putting_in)
+        row = np.minimum.accumulate(row - columns) + columns
+    return int(row[-1])
