@@ -30,7 +30,7 @@ def save_picture(draw: Callable[..., Any], *shown: Any, name: str = "", **more: 
     OUTPUT.mkdir(exist_ok=True)
     path = OUTPUT / f"{name or draw.__name__}.png"
     figure = draw(plt, *shown, **more)
-    figure.savefig(path, dpi=110, bbox_inches="tight")
+    figure.savefig(path, dpi=110)
     plt.close(figure)
     print(f"Picture: {path} ({about})")
     return path
@@ -125,7 +125,7 @@ def binary_addition(plt: Any, curve: Any, ones: Any, states: Any, output: Any) -
 def digits(plt: Any, images: Any, labels: Any, guesses: Any, after_each_row: Any) -> Any:
     """Six test digits, and below each what the net would say after every row."""
     figure, axes = plt.subplots(
-        2, len(images), figsize=(2.1 * len(images), 4.6), sharey="row", squeeze=False
+        2, len(images), figsize=(2.1 * len(images), 4.6), sharey="row", layout="constrained"
     )
     for (above, below), image, label, guess, shares in zip(
         axes.T, images, labels, guesses, after_each_row, strict=True
@@ -138,7 +138,6 @@ def digits(plt: Any, images: Any, labels: Any, guesses: Any, after_each_row: Any
         below.set(xticks=range(10), yticks=range(8), xlabel="digit")
         below.tick_params(length=0, labelsize=8)
     axes[1, 0].set_yticks(range(8), [f"row {k}" for k in range(1, 9)])
-    figure.tight_layout()
     return figure
 
 
@@ -181,7 +180,7 @@ def sunspots(plt: Any, years: Any, spots: Any, guesses: dict[str, Any], held_out
 
 def long_memory(plt: Any, task: Any, curves: dict[str, tuple[list[int], list[float]]]) -> Any:
     """Score of each network while it trains, with guessing and the goal."""
-    figure, axes = plt.subplots(figsize=(8, 4.5))
+    figure, axes = plt.subplots(figsize=(8, 4.5), layout="constrained")
     for (name, (at, scores)), colour in zip(curves.items(), (GREY, RED, BLUE), strict=True):
         axes.plot(at, scores, color=colour, label=name, linewidth=1.8)
         if task.solved(scores[-1]):
@@ -246,9 +245,8 @@ def forecast(plt: Any, series: Any, ahead: Any, width: Any, name: str) -> Any:
 def translate(plt: Any, dates: list[tuple[str, str, Any]]) -> Any:
     """Where the decoder looked in the written date before each character of the ISO date."""
     widths = [len(text) for text, _, _ in dates]
-    figure, axes = plt.subplots(
-        len(dates), 1, figsize=(0.28 * max(widths) + 1, 3.1 * len(dates)), squeeze=False
-    )
+    size = 0.28 * max(widths) + 1, 3.1 * len(dates)
+    figure, axes = plt.subplots(len(dates), 1, figsize=size, squeeze=False, layout="constrained")
     for ax, (text, guess, weights) in zip(axes[:, 0], dates, strict=True):
         ax.imshow(weights[: len(guess), : len(text)], cmap="Blues", vmin=0, vmax=1)
         ax.set_xticks(range(len(text)), text)
@@ -258,14 +256,14 @@ def translate(plt: Any, dates: list[tuple[str, str, Any]]) -> Any:
         ax.set_xlim(-0.5, max(widths) - 0.5)
     figure.supylabel("written")
     axes[-1, 0].set_xlabel("read")
-    figure.tight_layout()
     return figure
 
 
 def digit_strings(plt: Any, strips: list[tuple[Any, Any, Any, Any]]) -> Any:
     """Three strips of digits, and below each what the net says at every column."""
+    size, ratios = (10, 3.4 * len(strips)), [1, 1.6] * len(strips)
     figure, axes = plt.subplots(
-        2 * len(strips), 1, figsize=(10, 3.4 * len(strips)), height_ratios=[1, 1.6] * len(strips)
+        2 * len(strips), 1, figsize=size, height_ratios=ratios, layout="constrained"
     )
     for k, (pixels, shares, read, truth) in enumerate(strips):
         above, below = axes[2 * k], axes[2 * k + 1]
@@ -279,5 +277,4 @@ def digit_strings(plt: Any, strips: list[tuple[Any, Any, Any, Any]]) -> Any:
         below.tick_params(length=0, labelsize=8)
     axes[1].legend(frameon=False, loc="upper left", bbox_to_anchor=(1, 1))
     axes[-1].set_xlabel("column of the strip")
-    figure.tight_layout()
     return figure

@@ -1,6 +1,7 @@
 """What the tests of the examples share."""
 
 import importlib
+import sys
 from pathlib import Path
 
 import pytest
@@ -14,3 +15,9 @@ def example(monkeypatch, tmp_path):
     monkeypatch.syspath_prepend(str(EXAMPLES))
     monkeypatch.setattr(importlib.import_module("_pictures"), "OUTPUT", tmp_path)
     return importlib.import_module
+
+
+@pytest.fixture
+def without_pictures(monkeypatch):
+    """Nothing is drawn: there is no matplotlib, as far as the scripts can see."""
+    monkeypatch.setitem(sys.modules, "matplotlib", None)

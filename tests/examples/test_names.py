@@ -6,6 +6,7 @@ import os
 import subprocess
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
@@ -13,15 +14,35 @@ ROOT = Path(__file__).parents[2]
 TOWNS = ["Aachen", "Berlin", "Bremen", "Dresden", "Essen", "Köln", "Leipzig", "München", "Ulm"]
 
 
-def run(*arguments):
-    return subprocess.run(
-        [sys.executable, "-W", "error", str(ROOT / "examples" / "names.py"), *map(str, arguments)],
+@pytest.fixture
+def run(example, monkeypatch, capsys, without_pictures):
+    """Call the script with the words of a command line; return what it says and its exit status."""
+
+    def run(*arguments):
+        words = [*map(str, arguments)]
+        monkeypatch.setattr(sys, "argv", ["names.py", *words])
+        try:
+            status, message = example("names").main(), ""
+        except SystemExit as error:  # with a text, Python prints it and the status is 1
+            status, message = (error.code, "") if isinstance(error.code, int) else (1, error.code)
+        said = capsys.readouterr()
+        return SimpleNamespace(returncode=status, stdout=said.out, stderr=said.err + message)
+
+    return run
+
+
+def test_from_the_command_line(towns):
+    done = subprocess.run(
+        [sys.executable, "-W", "error", "examples/names.py", "--text", str(towns), "--epochs=0"],
+        cwd=ROOT,
         capture_output=True,
         text=True,
         encoding="utf-8",
         env={**os.environ, "PYTHONPATH": str(ROOT), "PYTHONUTF8": "1"},
         check=False,
     )
+    assert done.returncode == 0, done.stderr
+    assert "8 names to learn from, 1 held out" in done.stdout
 
 
 @pytest.fixture
@@ -32,7 +53,7 @@ def towns(tmp_path):
 
 
 @pytest.mark.parametrize("cell", ["rnn", "lstm", "gru"])
-def test_a_list_of_ones_own(cell, towns):
+def test_a_list_of_ones_own(run, cell, towns):
     done = run("--text", towns, "--cell", cell, "--hidden-size", 8, "--epochs", 3, "--seed", 1)
     assert done.returncode == 0, done.stderr
     assert "8 names to learn from, 1 held out" in done.stdout, "Ulm is there twice"
@@ -46,7 +67,7 @@ def test_a_list_of_ones_own(cell, towns):
     assert not set(invented) & set(TOWNS)
 
 
-def test_a_model_that_was_saved_and_loaded_says_the_same(towns, tmp_path):
+def test_a_model_that_was_saved_and_loaded_says_the_same(run, towns, tmp_path):
     model = tmp_path / "towns.model"
     first = run("--text", towns, "--quick", "--cell", "gru", "--save", model)
     assert first.returncode == 0, first.stderr
@@ -77,7 +98,7 @@ def test_a_model_that_was_saved_and_loaded_says_the_same(towns, tmp_path):
         ("Zoë\nRené\n".encode("latin-1"), "is not a UTF-8 text"),
     ],
 )
-def test_a_file_that_cannot_be_learned_from(content, message, tmp_path):
+def test_a_file_that_cannot_be_learned_from(run, content, message, tmp_path):
     path = tmp_path / "list.txt"
     if content is not None:
         path.write_bytes(content)
@@ -93,14 +114,14 @@ def test_a_file_that_cannot_be_learned_from(content, message, tmp_path):
     "arguments",
     [("--hidden-size", 0), ("--epochs", -1), ("--cell", "elman")],
 )
-def test_options_that_make_no_sense(arguments):
+def test_options_that_make_no_sense(run, arguments):
     done = run(*arguments)
     assert done.returncode == 2
     assert "Traceback" not in done.stderr
     assert arguments[0] in done.stderr
 
 
-def test_a_folder_and_a_file_that_holds_no_model(towns, tmp_path):
+def test_a_folder_and_a_file_that_holds_no_model(run, towns, tmp_path):
     for wrong in (run("--text", tmp_path), run("--text", towns, "--load", towns)):
         assert wrong.returncode != 0
         assert len(wrong.stderr.splitlines()) == 1

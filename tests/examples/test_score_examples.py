@@ -330,6 +330,8 @@ def test_errors_are_the_edit_distance(example, read, truth, count):
         ("sunspots", ["sunspots"], ["eleven years before", "2008"]),
         ("translate", ["translate"], ["3,652 held out", "unseen dates right"]),
         ("digit_strings", ["digit_strings"], ["most likely path", "beam of ten"]),
+        ("custom_layer", ["custom_layer"], ["guessing"]),
+        ("custom_cell", ["custom_cell"], ["minimal gated unit", "PyTorch after 200"]),
     ],
 )
 def test_quick_run(example, capsys, tmp_path, name, pictures, words):
@@ -342,14 +344,14 @@ def test_quick_run(example, capsys, tmp_path, name, pictures, words):
 
 
 @pytest.mark.parametrize("name", ["digits", "vowels"])
-def test_a_missed_score_is_an_exit_status(example, monkeypatch, name):
+def test_a_missed_score_is_an_exit_status(example, monkeypatch, without_pictures, name):
     script = example(name)
     train = script.train
     monkeypatch.setattr(script, "train", lambda *data: train(*data[:3], 1, data[4]))  # one epoch
     assert script.main([]) == 1
 
 
-def test_a_wrong_sum_is_an_exit_status(example, monkeypatch):
+def test_a_wrong_sum_is_an_exit_status(example, monkeypatch, without_pictures):
     adder = example("binary_addition")
     monkeypatch.setattr(adder, "train", lambda *_: [(64, 65536), (128, 65536)])
     assert adder.main([]) == 1

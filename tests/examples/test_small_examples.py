@@ -15,11 +15,10 @@ from minirnn import Recurrent, check_gradients
 EXAMPLES = Path(__file__).parents[2] / "examples"
 
 
-@pytest.mark.parametrize("name", ["stacked", "custom_layer", "custom_cell"])
-def test_runs_from_the_command_line(name):
+def test_runs_from_the_command_line():
     """At the quick setting, from the root of the project, and with nothing but words to say."""
     done = subprocess.run(
-        [sys.executable, "-W", "error", f"examples/{name}.py", "--quick", "--seed", "1"],
+        [sys.executable, "-W", "error", "examples/stacked.py", "--quick", "--seed", "1"],
         cwd=EXAMPLES.parent,
         env=os.environ | {"PYTHONPATH": str(EXAMPLES.parent)},
         capture_output=True,
