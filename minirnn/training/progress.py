@@ -83,7 +83,8 @@ def _tell(line: str) -> None:
 
 
 def _in_notebook() -> bool:
-    return "ipykernel" in sys.modules
+    shell = getattr(sys.modules.get("IPython"), "get_ipython", lambda: None)()
+    return hasattr(shell, "kernel")
 
 
 def _is_interactive() -> bool:

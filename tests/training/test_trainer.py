@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import copy
+import sys
+from types import ModuleType, SimpleNamespace
 
 import numpy as np
 import pytest
@@ -256,6 +258,17 @@ def test_what_is_shown_where_there_is_no_terminal(progress, capsys):
     if progress:
         assert lines[-1].startswith("epoch 120/120  loss ")
         assert "\r" not in shown.err
+
+
+@pytest.mark.parametrize("shell", [None, SimpleNamespace(kernel=None)], ids=["script", "notebook"])
+def test_a_notebook_gets_a_bar_and_a_script_that_imports_ipython_does_not(
+    shell, capsys, monkeypatch
+):
+    monkeypatch.setitem(sys.modules, "ipykernel", ModuleType("ipykernel"))
+    monkeypatch.setitem(sys.modules, "IPython", SimpleNamespace(get_ipython=lambda: shell))
+    monkeypatch.setitem(sys.modules, "ipywidgets", None)
+    trainer_of(model_of()).fit(X, Y, epochs=3, batch_size=10)
+    assert ("\r" in capsys.readouterr().err) == (shell is not None)
 
 
 def test_only_the_parameters_of_the_optimizer_move():
