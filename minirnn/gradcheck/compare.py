@@ -157,5 +157,5 @@ def _near_kink(
         if 0.5 * gaps[0] <= 10 * noise:
             return False  # smooth here
     low, high = np.minimum(left, right).sum() - slack, np.maximum(left, right).sum() + slack
-    steady = 2 * gaps[0] > gaps[1] > 0.5 * gaps[0] > 10 * noise
-    return bool(low <= analytic <= high and steady)
+    stays = 2 * gaps[0] > gaps[1] > 0.5 * gaps[0] > 10 * noise
+    return bool(low <= analytic <= high and stays)

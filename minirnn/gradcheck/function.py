@@ -12,8 +12,9 @@ from typing import Any
 import numpy as np
 
 from minirnn.core import Layer, Parameter
-from minirnn.gradcheck.nested import Names, flattened, items, kind_of, mapped
-from minirnn.gradcheck.report import GradientError, wrong_kind, wrong_shape
+from minirnn.gradcheck.nested import Names, flattened, kind_of, mapped
+from minirnn.gradcheck.report import GradientError, wrong_kind
+from minirnn.gradcheck.returned import matched, one_gradient
 from minirnn.losses import Loss
 from minirnn.typing import Array
 
@@ -32,7 +33,7 @@ class CheckedFunction:
     """A number that depends on arrays, and the gradients on them that backward gives.
 
     The number is ``sum(r * y)``, over the output ``y`` and the final state. This class is that of a
-    layer; those of a cell and of a loss are below.
+    layer; `CellFunction` and `LossFunction` are those of a cell and a loss.
 
     Attributes
     ----------
@@ -101,11 +102,15 @@ class CheckedFunction:
         """Run backward and return the gradients on inputs and state."""
         grad_y = self._hand_back("grad", weights[0])
         if "state" not in self.names:
-            return self._matched("input", self.layer.backward(grad_y))
+            return self._returned("input", self.layer.backward(grad_y))
         rest = iter(weights[1:])
         states = mapped(self._final, lambda name: self._hand_back(name, next(rest)))
-        gradients = self._matched("input", self.layer.backward(grad_y, states))
-        return gradients | self._matched("state", self.layer.grad_state)
+        gradients = self._returned("input", self.layer.backward(grad_y, states))
+        return gradients | self._returned("state", self.layer.grad_state)
+
+    def _returned(self, argument: str, gradients: Any) -> dict[str, Any]:
+        where = f"{type(self.layer).__name__}.backward"
+        return dict(matched(where, argument, self.names[argument], gradients, self.variables))
 
     @property
     def several(self) -> bool:
@@ -223,7 +228,11 @@ class CheckedFunction:
         with self._parameters_kept():
             found = self.go_back(weights)
         found |= {name: parameter.grad - start for name, parameter in self.parameters.items()}
-        return {name: self._checked(name, found.get(name)) for name in self.variables}
+        where = f"{type(self.layer).__name__}.backward"
+        return {
+            name: one_gradient(where, name, found.get(name), variable.shape)
+            for name, variable in self.variables.items()
+        }
 
     def go_back(self, weights: Sequence[Array]) -> dict[str, Any]:
         """Run backward as it is: what it does to the parameters stays."""
@@ -246,51 +255,6 @@ class CheckedFunction:
         yield
         for parameter, value in before:
             parameter.value[...] = value
-
-    # ------------------------------------------------------------ what backward should return
-
-    def _matched(self, argument: str, gradient: Any) -> dict[str, Any]:
-        """Return the gradients on the arrays of an argument, which should be built alike."""
-        found: dict[str, Any] = {}
-        self._match(self.names[argument], gradient, argument, found)
-        return found
-
-    def _match(self, names: Names, gradient: Any, label: str, found: dict[str, Any]) -> None:
-        if isinstance(names, str):
-            found[names] = gradient
-        elif names is not None:
-            own = items(names)
-            if gradient is None and not any(self._variables_in(names)):
-                return  # integers all of them
-            if not isinstance(gradient, dict if isinstance(names, dict) else tuple | list) or (
-                {key for key, _ in items(gradient)} != {key for key, _ in own}
-            ):
-                raise wrong_kind(
-                    f"{type(self.layer).__name__}.backward",
-                    label,
-                    f"the gradient on {label} should be a {type(names).__name__} of {len(own)} "
-                    f"arrays, as {label} is, and is {kind_of(gradient)}",
-                )
-            for key, item in own:
-                self._match(item, gradient[key], f"{label}[{key!r}]", found)
-
-    def _variables_in(self, names: Names) -> Iterator[str]:
-        if isinstance(names, str):
-            if names in self.variables:
-                yield names
-        elif names is not None:
-            for _, item in items(names):
-                yield from self._variables_in(item)
-
-    def _checked(self, name: str, gradient: Any) -> Array:
-        shape, where = self.variables[name].shape, f"{type(self.layer).__name__}.backward"
-        if gradient is None or np.asarray(gradient).dtype.kind not in "fiub":
-            said = f"backward gives {type(gradient).__name__} for it; end it with `return grad_x`"
-            raise wrong_kind(where, name, said, "a missing return")
-        if np.shape(gradient) != shape:
-            raise wrong_shape(where, name, np.shape(gradient), shape)
-        copied: Array = np.array(gradient, np.float64)  # the layer may go on to use its array
-        return copied
 
 
 def _generators(parts: Any) -> Iterator[tuple[Callable[[Any], Any], Any]]:

@@ -34,13 +34,13 @@ def flattened(
     return name
 
 
-def mapped(names: Names, function: Callable[[str], Any]) -> Any:
-    """Return what `function` makes of each name, built as the names are."""
-    if isinstance(names, dict):
-        return {key: mapped(item, function) for key, item in names.items()}
-    if isinstance(names, tuple):
-        return tuple(mapped(item, function) for item in names)
-    return None if names is None else function(names)
+def mapped(value: Any, function: Callable[[Any], Any]) -> Any:
+    """Return nested tuples and dictionaries with `function` of everything in them; None stays."""
+    if isinstance(value, dict):
+        return {key: mapped(item, function) for key, item in value.items()}
+    if isinstance(value, tuple | list):
+        return tuple(mapped(item, function) for item in value)
+    return None if value is None else function(value)
 
 
 def items(values: Any) -> list[tuple[Any, Any]]:

@@ -33,29 +33,29 @@ __all__ = ["located"]
 def located(function: CheckedFunction, error: Exception) -> Exception:
     """Return the error with the class, the method, the step and the line that raised it.
 
-    The layer is run once more, with every part's forward and backward watched. What they return is
-    looked at on the way, so that a part that returns nothing is named and not its neighbour; and a
-    gradient that takes an array of another shape says so.
+    The layer is run once more, with hooks on the forward and backward of every part. What
+    they return is checked there, so that a part that returns nothing is named and not its
+    neighbour; and a gradient that takes an array of another shape says so.
     """
-    watch = _Watch(function)
+    hooks = _Hooks(function)
     try:
-        with function.replaced(watch.methods()):
+        with function.replaced(hooks.methods()):
             function.fresh_outputs()
-            with watch.gradients_guarded():
+            with hooks.gradients_guarded():
                 function.backward(function.weights)
     except GradientError as found:
-        found.args = watch.said or found.args  # without what a model put in front of it
+        found.args = hooks.said or found.args  # without what a model put in front of it
         return found
     except RefusedError as refused:
         told = (f"{type(part).__name__}:" for part in function.parts.values())
-        if watch.place is not None and not str(refused.error).startswith(tuple(told)):
-            where = f"{watch.place}{_line(refused.error, watch.part)}"
+        if hooks.place is not None and not str(refused.error).startswith(tuple(told)):
+            where = f"{hooks.place}{_line(refused.error, hooks.part)}"
             checks.locate(refused.error, where)
         return refused.error
     return error
 
 
-class _Watch:
+class _Hooks:
     """Wrappers of every part's forward and backward that note where an error comes from."""
 
     def __init__(self, function: CheckedFunction) -> None:
@@ -71,13 +71,13 @@ class _Watch:
         """Return the wrappers, by path and method."""
         return {
             path: {
-                "forward": self._watched(path, "forward", part.forward),
-                "backward": self._watched(path, "backward", part.backward),
+                "forward": self._hooked(path, "forward", part.forward),
+                "backward": self._hooked(path, "backward", part.backward),
             }
             for path, part in self.function.parts.items()
         }
 
-    def _watched(self, path: str, name: str, method: Callable[..., Any]) -> Callable[..., Any]:
+    def _hooked(self, path: str, name: str, method: Callable[..., Any]) -> Callable[..., Any]:
         part = self.function.parts[path]
 
         def call(*args: Any, **kwargs: Any) -> Any:
@@ -216,8 +216,8 @@ def _line(error: Exception, part: Any) -> str:
             shapes[node.id] = f"a {type(value).__name__} of {len(value)}"
         if isinstance(node, ast.BinOp) and isinstance(node.op, ast.MatMult):
             hint = hint or _transposed(node, frame)
-    whole = [name for name in shapes if not any(o.startswith(f"{name}.") for o in shapes)]
-    known = ", ".join(f"{name} is {shapes[name]}" for name in whole)
+    outer = [name for name in shapes if not any(o.startswith(f"{name}.") for o in shapes)]
+    known = ", ".join(f"{name} is {shapes[name]}" for name in outer)
     return f", in `{line}`" + (f" ({known})" if known else "") + hint
 
 

@@ -40,12 +40,12 @@ def in_place(function: CheckedFunction) -> list[Diagnosis]:
     guilty: dict[str, tuple[str, float]] = {}
     _add_changed(guilty, "forward", function.handed, function.given)
     _add_changed(guilty, "forward", _values(function), values)
-    watched = {"output": outputs[0]} | {f"new state[{k}]": a for k, a in enumerate(outputs[1:])}
-    before = {name: array.copy() for name, array in (function.handed | watched).items()}
+    seen = {"output": outputs[0]} | {f"new state[{k}]": a for k, a in enumerate(outputs[1:])}
+    before = {name: array.copy() for name, array in (function.handed | seen).items()}
     function.go_back(function.weights)
     handed_back = [name for name in function.handed if name.startswith("grad")]
     before |= dict(zip(handed_back, function.weights, strict=False))
-    _add_changed(guilty, "backward", function.handed | watched, before)
+    _add_changed(guilty, "backward", function.handed | seen, before)
     _add_changed(guilty, "backward", _values(function), values)
     for name, value in values.items():
         function.parameters[name].value[...] = value

@@ -19,6 +19,7 @@ from minirnn.losses import SoftmaxCrossEntropy
 from minirnn.metrics import Accuracy
 from minirnn.models import Sequential
 from minirnn.optimizers import SGD
+from minirnn.testing.arrays import equal
 from minirnn.testing.report import ContractReport, NotApplicableError, run
 from minirnn.training import Trainer
 
@@ -62,7 +63,7 @@ def hooks(callback: Any) -> Iterator[str]:
                 arguments = ", ".join(inspect.signature(method).parameters)
                 yield (
                     f"{name}({arguments}) should take one argument, the trainer: write "
-                    f"def {name}(self, trainer); the figures are in trainer.history"
+                    f"def {name}(self, trainer); the metrics are in trainer.history"
                 )
 
 
@@ -75,32 +76,32 @@ def saved_state(callback: Any) -> Iterator[str]:
 
 
 def training(callback: Any) -> Iterator[str]:
-    """Train a little with it, save in the middle, resume, and end where the whole run ends."""
-    watched = getattr(callback, "monitor", None)
+    """Train a little with it, save, resume, and end where an uninterrupted run ends."""
+    monitored = getattr(callback, "monitor", None)
     names = ("loss", "accuracy", "val_loss", "val_accuracy")
-    if isinstance(watched, str) and watched not in names:
-        raise NotApplicableError(f"it watches {watched}, which the short training does not have")
+    if isinstance(monitored, str) and monitored not in names:
+        raise NotApplicableError(f"it monitors {monitored}, which the short training does not have")
     with _in_a_temporary_folder():
-        one, whole = _trained(copy.deepcopy(callback), save=True)
+        one, straight = _trained(copy.deepcopy(callback), save=True)
         if not os.path.exists("2.npz"):
             raise NotApplicableError("it ends the training before the third epoch")
         other, resumed = _trained(copy.deepcopy(callback), resume="2.npz")
-    if not _same(whole.model.state_dict(), resumed.model.state_dict()):
-        yield "a run that is resumed in the middle ends with other weights than the whole run"
-    if dict(whole.history) != dict(resumed.history):
-        yield "a run that is resumed in the middle has another history than the whole run"
+    if not equal(straight.model.state_dict(), resumed.model.state_dict()):
+        yield "a run that is resumed ends with other weights than an uninterrupted one"
+    if dict(straight.history) != dict(resumed.history):
+        yield "a run that is resumed has another history than an uninterrupted one"
     ours, theirs = _remembered(one), _remembered(other)
-    lost = [name for name in ours if not _same(ours[name], theirs.get(name))]
+    lost = [name for name in ours if not equal(ours[name], theirs.get(name))]
     if lost:
         yield (
             f"it remembers {', '.join(lost)}, and ends with something else in a resumed "
             f"run: return it from state_dict(), take it back in load_state_dict(state), "
             f"and forget it in on_train_begin only if not trainer.resumed"
         )
-    if hasattr(one, "state_dict") and not _same(one.state_dict(), other.state_dict()):
+    if hasattr(one, "state_dict") and not equal(one.state_dict(), other.state_dict()):
         yield (
-            "a run that is resumed in the middle ends with another state_dict than the whole run: "
-            "does on_train_begin forget what load_state_dict brought? Look at trainer.resumed"
+            "a run that is resumed ends with another state_dict than an uninterrupted one: does "
+            "on_train_begin forget what load_state_dict brought? Look at trainer.resumed"
         )
 
 
@@ -134,18 +135,6 @@ def _trained(callback: Any, *, save: bool = False, resume: str | None = None) ->
         trainer.resume(resume)
     trainer.fit(x, y, epochs=4, batch_size=4, validation=(x[:4], y[:4]), progress=False)
     return callback, trainer
-
-
-def _same(one: Any, two: Any) -> bool:
-    if isinstance(one, dict):
-        return one.keys() == two.keys() and all(
-            _same(value, two[key]) for key, value in one.items()
-        )
-    if isinstance(one, list | tuple):
-        return len(one) == len(two) and all(map(_same, one, two))
-    if isinstance(one, np.ndarray):
-        return bool(np.array_equal(one, two, equal_nan=one.dtype.kind == "f"))
-    return bool(one == two) or one is two
 
 
 CALLBACK_CHECKS: dict[str, Callable[[Any], Iterator[str]]] = {

@@ -10,9 +10,10 @@ import numpy as np
 from minirnn.cells.cell import Cell
 from minirnn.gradcheck import GradientError
 from minirnn.gradcheck.arguments import step_result
+from minirnn.gradcheck.nested import mapped
 from minirnn.recurrent import Recurrent
+from minirnn.testing.arrays import equal, flat, part, same
 from minirnn.testing.layers import LAYER_CHECKS, wrong_gradients
-from minirnn.testing.nested import equal, flat, mapped, part, same
 from minirnn.testing.report import Advice, ContractReport, NotApplicableError, run
 from minirnn.testing.subject import LayerSubject, draw
 from minirnn.typing import Array
@@ -64,7 +65,7 @@ def sizes(s: CellSubject) -> Iterator[str]:
     cell: Any = s.layer
     for name in ("input_size", "hidden_size"):
         if not isinstance(getattr(cell, name, None), int | np.integer):
-            yield f"the cell has no {name}: set self.{name} in __init__, a whole number"
+            yield f"the cell has no {name}: set self.{name} in __init__, an int"
             return
     x = s.inputs[0]
     if x.shape[1] != cell.input_size:

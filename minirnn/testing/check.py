@@ -1,4 +1,4 @@
-"""The check of a whole contract."""
+"""The check of a contract, from the first rule to the last."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ def check_layer(thing: Any, *inputs: Any, mask: Any = None, raises: bool = True)
       evaluation; copies, pickles and `state_dict`; refused calls that change nothing.
     - A **cell**: what a step returns, and then all of the above for the layer over it.
     - A **loss**: the gradient; the mean over valid positions alone; the order of calls.
-    - A **metric**: batches against the whole; `reset`; the mask; `value` and `higher_is_better`.
+    - A **metric**: batches against all at once; `reset`; the mask; `value` and `higher_is_better`.
     - An **optimizer**: updates in place; a zero gradient; clipping and decay; an exact resume.
     - A **callback**: the names and arguments of its methods; a short training with it, saved and
       resumed in the middle.

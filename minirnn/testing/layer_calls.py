@@ -9,7 +9,7 @@ import numpy as np
 from minirnn import engine
 from minirnn.core import Layer
 from minirnn.recurrent import Recurrent
-from minirnn.testing.nested import same
+from minirnn.testing.arrays import same
 from minirnn.testing.report import Advice, NotApplicableError
 from minirnn.testing.subject import LayerSubject, both, draw, gradients_of
 
@@ -90,7 +90,7 @@ def gradients_add(s: LayerSubject) -> Iterator[str]:
 
 
 def steps(s: LayerSubject) -> Iterator[str]:
-    """Run one step after the other, beside the whole sequence."""
+    """Run one step after the other, and compare with forward over the sequence."""
     x = s.sequence()
     layer = s.made().eval()
     layer.reset_state()
@@ -99,9 +99,9 @@ def steps(s: LayerSubject) -> Iterator[str]:
     except (ValueError, NotImplementedError) as error:
         raise NotApplicableError(f"step refuses: {error}") from None
     for t, y_t in enumerate(outputs):
-        whole = s.made().eval()
-        whole.reset_state()
-        y = whole.forward(x[:, : t + 1])
+        full = s.made().eval()
+        full.reset_state()
+        y = full.forward(x[:, : t + 1])
         expected = y[:, -1] if s.layer.keeps_time and y.ndim > 2 else y
         if not same(np.asarray(y_t), expected):
             yield (

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from minirnn.core import Layer
-from minirnn.testing.nested import equal, same
+from minirnn.testing.arrays import equal, same
 from minirnn.testing.report import Advice
 from minirnn.testing.subject import (
     LayerSubject,
@@ -99,7 +99,7 @@ def saved_state(s: LayerSubject) -> Iterator[str]:
         before = snapshot(layer)
         wrongs = {
             "a missing name": {name: state[name] for name in names[1:]},
-            "an unexpected name": state | {"nobody": np.zeros(1)},
+            "an unexpected name": state | {"unknown": np.zeros(1)},
             "another shape": state | {names[0]: np.zeros((*state[names[0]].shape, 2))},
         }
         for what, wrong in wrongs.items():

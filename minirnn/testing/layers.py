@@ -9,9 +9,10 @@ import numpy as np
 
 from minirnn.core import Layer
 from minirnn.gradcheck import GradientError, check_gradients
+from minirnn.gradcheck.nested import mapped
+from minirnn.testing.arrays import cast, equal, flat, part, same
 from minirnn.testing.layer_calls import engines, gradients_add, latest_forward, steps
 from minirnn.testing.layer_state import copies, modes, refusals, saved_state
-from minirnn.testing.nested import cast, equal, flat, mapped, part, same
 from minirnn.testing.report import Advice, ContractReport, NotApplicableError, run
 from minirnn.testing.subject import LayerSubject, both, draw
 from minirnn.typing import Array

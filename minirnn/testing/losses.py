@@ -10,8 +10,9 @@ from typing import Any
 import numpy as np
 
 from minirnn.gradcheck import GradientError, check_gradients
+from minirnn.gradcheck.nested import mapped
 from minirnn.losses import Loss
-from minirnn.testing.nested import equal, mapped, part, same
+from minirnn.testing.arrays import equal, part, same
 from minirnn.testing.report import Advice, ContractReport, NotApplicableError, run
 from minirnn.typing import Array
 

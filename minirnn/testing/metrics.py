@@ -8,8 +8,9 @@ from typing import Any
 
 import numpy as np
 
+from minirnn.gradcheck.nested import mapped
+from minirnn.testing.arrays import equal, part, same
 from minirnn.testing.losses import TargetSubject, takes_mask
-from minirnn.testing.nested import equal, mapped, part, same
 from minirnn.testing.report import Advice, ContractReport, NotApplicableError, run
 from minirnn.testing.subject import importable
 
@@ -38,18 +39,18 @@ def attributes(s: TargetSubject) -> Iterator[str]:
 
 
 def streaming(s: TargetSubject) -> Iterator[str]:
-    """Give it the whole, and then the same in two batches."""
-    whole, parts = s.made(), s.made()
-    whole.update(s.prediction, s.target)
+    """Give it everything at once, and then the same in two batches."""
+    full, parts = s.made(), s.made()
+    full.update(s.prediction, s.target)
     cut = (len(s.prediction) + 1) // 3 or 1
     for rows in (slice(None, cut), slice(cut, None)):
         batch = part((s.prediction, s.target), rows)
         if len(batch[0]):
             parts.update(*batch)
-    if not same(whole.value, parts.value):
+    if not same(full.value, parts.value):
         yield (
-            f"two batches of unequal size give {parts.value}, the whole gives {whole.value}: add "
-            f"up sums and counts, not the means of batches"
+            f"two batches of unequal size give {parts.value}, all at once gives {full.value}: add "
+            f"up sums and counts, not averages of batches"
         )
 
 

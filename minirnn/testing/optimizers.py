@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from minirnn.core import Parameter
-from minirnn.testing.nested import equal, same
+from minirnn.testing.arrays import equal, same
 from minirnn.testing.report import ContractReport, NotApplicableError, run
 from minirnn.typing import Array
 
@@ -146,16 +146,8 @@ def resume(s: OptimizerSubject) -> Iterator[str]:
             "after load_state_dict(state_dict()) it goes on with other values: keep what a step "
             "leaves for the next in slots[...], not on self"
         )
-    if not _equal_trees(frozen, state):
+    if not equal(frozen, state):
         yield "later steps change what state_dict returned: return copies"
-
-
-def _equal_trees(one: Any, two: Any) -> bool:
-    if isinstance(one, dict):
-        return one.keys() == two.keys() and all(_equal_trees(v, two[k]) for k, v in one.items())
-    if isinstance(one, list | tuple):
-        return len(one) == len(two) and all(map(_equal_trees, one, two))
-    return bool(np.array_equal(one, two)) if isinstance(one, np.ndarray) else bool(one == two)
 
 
 def refusals(s: OptimizerSubject) -> Iterator[str]:
@@ -170,7 +162,7 @@ def refusals(s: OptimizerSubject) -> Iterator[str]:
         try:
             optimizer.load_state_dict(state)
         except (ValueError, TypeError):
-            if not _equal_trees(before, optimizer.state_dict()):
+            if not equal(before, optimizer.state_dict()):
                 yield f"a state with {what} is refused, but has changed the optimizer by then"
         else:
             yield f"load_state_dict accepts a state with {what}: raise a ValueError"
@@ -216,10 +208,10 @@ def decay(s: OptimizerSubject) -> Iterator[str]:
 
 def schedule(s: OptimizerSubject) -> Iterator[str]:
     """Give a schedule in the place of the rate."""
-    asked: list[int] = []
+    steps: list[int] = []
 
     def rate(step: int) -> float:
-        asked.append(step)
+        steps.append(step)
         return 0.01 / (step + 1)
 
     optimizer = s.made()
@@ -227,8 +219,8 @@ def schedule(s: OptimizerSubject) -> Iterator[str]:
     for seed in (1, 2, 3):
         s.fill(optimizer, seed)
         optimizer.step()
-    if sorted(set(asked)) != [0, 1, 2]:
-        yield f"three steps ask the schedule for the steps {asked}, and should for 0, 1, 2"
+    if sorted(set(steps)) != [0, 1, 2]:
+        yield f"three steps ask the schedule for the steps {steps}: it should be asked for 0, 1, 2"
     none = s.made()
     none.learning_rate = lambda step: 0.0
     s.fill(none, 1)

@@ -9,7 +9,8 @@ from typing import Any
 import numpy as np
 
 from minirnn.core import Layer
-from minirnn.testing.nested import cast, equal, mapped, part
+from minirnn.gradcheck.nested import mapped
+from minirnn.testing.arrays import cast, equal, part
 from minirnn.testing.report import NotApplicableError
 from minirnn.typing import Array
 
@@ -69,8 +70,8 @@ class LayerSubject:
 
     def others(self) -> tuple[Any, ...]:
         """Return inputs of the same shapes with other numbers: the batch in the opposite order."""
-        turned: tuple[Any, ...] = part(self.inputs, slice(None, None, -1))
-        return tuple(mapped(turned, lambda a: 0.5 * a if a.dtype.kind == "f" else a))
+        reversed_: tuple[Any, ...] = part(self.inputs, slice(None, None, -1))
+        return tuple(mapped(reversed_, lambda a: 0.5 * a if a.dtype.kind == "f" else a))
 
     def masks(self) -> dict[str, Array]:
         """Return masks to try: padding at the end, and holes; each row keeps a valid step."""

@@ -46,7 +46,7 @@ def make_mask(kind: str | None, batch: int, time: int) -> np.ndarray | None:
     if kind == "empty row":
         mask[batch // 2] = False
         mask[0, time - 1] = time == 1
-    if kind == "nothing real":
+    if kind == "all padding":
         mask[:] = False
     return mask
 

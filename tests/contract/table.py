@@ -223,7 +223,7 @@ WITHOUT_TIME = {"LastStep", "MeanOverTime", "MaxOverTime", "nested classifier", 
     "LastState of a layer",
     "LastState of a reversed layer",
 }
-"""What makes one vector of a sequence has no answer for a sequence without a real step."""
+"""What makes one vector of a sequence has no answer for a sequence without a valid step."""
 
 LAYERS = [*RECURRENT, *SIMPLE, *MODELS]
 MASKED = [case for case in LAYERS if case.make(2, np.float32).uses_mask]

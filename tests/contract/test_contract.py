@@ -95,9 +95,9 @@ def test_read_only_and_strided_arrays_give_the_same_numbers(case):
     def awkward(array):
         wide = np.zeros((*array.shape[:-1], 2 * array.shape[-1]), array.dtype)
         wide[..., ::2] = array
-        turned = wide[..., ::2].swapaxes(0, -1).copy(order="C").swapaxes(0, -1)
-        turned.flags.writeable = False
-        return turned
+        strided = wide[..., ::2].swapaxes(0, -1).copy(order="C").swapaxes(0, -1)
+        strided.flags.writeable = False
+        return strided
 
     layer.zero_grad()
     layer.reset_state()

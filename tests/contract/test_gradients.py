@@ -13,7 +13,7 @@ from tests.differences import central_differences
 
 # (batch, time, hidden), different from one another and from the input size where they are not 1
 SIZES = [(2, 3, 4), (1, 1, 1)]
-MASKS = ["empty row", "nothing real"]  # trailing padding and holes: test_everything
+MASKS = ["empty row", "all padding"]  # trailing padding and holes: test_everything
 
 
 def _check(layer, x, mask, seed=0):

@@ -160,7 +160,7 @@ class Lookup(Layer):
 
 
 class Mean(Layer):
-    """Mean over the real steps."""
+    """Mean over the valid steps."""
 
     uses_mask = True
     keeps_time = False

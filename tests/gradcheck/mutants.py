@@ -88,8 +88,8 @@ OVERWRITTEN = [
         for name in ("Wx", "b")
         for how, full, says in [
             ("alone", name, "+="),
-            ("over time", f"cell.{name}", "Of 5 steps"),
-            ("in a model", f"layers.2.cell.{name}", "Of 4 steps"),
+            ("over time", f"cell.{name}", "write `p.grad += ...`"),
+            ("in a model", f"layers.2.cell.{name}", "write `p.grad += ...`"),
         ]
     ),
     P(h.Loop, "dWx += ", "dWx = ", "overwritten", ("Wx",), "contributions of steps"),

@@ -91,11 +91,11 @@ def test_malformed_gradients_are_value_and_type_errors_too():
     with pytest.raises(GradientKindError, match="missing return") as caught:
         m.check_gradients(none, X)
     assert isinstance(caught.value, m.GradientError | TypeError)
-    turned = broken("return dz @ self.W.value.T", "return self.W.value @ dz.T")
+    transposed = broken("return dz @ self.W.value.T", "return self.W.value @ dz.T")
     with pytest.raises(GradientShapeError, match=r"should have shape \(5, 3\), got \(3, 5\)"):
-        m.check_gradients(turned, X)
+        m.check_gradients(transposed, X)
     with pytest.raises(ValueError, match="transposed"):
-        m.check_gradients(turned, X)
+        m.check_gradients(transposed, X)
 
 
 def test_other_errors_of_backward_keep_their_class_and_say_where():

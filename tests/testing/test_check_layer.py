@@ -171,7 +171,7 @@ BROKEN = [
      (PREDICTION, TARGET), "attributes", "should be True or False"),
     (things.Streamed, "@property\n", "\n", (PREDICTION, TARGET), "attributes", "@property"),
     (things.Streamed, ("(gap**2).sum()", "gap.size"), ("(gap**2).mean()", "1"),
-     (PREDICTION, TARGET), "streaming", "not the means of batches"),
+     (PREDICTION, TARGET), "streaming", "not averages of batches"),
     (things.Streamed, "self.total, self.count = 0.0, 0",
      "self.total, self.count = self.__dict__.get('total', 0.0), 0", (PREDICTION, TARGET), "reset",
      "what came before"),

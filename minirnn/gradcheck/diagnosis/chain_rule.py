@@ -57,8 +57,8 @@ def _in_blocks(experiments: list[_Experiment], size: int) -> Prediction | None:
             if one is None:
                 return None
             kind, words, left, right = one
-            whole = size == numeric.shape[-1]
-            where = "" if whole else f"{block.start} to {block.stop - 1}"
+            everything = size == numeric.shape[-1]
+            where = "" if everything else f"{block.start} to {block.stop - 1}"
             found.setdefault((kind, words), {})[where] = None
             ours.append(left.ravel())
             theirs.append(right.ravel())

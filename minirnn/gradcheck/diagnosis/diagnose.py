@@ -11,6 +11,7 @@ from minirnn.gradcheck.arrays import same
 from minirnn.gradcheck.compare import Measurement, measure
 from minirnn.gradcheck.diagnosis.case import Case, Hypothesis, make_case
 from minirnn.gradcheck.diagnosis.chain_rule import wrong_derivative
+from minirnn.gradcheck.diagnosis.constants import any_factor, named_factor
 from minirnn.gradcheck.diagnosis.determinism import not_deterministic, rounded
 from minirnn.gradcheck.diagnosis.evidence import Evidence, TooLargeError
 from minirnn.gradcheck.diagnosis.jacobians import normalization
@@ -20,7 +21,7 @@ from minirnn.gradcheck.diagnosis.linearity import (
     only_masked,
     only_over_time,
 )
-from minirnn.gradcheck.diagnosis.parts import broken_parts, in_the_whole
+from minirnn.gradcheck.diagnosis.parts import broken_parts, in_the_model
 from minirnn.gradcheck.diagnosis.paths import wrong_path, wrong_source
 from minirnn.gradcheck.diagnosis.reductions import (
     one_step,
@@ -29,13 +30,11 @@ from minirnn.gradcheck.diagnosis.reductions import (
     single_share,
 )
 from minirnn.gradcheck.diagnosis.simple import (
-    any_factor,
     diagonal,
     in_padding,
     incoming,
     missing_output,
     mixed_up,
-    named_factor,
     not_finite,
     nothing,
     permuted_gates,
@@ -102,7 +101,7 @@ def diagnose(
             own: Sequence[Diagnosis] = part.violated
             if part.function is not None:
                 own = _of_one(part.function, part.measurements, part.violated, epsilon, tolerance)
-            found += [in_the_whole(function, part.path, one, epsilon) for one in own]
+            found += [in_the_model(function, part.path, one) for one in own]
             if not own:
                 kind = type(function.parts[part.path]).__name__
                 text = (

@@ -33,8 +33,8 @@ def softmax_jacobian(
         if same(analytic, without):
             text = f"a softmax without the sum@: a * g where {belongs}"
             return "diagonal", text, analytic, without
-        whole = numeric * (1 - a)
-        own = whole + _multiple(analytic - whole, a * (1 - a))
+        diagonal = numeric * (1 - a)
+        own = diagonal + _multiple(analytic - diagonal, a * (1 - a))
         if same(analytic, own):
             text = f"a Jacobian cut down to its diagonal@: a * (1 - a) * g where {belongs}"
             return "diagonal", text, analytic, own
@@ -49,8 +49,8 @@ def normalized_rows(
 ) -> Explanation | None:
     """Find a wrong term in the Jacobian of a normalisation over the last axis.
 
-    With ``n = (z - mean(z)) / std(z)``, ``grad_z = (g - mean(g) - n mean(g n)) / std(z)``. The two
-    means are numbers of each row; what they are wrong by is fitted.
+    With ``n = (z - mean(z)) / std(z)``, ``grad_z = (g - mean(g) - n mean(g n)) / std(z)``. Each of
+    the two averages is one number a row; what it is wrong by is fitted.
     """
     for label, n in candidates(arrays, analytic.shape):
         if n.shape[-1] < 3 or np.abs(n.mean(axis=-1)).max() > 1e-9 * np.abs(n).max():

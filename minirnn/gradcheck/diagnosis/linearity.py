@@ -68,7 +68,10 @@ def disproportionate(evidence: Evidence, wrong: Sequence[Case]) -> list[Diagnosi
 
 
 def only_masked(evidence: Evidence) -> list[Diagnosis]:
-    """Find what is right without the mask. Evidence: the check is repeated with all steps real."""
+    """Find what is right without the mask.
+
+    Evidence: the check is repeated with every step valid.
+    """
     given = evidence.function.given
     if not {"input", "mask"} <= given.keys():
         return []
@@ -83,8 +86,8 @@ def only_masked(evidence: Evidence) -> list[Diagnosis]:
     if not right:
         return []
     text = (
-        "looks like a mask that backward treats otherwise than forward: with every step real, all "
-        "gradients are right"
+        "looks like a mask that backward does not treat as forward does: with every step valid, "
+        "all gradients are right"
     )
     return [Diagnosis("mask", tuple(evidence.wrong_names()), text)]
 

@@ -10,14 +10,13 @@ from typing import Any
 import numpy as np
 
 from minirnn.cells.cell import Cell
-from minirnn.gradcheck.arguments import CellFunction, checked_function
-from minirnn.gradcheck.arrays import same
+from minirnn.gradcheck.arguments import checked_function
 from minirnn.gradcheck.compare import Measurement, measure
 from minirnn.gradcheck.function import CheckedFunction, RefusedError
 from minirnn.gradcheck.report import Diagnosis, GradientError
 from minirnn.gradcheck.violations import violations
 
-__all__ = ["Part", "broken_parts", "in_the_whole"]
+__all__ = ["Part", "broken_parts", "in_the_model"]
 
 
 @dataclass(frozen=True)
@@ -30,17 +29,17 @@ class Part:
     violated: list[Diagnosis]
 
 
-def broken_parts(whole: CheckedFunction, epsilon: float, tolerance: float) -> list[Part]:
+def broken_parts(model: CheckedFunction, epsilon: float, tolerance: float) -> list[Part]:
     """Check every part alone, on what it is given inside, and return the smallest that fail.
 
-    Evidence: the whole is run once, and the arguments of each part's forward are written down. (For
+    Evidence: the model is run once, and the arguments of each part's forward are written down. (For
     a cell those of its last step, so that the state is not zero.)
     """
     found: list[Part] = []
-    calls = _calls(whole)
-    for path in reversed([path for path in whole.parts if path in calls]):
+    calls = _calls(model)
+    for path in reversed([path for path in model.parts if path in calls]):
         inside = any(part.path.startswith(f"{path}.") for part in found)
-        part = None if inside else _examine(whole, path, calls[path], epsilon, tolerance)
+        part = None if inside else _examine(model, path, calls[path], epsilon, tolerance)
         if part is not None:
             found.append(part)
     return found[::-1]
@@ -49,7 +48,7 @@ def broken_parts(whole: CheckedFunction, epsilon: float, tolerance: float) -> li
 _Call = tuple[tuple[Any, ...], dict[str, Any]]
 
 
-def _calls(whole: CheckedFunction) -> dict[str, _Call]:
+def _calls(model: CheckedFunction) -> dict[str, _Call]:
     calls: dict[str, _Call] = {}
 
     def noting(path: str, forward: Callable[..., Any]) -> Callable[..., Any]:
@@ -59,17 +58,17 @@ def _calls(whole: CheckedFunction) -> dict[str, _Call]:
 
         return noted
 
-    whole.restart()
-    forwards = {k: {"forward": noting(k, p.forward)} for k, p in whole.parts.items() if k}
-    with whole.replaced(forwards):
-        whole.fresh_outputs()
+    model.restart()
+    forwards = {k: {"forward": noting(k, p.forward)} for k, p in model.parts.items() if k}
+    with model.replaced(forwards):
+        model.fresh_outputs()
     return calls
 
 
 def _examine(
-    whole: CheckedFunction, path: str, call: _Call, epsilon: float, tolerance: float
+    model: CheckedFunction, path: str, call: _Call, epsilon: float, tolerance: float
 ) -> Part | None:
-    layer, (args, kwargs) = whole.parts[path], call
+    layer, (args, kwargs) = model.parts[path], call
     is_cell = isinstance(layer, Cell)
     inputs = args[:2] if is_cell else args[:1]
     mask = kwargs.get("mask", args[1] if len(args) > 1 and not is_cell else None)
@@ -86,57 +85,8 @@ def _examine(
     return Part(path, alone, measurements, violated)
 
 
-def in_the_whole(whole: CheckedFunction, path: str, one: Diagnosis, epsilon: float) -> Diagnosis:
-    """Return the diagnosis of a part under the names of the whole."""
-    text = one.text
-    if one.kind == "overwritten":
-        steps = _share_of_the_last_step(whole, path, one.names[0], epsilon)
-        if steps is not None:
-            text += (
-                f". Of {steps} steps over time, only the contribution of the one that backward "
-                f"meets last is left"
-            )
+def in_the_model(model: CheckedFunction, path: str, one: Diagnosis) -> Diagnosis:
+    """Return the diagnosis of a part under the names of the model."""
     full = [(f"{path}.{name}", f"{name} of {path}") for name in one.names]
-    names = tuple(name if name in whole.parameters else other for name, other in full)
-    return Diagnosis(one.kind, names, text)
-
-
-def _share_of_the_last_step(
-    whole: CheckedFunction, path: str, name: str, epsilon: float
-) -> int | None:
-    """Return the number of steps, if only the one that backward meets last has left a gradient.
-
-    Evidence: the parameter is moved while the cell makes its first step, and put back for the
-    others; the slopes that result equal what backward gives over all steps.
-    """
-    full = f"{path}.{name}"
-    if not isinstance(whole.parts[path], Cell) or isinstance(whole, CellFunction):
-        return None
-    whole.restart()
-    forward, array = whole.parts[path].forward, whole.variables[full]
-    steps = 0
-    move: tuple[tuple[int, ...], float] | None = None
-
-    def moving(*args: Any) -> Any:
-        nonlocal steps
-        steps += 1
-        if move is None or steps > 1:
-            return forward(*args)
-        (index, by), original = move, array[move[0]]
-        array[index] = original + by
-        result = forward(*args)
-        array[index] = original
-        return result
-
-    slopes = np.empty(array.shape)
-    with whole.replaced({path: {"forward": moving}}):
-        for index in np.ndindex(array.shape):
-            ends = []
-            for by in (epsilon, -epsilon):
-                steps, move = 0, (index, by)
-                ends.append(whole())
-            slopes[index] = (ends[0] - ends[1]) / (2 * epsilon)
-        steps, move = 0, None
-        whole()
-    given = whole.gradients(start=0.0)[full]
-    return steps if steps > 1 and same(given, slopes) else None
+    names = tuple(name if name in model.parameters else other for name, other in full)
+    return Diagnosis(one.kind, names, one.text)

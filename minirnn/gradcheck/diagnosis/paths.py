@@ -8,7 +8,7 @@ import numpy as np
 
 from minirnn.gradcheck.arrays import same
 from minirnn.gradcheck.diagnosis.case import Case, Prediction
-from minirnn.gradcheck.diagnosis.simple import turned
+from minirnn.gradcheck.diagnosis.simple import block_transpose
 from minirnn.typing import Array
 
 __all__ = ["wrong_path", "wrong_source"]
@@ -38,7 +38,7 @@ def wrong_path(case: Case) -> Iterator[Prediction]:
                 f"looks like a transposed weight: backward multiplies with {name} where it should "
                 f"multiply with its transpose (for y = v @ W, grad_v = grad_y @ W.T)"
             )
-            yield Prediction("transposed", text, rest + dz @ turned(weight).T)
+            yield Prediction("transposed", text, rest + dz @ block_transpose(weight).T)
         text = (
             f"looks like a path left out: what is missing is exactly the part that comes back "
             f"through {name}, grad @ {name}.T"

@@ -1,24 +1,15 @@
-"""Nested tuples and dictionaries of arrays: replaced, cut and compared."""
+"""Arrays, also in nested tuples and dictionaries: cast, indexed and compared."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 
+from minirnn.gradcheck.nested import mapped
 from minirnn.typing import Array
 
-__all__ = ["cast", "equal", "flat", "mapped", "part", "same"]
-
-
-def mapped(value: Any, function: Callable[[Array], Any]) -> Any:
-    """Return nested tuples and dictionaries with every array replaced."""
-    if isinstance(value, tuple | list):
-        return tuple(mapped(item, function) for item in value)
-    if isinstance(value, dict):
-        return {key: mapped(item, function) for key, item in value.items()}
-    return None if value is None else function(np.asarray(value))
+__all__ = ["cast", "equal", "flat", "part", "same"]
 
 
 def cast(value: Any, dtype: Any) -> Any:
@@ -34,7 +25,7 @@ def part(value: Any, index: Any) -> Any:
 def flat(value: Any) -> list[Array]:
     """Return the arrays in nested tuples and dictionaries."""
     found: list[Array] = []
-    mapped(value, lambda array: found.append(array))
+    mapped(value, lambda array: found.append(np.asarray(array)))
     return found
 
 
@@ -52,6 +43,14 @@ def _close(a: Array, b: Array) -> bool:
 
 
 def equal(one: Any, two: Any) -> bool:
-    """Whether all arrays are the same, bit by bit."""
-    pairs = zip(flat(one), flat(two), strict=True)
-    return all(np.array_equal(a, b, equal_nan=a.dtype.kind == "f") for a, b in pairs)
+    """Whether two values are equal: arrays in every bit, tuples and dictionaries in every entry."""
+    if isinstance(one, dict):
+        alike = isinstance(two, dict) and one.keys() == two.keys()
+        return alike and all(equal(value, two[key]) for key, value in one.items())
+    if isinstance(one, tuple | list):
+        alike = isinstance(two, tuple | list) and len(one) == len(two)
+        return alike and all(map(equal, one, two))
+    if isinstance(one, np.ndarray | np.generic | float):
+        a, b = np.asarray(one), np.asarray(two)
+        return bool(np.array_equal(a, b, equal_nan=a.dtype.kind == b.dtype.kind == "f"))
+    return one is two or bool(one == two)
