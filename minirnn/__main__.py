@@ -27,6 +27,8 @@ def report() -> str:
         lines.append(
             f"engine   native machine, {native.instruction_set()} (this processor has: {others})"
         )
+    if engine.current.engine != "auto":
+        lines.append(f"setting  {engine.current.engine!r}, from MINIRNN_ENGINE")
     lines.append(f"threads  {engine.current.threads}")
     return "\n".join(lines)
 

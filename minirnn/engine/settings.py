@@ -11,8 +11,16 @@ ENGINES = ("auto", "off", "require")
 
 
 class _Settings:
-    engine: str = "auto"
-    threads: int = 1
+    engine: str
+    threads: int
+
+
+def default_engine() -> str:
+    """Return MINIRNN_ENGINE where it is set, else "auto"."""
+    engine = os.environ.get("MINIRNN_ENGINE") or "auto"
+    if engine not in ENGINES:
+        raise ValueError(f"MINIRNN_ENGINE should be one of {', '.join(ENGINES)}, got {engine!r}")
+    return engine
 
 
 def default_threads() -> int:
@@ -26,7 +34,7 @@ def default_threads() -> int:
 
 
 current = _Settings()
-current.threads = default_threads()
+current.engine, current.threads = default_engine(), default_threads()
 
 
 class use:  # noqa: N801  (a function, to the reader, that may stand in a with statement)
@@ -37,7 +45,8 @@ class use:  # noqa: N801  (a function, to the reader, that may stand in a with s
     engine : "auto", "off" or "require", optional
         "auto" runs each cell as fast as it can be run; "off" runs the plain time loop in Python,
         everywhere; "require" raises where a cell would have to run in the loop. A layer's own
-        ``engine=`` keyword is stronger where it is not "auto".
+        ``engine=`` keyword is stronger where it is not "auto". At first it is the environment's
+        MINIRNN_ENGINE, or else "auto".
     threads : int, optional
         How many threads share the rows of a batch. Results are the same, bit for bit, with the
         same number, and to rounding with another. At first it is OMP_NUM_THREADS, or else the

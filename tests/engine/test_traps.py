@@ -9,7 +9,10 @@ from minirnn import Cell, Parameter, Recurrent
 from minirnn.engine import native
 from minirnn.recurrent.loop import loop_backward, loop_forward
 
-pytestmark = pytest.mark.skipif(native() is None, reason="the native engine was not built")
+pytestmark = [
+    pytest.mark.skipif(native() is None, reason="the native engine was not built"),
+    pytest.mark.usefixtures("engine_on"),
+]
 OUTSIDE: list = []
 
 

@@ -164,6 +164,7 @@ def test_integers_and_zeros_are_named_in_the_report():
     assert m.check_gradients(m.Dense(3, 2, rng=0), np.ones((4, 3))).notes == ()
 
 
+@pytest.mark.usefixtures("engine_on")
 def test_what_runs_fast_is_compared_with_the_loop():
     report = m.check_gradients(m.LSTM(3, 2, rng=0), A)
     assert report.notes[0].startswith("it runs in ")
@@ -172,6 +173,7 @@ def test_what_runs_fast_is_compared_with_the_loop():
         assert m.check_gradients(m.LSTM(3, 2, rng=0), A).notes == ()
 
 
+@pytest.mark.usefixtures("engine_on")
 def test_an_engine_that_gives_other_numbers_is_named(monkeypatch):
     from minirnn.recurrent.recurrent import Recurrent
 

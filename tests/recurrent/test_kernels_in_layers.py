@@ -15,6 +15,7 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
 import minirnn as m
+from minirnn import engine
 from minirnn.recurrent import runner, runners
 from minirnn.recurrent.fast import kernel_runner
 
@@ -22,7 +23,7 @@ from minirnn.recurrent.fast import kernel_runner
 @pytest.fixture(autouse=True, scope="module")
 def no_native_machine():
     """Have the kernels run, which else serve where the native engine was not built."""
-    with pytest.MonkeyPatch.context() as patch:
+    with engine.use("auto"), pytest.MonkeyPatch.context() as patch:
         patch.setattr(runners, "_FASTER", (kernel_runner,))
         yield
 

@@ -10,6 +10,7 @@ import minirnn as m
 from minirnn.recurrent.runner import LoopRunner
 from minirnn.recurrent.runners import runner_for
 
+pytestmark = pytest.mark.usefixtures("engine_on")
 LAYERS = [m.RNN, m.LSTM, m.GRU]
 X = np.random.default_rng(0).standard_normal((2, 5, 3))
 
