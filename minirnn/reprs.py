@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import html
 import inspect
 import os
 from collections.abc import Iterable, Mapping, Sequence
@@ -119,8 +118,12 @@ def html_table(
 
 def html_text(text: str) -> str:
     """Return text with its line breaks and columns as HTML."""
-    return f"<pre>{html.escape(text)}</pre>"
+    from html import escape  # its table of names would be a tenth of the import of the package
+
+    return f"<pre>{escape(text)}</pre>"
 
 
 def _text(cell: object) -> str:
-    return html.escape(f"{cell:,}" if type(cell) is int else str(cell)).replace("\n", "<br>")
+    from html import escape
+
+    return escape(f"{cell:,}" if type(cell) is int else str(cell)).replace("\n", "<br>")

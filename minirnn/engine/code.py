@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import copy
-import traceback
 from contextlib import suppress
 from importlib import import_module
-from pathlib import Path
 from types import FunctionType
 from typing import Any
 
@@ -213,14 +211,14 @@ def code_of(cell: Cell, methods: Any, verify: Any) -> Code | str:
 def reason(error: Exception) -> str:
     """Say what stopped the tracing, and in which line of the user's code."""
     text = str(error) if isinstance(error, Untraceable) else f"{type(error).__name__}: {error}"
-    own = Path(__file__).parent
-    for frame, line in reversed(list(traceback.walk_tb(error.__traceback__))):
-        code = frame.f_code
-        path = Path(code.co_filename)
-        if path.parent != own and "numpy" not in path.parts and path.name not in ("copy.py",):
-            if path.name == "checks.py" and path.parent == own.parent:
-                continue
-            if path.name == "native.py" and path.parent.name == "recurrent":
-                break
-            return f"{text} in {code.co_qualname}, line {line}"
+    frames, at = [], error.__traceback__
+    while at is not None:
+        frames.append((at.tb_frame, at.tb_lineno))
+        at = at.tb_next
+    for frame, line in reversed(frames):
+        module = f"{frame.f_globals.get('__name__')}."
+        if module == "minirnn.recurrent.native.":
+            break
+        if not module.startswith(("minirnn.engine.", "minirnn.checks.", "numpy.", "copy.")):
+            return f"{text} in {frame.f_code.co_qualname}, line {line}"
     return text
