@@ -23,9 +23,11 @@ from minirnn.typing import Array
 if TYPE_CHECKING:
     from minirnn.core import Layer
 
-__all__ = ["load_weights", "read_safetensors", "save_weights", "write_safetensors"]
+__all__ = ["WHOLE_MODEL", "load_weights", "read_safetensors", "save_weights", "write_safetensors"]
 
 _DTYPES: dict[str, np.dtype[Any]] = {"F64": np.dtype("<f8"), "F32": np.dtype("<f4")}
+WHOLE_MODEL = "minirnn model"
+"""What the metadata of `minirnn.save` say under "format"."""
 _METADATA, _CHECKSUM = "__metadata__", "checksum"
 
 
@@ -36,7 +38,13 @@ def save_weights(layer: Layer, path: str | os.PathLike[str]) -> None:
 
 def load_weights(layer: Layer, path: str | os.PathLike[str]) -> None:
     """Read `layer`'s parameters from a safetensors file; all, or none if anything does not fit."""
-    layer.load_state_dict(read_safetensors(path)[0])
+    arrays, metadata = read_safetensors(path)
+    if metadata.get("format") == WHOLE_MODEL:
+        raise CheckpointError(
+            f"{os.fspath(path)} holds a whole model, architecture and weights: read it with "
+            f"minirnn.load(path)"
+        )
+    layer.load_state_dict(arrays)
 
 
 def write_safetensors(

@@ -11,6 +11,7 @@ from minirnn import checks
 from minirnn.functions import log_softmax
 from minirnn.layers.attention import Attention
 from minirnn.models.chain import Chain, cells_of
+from minirnn.models.sampling import as_logits
 from minirnn.typing import Array, Mask, State
 
 __all__ = ["Decoded", "Steps", "beam_search", "draw"]
@@ -86,7 +87,8 @@ class Steps:
                 f"EncoderDecoder: to write, the decoder should give the logits (batch, tokens) of "
                 f"the next token, got shape {logits.shape}"
             )
-        return log_softmax(logits.astype(np.float64)), weights
+        last = self.after.layers[-1] if self.after.layers else None
+        return log_softmax(as_logits(last, logits).astype(np.float64)), weights
 
     def take(self, rows: Array) -> None:
         """Go on from some of the rows, in another order, some of them several times."""

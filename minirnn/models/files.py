@@ -23,11 +23,11 @@ from minirnn.data.windows import Scaler
 from minirnn.errors import CheckpointError
 from minirnn.files import existing, read_json
 from minirnn.typing import Array
-from minirnn.weights import read_safetensors, write_safetensors
+from minirnn.weights import WHOLE_MODEL, read_safetensors, write_safetensors
 
 __all__ = ["load", "save"]
 
-_FORMAT, _VERSION = "minirnn model", "1"
+_VERSION = "1"
 _CLASS, _ARRAY = "minirnn.class", "minirnn.array"
 _NOT_KEPT = ("rng", "engine")  # what belongs to a run or a machine
 
@@ -83,7 +83,7 @@ def save(model: Layer, path: str | os.PathLike[str], **extras: Any) -> None:
             f"layers: {_difference(_form(model), _form(again))}; was a layer changed after it was "
             f"made?"
         )
-    metadata = {"format": _FORMAT, "version": _VERSION, "content": json.dumps(content)}
+    metadata = {"format": WHOLE_MODEL, "version": _VERSION, "content": json.dumps(content)}
     write_safetensors(path, weights | writer.arrays, metadata)
 
 
@@ -118,7 +118,7 @@ def load(path: str | os.PathLike[str], classes: Iterable[type] = ()) -> Any:
         own[one.__name__] = one
     path = existing(path)
     arrays, metadata = read_safetensors(path)
-    if metadata.get("format") != _FORMAT:
+    if metadata.get("format") != WHOLE_MODEL:
         raise CheckpointError(
             f"{path} has weights alone, and no architecture: build the model, then model.load(path)"
         )

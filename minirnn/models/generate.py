@@ -10,7 +10,8 @@ import numpy as np
 
 from minirnn import checks
 from minirnn.core import Layer
-from minirnn.models.sampling import Sampler
+from minirnn.models.sampling import Sampler, as_logits
+from minirnn.models.sequential import flat
 from minirnn.typing import Array, Mask, RandomSource
 
 if TYPE_CHECKING:
@@ -41,8 +42,9 @@ def generate(
     ----------
     model : Layer
         From a token to the logits of the next one, by `step`: mostly a `Sequential` of `Embedding`,
-        recurrent layers and `Dense`. A copy that shares its parameters does the writing, in
-        evaluation mode and from a fresh state, so the model itself stays as it is.
+        recurrent layers and `Dense`, with or without a `Softmax` behind. A copy that shares its
+        parameters does the writing, in evaluation mode and from a fresh state, so the model itself
+        stays as it is.
     prompt : str, list of str, integers (time,), or a list of integers (time,)
         One prompt or many, of any lengths but none. Text needs a `vocabulary`.
     length : int
@@ -55,8 +57,8 @@ def generate(
         Only the k likeliest tokens are drawn from.
     top_p : float, optional
         Only the likeliest tokens that together have at least this probability are drawn from.
-    stop : int, or a single character with a vocabulary, optional
-        The token that ends a text. It is not part of the result.
+    stop : int, or a single character with a vocabulary, or a list of these, optional
+        The tokens that end a text. They are not part of the result.
     stream : bool
         True returns an iterator over what is written, as it is written: the next character or
         token, or for many prompts a list with one of each. There, a text that has ended, or whose
@@ -97,13 +99,7 @@ def generate(
     checks.instance("generate", "model", model, Layer)
     length = checks.positive_int("generate", "length", length)
     prompts, one = _prompts(prompt, vocabulary)
-    if isinstance(stop, str):
-        stop = _tokens(stop, vocabulary, "stop")
-        if len(stop) != 1:
-            raise ValueError(f"generate: stop should be one character, got {len(stop)}")
-        stop = int(stop[0])
-
-    steps = _steps(model, prompts, length, sampler, stop)
+    steps = _steps(model, prompts, length, sampler, _stops(stop, vocabulary))
     if stream:
         return (_pieces(token, writing, vocabulary, one) for token, writing in steps)
     rows: list[list[int]] = [[] for _ in prompts]
@@ -115,12 +111,13 @@ def generate(
 
 
 def _steps(
-    model: Layer, prompts: list[Array], length: int, sampler: Sampler, stop: int | None
+    model: Layer, prompts: list[Array], length: int, sampler: Sampler, stops: list[int]
 ) -> Iterator[tuple[Array, Mask]]:
     """Yield after each step the tokens (batch,), and in which rows they are written ones."""
     model = copy.deepcopy(model, {id(parameter): parameter for parameter in model.parameters()})
     model.eval()
     model.reset_state()
+    last = list(flat([model]))[-1]
     starts = np.array([len(tokens) for tokens in prompts])
     padded = np.zeros((len(prompts), starts.max()), int)
     for row, tokens in zip(padded, prompts, strict=True):
@@ -134,9 +131,9 @@ def _steps(
                 f"generate: for tokens (batch,) the model should give the logits (batch, tokens) "
                 f"of the next ones, got shape {np.shape(logits)} for {len(prompts)} prompts"
             )
-        token = sampler(logits)
+        token = sampler(as_logits(last, logits))
         reading = t < starts
-        ended |= ~reading & ((token == stop) | (t >= starts + length))
+        ended |= ~reading & (np.isin(token, stops) | (t >= starts + length))
         if ended.all():
             return
         writing = ~reading & ~ended
@@ -164,6 +161,22 @@ def _prompts(prompt: Any, vocabulary: Vocabulary | None) -> tuple[list[Array], b
     if not len(prompt):
         raise ValueError("generate: there is no prompt; the model needs a token to begin with")
     return [_tokens(text, vocabulary, f"prompt {k}") for k, text in enumerate(prompt)], False
+
+
+def _stops(stop: Any, vocabulary: Vocabulary | None) -> list[int]:
+    """Return the tokens that end a text."""
+    if stop is None:
+        return []
+    several = isinstance(stop, list | tuple | np.ndarray)
+    tokens = []
+    for one in stop if several else [stop]:
+        found = _tokens(one if isinstance(one, str) else [one], vocabulary, "stop")
+        if len(found) != 1:
+            raise ValueError(
+                f"generate: stop should be one character, or a list of them, got {one!r}"
+            )
+        tokens.append(int(found[0]))
+    return tokens
 
 
 def _tokens(text: Any, vocabulary: Vocabulary | None, what: str) -> Array:

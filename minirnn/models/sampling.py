@@ -7,10 +7,21 @@ from typing import Any
 import numpy as np
 
 from minirnn import checks
+from minirnn.core import Layer
 from minirnn.functions import softmax
+from minirnn.layers.activations import Softmax
 from minirnn.typing import Array, RandomSource
 
-__all__ = ["Sampler"]
+__all__ = ["Sampler", "as_logits"]
+
+
+def as_logits(last: Layer | None, output: Array) -> Array:
+    """Return a model's output as logits: its logarithm, if the last layer is a `Softmax`."""
+    if not isinstance(last, Softmax):
+        return output
+    with np.errstate(divide="ignore"):
+        logits: Array = np.log(output)
+    return logits
 
 
 class Sampler:

@@ -15,7 +15,9 @@ from minirnn.core import Layer, Parameter
 from minirnn.data.nested import leaves
 from minirnn.layers import Sigmoid, Softmax
 from minirnn.losses import CrossEntropy, SigmoidCrossEntropy, SoftmaxCrossEntropy, check_loss
+from minirnn.losses.ctc import CTCLoss
 from minirnn.metrics import BinaryAccuracy, ConfusionMatrix, LogLoss, Metric, check_metric
+from minirnn.models.encoder_decoder import EncoderDecoder
 from minirnn.models.sequential import Sequential
 from minirnn.training.inputs import (
     ArrayBatches,
@@ -111,13 +113,14 @@ def check_ending(model: Layer, loss: Any, metrics: Iterable[Any]) -> None:
     """
     last = _last(model)
     name, loss_name = type(last).__name__, type(loss).__name__
-    if (isinstance(last, Softmax) and isinstance(loss, SoftmaxCrossEntropy)) or (
+    if (isinstance(last, Softmax) and isinstance(loss, SoftmaxCrossEntropy | CTCLoss)) or (
         isinstance(last, Sigmoid) and isinstance(loss, SigmoidCrossEntropy)
     ):
         kept = "CrossEntropy()" if isinstance(last, Softmax) else "BinaryCrossEntropy()"
+        other = "" if isinstance(loss, CTCLoss) else f"; or keep it and take {kept}"
         raise ValueError(
             f"Trainer: the model ends in {name}, and {loss_name} works on logits: it takes the "
-            f"{name.lower()} itself. Leave the last layer out; or keep it and take {kept}"
+            f"{name.lower()} itself. Leave the last layer out{other}"
         )
     softmax = isinstance(loss, SoftmaxCrossEntropy | CrossEntropy)
     sized = _last(model, skip=(Softmax,))
@@ -146,7 +149,10 @@ def check_ending(model: Layer, loss: Any, metrics: Iterable[Any]) -> None:
 
 def _last(model: Layer, skip: tuple[type, ...] = ()) -> Layer:
     """Return the last layer of a chain, but for those to be skipped."""
-    while isinstance(model, Sequential):
+    while isinstance(model, Sequential | EncoderDecoder):
+        if isinstance(model, EncoderDecoder):
+            model = model.decoder
+            continue
         rest = [layer for layer in model if not isinstance(layer, skip)]
         if not rest:
             break

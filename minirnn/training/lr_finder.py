@@ -16,6 +16,7 @@ from minirnn import checks
 from minirnn.data.batching import Batches
 from minirnn.errors import NotFiniteError
 from minirnn.plots import axes_for, finish
+from minirnn.training.inputs import Batch, as_batch
 from minirnn.typing import Array
 
 if TYPE_CHECKING:
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
 __all__ = ["LearningRateCurve", "find_learning_rate"]
 
 _SMOOTHING = 0.9
+_SETTLED = 10  # steps until the average is one of about as many batches as later on
 _DIVERGED = 4.0  # times the smallest smoothed loss
 
 
@@ -47,6 +49,13 @@ class LearningRateCurve:
     losses: Array
     smoothed: Array
     suggestion: float
+
+    def __repr__(self) -> str:
+        first, last = self.rates[0], self.rates[-1]
+        return (
+            f"<LearningRateCurve: {len(self.rates)} rates from {first:.3g} to {last:.3g}, "
+            f"suggestion {self.suggestion:.3g}>"
+        )
 
     def plot(self, path: str | os.PathLike[str] | None = None, *, ax: Any = None) -> Any:
         """Draw the loss over the learning rate, and the suggestion.
@@ -163,7 +172,7 @@ def find_learning_rate(
     for k, batch in enumerate(islice(_again_and_again(batches), steps)):
         twin.optimizer.learning_rate = float(rates[k])
         try:
-            losses.append(twin.train_step(*batch))
+            losses.append(_train(twin, as_batch(batch)))
         except NotFiniteError:
             break
         mean = _SMOOTHING * mean + (1 - _SMOOTHING) * losses[-1]
@@ -177,7 +186,8 @@ def find_learning_rate(
         )
     tried = rates[: len(smoothed)]
     slopes = np.gradient(np.array(smoothed), np.log(tried))
-    suggestion = float(tried[slopes.argmin()])
+    settled = min(_SETTLED, len(tried) // 3)  # a mean of a few batches moves with each of them
+    suggestion = float(tried[settled:][slopes[settled:].argmin()])
     return LearningRateCurve(
         tried, np.array(losses[: len(smoothed)]), np.array(smoothed), suggestion
     )
@@ -193,7 +203,17 @@ def _batches(
             )
         return copy.deepcopy(inputs)
     arrays = (inputs, targets) if mask is None else (inputs, targets, mask)
-    return Batches(*map(np.asarray, arrays), batch_size=batch_size, shuffle=True, rng=rng)
+    return Batches(*arrays, batch_size=batch_size, shuffle=True, rng=rng)
+
+
+def _train(trainer: Trainer, batch: Batch) -> float:
+    return trainer.train_step(
+        batch.inputs,
+        batch.targets,
+        batch.mask,
+        target_mask=batch.target_mask,
+        sample_weight=batch.sample_weight,
+    )
 
 
 def _again_and_again(batches: Iterable[Any]) -> Iterator[Any]:

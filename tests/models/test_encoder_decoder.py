@@ -157,6 +157,16 @@ def test_what_is_written_step_by_step_is_what_teacher_forcing_says(name, attenti
                 np.testing.assert_allclose(seen, model.attention.weights[0], rtol=1e-9, atol=1e-15)
 
 
+def test_a_decoder_that_ends_in_softmax_gives_the_same_probabilities():
+    model, source = build("plain"), tokens_in("plain")[0]
+    decoder = m.Sequential([model.decoder, m.Softmax()])
+    options = {"start": START, "end": END, "max_length": 6}
+    expected = model.beam_search(source, **options)
+    found = m.EncoderDecoder(model.encoder, decoder).beam_search(source, **options)
+    np.testing.assert_array_equal(found.tokens, expected.tokens)
+    np.testing.assert_allclose(found.log_probability, expected.log_probability, rtol=1e-12)
+
+
 def all_sequences(length):
     """Every sequence that ends in END, or is cut off."""
     others = [k for k in range(TOKENS) if k != END]

@@ -312,5 +312,7 @@ def test_other_files(path):
     with pytest.raises(TypeError, match="classes should be classes, got a Dense"):
         m.load(path, classes=[model])
     m.save(model, path)
+    with pytest.raises(m.CheckpointError, match=r"holds a whole model, .* with minirnn.load\(path"):
+        model.load(path)
     with pytest.raises(TypeError, match="Dense is the name of a class of minirnn"):
         m.load(path, classes=[Dense])

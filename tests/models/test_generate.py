@@ -55,6 +55,8 @@ def test_the_stop_token_ends_each_text_by_itself():
     for stop in (".", 4):
         texts = m.generate(Next(), prompts, 4, vocabulary=VOCABULARY, stop=stop)
         assert texts == ["bcd", "", "cd"]
+    for stop in (["c", "."], [2, "."], np.array([2, 4])):
+        assert m.generate(Next(), ["a", "c"], 4, vocabulary=VOCABULARY, stop=stop) == ["b", "d"]
     tokens = m.generate(Next(), [[0], [2, 3]], 9, stop=4)
     assert [text.tolist() for text in tokens] == [[1, 2, 3], []]
 
@@ -169,7 +171,20 @@ def test_wrong_calls():
         m.generate(model, [0], 3, top_k=0)
     with pytest.raises(ValueError, match="top_p should be greater than 0"):
         m.generate(model, [0], 3, top_p=0.0)
-    with pytest.raises(ValueError, match="stop should be one character, got 2"):
-        m.generate(model, "a", 3, vocabulary=VOCABULARY, stop="ab")
+    for stop in ("ab", ["a", "ab"]):
+        with pytest.raises(ValueError, match="stop should be one character, or a list .*got 'ab'"):
+            m.generate(model, "a", 3, vocabulary=VOCABULARY, stop=stop)
+    with pytest.raises(TypeError, match="stop should be integers, got an array of float64"):
+        m.generate(model, [0], 3, stop=1.0)
     with pytest.raises(ValueError, match=r"give the logits \(batch, tokens\).*got shape \(1,\)"):
         m.generate(m.Dropout(0.5), [0], 3)
+
+
+def test_a_model_that_ends_in_softmax_writes_what_it_writes_without():
+    model = build()
+    for end in ([m.Softmax()], [m.Sequential([m.LogSoftmax()])]):
+        ends_so = m.Sequential([model, *end])
+        for options in ({}, {"temperature": 0.5}, {"top_p": 0.7}, {"top_k": 2}):
+            expected = m.generate(model, [0, 1], 30, rng=3, **options)
+            found = m.generate(ends_so, [0, 1], 30, rng=3, **options)
+            np.testing.assert_array_equal(found, expected)

@@ -254,6 +254,7 @@ def test_a_row_of_the_mask_without_a_valid_step_is_the_users_row():
             r"in Softmax, and Perplexity expects logits; write Perplexity\(from_logits=False\)",
         ),
         ({"end": [m.Sequential([m.Softmax()])]}, "ends in Softmax"),
+        ({"end": [m.Softmax()], "loss": m.CTCLoss()}, "CTCLoss works on logits.*layer out$"),
     ],
 )
 def test_what_does_not_go_together(options, message):
@@ -446,3 +447,10 @@ def test_the_end_tells_the_last_epoch_and_what_was_restored(capsys):
     assert lines[-1] == f"stopped at epoch {last}, weights of epoch {best} restored"
     trainer.fit(X, Y, epochs=1, progress=False)
     assert capsys.readouterr().err == ""
+
+
+def test_a_softmax_at_the_end_of_a_decoder_is_seen():
+    encoder, decoder = m.Sequential([m.GRU(2, 3)]), m.Sequential([m.GRU(2, 3), m.Softmax()])
+    model = m.EncoderDecoder(encoder, decoder)
+    with pytest.raises(ValueError, match="ends in Softmax, and SoftmaxCrossEntropy works on logi"):
+        m.Trainer(model, m.SoftmaxCrossEntropy(), m.SGD(model.parameters(), 0.1))

@@ -76,6 +76,24 @@ def test_masked_sequences_are_gone_through_again():
     assert np.isfinite(curve.losses).all()
 
 
+def test_several_inputs_and_both_masks():
+    rng = np.random.default_rng(0)
+    source, target = rng.integers(0, 4, (6, 5)), rng.integers(0, 4, (6, 3))
+    masks = np.ones((6, 5), bool), np.arange(3) < rng.integers(1, 4, (6, 1))
+    model = m.EncoderDecoder(
+        m.Sequential([m.Embedding(4, 3, rng=0), m.GRU(3, 4, rng=1)]),
+        m.Sequential([m.Embedding(4, 3, rng=2), m.GRU(3, 4, rng=3)]),
+    )
+    trainer = m.Trainer(model, m.SoftmaxCrossEntropy(), m.SGD(model.parameters(), 0.1), rng=0)
+    batches = [((source, target), target, masks, masks[1])]
+    curve = find_learning_rate(trainer, batches, steps=5)
+    expected = trainer.evaluate((source, target), target, mask=masks, target_mask=masks[1])
+    assert curve.losses[0] == pytest.approx(expected["loss"])
+    both = find_learning_rate(trainer, (source, target), target, steps=5, batch_size=6)
+    assert both.losses[0] == pytest.approx(trainer.evaluate((source, target), target)["loss"])
+    assert repr(both).startswith("<LearningRateCurve: 5 rates from 1e-06 to 1, suggestion")
+
+
 def test_the_picture(tmp_path):
     matplotlib = pytest.importorskip("matplotlib", reason="matplotlib is not installed")
     x, y = _data()
