@@ -52,10 +52,9 @@ from minirnn.typing import Array, Mask
 try:
     import keras
     from keras import layers as kl
-except ImportError:
-    raise missing(
-        f"Keras with the backend {os.environ.get('KERAS_BACKEND', '')}", "keras"
-    ) from None
+except ImportError as error:
+    backend = os.environ.get("KERAS_BACKEND", "tensorflow, unless KERAS_BACKEND=torch is set")
+    raise missing(f"Keras with its backend ({backend})", "keras") from error
 
 __all__ = ["ConversionError", "from_keras", "load_keras", "to_keras"]
 
@@ -526,14 +525,18 @@ _TO_MINIRNN: dict[Any, Callable[[Any], Iterator[Layer]]] = {
 def _prove(what: str, model: Layer, twin: Any, triples: list[tuple[str, Layer, Any]]) -> None:
     first = next(_links(twin))
     tokens = isinstance(first, kl.Embedding)
-    mask_zero = tokens and first.mask_zero
+    padding = None  # the input from which Keras makes a mask itself, if it does
+    if tokens and first.mask_zero:
+        padding = 0
+    elif isinstance(first, kl.Masking):
+        padding = first.mask_value
     prove(
         what,
         model,
-        _side(twin, mask_zero=mask_zero),
-        masks=mask_zero or not tokens,
+        _side(twin, padding),
+        masks=not tokens or padding is not None,
         states=False,
-        first_token=int(mask_zero),
+        first_token=int(padding == 0),
         precision=_precision(_dtype(model, model)),
         pairs=lambda: [(name, own, _call(layer)) for name, own, layer in triples],
     )
@@ -544,10 +547,11 @@ def _precision(dtype: str) -> str:
     return str(keras.backend.result_type(dtype, dtype))
 
 
-def _side(twin: Any, *, mask_zero: bool = False) -> Side:
+def _side(twin: Any, padding: float | None = None) -> Side:
     def run(x: Array, mask: Mask | None, state: Any) -> tuple[Array, None]:
-        if mask_zero and mask is not None:
-            x, mask = np.where(mask, x, 0), None
+        if padding is not None and mask is not None:
+            real = mask.reshape(mask.shape + (1,) * (x.ndim - 2))
+            x, mask = np.where(real, x, x.dtype.type(padding)), None
         given = keras.ops.convert_to_tensor(x, dtype=str(x.dtype))
         options: dict[str, Any] = {}
         if mask is not None:

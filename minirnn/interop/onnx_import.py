@@ -343,7 +343,10 @@ class Reading:
         start, axis = self._constant(node, 1), self._constant(node, 3)
         at = int(axis[0])
         if start.tolist() != [-1] or self.axes[at] != self.time:
-            self._refuse(f"Slice ({node.name}) takes something other than the last step")
+            self._refuse(
+                f"Slice ({node.name}) takes something other than the last step; PyTorch's newer "
+                f"exporter writes an nn.RNN step by step: export with dynamo=False"
+            )
         self.axes[at] = "one"
         self._go_on(node, LastStep())
 

@@ -562,10 +562,11 @@ def _matched(own: _Groups, given: _Groups) -> dict[str, Any]:
         unexpected = [name for name in tensors if name not in wanted]
         if unexpected:
             raise ConversionError(f"{where}: it has no {', '.join(unexpected)}")
+        norm = "weight" in wanted and wanted["weight"][1].ndim == 1
         for name, (key, like) in wanted.items():
             if name in tensors:
                 tensor = torch.as_tensor(tensors[name][1])
-            elif "weight_ih" in wanted and name.startswith("bias"):
+            elif name.startswith("bias") and ("weight_ih" in wanted or norm):
                 tensor = torch.zeros_like(like)  # of a module with bias=False
             else:
                 raise ConversionError(f"{where}: {name} is missing")

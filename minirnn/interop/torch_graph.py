@@ -126,6 +126,8 @@ class _Path:
             self._item(node, meaning, node.args[1])
         elif meaning == "y":
             self._elementwise(node)
+        elif meaning == "largest" and node.target is getattr and node.args[1] == "values":
+            self._layer(node, modules.MaxOverTime())
         elif meaning == "h" and node.target == "squeeze" and self.last.num_layers == 1:
             self._last_state(node)
         elif node.target in (torch.cat, torch.concat):
@@ -185,9 +187,9 @@ class _Path:
         if target in ("contiguous", "float", "double"):
             self._go_on(node)
         elif target in _FUNCTIONS:
-            self._layer(node, _FUNCTIONS[target]())
-        elif target in (functional.softmax, torch.softmax, "softmax"):
-            self._layer(node, nn.Softmax(node.kwargs.get("dim", (*node.args, None)[1])))
+            kind, option = _FUNCTIONS[target]
+            value = node.kwargs.get(option, (*node.args, None)[1])
+            self._layer(node, kind() if value is None else kind(value))
         elif target in ("mean", torch.mean, "amax", torch.amax, "max", torch.max):
             time = 1 if getattr(self.last, "batch_first", True) else 0
             if node.kwargs.get("dim", (*node.args, None)[1]) != time:
@@ -197,18 +199,24 @@ class _Path:
                 return
             mean = target in ("mean", torch.mean)
             self._layer(node, modules.MeanOverTime() if mean else modules.MaxOverTime())
-        elif target is functional.dropout:
-            self._layer(node, nn.Dropout(node.kwargs.get("p", (*node.args, 0.5)[1])))
         else:
             self._refuse(node)
 
 
 _FUNCTIONS = {
-    function: module
-    for module, functions in {
-        nn.ReLU: (functional.relu, torch.relu, "relu"),
-        nn.Tanh: (functional.tanh, torch.tanh, "tanh"),
-        nn.Sigmoid: (functional.sigmoid, torch.sigmoid, "sigmoid"),
-    }.items()
+    function: (module, option)
+    for module, option, functions in (
+        (nn.ReLU, "", (functional.relu, torch.relu, "relu")),
+        (nn.Tanh, "", (functional.tanh, torch.tanh, "tanh")),
+        (nn.Sigmoid, "", (functional.sigmoid, torch.sigmoid, "sigmoid")),
+        (nn.SiLU, "", (functional.silu,)),
+        (nn.LeakyReLU, "negative_slope", (functional.leaky_relu,)),
+        (nn.ELU, "alpha", (functional.elu,)),
+        (nn.GELU, "approximate", (functional.gelu,)),
+        (nn.Softplus, "beta", (functional.softplus,)),
+        (nn.Softmax, "dim", (functional.softmax, torch.softmax, "softmax")),
+        (nn.LogSoftmax, "dim", (functional.log_softmax, torch.log_softmax, "log_softmax")),
+        (nn.Dropout, "p", (functional.dropout,)),
+    )
     for function in functions
 }

@@ -1,5 +1,6 @@
 """Several ranks under mpiexec against one process on the whole batches."""
 
+import os
 import shutil
 import subprocess
 import sys
@@ -15,6 +16,14 @@ from tests.mpi import program
 ROOT = Path(__file__).parents[2]
 MPIEXEC = shutil.which("mpiexec", path=str(Path(sys.executable).parent)) or shutil.which("mpiexec")
 
+# Open MPI asks before it starts more ranks than there are cores, or as root; MPICH does not.
+OPEN_MPI = {
+    "PRTE_MCA_rmaps_default_mapping_policy": ":oversubscribe",
+    "OMPI_MCA_rmaps_base_oversubscribe": "true",
+    "OMPI_ALLOW_RUN_AS_ROOT": "1",
+    "OMPI_ALLOW_RUN_AS_ROOT_CONFIRM": "1",
+}
+
 pytestmark = pytest.mark.skipif(MPIEXEC is None, reason="there is no mpiexec")
 
 
@@ -24,7 +33,8 @@ def mpiexec(scenario, folder, ranks):
     return subprocess.run(
         [MPIEXEC, "-n", str(ranks), *command, str(folder)],
         capture_output=True, text=True, timeout=120, check=False, cwd=ROOT,
-        env={"PYTHONPATH": str(ROOT), "PATH": "/usr/bin:/bin", "OPENBLAS_NUM_THREADS": "1"},
+        env={name: os.environ[name] for name in ("HOME", "PATH") if name in os.environ}
+        | {"PYTHONPATH": str(ROOT), "OPENBLAS_NUM_THREADS": "1", **OPEN_MPI},
     )  # fmt: skip
 
 
