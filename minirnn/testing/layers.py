@@ -32,7 +32,7 @@ def check_any_layer(layer: Layer, inputs: tuple[Any, ...], mask: Any) -> Contrac
 def gradients(s: LayerSubject) -> Iterator[str]:
     """Compare every gradient with central differences: as given, of one step, of one sequence.
 
-    Under a mask, once: padding at the end of every other row, holes in those between.
+    Under a mask, once: padding at the end of every other row, gaps in those between.
     """
     variants: dict[str, tuple[tuple[Any, ...], Array | None]] = {"": (s.inputs, None)}
     if s.x is None and s.mask is not None:
@@ -41,9 +41,9 @@ def gradients(s: LayerSubject) -> Iterator[str]:
     if s.has_time:
         variants["a single step"] = part(s.inputs, (slice(None), slice(1))), None
         if s.layer.uses_mask:
-            x, (trailing, holes, *given) = s.sequence(), s.masks().values()
-            mixed = np.where(np.arange(len(x))[:, None] % 2, trailing, holes)
-            variants["padding and holes in the mask"] = (_padded(x, mixed, np.nan),), mixed
+            x, (trailing, gaps, *given) = s.sequence(), s.masks().values()
+            mixed = np.where(np.arange(len(x))[:, None] % 2, trailing, gaps)
+            variants["padding and gaps in the mask"] = (_padded(x, mixed, np.nan),), mixed
             for one in given:
                 variants["the mask"] = (_padded(x, one, np.nan),), one
     for name, (inputs, mask) in variants.items():

@@ -42,7 +42,7 @@ class TargetSubject:
         return self.prediction.ndim == 3 and np.shape(self.target)[:2] == shape
 
     def masked(self) -> Array:
-        """Return a mask with padding at the end and a hole, if there is a time axis."""
+        """Return a mask with padding at the end and a gap, if there is a time axis."""
         if not self.has_time:
             raise NotApplicableError(
                 "prediction and target have no time axis (batch, time, ...) in common"

@@ -74,13 +74,13 @@ class LayerSubject:
         return tuple(mapped(reversed_, lambda a: 0.5 * a if a.dtype.kind == "f" else a))
 
     def masks(self) -> dict[str, Array]:
-        """Return masks to try: padding at the end, and holes; each row keeps a valid step."""
+        """Return masks to try: padding at the end, and gaps; each row keeps a valid step."""
         batch, time = self.sequence().shape[:2]
         steps, rows = np.arange(time), np.arange(batch)[:, None]
         trailing = steps < np.maximum(1, time - rows)
-        holes = (steps + rows) % 3 != 1
-        holes[:, time - 1] |= ~holes.any(axis=1)
-        found = {"padding at the end": trailing, "holes in the mask": holes}
+        gaps = (steps + rows) % 3 != 1
+        gaps[:, time - 1] |= ~gaps.any(axis=1)
+        found = {"padding at the end": trailing, "gaps in the mask": gaps}
         return found | ({} if self.mask is None else {"the mask": np.asarray(self.mask)})
 
 

@@ -34,14 +34,14 @@ def random_state(layer: Any, batch: int, seed: int) -> tuple[np.ndarray, ...]:
 
 
 def make_mask(kind: str | None, batch: int, time: int) -> np.ndarray | None:
-    """Return a mask with padding at the end, with holes, or with a row that is all padding."""
+    """Return a mask with padding at the end, with gaps, or with a row that is all padding."""
     if kind is None:
         return None
     mask = np.ones((batch, time), bool)
     for row in range(batch):
         if kind == "trailing":
             mask[row, max(1, time - row) :] = False
-        elif kind == "holes":
+        elif kind == "gaps":
             mask[row, (row + 1) % time :: 3] = False
     if kind == "empty row":
         mask[batch // 2] = False

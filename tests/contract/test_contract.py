@@ -158,7 +158,7 @@ def test_an_input_of_the_wrong_shape_changes_nothing(case):
 @pytest.mark.parametrize("filling", [np.nan, np.inf, -1e30])
 def test_what_stands_in_the_padding_does_not_matter(case, filling):
     layer = helpers.randomize(case.make(4, np.float64), 2)
-    mask = helpers.make_mask("holes", 3, 5)
+    mask = helpers.make_mask("gaps", 3, 5)
     x = case.input(3, 5)
     if case.takes == "tokens":
         filling = -5 if filling < 0 else 10**6

@@ -1,7 +1,7 @@
 """Every gradient of every cell, layer and loss against central differences, in float64.
 
 They are computed here by themselves, without `check_gradients`, which is held to the same. Single
-steps, batches of one, trailing padding and holes are in test_everything, through `check_layer`.
+steps, batches of one, trailing padding and gaps are in test_everything, through `check_layer`.
 """
 
 import numpy as np
@@ -13,7 +13,7 @@ from tests.differences import central_differences
 
 # (batch, time, hidden), different from one another and from the input size where they are not 1
 SIZES = [(2, 3, 4), (1, 1, 1)]
-MASKS = ["empty row", "all padding"]  # trailing padding and holes: test_everything
+MASKS = ["empty row", "all padding"]  # trailing padding and gaps: test_everything
 
 
 def _check(layer, x, mask, seed=0):
@@ -100,7 +100,7 @@ def test_every_gradient_of_every_cell(case, hidden, batch):
 @pytest.mark.parametrize(
     ("shape", "kind"),
     [((3,), None), ((1,), None), ((2, 4), None), ((1, 1), None)]
-    + [((3, 4), kind) for kind in ["trailing", "holes", "empty row"]],
+    + [((3, 4), kind) for kind in ["trailing", "gaps", "empty row"]],
     ids=str,
 )
 @pytest.mark.parametrize("case", losses.LOSSES, ids=str)
@@ -146,6 +146,6 @@ def test_check_gradients_agrees_on_cells(case):
 @pytest.mark.parametrize("case", losses.LOSSES, ids=str)
 def test_check_gradients_agrees_on_losses(case):
     prediction, target = case.draw((3, 4))
-    mask = helpers.make_mask("holes", 3, 4)
+    mask = helpers.make_mask("gaps", 3, 4)
     report = check_gradients(case.make(), prediction, target, mask=mask)
     assert [(c.name, c.shape) for c in report.comparisons] == [("input", prediction.shape)]
