@@ -1,17 +1,55 @@
-"""Averages of the loss and the metrics over many batches."""
+"""The loss of one batch, and averages of the loss and the metrics over many."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
+from minirnn.core import Layer
+from minirnn.losses import Loss, check_loss
 from minirnn.metrics import Metric
+from minirnn.training.inputs import Batch, run, valid_positions
 from minirnn.typing import Array
 
-__all__ = ["Averages", "weight_of"]
+__all__ = ["Averages", "Measured", "measure"]
+
+
+class Measured(NamedTuple):
+    """What one batch adds to the averages: its loss, and what the metrics are taken of."""
+
+    loss: float
+    weight: float
+    """What the mean in `loss` was divided by."""
+    prediction: Array
+    targets: Any
+    valid: Any
+    """A mask over the prediction, or None."""
+
+
+def measure(model: Layer, loss: Loss, batch: Batch, prediction: Any = None) -> Measured:
+    """Return the loss of a batch, forward through the model unless there is a prediction already.
+
+    A loss with ``takes_target_mask``, as CTC, needs the mask of the inputs too, so for it the
+    padding of the targets becomes -1 in the targets themselves.
+    """
+    if batch.target_mask is not None and getattr(loss, "takes_target_mask", False):
+        labels = np.where(batch.target_mask, batch.targets, -1)
+        batch = batch._replace(targets=labels, target_mask=None)
+    if prediction is None:
+        prediction = run(model, batch.inputs, batch.mask)
+    valid = valid_positions(model, prediction, batch)
+    if batch.sample_weight is None:
+        value = loss.forward(prediction, batch.targets, valid)
+    else:
+        check_loss("Trainer", loss, sample_weight=True)
+        value = loss.forward(prediction, batch.targets, valid, batch.sample_weight)
+    weight = getattr(loss, "batch_weight", None)
+    if weight is None:  # a loss that does not say: positions are counted
+        weight = math.prod(np.shape(prediction)[:-1]) if valid is None else int(np.sum(valid))
+    return Measured(value, weight, prediction, batch.targets, valid)
 
 
 class Averages:
@@ -24,23 +62,12 @@ class Averages:
         for metric in metrics:
             metric.reset()
 
-    def add(self, value: float, loss: Any, prediction: Array, targets: Any, valid: Any) -> None:
-        """Add one batch.
-
-        Parameters
-        ----------
-        value : float
-            The mean that the loss returned.
-        loss : Loss
-            It says what the mean was divided by; if not, positions are counted.
-        prediction, targets, valid
-            For the metrics; `valid` is a mask over the prediction, or None.
-        """
-        weight = weight_of(loss, prediction, valid)
+    def add(self, batch: Measured) -> None:
+        """Add one batch."""
         for metric in self.metrics:
-            metric.update(prediction, targets, valid)
-        self.total += value * weight
-        self.weight += weight
+            metric.update(batch.prediction, batch.targets, batch.valid)
+        self.total += batch.loss * batch.weight
+        self.weight += batch.weight
         self.batches += 1
 
     def values(self) -> dict[str, float]:
@@ -65,14 +92,6 @@ class Averages:
         self.batches = int(state["batches"])
         for metric, metric_state in zip(self.metrics, state["metrics"], strict=True):
             metric.load_state_dict(metric_state)
-
-
-def weight_of(loss: Any, prediction: Any, valid: Any) -> float:
-    """Return what the latest mean of `loss` was divided by: as it says, or the positions."""
-    weight: float | None = getattr(loss, "batch_weight", None)
-    if weight is None:
-        weight = math.prod(np.shape(prediction)[:-1]) if valid is None else int(np.sum(valid))
-    return weight
 
 
 def _saved(metric: Any) -> Any:

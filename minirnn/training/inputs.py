@@ -22,7 +22,6 @@ __all__ = [
     "as_batches",
     "as_mask",
     "count_of",
-    "for_loss",
     "run",
     "valid_positions",
     "validation_batches",
@@ -53,18 +52,6 @@ def as_batch(batch: Any) -> Batch:
             f"targets, mask, target_mask), got {got}"
         )
     return Batch(*batch)
-
-
-def for_loss(loss: Any, batch: Batch) -> Batch:
-    """Return the batch as the loss takes it.
-
-    One with ``takes_target_mask``, as CTC, needs the mask of the inputs too, so the padding of the
-    targets becomes -1 in the targets themselves.
-    """
-    if batch.target_mask is None or not getattr(loss, "takes_target_mask", False):
-        return batch
-    labels = np.where(batch.target_mask, batch.targets, -1)
-    return batch._replace(targets=labels, target_mask=None)
 
 
 class ArrayBatches:

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import copy
 import difflib
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from minirnn import checks
 from minirnn.callbacks.base import Callback
-from minirnn.core import Layer, Parameter
+from minirnn.core import Layer
 from minirnn.data.nested import leaves
 from minirnn.layers import Sigmoid, Softmax
 from minirnn.losses import CrossEntropy, SigmoidCrossEntropy, SoftmaxCrossEntropy, check_loss
@@ -19,20 +19,14 @@ from minirnn.losses.ctc import CTCLoss
 from minirnn.metrics import BinaryAccuracy, ConfusionMatrix, LogLoss, Metric, check_metric
 from minirnn.models.encoder_decoder import EncoderDecoder
 from minirnn.models.sequential import Sequential
-from minirnn.training.inputs import (
-    ArrayBatches,
-    Batch,
-    as_batch,
-    for_loss,
-    run,
-    valid_positions,
-)
+from minirnn.training.averages import Averages, measure
+from minirnn.training.inputs import ArrayBatches, Batch, as_batch
 from minirnn.training.restore import Restored, modes_restored
 
 if TYPE_CHECKING:
     from minirnn.training.trainer import Trainer
 
-__all__ = ["Owned", "check_ending", "check_loss_argument", "inspect_fit", "listed", "weights_for"]
+__all__ = ["check_ending", "check_loss_argument", "inspect_fit", "listed"]
 
 
 # ---------------------------------------------------------------- at construction
@@ -78,14 +72,6 @@ def check_loss_argument(loss: Any) -> None:
         hint = _WRITE.get(loss.lower(), "an object of minirnn.losses, such as MeanSquaredError()")
         raise TypeError(f"Trainer: loss is the text {loss!r}: write {hint}")
     check_loss("Trainer", loss)
-
-
-def weights_for(loss: Any, sample_weight: Any) -> tuple[Any, ...]:
-    """Return what the loss is called with beyond the mask: the weights, if there are any."""
-    if sample_weight is None:
-        return ()
-    check_loss("Trainer", loss, sample_weight=True)
-    return (sample_weight,)
 
 
 _WRITE = {  # for the names that other frameworks take
@@ -158,47 +144,6 @@ def _last(model: Layer, skip: tuple[type, ...] = ()) -> Layer:
             break
         model = rest[-1]
     return model
-
-
-class Owned:
-    """The parameters that a model had when its trainer was made.
-
-    One that a layer makes later, or that takes another's place, is not in the optimizer and never
-    trained. One that was there and was not given to the optimizer is frozen, as it may be.
-    """
-
-    def __init__(self, model: Layer, parameters: Sequence[Parameter]) -> None:
-        self._before = list(model.parameters())  # held, so that no id is used again
-        self._trained = list(parameters)
-        known = {id(parameter) for parameter in self._before}
-        foreign = [one for one in parameters if id(one) not in known]
-        if len(foreign) == len(self._trained):
-            raise ValueError(
-                "Trainer: the optimizer holds none of the model's parameters; was it made from "
-                "another model?"
-            )
-        left_out = self._names(model, self._trained)
-        if foreign and left_out:
-            raise ValueError(
-                f"Trainer: the optimizer holds {len(foreign)} parameters that the model does not "
-                f"have, and not {left_out}; was a layer replaced after the optimizer was made? "
-                f"Make the optimizer last"
-            )
-
-    def check(self, model: Layer) -> None:
-        """Raise if the model has a parameter now that it did not have then."""
-        new = self._names(model, [*self._before, *self._trained])
-        if new:
-            raise RuntimeError(
-                f"Trainer: {new} was made after the optimizer, which does not know of it, so it "
-                f"would never be trained. Make parameters in __init__; where their shape depends "
-                f"on the data, call the model once before model.parameters()"
-            )
-
-    @staticmethod
-    def _names(model: Layer, known: Sequence[Parameter]) -> str:
-        ids = {id(parameter) for parameter in known}
-        return ", ".join(name for name, one in model.named_parameters() if id(one) not in ids)
 
 
 # ---------------------------------------------------------------- at the beginning of fit
@@ -341,18 +286,15 @@ def _first(batches: Any) -> Batch | None:
 
 def _try(trainer: Trainer, batch: Batch) -> None:
     """Evaluate one batch on copies of the loss and the metrics."""
-    model, batch = trainer.model, for_loss(trainer.loss, batch)
+    model = trainer.model
     loss, metrics = copy.copy(trainer.loss), copy.deepcopy(trainer.metrics)
     generators = trainer.generators.values()
     with modes_restored(model), Restored(trainer.recurrent, generators):
         model.eval()
         model.reset_state()
-        prediction = run(model, batch.inputs, batch.mask)
-        valid = valid_positions(model, prediction, batch)
-        loss.forward(prediction, batch.targets, valid)
+        averages = Averages(metrics)
+        averages.add(measure(model, loss, batch))
         for metric in metrics:
-            metric.reset()
-            metric.update(prediction, batch.targets, valid)
             value = metric.value
             if np.ndim(value) == 0 and not isinstance(value, int | float | np.number):
                 raise TypeError(

@@ -5,12 +5,12 @@ from __future__ import annotations
 import signal
 import sys
 import threading
-from collections.abc import Callable
-from contextlib import suppress
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from importlib import import_module
 from typing import Any
 
-__all__ = ["Uninterrupted", "ends_gracefully"]
+__all__ = ["Halfway", "Uninterrupted", "ends_gracefully"]
 
 # The functions behind those of `signal`, which look for an enum at each call: 60 us of every step.
 _fast: Any = import_module("_signal")
@@ -87,3 +87,24 @@ class Uninterrupted(_Block):
             raise KeyboardInterrupt
         else:
             self._waiting = True
+
+
+class Halfway:
+    """Whether something that belongs together was left half done, by an error or a second Ctrl-C.
+
+    Attributes
+    ----------
+    what : str or None
+        What it was, in words; None if all is whole.
+    """
+
+    def __init__(self) -> None:
+        self.what: str | None = None
+
+    @contextmanager
+    def unless_done(self, what: str) -> Iterator[None]:
+        """Return a block that Ctrl-C has to wait for; what does not come to its end is noted."""
+        with Uninterrupted():
+            before, self.what = self.what, what
+            yield
+            self.what = before

@@ -25,21 +25,14 @@ from minirnn.data.nested import each, leaves
 from minirnn.errors import CheckpointError
 from minirnn.files import write_tree
 from minirnn.training import state
-from minirnn.training.averages import weight_of
+from minirnn.training.averages import Measured
 from minirnn.training.inputs import Batch, run, valid_positions
 from minirnn.typing import Array
 
 if TYPE_CHECKING:
     from minirnn.training.trainer import Trainer
 
-__all__ = ["Ranks", "Weight"]
-
-
-class Weight:
-    """What stands for a loss where only the weight of the latest batch is asked for."""
-
-    def __init__(self, batch_weight: float) -> None:
-        self.batch_weight = batch_weight
+__all__ = ["Ranks"]
 
 
 class Ranks:
@@ -90,8 +83,8 @@ class Ranks:
 
     # ------------------------------------------------------------ a batch
 
-    def add_gradients(self, trainer: Trainer, batch: Batch, *, stopping: bool) -> float:
-        """Do what `Trainer._backward` does for the whole batch, each rank for its rows."""
+    def backward(self, trainer: Trainer, batch: Batch) -> Measured:
+        """Do what the trainer's backward does for the whole batch, each rank for its rows."""
         if trainer.epoch != self._compared:
             self._refuse_other_batches(batch)
             self._compared = trainer.epoch
@@ -100,21 +93,17 @@ class Ranks:
         for vector in vectors:
             vector.fill(0)
         share = self._share(batch)
-        loss, weight, prediction = 0.0, 0.0, None
-        if share is not None:
-            loss = trainer._backward(share)
-            _, prediction, _, valid = trainer._seen
-            weight = weight_of(trainer.loss, prediction, valid)
-        loss, total = self._add_up(vectors, loss, weight, stopping)
+        own = None if share is None else trainer._backward(share)
+        loss, weight = self._add_up(vectors, own, trainer.interrupted)
         if kept:
             for vector, before in zip(vectors, kept, strict=True):
                 vector += before
-        whole, valid = None, None
+        whole: Any = None
+        valid = None
         if trainer.metrics:
-            whole = self._together(prediction)
+            whole = self._together(None if own is None else own.prediction)
             valid = valid_positions(trainer.model, whole, batch)
-        trainer._seen = Weight(total), whole, batch.targets, valid
-        return loss
+        return Measured(loss, weight, whole, batch.targets, valid)
 
     def run(self, trainer: Trainer, batch: Batch) -> Array:
         """Return the model's output for the whole batch, each rank having run its rows."""
@@ -141,9 +130,10 @@ class Ranks:
         )
 
     def _add_up(
-        self, vectors: list[Array], loss: float, weight: float, stopping: bool
+        self, vectors: list[Array], own: Measured | None, stopping: bool
     ) -> tuple[float, float]:
         """Make the gradients those of the whole batch; return its loss and weight."""
+        loss, weight = (0.0, 0.0) if own is None else (own.loss, own.weight)
         dtype = np.result_type(*vectors)
         scaled = [vector.astype(dtype) * dtype.type(weight) for vector in vectors]
         message = np.concatenate([*scaled, np.array([weight * loss, weight, stopping], dtype)])

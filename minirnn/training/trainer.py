@@ -6,7 +6,7 @@ import copy
 import math
 import os
 from collections.abc import Iterator, Sequence
-from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from typing import Any
 
 import numpy as np
@@ -25,20 +25,13 @@ from minirnn.optimizers import Optimizer
 from minirnn.reprs import html_text
 from minirnn.training import inputs as of
 from minirnn.training import state
-from minirnn.training.averages import Averages
+from minirnn.training.averages import Averages, Measured, measure
 from minirnn.training.diagnosis import first_gradient_not_finite, first_not_finite
+from minirnn.training.first_batch import FirstBatch
 from minirnn.training.history import History
 from minirnn.training.inputs import Batch, as_batch
-from minirnn.training.inspection import (
-    Owned,
-    check_ending,
-    check_loss_argument,
-    inspect_fit,
-    listed,
-    weights_for,
-)
-from minirnn.training.interrupts import Uninterrupted, ends_gracefully
-from minirnn.training.own_layers import inputs_unchanged, refuse_assigned_gradients
+from minirnn.training.inspection import check_ending, check_loss_argument, inspect_fit, listed
+from minirnn.training.interrupts import Halfway, Uninterrupted
 from minirnn.training.parallel import Ranks
 from minirnn.training.progress import Progress
 from minirnn.training.restore import (
@@ -47,6 +40,7 @@ from minirnn.training.restore import (
     random_generators,
     recurrent_layers,
 )
+from minirnn.training.run import Run
 from minirnn.typing import Array, RandomSource
 
 __all__ = ["Trainer"]
@@ -150,10 +144,9 @@ class Trainer:
         self.position = state.Position()
         self.recurrent = list(recurrent_layers(model).values())
         self.generators = random_generators(model)
-        self._owned: Owned | None = Owned(model, optimizer.parameters)
-        self._halfway: str | None = None  # what an error or a second Ctrl-C left half done
-        self._seen: tuple[Any, ...] = ()
-        self._interrupted = False
+        self.halfway = Halfway()
+        self.interrupted = False  # a Ctrl-C was heard, and this fit ends after the batch
+        self._first_batch = FirstBatch(model, loss, optimizer.parameters)
         self.ranks = None if communicator is None else Ranks(communicator)
         if self.ranks is not None:
             self.ranks.begin(self)
@@ -190,63 +183,43 @@ class Trainer:
         float
             The loss before the update.
         """
-        with self._together(), self._one_batch():
-            loss = self._add_gradients(Batch(inputs, targets, mask, target_mask, sample_weight))
+        batch = Batch(inputs, targets, mask, target_mask, sample_weight)
+        with self._all_ranks(), self._whole_batch():
+            measured = self._add_gradients(batch)
             self._update()
-        return loss
+        return measured.loss
 
-    def _add_gradients(self, batch: Batch) -> float:
-        self._train_mode()
-        batch = of.for_loss(self.loss, batch)
-        if self.ranks is None:
-            loss = self._backward(batch)
-        else:
-            loss = self.ranks.add_gradients(self, batch, stopping=self._interrupted)
-        self._refuse_bad_gradients()
-        return loss
-
-    def _backward(self, batch: Batch) -> float:
-        first = self._owned is not None
-        with inputs_unchanged(self.model) if first else nullcontext():
-            prediction = of.run(self.model, batch.inputs, batch.mask)
-        loss = self._loss(prediction, batch)
-        self._zero_grad()
-        self.model.backward_parameters(self.loss.backward())
-        if first:
-            refuse_assigned_gradients(self.model, self.loss)
-        return loss
-
-    def _train_mode(self) -> None:
+    def _add_gradients(self, batch: Batch) -> Measured:
+        """Go forward and back through the model; on several ranks, each with its rows."""
         if not self.model.training:
             self.model.train()
+        measured = self._backward(batch) if self.ranks is None else self.ranks.backward(self, batch)
+        if not self.optimizer.gradients_are_finite():
+            raise NotFiniteError(first_gradient_not_finite(self.model))
+        self.halfway.what = None
+        return measured
 
-    def _loss(self, prediction: Array, batch: Batch) -> float:
-        valid = of.valid_positions(self.model, prediction, batch)
-        weights = weights_for(self.loss, batch.sample_weight)
-        loss = self.loss.forward(prediction, batch.targets, valid, *weights)
-        if not math.isfinite(loss):
-            rate = self.optimizer.current_learning_rate()
-            found = first_not_finite(self.model, self.loss, batch.inputs, batch.mask, rate)
-            raise NotFiniteError(f"the loss is {loss}; {found}")
-        self._seen = self.loss, prediction, batch.targets, valid
-        return loss
+    def _backward(self, batch: Batch) -> Measured:
+        """Go forward and back through the model."""
+        with self._first_batch:
+            measured = measure(self.model, self.loss, batch)
+            if not math.isfinite(measured.loss):
+                raise NotFiniteError(f"the loss is {measured.loss}; {self._why_not_finite(batch)}")
+            self._zero_grad()
+            self.model.backward_parameters(self.loss.backward())
+        return measured
+
+    def _why_not_finite(self, batch: Batch) -> str:
+        rate = self.optimizer.current_learning_rate()
+        return first_not_finite(self.model, self.loss, batch.inputs, batch.mask, rate)
 
     def _zero_grad(self) -> None:
-        if self._halfway is not None:
+        if self.halfway.what is not None:
             self.accumulated = 0
         if self.accumulated == 0:
             self.optimizer.zero_grad()
         else:
-            self._halfway = "an error came while the gradients of several batches were added up"
-
-    def _refuse_bad_gradients(self) -> None:
-        """Raise before an update that would spoil the parameters, or leave some out."""
-        if self._owned is not None:
-            self._owned.check(self.model)
-            self._owned = None
-        if not self.optimizer.gradients_are_finite():
-            raise NotFiniteError(first_gradient_not_finite(self.model))
-        self._halfway = None
+            self.halfway.what = "an error came while the gradients of several batches were added up"
 
     def _update(self) -> None:
         """Take the optimizer's step, once the gradients of enough batches are there."""
@@ -255,7 +228,9 @@ class Trainer:
             self._take_step()
 
     def _take_step(self) -> None:
-        with self._all_or("an update was left halfway, so some parameters have moved and not all"):
+        """Take the optimizer's step, with the mean of the gradients that are there."""
+        halfway = "an update was left halfway, so some parameters have moved and not all"
+        with self.halfway.unless_done(halfway):
             if self.accumulated > 1:
                 for parameter in self.optimizer.parameters:
                     parameter.grad /= self.accumulated
@@ -266,22 +241,16 @@ class Trainer:
             self.accumulated = 0
 
     @contextmanager
-    def _all_or(self, halfway: str) -> Iterator[None]:
-        """Return a block for what has to be done as a whole; if it is not, `save` says why not."""
-        with Uninterrupted():
-            before, self._halfway = self._halfway, halfway
-            yield
-            self._halfway = before
-
-    def _one_batch(self) -> ExitStack:
+    def _whole_batch(self) -> Iterator[None]:
         """Return the block around a batch: one BLAS thread, and all of the batch or nothing."""
-        drawing = self.position.generators(self) | self.generators
-        with ExitStack() as stack:
-            stack.enter_context(Uninterrupted())
-            stack.enter_context(one_blas_thread())
-            stack.enter_context(np.errstate(over="ignore", invalid="ignore", divide="ignore"))
-            stack.enter_context(Restored(self.recurrent, drawing.values(), only_on_error=True))
-            return stack.pop_all()
+        drawing = [*self.position.generators(self).values(), *self.generators.values()]
+        with (
+            Uninterrupted(),
+            one_blas_thread(),
+            np.errstate(over="ignore", invalid="ignore", divide="ignore"),
+            Restored(self.recurrent, drawing, only_on_error=True),
+        ):
+            yield
 
     # ------------------------------------------------------------ over all the data
 
@@ -366,157 +335,23 @@ class Trainer:
         )
         inspect_fit(self, batches, held_out)
         if not self.resumed:
-            self._begin_anew()
-        self._interrupted = False
-        if self.ranks is not None:
-            self.ranks.stopping = False
-        self.notes = []
-        steps, resumed = self.optimizer.step_count, self.resumed
+            self.history, self.epoch, self.batch = History(self.directions), 0, 0
+            self.stop, self.position = False, state.Position()
+            self.accumulated, self.halfway.what = 0, None
         bar = Progress(
             progress and self.writes_files, epochs, of.count_of(batches), self.epoch, self.batch
         )
-        try:
-            with (
-                self._together(),
-                modes_restored(self.model),
-                ends_gracefully(self._interrupt),
-            ):
-                self._fit(batches, held_out, epochs, bar)
-            self.resumed = False
-        except BaseException:  # before the first step, the run in the file has not gone on yet
-            self.resumed = resumed and self.optimizer.step_count == steps
-            raise
-        finally:
-            bar.close(self.notes)
+        Run(self, batches, held_out, epochs, bar).train()
         return self.history
-
-    def _begin_anew(self) -> None:
-        self.history, self.epoch, self.batch = History(self.directions), 0, 0
-        self.stop, self.position = False, state.Position()
-        self.accumulated, self._halfway = 0, None
-
-    def _fit(self, batches: Any, held_out: Any, epochs: int, bar: Progress) -> None:
-        try:
-            for callback in self.callbacks:
-                self._call(callback, "on_train_begin")
-            if self.position.event is not None:  # the rest of it, where a resumed run stopped
-                self._tell_all(*self.position.event)
-            while not self._ending() and (self.epoch < epochs or self.position.inside):
-                self._train_epoch(batches, held_out, bar)
-        except BaseException as error:
-            self._end(error)
-            raise
-        self._end(None)
-
-    def _train_epoch(self, batches: Any, held_out: Any, bar: Progress) -> None:
-        source = self._rest_of_epoch(batches)
-        while (loss := self._train_on_next(source)) is not None:
-            bar.batch(self.epoch, loss)
-            self._tell_all("on_batch_end")
-            if self._ending():
-                return  # inside the epoch, where a file written now goes on
-        if self.accumulated:
-            with self._one_batch():
-                self._take_step()
-        values = self.averages.values()
-        if held_out is not None:
-            with ExitStack() as blocks:
-                for callback in self.callbacks:
-                    blocks.enter_context(callback.during_validation(self))
-                evaluated = self.evaluate(held_out)
-            values |= {f"val_{name}": value for name, value in evaluated.items()}
-        values = {name: value for name, value in values.items() if np.ndim(value) == 0}
-        with self._all_or("the end of an epoch was left halfway"):
-            self.history.append(values)
-            self.position.inside = False
-            self.position.event = ("on_epoch_end", 0)
-        bar.epoch(self.epoch, values)
-        self._tell_all("on_epoch_end")
-
-    def _rest_of_epoch(self, batches: Any) -> Iterator[Any]:
-        """Begin an epoch, or go on inside the one that a resumed run stopped in."""
-        if self.position.inside and self.batch:
-            return self.position.skip(self, batches)
-        if not self.position.inside:
-            with self._all_or("the beginning of an epoch was left halfway"):
-                self.epoch += 1
-                self.batch = 0
-                self.averages = Averages(self.metrics)
-                self.model.reset_state()
-                self.position.begin_epoch(self, batches)  # so a file written now is inside it
-                self.position.event = ("on_epoch_begin", 0)
-            self._tell_all("on_epoch_begin")
-        self.position.begin_epoch(self, batches)  # callbacks may have drawn from the generators
-        return iter(batches)
-
-    def _train_on_next(self, source: Iterator[Any]) -> float | None:
-        """Return the loss of the next batch, None if there is none; an error says which it was."""
-        with self._one_batch():
-            batch = next(source, None)
-            if batch is None:
-                return None
-            try:
-                loss = self._add_gradients(as_batch(batch))
-            except NotFiniteError as error:
-                checks.locate(error, f"epoch {self.epoch}, batch {self.batch + 1}")
-                raise
-            with self._all_or("a batch was left halfway, between its metrics and its update"):
-                self.averages.add(loss, *self._seen)
-                self._update()
-                self.batch += 1
-                self.position.event = ("on_batch_end", 0)
-        return loss
-
-    def _interrupt(self) -> None:
-        self._interrupted = True
-
-    def _ending(self) -> bool:
-        if self.ranks is not None:  # all ranks after the same batch
-            return self.stop or self.ranks.stopping
-        return self.stop or self._interrupted
 
     @property
     def writes_files(self) -> bool:
         """Whether this process is the one that writes files: of several ranks, the first."""
         return self.ranks is None or self.ranks.rank == 0
 
-    def _together(self) -> AbstractContextManager[None]:
+    def _all_ranks(self) -> AbstractContextManager[None]:
+        """Return a block in which an error of one rank ends all of them."""
         return nullcontext() if self.ranks is None else self.ranks.all_fail_together()
-
-    # ------------------------------------------------------------ callbacks
-
-    def _tell_all(self, event: str, called: int = 0) -> None:
-        """Call all callbacks, but for those that an interrupted run has called already."""
-        for k in range(called, len(self.callbacks)):
-            self.position.event = (event, k + 1)
-            self._call(self.callbacks[k], event)
-        self.position.event = None
-        for callback in self.callbacks:
-            self._call(callback, "after_all")
-
-    def _call(self, callback: Callback, event: str) -> None:
-        try:
-            getattr(callback, event)(self)
-        except Exception as error:
-            checks.locate(error, f"in callback {type(callback).__name__}.{event}")
-            raise
-        except KeyboardInterrupt:
-            self._halfway = f"callback {type(callback).__name__} was interrupted in {event}"
-            raise
-
-    def _end(self, error: BaseException | None) -> None:
-        """Give every callback its end call, even when another one's fails."""
-        failed: Exception | None = None
-        for event in ("on_train_end", "after_all"):
-            for callback in self.callbacks:
-                try:
-                    self._call(callback, event)
-                except Exception as new:
-                    failed = failed or new
-        if failed is not None and error is None:
-            raise failed
-        if failed is not None and error is not None:
-            error.add_note(str(failed))
 
     # ------------------------------------------------------------ files
 
@@ -534,10 +369,10 @@ class Trainer:
         RuntimeError
             If an error or a second Ctrl-C left an update halfway: no run can go on from there.
         """
-        if self._halfway is not None:
+        if self.halfway.what is not None:
             raise RuntimeError(
-                f"Trainer: {self._halfway}: this cannot be gone on with exactly. Resume from the "
-                f"latest checkpoint; the weights alone can be kept with model.save"
+                f"Trainer: {self.halfway.what}: this cannot be gone on with exactly. Resume from "
+                f"the latest checkpoint; the weights alone can be kept with model.save"
             )
         if self.ranks is not None:
             self.ranks.save(self, path)
@@ -564,7 +399,7 @@ class Trainer:
             state.load_state_dict(self, tree, os.fspath(path))
             if self.ranks is not None:
                 self.ranks.load_generators(self, ranks, os.fspath(path))
-            self._halfway = None
+            self.halfway.what = None
 
     # ------------------------------------------------------------ using the model
 
@@ -596,20 +431,13 @@ class Trainer:
         batches = of.as_batches(data, lengths, batch_size=batch_size, shuffle=False, rng=self.rng)
         averages = Averages([copy.deepcopy(metric) for metric in self.metrics])
         loss = copy.copy(self.loss)  # so that a loss.backward() to come keeps its forward
-        with self._together(), modes_restored(self.model), Restored(self.recurrent):
+        with self._all_ranks(), modes_restored(self.model), Restored(self.recurrent):
             self.model.eval()
             self.model.reset_state()
-            for given in batches:
-                batch = of.for_loss(self.loss, as_batch(given))
+            for batch in map(as_batch, batches):
                 with Uninterrupted(), one_blas_thread():
-                    if self.ranks is None:
-                        prediction = of.run(self.model, batch.inputs, batch.mask)
-                    else:
-                        prediction = self.ranks.run(self, batch)
-                    valid = of.valid_positions(self.model, prediction, batch)
-                    weights = weights_for(self.loss, batch.sample_weight)
-                    value = loss.forward(prediction, batch.targets, valid, *weights)
-                    averages.add(value, loss, prediction, batch.targets, valid)
+                    whole = None if self.ranks is None else self.ranks.run(self, batch)
+                    averages.add(measure(self.model, loss, batch, whole))
         return averages.values()
 
     def predict(

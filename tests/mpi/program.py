@@ -125,7 +125,7 @@ def interrupted(communicator, folder):
     class Interrupts(mr.callbacks.Callback):
         def on_batch_end(self, trainer):
             if communicator.rank == communicator.size - 1 and trainer.epoch == 2:
-                trainer._interrupt()
+                trainer.interrupted = True
 
     trainer = tagger(communicator, callbacks=[Interrupts()])
     x, y, mask = data()
