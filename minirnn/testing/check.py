@@ -25,7 +25,7 @@ def check_layer(thing: Any, *inputs: Any, mask: Any = None, raises: bool = True)
     For what you have written yourself: it is copied, run in many ways, and all that is broken is
     said at once, each in words, with what to write. The thing itself stays as it is.
 
-    - A **layer**: every gradient; one step, one sequence; padding of any content, and gaps in the mask;
+    - A **layer**: every gradient; one step, one sequence; padding of any content, gaps in the mask;
       the dtype; nothing changed in place; results that later calls leave alone; backward belongs to
       the latest forward and adds to the gradients; `step` against `forward`; training and
       evaluation; copies, pickles and `state_dict`; refused calls that change nothing.
