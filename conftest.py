@@ -1,9 +1,12 @@
-"""Examples in docstrings run where the library that they need is installed."""
+"""Settings of the whole run; examples in docstrings run where the library they need is installed."""
 
 import os
 from importlib.util import find_spec
 
 os.environ.setdefault("KERAS_BACKEND", "torch")
+# Read when NumPy is imported. The tests share out the processors: threads of BLAS would only wait
+# for one another. Tests of what becomes of those threads ask for several_blas_threads.
+os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
 
 _NEEDS = {
     "minirnn/interop/torch*.py": ["torch"],

@@ -1,4 +1,4 @@
-"""What every run of the tests says at its end, and a setting for tests that look at the engine."""
+"""What every run of the tests says at its end, and settings that some of the tests need."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from importlib.util import find_spec
 import pytest
 
 from minirnn import engine
+from minirnn.kernels.threads import _blas
 
 
 def pytest_terminal_summary(terminalreporter):
@@ -22,3 +23,16 @@ def engine_on():
     """Run each cell as fast as it can be run, also where MINIRNN_ENGINE says something else."""
     with engine.use("auto"):
         yield
+
+
+@pytest.fixture(scope="module")
+def several_blas_threads():
+    """Give BLAS two threads, where their number can be set at all."""
+    blas = _blas()
+    before = blas and blas.get()
+    if blas:
+        blas.set(2)
+        assert blas.get() == 2
+    yield
+    if blas:
+        blas.set(before)

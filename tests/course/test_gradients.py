@@ -21,7 +21,7 @@ RNN_NAMES = ("Wax", "Waa", "ba")
 LSTM_NAMES = ("Wf", "bf", "Wi", "bi", "Wc", "bc", "Wo", "bo")
 
 # n_x, n_a, n_y, m, T_x: all different, and then each at its smallest
-SIZES = [(3, 4, 2, 5, 6), (3, 4, 2, 5, 1), (3, 4, 2, 1, 6), (3, 1, 2, 5, 6), (1, 4, 1, 5, 6)]
+SIZES = [(2, 3, 6, 5, 4), (2, 3, 6, 5, 1), (2, 3, 6, 1, 4), (2, 1, 6, 5, 4), (1, 3, 1, 5, 4)]
 
 
 def compare(gradients, arrays, loss):

@@ -38,7 +38,7 @@ CELLS: dict[str, tuple[type, dict[str, Any]]] = {
 }
 kinds = pytest.mark.parametrize("kind", CELLS)
 with_kernel = pytest.mark.parametrize("kind", [kind for kind in CELLS if "before" not in kind])
-examples = settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+examples = settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 TOLERANCE = {np.dtype(np.float64): 1e-12, np.dtype(np.float32): 1e-5}
 
 

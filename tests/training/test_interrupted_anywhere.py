@@ -28,7 +28,10 @@ from minirnn.files import read_tree
 from minirnn.kernels.threads import _blas
 from tests.training.runs import assert_same, everything
 
-pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="needs POSIX signals")
+pytestmark = [
+    pytest.mark.skipif(sys.platform == "win32", reason="needs POSIX signals"),
+    pytest.mark.usefixtures("several_blas_threads"),
+]
 X = np.random.default_rng(0).integers(0, 6, (6, 4))
 
 

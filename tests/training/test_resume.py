@@ -175,7 +175,7 @@ def ctrl_c(trainer):
 def test_saved_after_a_stop_and_resumed(name, action, copied):
     end = copied(name)
     total = end["optimizer"]["state"]["step"]
-    for batches in range(1, total):
+    for batches in range(1, total, 1 if action is ctrl_c else 3):
         run = interrupted(name, batches, action)
         run.trainer.save("stopped.npz")
         again = fresh(name)

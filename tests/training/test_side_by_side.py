@@ -16,6 +16,7 @@ from minirnn.kernels.threads import _blas
 from tests.contract.own_cells import ProjectedCell
 from tests.training.runs import assert_same, everything
 
+pytestmark = pytest.mark.usefixtures("several_blas_threads")
 RNG = np.random.default_rng(0)
 X = RNG.standard_normal((24, 9, 3)).astype(np.float32)
 Y = RNG.integers(0, 4, (24, 9))
