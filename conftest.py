@@ -1,4 +1,4 @@
-"""Settings of the whole run; examples in docstrings run where the library they need is installed."""
+"""Settings of the whole run; a docstring's examples run where the library they need is installed."""
 
 import os
 from importlib.util import find_spec
