@@ -113,6 +113,11 @@ def stateless(s: CellSubject) -> Iterator[str]:
     cell = s.made()
     before = set(vars(cell))
     y, state, cache = cell.forward(s.inputs[0], s.state())
+    if not same((y, state), cell.forward(s.inputs[0], s.state())[:2]):
+        yield (
+            "the same step gives other numbers the second time: a cell remembers nothing between "
+            "calls, what is to be remembered belongs in the state"
+        )
     kept = {"the output": y, "the new state": state}
     copies = mapped(kept, np.copy)
     cell.forward(0.5 * s.inputs[0][::-1], s.state())
@@ -124,7 +129,7 @@ def stateless(s: CellSubject) -> Iterator[str]:
     if new:
         yield Advice(
             f"forward sets self.{new[0]}: a cell runs once for each step, so what backward needs "
-            f"belongs into the cache that forward returns"
+            f"belongs in the cache that forward returns"
         )
 
 

@@ -110,6 +110,9 @@ def steps(s: LayerSubject) -> Iterator[str]:
                 f"it with a ValueError) and a reset_state"
             )
             return
+    layer.reset_state()
+    if not same(outputs, [layer.step(x[:, t]) for t in range(x.shape[1])]):
+        yield "after reset_state, the same steps give other numbers: it should forget everything"
 
 
 def engines(s: LayerSubject) -> Iterator[str]:

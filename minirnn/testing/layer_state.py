@@ -18,6 +18,7 @@ from minirnn.testing.subject import (
     both,
     changed,
     draw,
+    gradients_of,
     importable,
     snapshot,
 )
@@ -51,7 +52,16 @@ def copies(s: LayerSubject) -> Iterator[str]:
     y = layer.forward(*s.inputs)
     if not same(y, twin.forward(*s.inputs)):
         yield "a deep copy gives other numbers"
+    _, *expected = both(s.made(), s.inputs)
+    twin.forward(*s.others())
+    if not same(expected, [layer.backward(draw(y)), gradients_of(layer)]):
+        yield (
+            "the forward of another layer of this class changes what backward gives: keep what "
+            "backward needs on self, not on the class or in a module"
+        )
+    layer.zero_grad()
     before = snapshot(layer)
+    twin.forward(*s.inputs)
     twin.backward(draw(y))
     for parameter in twin.parameters():
         parameter.value += 1
@@ -104,7 +114,7 @@ def saved_state(s: LayerSubject) -> Iterator[str]:
         }
         for what, wrong in wrongs.items():
             call = partial(layer.load_state_dict, wrong)
-            yield from _refused(layer, before, call, f"load_state_dict with {what}")
+            yield from _refused(layer, before, call, f"load_state_dict with {what}", strict=True)
 
 
 def refusals(s: LayerSubject) -> Iterator[str]:
@@ -155,9 +165,12 @@ def refusals(s: LayerSubject) -> Iterator[str]:
 
 
 def _refused(
-    layer: Layer, before: dict[str, Any], call: Callable[[], Any], what: str
+    layer: Layer, before: dict[str, Any], call: Callable[[], Any], what: str, strict: bool = False
 ) -> Iterator[str]:
-    """Yield what is wrong about a call that should raise and change nothing."""
+    """Yield what is wrong about a call that should raise and change nothing.
+
+    With `strict`, accepting it is a violation; else it is something for advice.
+    """
     try:
         call()
     except (ValueError, TypeError):
@@ -166,7 +179,8 @@ def _refused(
     except Exception as error:
         yield Advice(f"{what} raises {type(error).__name__}: a ValueError would say what is wrong")
     else:
-        yield Advice(f"{what} is accepted without a word: raise a ValueError that names both")
+        text = f"{what} is accepted without a word: raise a ValueError that says what is wrong"
+        yield text if strict else Advice(text)
     for name, parameter in layer.named_parameters():
         parameter.value = before[name]
         parameter.grad = before[f"the gradient of {name}"]

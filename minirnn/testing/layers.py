@@ -39,7 +39,8 @@ def gradients(s: LayerSubject) -> Iterator[str]:
         variants["the mask"] = s.inputs, s.mask
     variants["a batch of one"] = part(s.inputs, slice(1)), None
     if s.has_time:
-        variants["a single step"] = part(s.inputs, (slice(None), slice(1))), None
+        one = part(s.inputs, (slice(None), slice(1)))
+        variants["a single step"] = one, None
         if s.layer.uses_mask:
             x, (trailing, gaps, *given) = s.sequence(), s.masks().values()
             mixed = np.where(np.arange(len(x))[:, None] % 2, trailing, gaps)
@@ -48,6 +49,11 @@ def gradients(s: LayerSubject) -> Iterator[str]:
                 variants["the mask"] = (_padded(x, one, np.nan),), one
     for name, (inputs, mask) in variants.items():
         found = list(wrong_gradients(s, inputs, mask))
+        if (
+            not found
+            and not s.made().forward(*inputs, **({} if mask is None else {"mask": mask})).size
+        ):
+            found = ["forward gives an empty array: refuse such an input with a ValueError"]
         yield from (f"{name}: {text}" if name else text for text in found)
         if found:
             return  # the others would only say the same again
@@ -62,7 +68,8 @@ def wrong_gradients(s: LayerSubject, inputs: tuple[Any, ...], mask: Any) -> Iter
         return
     known = {name for diagnosis in report.diagnoses for name in diagnosis.names}
     for diagnosis in report.diagnoses:
-        yield f"the gradient on {', '.join(diagnosis.names)}: {diagnosis.text}"
+        what = "" if diagnosis.kind == "in place" else "the gradient on "
+        yield f"{what}{', '.join(diagnosis.names)}: {diagnosis.text}"
     for one in report.comparisons:
         if not one.passed and one.name not in known:
             yield (
@@ -92,7 +99,11 @@ def padding(s: LayerSubject) -> Iterator[str]:
         return
     x = s.sequence()
     for name, mask in s.masks().items():
-        clean = both(s.made(), (_padded(x, mask, 0),), mask=mask)
+        given = mask.copy()
+        clean = both(s.made(), (_padded(x, mask, 0),), mask=given)
+        if not equal(given, mask):
+            yield f"{name}: forward or backward changes the mask in place: work on a copy"
+            return
         for filling in (np.nan, np.inf, -1e30):
             dirty = both(s.made(), (_padded(x, mask, filling),), mask=mask)
             if not equal(clean, dirty):

@@ -107,6 +107,13 @@ def number(s: TargetSubject) -> Iterator[str]:
     if not isinstance(value, float):
         yield f"forward should return a float, and returns {type(value).__name__}: float(...)"
     grad = loss.backward()
+    twice = mapped((s.prediction, s.target), lambda array: np.concatenate([array, array]))
+    double = s.made().forward(*twice)
+    if not same(value, double):
+        yield (
+            f"the batch has the loss {float(value):.6g}, and twice the same rows "
+            f"{float(double):.6g}: return the mean over the positions, not their sum"
+        )
     if np.shape(grad) != s.prediction.shape:
         yield f"backward should return the shape {s.prediction.shape}, got {np.shape(grad)}"
     loss.forward(s.prediction.astype(np.float32), s.target)
@@ -165,6 +172,8 @@ def order(s: TargetSubject) -> Iterator[str]:
     first = loss.backward()
     if not same(expected, first):
         yield "an earlier forward changes what backward gives: it belongs to the latest"
+    if not same(first, loss.backward()):
+        yield "a second backward after one forward gives other numbers: leave what forward kept"
     kept = np.copy(first)
     loss.forward(0.5 * s.prediction + 0.25, s.target)
     loss.backward()

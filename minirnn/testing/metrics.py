@@ -36,6 +36,8 @@ def attributes(s: TargetSubject) -> Iterator[str]:
     metric.update(s.prediction, s.target)
     if callable(metric.value):
         yield "value is a method, and should be a property: write @property above def value"
+    elif not same(metric.value, metric.value):
+        yield "value is another number when it is read again: reading should change nothing"
 
 
 def streaming(s: TargetSubject) -> Iterator[str]:
@@ -58,6 +60,12 @@ def resetting(s: TargetSubject) -> Iterator[str]:
     """Reset it, and read it before any update."""
     metric, fresh = s.made(), s.made()
     metric.update(0.5 * s.prediction[::-1], s.target)
+    before = metric.value
+    fresh.update(s.prediction, s.target)
+    if not same(before, metric.value):
+        yield "two metrics of the class share what they count: keep it on self, not on the class"
+        return
+    fresh.reset()
     metric.reset()
     metric.update(s.prediction, s.target)
     fresh.update(s.prediction, s.target)
@@ -116,7 +124,10 @@ def saved_state(s: TargetSubject) -> Iterator[str]:
     for one in (metric, other):
         one.update(0.5 * s.prediction[::-1], part(s.target, slice(None, None, -1)))
     if not equal(metric.value, other.value):
-        yield "load_state_dict(state_dict()) loses something: the two go on with other values"
+        yield (
+            "load_state_dict(state_dict()) loses something: the two go on with other values. Write "
+            "measure, and Metric adds up and saves; or write both methods for sums of your own"
+        )
     if not importable(type(metric)):
         return
     again = pickle.loads(pickle.dumps(metric))

@@ -57,7 +57,14 @@ def updates(s: OptimizerSubject) -> Iterator[str]:
     """Take a step, and look whether every parameter moves, in its place and downhill."""
     optimizer = s.made()
     grads, before = s.fill(optimizer, 1), values(optimizer)
-    optimizer.step()
+    try:
+        optimizer.step()
+    except ValueError as error:
+        yield (
+            f"a step raises {type(error).__name__}: {error}. The gradient is read-only: write "
+            f"new = grad * ..., not grad *= ..."
+        )
+        return
     after = values(optimizer)
     if equal(before, after):
         yield (

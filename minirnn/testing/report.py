@@ -116,7 +116,11 @@ def run(
             skipped[name] = str(reason)
             continue
         except Exception as error:  # of the thing's own code: the other checks go on
-            found.append(f"raises {type(error).__name__}: {error}")
+            said = f"raises {type(error).__name__}: {error}"
+            if any(said in violation.text for violation in violations):
+                skipped[name] = "it raises the same again"
+                continue
+            found.append(said)
         for text in dict.fromkeys(found):
             kind = advice if isinstance(text, Advice) else violations
             kind.append(Violation(name, text))

@@ -78,7 +78,7 @@ class LayerSubject:
         batch, time = self.sequence().shape[:2]
         steps, rows = np.arange(time), np.arange(batch)[:, None]
         trailing = steps < np.maximum(1, time - rows)
-        gaps = (steps + rows) % 3 != 1
+        gaps = (steps + rows) % 3 != 0
         gaps[:, time - 1] |= ~gaps.any(axis=1)
         found = {"padding at the end": trailing, "gaps in the mask": gaps}
         return found | ({} if self.mask is None else {"the mask": np.asarray(self.mask)})

@@ -6,7 +6,7 @@ import pytest
 import minirnn as m
 from minirnn.testing import ContractError, check_layer
 from tests.gradcheck import hosts as h
-from tests.testing import things
+from tests.testing import planted, things
 
 RNG = np.random.default_rng(0)
 ROWS = RNG.normal(size=(2, 3))
@@ -190,7 +190,7 @@ BROKEN = [
      "has no state_dict"),
     (things.Hits, "hit[mask].sum()", "hit.sum()", (LOGITS, CLASSES), "padding", "influence"),
     (things.Hits, "self, prediction", "self, prediction, /, extra", (LOGITS, CLASSES),
-     "batch of one", "raises TypeError"),
+     "attributes", "raises TypeError"),
     # optimizers
     (things.Momentum, "value -= learning_rate * m", "value = value - learning_rate * m", (),
      "updates", "makes a new array"),
@@ -236,6 +236,23 @@ def test_what_is_broken_is_named(host, old, new, inputs, check, says):
         found[violation.check] += violation.text + "\n"
     assert check in found, report
     assert says in found[check], report
+
+
+@pytest.mark.parametrize(
+    ("kind", "inputs"), planted.SOUND, ids=lambda v: getattr(v, "__name__", "")
+)
+def test_what_the_planted_mistakes_are_built_on_is_sound(kind, inputs):
+    assert check_layer(kind(), *inputs).passed
+
+
+@pytest.mark.parametrize(
+    ("kind", "inputs", "check", "says"), planted.PLANTED, ids=lambda v: getattr(v, "__name__", "")
+)
+def test_a_planted_mistake_is_named(kind, inputs, check, says):
+    thing = kind if issubclass(kind, m.Optimizer) else kind()
+    report = check_layer(thing, *inputs, raises=False)
+    said = [v.text for v in report.violations if v.check == check]
+    assert any(says in text for text in said), report
 
 
 def test_what_cannot_be_pickled_is_named():
