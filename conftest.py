@@ -1,4 +1,4 @@
-"""Settings of the whole run; a docstring's examples run where the library they need is installed."""
+"""Settings of a test run; docstring examples run where the library they need is installed."""
 
 import os
 from importlib.util import find_spec
