@@ -23,6 +23,7 @@ __all__ = [
     "check_shape",
     "choice",
     "features",
+    "finite_float",
     "flag",
     "float_dtype",
     "fraction",
@@ -98,7 +99,8 @@ def whole_number(owner: object, name: str, value: Any) -> int | None:
         ) from None
 
 
-def _real(owner: object, name: str, value: Any) -> float:
+def finite_float(owner: object, name: str, value: Any) -> float:
+    """Return `value` as a finite float."""
     if isinstance(value, bool | np.bool_) or not isinstance(
         value, int | float | np.integer | np.floating
     ):
@@ -113,7 +115,7 @@ def _real(owner: object, name: str, value: Any) -> float:
 
 def positive_float(owner: object, name: str, value: Any, *, zero: bool = False) -> float:
     """Return `value` as a finite float above 0 (or of at least 0 where `zero` is allowed)."""
-    number = _real(owner, name, value)
+    number = finite_float(owner, name, value)
     if number < 0 or (number == 0 and not zero):
         bound = "at least 0" if zero else "greater than 0"
         raise ValueError(f"{name_of(owner)}: {name} should be {bound}, got {number:g}")
@@ -122,7 +124,7 @@ def positive_float(owner: object, name: str, value: Any, *, zero: bool = False) 
 
 def fraction(owner: object, name: str, value: Any) -> float:
     """Return `value` as a float in [0, 1)."""
-    number = _real(owner, name, value)
+    number = finite_float(owner, name, value)
     if not 0 <= number < 1:
         raise ValueError(
             f"{name_of(owner)}: {name} should be at least 0 and below 1, got {number:g}"
@@ -132,7 +134,7 @@ def fraction(owner: object, name: str, value: Any) -> float:
 
 def share(owner: object, name: str, value: Any) -> float:
     """Return `value` as a float in (0, 1)."""
-    number = _real(owner, name, value)
+    number = finite_float(owner, name, value)
     if not 0 < number < 1:
         raise ValueError(f"{name_of(owner)}: {name} should be between 0 and 1, got {number:g}")
     return number

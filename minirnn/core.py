@@ -2,19 +2,26 @@
 
 from __future__ import annotations
 
+import copy
 import os
+import warnings
 from collections.abc import Iterable, Iterator, Mapping
-from typing import Any, Self, TypeVar
+from operator import attrgetter
+from types import MethodType
+from typing import TYPE_CHECKING, Any, Self, TypeVar
 
 import numpy as np
 
-from minirnn import checks
+from minirnn import checks, masks
+from minirnn.foreign import KeywordHints
 from minirnn.reprs import as_call, html_text
+from minirnn.summary import Table, summary_of
 from minirnn.typing import Array
 
-__all__ = ["Layer", "Parameter", "UnchangedOnError", "dtype_of", "writeable"]
+__all__ = ["Layer", "Parameter", "Restored", "dtype_of", "warn_of_mixed_dtypes", "writeable"]
 
 _Member = TypeVar("_Member", "Parameter", "Layer")
+_NUMBERS = {np.ndarray, list, int, float, np.float32, np.float64}
 
 
 class Parameter:
@@ -66,23 +73,23 @@ class Parameter:
         for name, value in state[1].items():
             setattr(self, name, writeable(value) if name != "decay" else value)
 
-    @property
-    def value(self) -> Array:
-        """The array itself; assigning copies into it."""
-        return self._value
-
-    @value.setter
-    def value(self, new: Any) -> None:
+    def _set_value(self, new: Any) -> None:
         self._copy_into(self._value, new, "the value")
 
-    @property
-    def grad(self) -> Array:
-        """The accumulated gradient, of the value's shape; assigning copies into it."""
-        return self._grad
-
-    @grad.setter
-    def grad(self, new: Any) -> None:
+    def _set_grad(self, new: Any) -> None:
         self._copy_into(self._grad, new, "the gradient")
+
+    # Read at every turn: an attrgetter costs a quarter of a method of one's own.
+    value = property(attrgetter("_value"), _set_value, doc="The array; assigning copies into it.")
+    grad = property(attrgetter("_grad"), _set_grad, doc="The gradient; assigning copies into it.")
+    shape = property(attrgetter("_value.shape"), doc="Shape of the value and of the gradient.")
+    size = property(attrgetter("_value.size"), doc="Number of elements.")
+
+    @property
+    def dtype(self) -> np.dtype[Any]:
+        """float32 or float64, that of the value and of the gradient."""
+        dtype: np.dtype[Any] = self._value.dtype
+        return dtype
 
     def _copy_into(self, storage: Array, new: Any, what: str) -> None:
         if new is not storage:  # `p.value += x` has already written where it belongs
@@ -97,16 +104,6 @@ class Parameter:
         grad[...] = self._grad
         self._value, self._grad = value, grad
 
-    @property
-    def shape(self) -> tuple[int, ...]:
-        """Shape of the value and of the gradient."""
-        return self._value.shape
-
-    @property
-    def size(self) -> int:
-        """Number of elements."""
-        return self._value.size
-
     def zero_grad(self) -> None:
         """Set the gradient to zero."""
         self._grad.fill(0)
@@ -120,7 +117,7 @@ def writeable(array: Array) -> Array:
     return array if array.flags.writeable else np.array(array)
 
 
-class Layer:
+class Layer(KeywordHints):
     """Anything with a forward and a backward method, and parameters between them.
 
     A layer of your own sets `Parameter` objects as plain attributes and writes two methods::
@@ -145,9 +142,15 @@ class Layer:
         True at first; `train` and `eval` set it, here and in all sublayers. Dropout reads it.
     uses_mask : bool
         Set it to True in a layer whose method is ``forward(x, mask=None)``.
+    uses_state : bool
+        Set it to True in a layer whose method is ``forward(x, mask=None, state=None)``, whose
+        `state` is the final one after it and whose `grad_state` the gradient on the initial one
+        after ``backward(grad, grad_state=None)``.
     keeps_time : bool
         Set it to False in a layer that takes ``(batch, time, features)`` and returns no time axis:
         the mask ends there, and reaches neither later layers nor the loss.
+    keeps_features : bool
+        Set it to True in a layer whose output has as many features as its input.
 
     Examples
     --------
@@ -174,7 +177,11 @@ class Layer:
 
     training: bool = True
     uses_mask: bool = False
+    uses_state: bool = False
+    state: Any  # only where there is one
+    grad_state: Any
     keeps_time: bool = True
+    keeps_features: bool = False
     _cache: Any = None
 
     # ------------------------------------------------------------ what a subclass writes
@@ -191,12 +198,52 @@ class Layer:
         """Return the gradient on ``x`` from that on ``y``; add to each parameter's gradient."""
         raise NotImplementedError(f"{type(self).__name__} has no backward method")
 
-    def backward_parameters(self, grad: Array) -> None:
+    def backward_parameters(self, grad: Any, grad_state: Any = None) -> None:
         """Do what `backward` does, where nobody asks for the gradient on the input.
 
         A training loop calls this on the whole model; a layer that can save the work overrides it.
         """
-        self.backward(grad)
+        if grad_state is None:
+            self.backward(grad)
+        else:
+            self.backward(grad, grad_state)
+
+    def output_mask(self, mask: Any) -> Any:
+        """Return the mask of the output, for that of the input; None where no time axis is left.
+
+        A layer with several inputs is given a tuple or a dictionary of masks, and overrides this.
+        """
+        if isinstance(mask, tuple | dict) and self.keeps_time:
+            raise TypeError(
+                f"{type(self).__name__}: has several masks, one for each input, and does not say "
+                f"which is that of its output; write output_mask(self, mask)"
+            )
+        return mask if self.keeps_time else None
+
+    # ------------------------------------------------------------ running
+
+    def predict(self, x: Any, mask: Any = None) -> Any:
+        """Return the output in evaluation mode; nothing is kept and nothing changes.
+
+        A carried state is neither read nor moved, and a `backward` to come still belongs to the
+        latest `forward`. Several threads may predict with one layer.
+
+        Parameters
+        ----------
+        x : whatever `forward` takes
+        mask : boolean array (batch, time), optional
+        """
+        return masks.apply(self.evaluation_copy(), x, mask)
+
+    def evaluation_copy(self) -> Self:
+        """Return this layer once more, in evaluation mode and without carried states.
+
+        The copy shares the parameters; whatever it keeps is its own. So it may run without
+        disturbing this layer, which another thread may be training.
+        """
+        copied: Self = _evaluation_copy(self, {})
+        copied.reset_state()
+        return copied
 
     def step(self, x_t: Any) -> Any:
         """Return the output for one time step ``(batch, features)`` of a stream.
@@ -204,6 +251,13 @@ class Layer:
         Nothing is kept for `backward`. A layer without state just applies itself to the step;
         recurrent layers override this and carry their state to the next call.
         """
+        for name, layer in self.named_layers():
+            if name and layer.uses_mask:
+                raise NotImplementedError(
+                    f"{type(self).__name__}: cannot be run step by step: it holds {name}, a "
+                    f"{type(layer).__name__} that reads whole sequences, and has no step of its "
+                    f"own; write step(self, x_t) with the step of each layer inside"
+                )
         return self.forward(x_t)
 
     def reset_state(self) -> None:
@@ -211,6 +265,14 @@ class Layer:
         for _, layer in self._members(Layer, "", set()):
             if type(layer).reset_state is not Layer.reset_state:
                 layer.reset_state()
+
+    def summary(self) -> Table:
+        """Return a table of the layers inside: output shapes, parameters, and what runs cells.
+
+        Shapes are those of the latest `forward`; before, what is not known yet stands as a word.
+        A parameter used in several places is counted once; the other places say ``tied``.
+        """
+        return summary_of(self)
 
     def _saved(self) -> Any:
         """Return what `forward` kept, or say that there was no forward."""
@@ -237,7 +299,8 @@ class Layer:
     ) -> Iterator[tuple[str, _Member]]:
         seen.add(id(self))
         for name, value in vars(self).items():
-            yield from _find(kind, value, f"{prefix}{name}", seen)
+            if name != "_cache":
+                yield from _find(kind, value, f"{prefix}{name}", seen)
 
     def parameters(self) -> list[Parameter]:
         """Return all parameters, sublayers' included, each object once."""
@@ -302,9 +365,9 @@ class Layer:
         The file is whole or not there: an old one is replaced only when the new one is on disk.
         Other frameworks read it too.
         """
-        from minirnn.weights import save_weights
+        from minirnn.weights import write_safetensors
 
-        save_weights(self, path)
+        write_safetensors(path, self.state_dict(), {"format": "minirnn"})
 
     def load(self, path: str | os.PathLike[str]) -> None:
         """Read the parameters from a safetensors file: all of them, or none if any does not fit.
@@ -317,9 +380,9 @@ class Layer:
         ValueError
             That lists every missing name, unexpected name and misshapen array.
         """
-        from minirnn.weights import load_weights
+        from minirnn.weights import read_weights
 
-        load_weights(self, path)
+        self.load_state_dict(read_weights(path))
 
     # ------------------------------------------------------------ modes
 
@@ -335,6 +398,17 @@ class Layer:
         for _, layer in self.named_layers():
             layer.training = training
         return self
+
+    if not TYPE_CHECKING:  # a checker of types would take any attribute for a known one
+
+        def __setattr__(self, name: str, value: Any) -> None:
+            """Set an attribute; a parameter is not replaced by an array in silence."""
+            if type(value) in _NUMBERS and isinstance(vars(self).get(name), Parameter):
+                raise TypeError(
+                    f"{type(self).__name__}: {name} is a Parameter; to give it other numbers write "
+                    f".{name}.value = ..., for another Parameter .{name} = Parameter(...)"
+                )
+            object.__setattr__(self, name, value)
 
     __repr__ = as_call
 
@@ -367,31 +441,110 @@ def dtype_of(layer: Layer) -> np.dtype[Any] | None:
     # Mostly it is an attribute, or one of a sublayer: no need to walk about.
     for value in vars(layer).values():
         if isinstance(value, Parameter):
-            return value.value.dtype
+            return value.dtype
     for sublayer in vars(layer).values():
         if isinstance(sublayer, Layer):
             for value in vars(sublayer).values():
                 if isinstance(value, Parameter):
-                    return value.value.dtype
+                    return value.dtype
     for _, parameter in layer.named_parameters():
-        return parameter.value.dtype
+        return parameter.dtype
     return None
 
 
-class UnchangedOnError:
+def warn_of_mixed_dtypes(model: Layer) -> None:
+    """Warn of a float64 Parameter in a user's own layer, in a model that is float32 elsewhere.
+
+    That is hardly ever meant: NumPy's generators draw float64. A layer of the library was told its
+    dtype.
+    """
+    if all(parameter.dtype == np.float64 for parameter in model.parameters()):
+        return
+    for path, layer in model.named_layers():
+        if type(layer).__module__.split(".")[0] == "minirnn":
+            continue
+        for name, value in vars(layer).items():
+            if isinstance(value, Parameter) and value.dtype == np.float64:
+                name = f"{path}.{name}" if path else name
+                warnings.warn(
+                    f"{type(layer).__name__}: the Parameter {name} is float64 in a model that is "
+                    f"float32 elsewhere, so each layer casts what it gets. For float32 throughout "
+                    f"write Parameter(array.astype(np.float32)), for float64 dtype=np.float64 in "
+                    f"the other layers",
+                    stacklevel=3,
+                )
+                return
+
+
+def _evaluation_copy(value: Any, known: dict[int, Any]) -> Any:
+    """Copy layers, and lists, tuples and dictionaries on the way to them; share all else."""
+    if isinstance(value, Layer):
+        if id(value) not in known:
+            made = known[id(value)] = object.__new__(type(value))
+            for name, item in list(vars(value).items()):
+                if name != "_cache":
+                    vars(made)[name] = _evaluation_copy(item, known)
+            vars(made)["training"] = False
+        return known[id(value)]
+    if isinstance(value, dict):
+        copied = copy.copy(value)
+        copied.update({key: _evaluation_copy(item, known) for key, item in value.items()})
+        return copied
+    if isinstance(value, list):
+        listed = copy.copy(value)
+        listed[:] = [_evaluation_copy(item, known) for item in value]
+        return listed
+    if isinstance(value, tuple):
+        items = [_evaluation_copy(item, known) for item in value]
+        return type(value)(*items) if hasattr(value, "_fields") else type(value)(items)
+    if isinstance(value, MethodType) and isinstance(value.__self__, Layer):
+        return MethodType(value.__func__, _evaluation_copy(value.__self__, known))
+    return value
+
+
+class Restored:
     """A block after which, if it raises, layers have the attributes that they had before.
 
-    So what one layer kept of a call that another one refuses is forgotten again.
+    So whatever some layers have kept of a call that another one refuses, states included, is
+    forgotten again. An interrupt is an error like any other.
+
+    Parameters
+    ----------
+    layers : iterable of Layer
+        Those inside them are not meant: see `Layer.named_layers`.
+    gradients : bool
+        Whether the gradients of all their parameters are put back too.
+
+    Examples
+    --------
+    >>> from minirnn import Dense
+    >>> layer = Dense(2, 3)
+    >>> try:
+    ...     with Restored([layer]):
+    ...         layer.note = "half done"
+    ...         raise KeyboardInterrupt
+    ... except KeyboardInterrupt:
+    ...     hasattr(layer, "note")
+    False
     """
 
-    def __init__(self, layers: Iterable[Layer]) -> None:
-        self._before = [(layer, dict(vars(layer))) for layer in layers]
+    def __init__(self, layers: Iterable[Layer], *, gradients: bool = False) -> None:
+        self._before = [(layer, vars(layer).copy()) for layer in layers]
+        self._gradients: list[tuple[Parameter, Array]] = []
+        if gradients:
+            unique = {id(p): p for layer, _ in self._before for p in layer.parameters()}
+            self._gradients = [(p, p.grad.copy()) for p in unique.values()]
 
     def __enter__(self) -> None:
         pass
 
     def __exit__(self, kind: Any, error: Any, traceback: Any) -> None:
-        if error is not None:
-            for layer, attributes in self._before:
-                vars(layer).clear()
-                vars(layer).update(attributes)
+        if kind is None:
+            return
+        for layer, attributes in self._before:
+            now = vars(layer)
+            now.update(attributes)  # another thread may be reading: a layer is never empty
+            for name in now.keys() - attributes.keys():
+                now.pop(name, None)
+        for parameter, grad in self._gradients:
+            parameter.grad = grad

@@ -246,7 +246,8 @@ class _SequenceEstimator(BaseEstimator):  # type: ignore[misc]
     def _output(self, X: Any) -> Array:
         check_is_fitted(self, "model_")
         x, mask = self._sequences(X, reset=False)
-        return self.model_.predict(self._standardized(x), mask)
+        y: Array = self.model_.predict(self._standardized(x), mask)
+        return y
 
     def _prepared(
         self, X: Any, y: Any, sample_weight: Any

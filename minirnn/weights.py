@@ -12,7 +12,7 @@ import math
 import os
 import zlib
 from collections.abc import Mapping
-from typing import IO, TYPE_CHECKING, Any
+from typing import IO, Any
 
 import numpy as np
 
@@ -20,10 +20,7 @@ from minirnn.errors import CheckpointError
 from minirnn.files import check_weight, existing, read_json, replacing
 from minirnn.typing import Array
 
-if TYPE_CHECKING:
-    from minirnn.core import Layer
-
-__all__ = ["WHOLE_MODEL", "load_weights", "read_safetensors", "save_weights", "write_safetensors"]
+__all__ = ["WHOLE_MODEL", "read_safetensors", "read_weights", "write_safetensors"]
 
 _DTYPES: dict[str, np.dtype[Any]] = {"F64": np.dtype("<f8"), "F32": np.dtype("<f4")}
 WHOLE_MODEL = "minirnn model"
@@ -31,20 +28,15 @@ WHOLE_MODEL = "minirnn model"
 _METADATA, _CHECKSUM = "__metadata__", "checksum"
 
 
-def save_weights(layer: Layer, path: str | os.PathLike[str]) -> None:
-    """Write `layer`'s parameters as safetensors, under their dotted names."""
-    write_safetensors(path, layer.state_dict(), {"format": "minirnn"})
-
-
-def load_weights(layer: Layer, path: str | os.PathLike[str]) -> None:
-    """Read `layer`'s parameters from a safetensors file; all, or none if anything does not fit."""
+def read_weights(path: str | os.PathLike[str]) -> dict[str, Array]:
+    """Return the arrays of a file of weights; one of a whole model is refused."""
     arrays, metadata = read_safetensors(path)
     if metadata.get("format") == WHOLE_MODEL:
         raise CheckpointError(
             f"{os.fspath(path)} holds a whole model, architecture and weights: read it with "
             f"minirnn.load(path)"
         )
-    layer.load_state_dict(arrays)
+    return arrays
 
 
 def write_safetensors(

@@ -136,7 +136,11 @@ class _Wide(m.Cell):
 def test_a_float64_cell_in_a_float32_model_trains():
     cell = _Wide()
     model = m.Sequential([m.Dense(3, 4, rng=0), m.Recurrent(cell), m.Dense(3, 2, rng=1)])
-    trainer = m.Trainer(model, m.SoftmaxCrossEntropy(), m.Adam(model.parameters(), 0.01))
+    optimizer = m.Adam(model.parameters(), 0.01)
+    with pytest.warns(
+        UserWarning, match=r"_Wide: .* layers.1.cell.W is float64.*astype\(np.float32\)"
+    ):
+        trainer = m.Trainer(model, m.SoftmaxCrossEntropy(), optimizer)
     before = model.state_dict()
     losses = [trainer.train_step(X, np.zeros((2, 5), int)) for _ in range(20)]
     assert losses[-1] < losses[0]

@@ -34,10 +34,10 @@ CALLS = {
         r"6: are time and features swapped\?",
     ),
     "in a model, which layer": (
-        lambda: m.Sequential([m.Dense(3, 5), m.GRU(4, 2)]),
+        lambda: m.Sequential([m.Tanh(), m.GRU(4, 2)]),
         lambda one: one.forward(X),
         ValueError,
-        r"^GRU \(layer 1 of the model\): axis 2 \(features\) should be 4, got 5",
+        r"^GRU \(layer 1 of the model\): axis 2 \(features\) should be 4, got 3",
     ),
     "in a model in a model": (
         lambda: m.Sequential([m.Tanh(), m.Sequential([m.Tanh(), m.Dense(4, 2)])]),

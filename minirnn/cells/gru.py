@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from minirnn import checks
-from minirnn.cells.gated import _GatedCell
+from minirnn.cells.builtin import BuiltinCell
 from minirnn.core import Parameter
 from minirnn.functions import sigmoid
 from minirnn.typing import Array, RandomSource, State
@@ -32,7 +32,7 @@ class GRUCache(NamedTuple):
     """What the reset gate multiplies: ``u_n + bn``, or h with ``reset_after=False``."""
 
 
-class GRUCell(_GatedCell):
+class GRUCell(BuiltinCell):
     """Gated recurrent unit, one step, in both published variants.
 
     The three gates stand side by side in the order r, z, n. With ``a = x Wx + b`` and

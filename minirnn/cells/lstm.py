@@ -11,7 +11,8 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from minirnn.cells.gated import _GatedCell
+from minirnn import checks
+from minirnn.cells.builtin import BuiltinCell
 from minirnn.functions import sigmoid
 from minirnn.typing import Array, RandomSource, State
 
@@ -31,7 +32,7 @@ class LSTMCache(NamedTuple):
     tanh_c: Array
 
 
-class LSTMCell(_GatedCell):
+class LSTMCell(BuiltinCell):
     """Long short-term memory with a forget gate, one step.
 
     The four gates stand side by side in ``Wx``, ``Wh`` and ``b``, in the order i, f, o, g::
@@ -102,8 +103,8 @@ class LSTMCell(_GatedCell):
         dtype: Any = np.float32,
     ) -> None:
         super().__init__(input_size, hidden_size, rng, dtype)
-        self.forget_bias = forget_bias
-        self.b.value[self.hidden_size : 2 * self.hidden_size] = forget_bias
+        self.forget_bias = checks.finite_float(self, "forget_bias", forget_bias)
+        self.b.value[self.hidden_size : 2 * self.hidden_size] = self.forget_bias
 
     def forward(self, x_t: Any, state: State) -> tuple[Array, State, Any]:
         """Return ``h'``, the state ``(h', c')`` and the cache."""

@@ -13,14 +13,14 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from minirnn import checks
-from minirnn.cells.gated import _GatedCell
+from minirnn.cells.builtin import BuiltinCell
 from minirnn.functions import sigmoid
 from minirnn.typing import Array, RandomSource, State
 
-__all__ = ["RNNCell"]
+__all__ = ["ACTIVATIONS", "RNNCell"]
 
 
-_ACTIVATIONS: dict[str, tuple[Callable[[Array], Array], Callable[[Array], Array]]] = {
+ACTIVATIONS: dict[str, tuple[Callable[[Array], Array], Callable[[Array], Array]]] = {
     # name: the function, and its derivative written in terms of its value h
     "tanh": (np.tanh, lambda h: 1 - h * h),
     "relu": (lambda z: np.maximum(z, 0), lambda h: (h > 0).astype(h.dtype)),
@@ -36,7 +36,7 @@ class RNNCache(NamedTuple):
     h_next: Array
 
 
-class RNNCell(_GatedCell):
+class RNNCell(BuiltinCell):
     """The simple recurrent network, one step.
 
     ::
@@ -86,7 +86,7 @@ class RNNCell(_GatedCell):
         rng: RandomSource = None,
         dtype: Any = np.float32,
     ) -> None:
-        self.activation = checks.choice(self, "activation", activation, tuple(_ACTIVATIONS))
+        self.activation = checks.choice(self, "activation", activation, tuple(ACTIVATIONS))
         super().__init__(input_size, hidden_size, rng, dtype)
 
     @property
@@ -98,7 +98,7 @@ class RNNCell(_GatedCell):
     def forward(self, x_t: Any, state: State) -> tuple[Array, State, Any]:
         """Return ``h'``, the state ``(h',)`` and the cache."""
         x_t, (h,) = self._arguments(x_t, state)
-        function, _ = _ACTIVATIONS[self.activation]
+        function, _ = ACTIVATIONS[self.activation]
         h_next = function(x_t @ self.Wx.value + h @ self.Wh.value + self.b.value)
         return h_next, (h_next,), RNNCache(x_t, h, h_next)
 
@@ -106,7 +106,7 @@ class RNNCell(_GatedCell):
         """Return the gradients on x and on the state ``(h,)``, both as in the class docstring."""
         x_t, h, h_next = cache
         grad_y, (grad_h,) = self._gradients(grad_y, grad_state, h)
-        _, derivative = _ACTIVATIONS[self.activation]
+        _, derivative = ACTIVATIONS[self.activation]
         dz = (grad_y + grad_h) * derivative(h_next)
         self.Wx.grad += x_t.T @ dz
         self.Wh.grad += h.T @ dz

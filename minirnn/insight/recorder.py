@@ -16,9 +16,9 @@ from minirnn.insight.observers import (
 from minirnn.insight.records import ActivationRecord, RecurrentRecord
 from minirnn.insight.report import Finding, findings, in_words
 from minirnn.layers.activations import Activation, Softmax
-from minirnn.models.sequential import Table
 from minirnn.optimizers import Optimizer
 from minirnn.recurrent import Recurrent
+from minirnn.summary import Table
 from minirnn.typing import Array
 
 __all__ = ["Recorder"]

@@ -1,6 +1,7 @@
 """The layers without time of their own."""
 
 from minirnn.layers.activations import LogSoftmax, ReLU, Sigmoid, Softmax, Tanh
+from minirnn.layers.branches import Parallel, Residual
 from minirnn.layers.dense import Dense
 from minirnn.layers.dropout import Dropout
 from minirnn.layers.embedding import Embedding
@@ -16,7 +17,9 @@ __all__ = [
     "LogSoftmax",
     "MaxOverTime",
     "MeanOverTime",
+    "Parallel",
     "ReLU",
+    "Residual",
     "Sigmoid",
     "Softmax",
     "Tanh",

@@ -27,6 +27,7 @@ class Activation(Layer):
         Is told of every output: see `minirnn.insight.observers`.
     """
 
+    keeps_features = True
     bounds: tuple[float, float] | None = None
     observer: Any = None
 

@@ -90,7 +90,7 @@ class Dense(Layer):
         grad_x: Array = self._accumulate(grad).dot(self.W.value.T)
         return grad_x.reshape(self._cache.shape)
 
-    def backward_parameters(self, grad: Any) -> None:
+    def backward_parameters(self, grad: Any, grad_state: Any = None) -> None:
         """Add to the parameters' gradients, without the product for the input's."""
         self._accumulate(grad)
 

@@ -52,6 +52,7 @@ class LastState(Layer):
 
     uses_mask = True
     keeps_time = False
+    keeps_features = True
     directions: tuple[tuple[int, bool], ...] | None = None
     """Features and whether they were read backwards, for each part of the input."""
 

@@ -63,6 +63,8 @@ class LayerNorm(Layer):
            [-1.,  1.]], dtype=float32)
     """
 
+    keeps_features = True
+
     def __init__(self, size: int, *, epsilon: float = 1e-5, dtype: Any = np.float32) -> None:
         self.size = checks.positive_int(self, "size", size)
         self.epsilon = checks.positive_float(self, "epsilon", epsilon)

@@ -36,6 +36,7 @@ class LastStep(Layer):
 
     uses_mask = True
     keeps_time = False
+    keeps_features = True
 
     def forward(self, x: Any, mask: Any = None) -> Array:
         """Return the last step ``(batch, features)`` of x ``(batch, time, features)``."""
@@ -85,6 +86,7 @@ class MeanOverTime(Layer):
 
     uses_mask = True
     keeps_time = False
+    keeps_features = True
     _so_far: tuple[Array, int] | None = None
 
     def forward(self, x: Any, mask: Any = None) -> Array:
@@ -143,6 +145,7 @@ class MaxOverTime(Layer):
 
     uses_mask = True
     keeps_time = False
+    keeps_features = True
     _so_far: Array | None = None
 
     def forward(self, x: Any, mask: Any = None) -> Array:

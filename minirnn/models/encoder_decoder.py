@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
 import numpy as np
 
 from minirnn import checks
-from minirnn.core import Layer, UnchangedOnError
+from minirnn.core import Layer, Restored
 from minirnn.kernels import one_blas_thread
 from minirnn.layers.attention import Attention
 from minirnn.models.chain import Chain
@@ -42,10 +42,10 @@ class EncoderDecoder(Layer):
     encoder : Layer
         A recurrent layer, or a `Sequential` with some. With attention, its output keeps the time
         axis.
-    decoder : Layer
+    decoder : Layer, or list of Layer
         The same, reading forwards; mostly `Embedding`, recurrent layers, `Dense` to the logits of
-        the next token. With attention the layer behind its last recurrent one takes
-        ``hidden + keys`` features.
+        the next token. With attention a list: the layer behind its last recurrent one takes
+        ``hidden + keys`` features, which no `Sequential` would let pass.
     attention : Attention, optional
         From the decoder's outputs (queries) to the encoder's (keys).
 
@@ -79,8 +79,7 @@ class EncoderDecoder(Layer):
     >>> from minirnn import GRU, Attention, Bidirectional, Dense, Embedding, Sequential
     >>> encoder = Sequential([
     ...     Embedding(20, 8, rng=0), Bidirectional(GRU(8, 8, rng=1), GRU(8, 8, rng=2))])
-    >>> decoder = Sequential([
-    ...     Embedding(12, 8, rng=3), GRU(8, 16, rng=4), Dense(16 + 16, 12, rng=5)])
+    >>> decoder = [Embedding(12, 8, rng=3), GRU(8, 16, rng=4), Dense(16 + 16, 12, rng=5)]
     >>> model = EncoderDecoder(encoder, decoder, Attention(16, 16))
     >>> source, target_in = np.ones((2, 7), int), np.ones((2, 5), int)
     >>> model.forward((source, target_in)).shape
@@ -91,9 +90,18 @@ class EncoderDecoder(Layer):
 
     uses_mask = True
 
-    def __init__(self, encoder: Layer, decoder: Layer, attention: Attention | None = None) -> None:
+    def __init__(
+        self,
+        encoder: Layer,
+        decoder: Layer | Sequence[Layer],
+        attention: Attention | None = None,
+    ) -> None:
         checks.instance(self, "encoder", encoder, Layer)
-        checks.instance(self, "decoder", decoder, Layer)
+        if isinstance(decoder, list | tuple):
+            for k, layer in enumerate(decoder):
+                checks.instance(self, f"layer {k} of the decoder", layer, Layer)
+        else:
+            checks.instance(self, "decoder", decoder, Layer)
         if attention is not None:
             checks.instance(self, "attention", attention, Attention)
         self.encoder = encoder
@@ -108,11 +116,15 @@ class EncoderDecoder(Layer):
             check_attention(read, *self._halves(), attention)
 
     def _chains(self) -> tuple[Chain, Chain]:
-        return Chain("encoder", [self.encoder]), Chain("decoder", [self.decoder])
+        return Chain("encoder", [self.encoder]), self._decoder_chain()
+
+    def _decoder_chain(self) -> Chain:
+        one = self.decoder
+        return Chain("decoder", [one] if isinstance(one, Layer) else one)
 
     def _halves(self) -> tuple[Chain, Chain]:
         """Return the decoder up to its last recurrent layer, and the rest."""
-        chain = Chain("decoder", [self.decoder])
+        chain = self._decoder_chain()
         after = chain.layers.index(chain.recurrent[-1]) + 1
         return Chain("decoder", chain.layers[:after]), Chain("decoder", chain.layers[after:])
 
@@ -134,7 +146,7 @@ class EncoderDecoder(Layer):
         encoder, _ = self._chains()
         before, after = self._halves()
         parts = [layer for _, layer in self.named_layers()]
-        with one_blas_thread(), UnchangedOnError(parts):
+        with one_blas_thread(), Restored(parts):
             annotations = encoder.forward(encoder.without_padding(source, masks[0]), masks[0])
             if len(np.asarray(target)) != len(annotations):
                 raise ValueError(

@@ -2,18 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable, Iterator
 from typing import Any
 
-import numpy as np
-
-from minirnn import checks
+from minirnn import checks, masks
 from minirnn.cells.cell import Cell
-from minirnn.core import Layer, UnchangedOnError, dtype_of
-from minirnn.kernels import one_blas_thread
+from minirnn.core import Layer, Restored, dtype_of
 from minirnn.layers.last_state import connect_last_states
-from minirnn.reprs import html_text
-from minirnn.typing import Array, Mask
 
 __all__ = ["Sequential", "flat"]
 
@@ -28,19 +23,29 @@ class Sequential(Layer):
     layers : iterable of Layer
         Models may nest; the same object may not stand in the chain twice.
 
+    Attributes
+    ----------
+    state : tuple
+        The final state of each layer after the latest `forward` or `step`; None where a layer has
+        no state.
+    grad_state : tuple
+        After `backward`, the gradient on each layer's initial state, None where it has none.
+
     Notes
     -----
     A mask goes to every layer with ``uses_mask``, until a layer takes the time axis away. What
     stands in the padding of the input is replaced by zeros first, so it may be anything.
 
-    An error inside a layer says which: "LSTM (layer 1 of the model): ...".
+    An error inside a layer says which: "LSTM (layer 1 of the model): ...". A refused call leaves
+    parameters, gradients, states and what layers keep as they were.
 
     Raises
     ------
     TypeError
         If something in the list is not a layer.
     ValueError
-        If the list is empty or has the same layer twice.
+        If the list is empty or has the same layer twice, or if a layer does not take as many
+        features as the one before gives.
 
     Examples
     --------
@@ -51,17 +56,18 @@ class Sequential(Layer):
     (4, 2)
     >>> len(model), model[1]
     (3, LastStep())
-    >>> model.summary()
-    layer       output shape  parameters
-    ------------------------------------
-    0 GRU       (4, 7, 8)            296
+    >>> model.summary()  # doctest: +ELLIPSIS
+    layer       output shape  parameters  engine
+    ----------------------------------------...
+    0 GRU       (4, 7, 8)            296  ...
     1 LastStep  (4, 8)                 0
     2 Dense     (4, 2)                18
-    ------------------------------------
+    ----------------------------------------...
     total                            314
     """
 
     uses_mask = True
+    uses_state = True
 
     def __init__(self, layers: Iterable[Layer], *others: Layer) -> None:
         if others or isinstance(layers, Layer) or not isinstance(layers, Iterable):
@@ -70,10 +76,15 @@ class Sequential(Layer):
                 f"write Sequential([...])"
             )
         self.layers = list(layers)
-        self._output_shapes: list[tuple[int, ...]] | None = None
         if not self.layers:
             raise ValueError("Sequential: the list of layers is empty")
         self._parts: list[Layer] = []  # all layers, those inside others too
+        self._shapes: list[Any] = []  # of the latest forward: of the input, and of each output
+        self._check_layers()
+        self._check_sizes()
+        connect_last_states(flat(self.layers))
+
+    def _check_layers(self) -> None:
         seen: dict[int, int] = {}
         for k, layer in enumerate(self.layers):
             checks.instance(self, f"layer {k}", layer, Layer)
@@ -92,65 +103,136 @@ class Sequential(Layer):
                     )
                 seen[id(part)] = k
                 self._parts.append(part)
-        connect_last_states(flat(self.layers))
+
+    def _check_sizes(self) -> None:
+        known: tuple[int, int] | None = None  # which layer gives how many features
+        for k, layer in enumerate(self.layers):
+            takes, gives = getattr(layer, "input_size", None), getattr(layer, "output_size", None)
+            if known is not None and takes is not None and takes != known[1]:
+                j = known[0]
+                raise ValueError(
+                    f"Sequential: layer {j} ({type(self.layers[j]).__name__}) gives {known[1]} "
+                    f"features, but layer {k} ({type(layer).__name__}) takes {takes}"
+                )
+            if gives is not None or not layer.keeps_features:
+                known = None if gives is None else (k, gives)
+
+    # ------------------------------------------------------------ what a layer tells
 
     @property
     def keeps_time(self) -> bool:  # type: ignore[override]
         """Whether the output of the model still has the time axis of its input."""
         return all(layer.keeps_time for layer in self.layers)
 
+    @property
+    def input_size(self) -> int | None:
+        """Features that the first layer takes, where that is known."""
+        return _first_known("input_size", self.layers)
+
+    @property
+    def output_size(self) -> int | None:
+        """Features that the last layer gives, where that is known."""
+        return _first_known("output_size", self.layers[::-1])
+
+    @property
+    def output_shapes(self) -> list[Any] | None:
+        """The shape of each layer's output in the latest `forward`; None before."""
+        return self._shapes[1:] or None
+
+    @property
+    def state(self) -> tuple[Any, ...]:
+        """The final state of each layer, None where there is none."""
+        return tuple([layer.state if layer.uses_state else None for layer in self.layers])
+
+    @property
+    def grad_state(self) -> tuple[Any, ...]:
+        """The gradient on the initial state of each layer, None where there is none."""
+        return tuple([layer.grad_state if layer.uses_state else None for layer in self.layers])
+
+    def output_mask(self, mask: Any) -> Any:
+        """Return the mask of the output, for that of the input; None where no time axis is left."""
+        for layer in self.layers:
+            if mask is not None:
+                mask = layer.output_mask(mask)
+        return mask
+
     # ------------------------------------------------------------ running
 
-    def forward(self, x: Any, mask: Any = None) -> Array:
+    def forward(self, x: Any, mask: Any = None, state: Any = None) -> Any:
         """Return the output of the last layer.
 
         Parameters
         ----------
         x : array (batch, time, features), or whatever the first layer takes
+            If that takes several inputs, a tuple or a dictionary of arrays.
         mask : boolean array (batch, time), optional
+            For several inputs, a tuple or a dictionary of masks.
+        state : tuple with an entry for each layer, optional
+            The initial states, as in the attribute `state`; None where a layer begins as usual.
         """
+        states = self._states(state, "state")
         if mask is not None:
-            x, mask = self._without_padding(x, mask)
-        shapes = []
-        with one_blas_thread(), UnchangedOnError(self._parts):
-            for k, layer in enumerate(self.layers):
-                if mask is not None and layer.uses_mask:
-                    x = self._run(k, layer.forward, x, mask)
-                else:
-                    x = self._run(k, layer.forward, x)
-                shapes.append(np.shape(x))
-                mask = self._mask_after(k, x, mask)
-        self._output_shapes = shapes
-        return x  # type: ignore[no-any-return]
+            x, mask = masks.checked(self, x, mask)
+        shapes = [getattr(x, "shape", None)]
+        with Restored(self._parts):
+            k = 0
+            try:
+                for k, layer in enumerate(self.layers):
+                    if mask is None and states[k] is None:
+                        x = layer.forward(x)
+                    else:
+                        x = masks.apply(layer, x, mask, states[k])
+                        mask = masks.after(layer, x, mask)
+                    if x is None:
+                        raise TypeError(_no_return(layer, "forward", "the output"))
+                    shapes.append(getattr(x, "shape", None))
+            except Exception as error:
+                self._locate(error, k)
+                raise
+        self._shapes = shapes
+        return x
 
-    def backward(self, grad: Any) -> Any:
-        """Return the gradient on the input, from that on the output."""
-        with one_blas_thread():
-            for k in reversed(range(len(self.layers))):
-                grad = self._run(k, self.layers[k].backward, grad)
+    def backward(self, grad: Any, grad_state: Any = None) -> Any:
+        """Return the gradient on the input, from that on the output.
+
+        Parameters
+        ----------
+        grad : array of the output's shape
+        grad_state : tuple with an entry for each layer, optional
+            Gradients on the final states; None stands for zeros.
+        """
+        with Restored(self._parts, gradients=True):
+            return self._backward(grad, grad_state, 0, need_grad_x=True)
+
+    def backward_parameters(self, grad: Any, grad_state: Any = None) -> None:
+        """Add to the parameters' gradients, and stop at the first layer that has any.
+
+        If a layer raises, those behind it have added theirs already.
+        """
+        for k, layer in enumerate(self.layers):
+            if dtype_of(layer) is not None:
+                self._backward(grad, grad_state, k, need_grad_x=False)
+                return
+
+    def _backward(self, grad: Any, grad_state: Any, first: int, *, need_grad_x: bool) -> Any:
+        """Go back from the last layer to `first`."""
+        states = self._states(grad_state, "grad_state")
+        k = 0
+        try:
+            for k in range(len(self.layers) - 1, first - 1, -1):
+                layer = self.layers[k]
+                backward = layer.backward
+                if k == first and not need_grad_x:
+                    backward = layer.backward_parameters
+                grad = backward(grad) if states[k] is None else backward(grad, states[k])
+                if k > first:
+                    self._check_gradient(k, grad)
+        except Exception as error:
+            self._locate(error, k)
+            raise
         return grad
 
-    def backward_parameters(self, grad: Any) -> None:
-        """Add to the parameters' gradients, and stop at the first layer that has any."""
-        first = next((k for k, layer in enumerate(self.layers) if dtype_of(layer)), None)
-        if first is None:
-            return
-        with one_blas_thread():
-            for k in reversed(range(first + 1, len(self.layers))):
-                grad = self._run(k, self.layers[k].backward, grad)
-            self._run(first, self.layers[first].backward_parameters, grad)
-
-    def predict(self, x: Any, mask: Any = None) -> Array:
-        """Return the output in evaluation mode, and restore each layer's mode after."""
-        modes = [(layer, layer.training) for _, layer in self.named_layers()]
-        self.eval()
-        try:
-            return self.forward(x, mask)
-        finally:
-            for layer, training in modes:
-                layer.training = training
-
-    def step(self, x_t: Any) -> Array:
+    def step(self, x_t: Any) -> Any:
         """Run one time step and carry the state to the next call, until `reset_state`.
 
         Parameters
@@ -162,17 +244,40 @@ class Sequential(Layer):
         array (batch, output)
             In evaluation mode, whatever the mode: nothing is kept for backward.
         """
-        with one_blas_thread(), UnchangedOnError(self._parts):
+        with Restored(self._parts):
             for k, layer in enumerate(self.layers):
-                x_t = self._run(k, layer.step, x_t)
-        return x_t  # type: ignore[no-any-return]
+                try:
+                    x_t = layer.step(x_t)
+                except Exception as error:
+                    self._locate(error, k)
+                    raise
+        return x_t
 
-    def _run(self, k: int, method: Callable[..., Any], *arguments: Any) -> Any:
-        try:
-            return method(*arguments)
-        except Exception as error:
-            self._locate(error, k)
-            raise
+    # ------------------------------------------------------------ checks
+
+    def _states(self, given: Any, what: str) -> Any:
+        count = len(self.layers)
+        if given is None:
+            return [None] * count
+        if not isinstance(given, tuple | list) or len(given) != count:
+            raise TypeError(
+                f"Sequential: {what} should be a tuple with an entry for each of the {count} "
+                f"layers, None where a layer has no state, got {type(given).__name__}"
+                + (f" of {len(given)}" if isinstance(given, tuple | list) else "")
+            )
+        return given
+
+    def _check_gradient(self, k: int, grad: Any) -> None:
+        """Raise if what layer k returned is not a gradient on what it was given."""
+        layer = self.layers[k]
+        if grad is None:
+            raise TypeError(_no_return(layer, "backward", "the gradient on its input"))
+        shape = self._shapes[k] if self._shapes else None
+        if shape is not None and getattr(grad, "shape", shape) != shape:
+            raise ValueError(
+                f"{type(layer).__name__}: backward should return the gradient on its input, of "
+                f"shape {shape}, got {grad.shape}"
+            )
 
     def _locate(self, error: Exception, k: int) -> None:
         """Put the position of the layer into the error's message."""
@@ -187,29 +292,6 @@ class Sequential(Layer):
         else:
             message = f"{name} (layer {k} of the model): {message}"
         error.args = (message, *error.args[1:])
-
-    # ------------------------------------------------------------ masks
-
-    def _without_padding(self, x: Any, mask: Any) -> tuple[Array, Mask]:
-        x = np.asarray(x)
-        if x.ndim < 2:
-            raise ValueError(
-                f"Sequential: with a mask, the input should have the axes batch and time, got "
-                f"shape {x.shape}"
-            )
-        mask = checks.as_mask(self, mask, x.shape[:2])
-        return np.where(mask.reshape(mask.shape + (1,) * (x.ndim - 2)), x, x.dtype.type(0)), mask
-
-    def _mask_after(self, k: int, y: Array, mask: Mask | None) -> Mask | None:
-        if mask is None or not self.layers[k].keeps_time or np.ndim(y) < 3:
-            return None
-        if y.shape[:2] != mask.shape:
-            raise ValueError(
-                f"{type(self.layers[k]).__name__} (layer {k} of the model): its output {y.shape} "
-                f"no longer has the (batch, time) = {mask.shape} of the mask; a layer that takes "
-                f"the time axis away says so with keeps_time = False"
-            )
-        return mask
 
     # ------------------------------------------------------------ looking in
 
@@ -226,24 +308,6 @@ class Sequential(Layer):
         inside = "\n".join(f"{layer!r}," for layer in self.layers).replace("\n", "\n    ")
         return f"Sequential([\n    {inside}\n])"
 
-    def summary(self) -> Table:
-        """Return a table of the layers: output shape of the latest forward, parameters.
-
-        Before the first forward, sizes that no layer has seen yet stand as words.
-        """
-        shapes: list[tuple[Any, ...]] = list(self._output_shapes or _expected_shapes(self.layers))
-        rows = [("layer", "output shape", "parameters")]
-        for k, (layer, shape) in enumerate(zip(self.layers, shapes, strict=True)):
-            text = f"({', '.join(map(str, shape))})" if shape else "?"
-            rows.append((f"{k} {type(layer).__name__}", text, f"{layer.parameter_count:,}"))
-        rows.append(("total", "", f"{self.parameter_count:,}"))
-        widths = [max(len(row[column]) for row in rows) for column in range(3)]
-        lines = [
-            f"{a:<{widths[0]}}  {b:<{widths[1]}}  {c:>{widths[2]}}".rstrip() for a, b, c in rows
-        ]
-        rule = "-" * (sum(widths) + 4)
-        return Table("\n".join([lines[0], rule, *lines[1:-1], rule, lines[-1]]))
-
 
 def flat(layers: Iterable[Layer]) -> Iterator[Layer]:
     """Yield the layers of a chain, those of chains inside it in their place."""
@@ -254,30 +318,13 @@ def flat(layers: Iterable[Layer]) -> Iterator[Layer]:
             yield layer
 
 
-class Table(str):
-    """Text that an interactive session shows with its line breaks."""
-
-    __slots__ = ()
-
-    def __repr__(self) -> str:
-        return str(self)
-
-    def _repr_html_(self) -> str:
-        return html_text(self)
-
-
-def _expected_shapes(layers: list[Layer]) -> list[tuple[Any, ...]]:
-    """Return the output shapes as far as they are known without running anything."""
-    shapes: list[tuple[Any, ...]] = []
-    shape: tuple[Any, ...] = ()
+def _first_known(name: str, layers: list[Layer]) -> int | None:
     for layer in layers:
-        size = getattr(layer, "output_size", None)
-        if isinstance(layer, Sequential):
-            shape = _expected_shapes(layer.layers)[-1]
-        elif size is not None:
-            leading = ("batch", "time") if layer.uses_mask else shape[:-1] or ("...",)
-            shape = (*leading, size)
-        elif not layer.keeps_time and shape:
-            shape = ("batch", shape[-1])
-        shapes.append(shape)
-    return shapes
+        size: int | None = getattr(layer, name, None)
+        if size is not None or not layer.keeps_features:
+            return size
+    return None
+
+
+def _no_return(layer: Layer, method: str, what: str) -> str:
+    return f"{type(layer).__name__}: {method} should return {what}, got None; is there a return?"

@@ -4,10 +4,9 @@ from __future__ import annotations
 
 from typing import Any
 
-import numpy as np
-
 from minirnn import checks
-from minirnn.core import Layer, UnchangedOnError
+from minirnn.core import Layer, Restored
+from minirnn.layers.merging import MERGES, merge, merge_back, merged_size
 from minirnn.recurrent.recurrent import Recurrent
 from minirnn.typing import Array, State
 
@@ -15,16 +14,19 @@ __all__ = ["Bidirectional"]
 
 
 class Bidirectional(Layer):
-    """One layer reads the sequence forwards, one backwards; their outputs stand side by side.
+    """One layer reads the sequence forwards, one backwards; their outputs are merged.
 
     ``y[:, t] = [forward_layer(x)[:, t], backward_layer(x)[:, t]]``: the first half has seen the
     steps up to ``t``, the second those from ``t`` on. The gradient on the input is the sum of both.
+    With another `merge`, `y` is the sum, the mean or the product of the two.
 
     Parameters
     ----------
     forward_layer : Recurrent
     backward_layer : Recurrent
         Set to ``reverse=True`` if it is not yet.
+    merge : "concat", "sum", "mean" or "product"
+        As Keras' ``merge_mode`` "concat", "sum", "ave" and "mul".
 
     Attributes
     ----------
@@ -49,8 +51,21 @@ class Bidirectional(Layer):
     """
 
     uses_mask = True
+    uses_state = True
 
-    def __init__(self, forward_layer: Recurrent, backward_layer: Recurrent) -> None:
+    def __init__(
+        self,
+        forward_layer: Recurrent,
+        backward_layer: Recurrent | None = None,
+        *,
+        merge: str = "concat",
+    ) -> None:
+        if backward_layer is None or isinstance(forward_layer, type):
+            name = getattr(forward_layer, "__name__", type(forward_layer).__name__)
+            raise TypeError(
+                f"Bidirectional: takes two layers, one for each direction, got {name} alone; write "
+                f"Bidirectional({name}(...), {name}(...))"
+            )
         for name, layer in [("forward_layer", forward_layer), ("backward_layer", backward_layer)]:
             if not isinstance(layer, Recurrent):
                 raise TypeError(
@@ -65,18 +80,31 @@ class Bidirectional(Layer):
             )
         if forward_layer.reverse:
             raise ValueError("Bidirectional: forward_layer should not have reverse=True")
+        self.merge = checks.choice(self, "merge", merge, MERGES)
+        merged_size(self, [forward_layer.output_size, backward_layer.output_size], merge)
         self.forward_layer = forward_layer
         self.backward_layer = backward_layer
         backward_layer.reverse = True
 
     @property
-    def output_size(self) -> int:
-        """Features of the output: those of both layers."""
-        return self.forward_layer.output_size + self.backward_layer.output_size
+    def input_size(self) -> int:
+        """Features of the input."""
+        return self.forward_layer.input_size
 
     @property
-    def directions(self) -> tuple[tuple[int, bool], ...]:
-        """Features of the output and whether they are read backwards; for `LastState`."""
+    def output_size(self) -> int:
+        """Features of the output: with "concat" those of both layers."""
+        one, two = self.forward_layer.output_size, self.backward_layer.output_size
+        return one + two if self.merge == "concat" else one
+
+    @property
+    def directions(self) -> tuple[tuple[int, bool], ...] | None:
+        """Features of the output and whether they are read backwards; for `LastState`.
+
+        None where the merged features belong to both directions.
+        """
+        if self.merge != "concat":
+            return None
         return self.forward_layer.directions + self.backward_layer.directions
 
     @property
@@ -102,35 +130,34 @@ class Bidirectional(Layer):
             Initial states of the forward layer, then of the backward layer.
         """
         one, two = self._halves(state)
-        with UnchangedOnError((self.forward_layer, self.backward_layer)):
-            outputs = (
+        with Restored((self.forward_layer, self.backward_layer)):
+            outputs = [
                 self.forward_layer.forward(x, mask, one),
                 self.backward_layer.forward(x, mask, two),
-            )
-        self._cache = outputs[0].shape[:2]
-        return np.concatenate(outputs, axis=2)
+            ]
+            y = merge(self, outputs, self.merge)
+        self._cache = (y.shape, outputs)
+        return y
 
     def backward(self, grad: Any, grad_state: Any = None) -> Array:
         """Return the gradient on x, for that on the output and (optional) the final states."""
         one, two = self._split(grad)
         states = self._halves(grad_state)
-        one_state = self.forward_layer._final_gradients(states[0])
-        two_state = self.backward_layer._final_gradients(states[1])
-        grad_x: Array = self.forward_layer.backward(one, one_state)
-        return grad_x + self.backward_layer.backward(two, two_state)
+        with Restored((self.forward_layer, self.backward_layer), gradients=True):
+            grad_x: Array = self.forward_layer.backward(one, states[0])
+            return grad_x + self.backward_layer.backward(two, states[1])
 
-    def backward_parameters(self, grad: Any) -> None:
+    def backward_parameters(self, grad: Any, grad_state: Any = None) -> None:
         """Add to the parameters' gradients, without the product for the input's."""
         one, two = self._split(grad)
-        self.forward_layer.backward_parameters(one)
-        self.backward_layer.backward_parameters(two)
+        states = self._halves(grad_state)
+        self.forward_layer.backward_parameters(one, states[0])
+        self.backward_layer.backward_parameters(two, states[1])
 
-    def _split(self, grad: Any) -> tuple[Array, Array]:
-        batch, time = self._saved()
-        shape = (batch, time, self.output_size)
+    def _split(self, grad: Any) -> list[Array]:
+        shape, outputs = self._saved()
         grad = checks.check_shape(self, grad, shape, None, "the gradient")
-        split = self.forward_layer.output_size
-        return grad[:, :, :split], grad[:, :, split:]
+        return merge_back(grad, outputs, self.merge)
 
     def step(self, x_t: Any) -> Array:
         """Refuse: the backward layer would have to know the future."""

@@ -6,7 +6,9 @@ from typing import Any
 
 import numpy as np
 
+from minirnn import checks
 from minirnn.cells import GRUCell, LSTMCell, RNNCell
+from minirnn.cells.rnn import ACTIVATIONS
 from minirnn.recurrent.recurrent import Recurrent
 from minirnn.typing import RandomSource
 
@@ -35,6 +37,8 @@ class RNN(Recurrent):
     (2, 5, 4)
     """
 
+    cell: RNNCell
+
     def __init__(
         self,
         input_size: int,
@@ -47,9 +51,17 @@ class RNN(Recurrent):
         rng: RandomSource = None,
         dtype: Any = np.float32,
     ) -> None:
-        self.activation = activation
         cell = RNNCell(input_size, hidden_size, activation=activation, rng=rng, dtype=dtype)
         super().__init__(cell, stateful=stateful, reverse=reverse, engine=engine)
+
+    @property
+    def activation(self) -> str:
+        """That of the cell; it may be changed."""
+        return self.cell.activation
+
+    @activation.setter
+    def activation(self, name: str) -> None:
+        self.cell.activation = checks.choice(self, "activation", name, tuple(ACTIVATIONS))
 
 
 class LSTM(Recurrent):
@@ -77,6 +89,8 @@ class LSTM(Recurrent):
     >>> h, c = layer.state
     """
 
+    cell: LSTMCell
+
     def __init__(
         self,
         input_size: int,
@@ -89,9 +103,13 @@ class LSTM(Recurrent):
         rng: RandomSource = None,
         dtype: Any = np.float32,
     ) -> None:
-        self.forget_bias = forget_bias
         cell = LSTMCell(input_size, hidden_size, forget_bias=forget_bias, rng=rng, dtype=dtype)
         super().__init__(cell, stateful=stateful, reverse=reverse, engine=engine)
+
+    @property
+    def forget_bias(self) -> float:
+        """What the forget gate's bias began at."""
+        return self.cell.forget_bias
 
 
 class GRU(Recurrent):
@@ -117,6 +135,8 @@ class GRU(Recurrent):
     (2, 5, 4)
     """
 
+    cell: GRUCell
+
     def __init__(
         self,
         input_size: int,
@@ -129,6 +149,10 @@ class GRU(Recurrent):
         rng: RandomSource = None,
         dtype: Any = np.float32,
     ) -> None:
-        self.reset_after = reset_after
         cell = GRUCell(input_size, hidden_size, reset_after=reset_after, rng=rng, dtype=dtype)
         super().__init__(cell, stateful=stateful, reverse=reverse, engine=engine)
+
+    @property
+    def reset_after(self) -> bool:
+        """That of the cell; the two variants differ in their parameters."""
+        return self.cell.reset_after

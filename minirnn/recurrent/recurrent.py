@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from minirnn import checks
+from minirnn.cells.builtin import BuiltinCell
 from minirnn.cells.cell import Cell
 from minirnn.core import Layer, dtype_of
 from minirnn.recurrent.runner import LoopRunner, Runner
@@ -98,11 +99,17 @@ class Recurrent(Layer):
     """
 
     uses_mask = True
+    uses_state = True
     observer: Any = None
 
     def __init__(
         self, cell: Cell, *, stateful: bool = False, reverse: bool = False, engine: str = "auto"
     ) -> None:
+        if hasattr(cell, "cell"):
+            raise TypeError(
+                f"{type(self).__name__}: cell should be a Cell, one time step, got the whole layer "
+                f"{type(cell).__name__}; take that as it is, or its {type(cell.cell).__name__}(...)"
+            )
         checks.instance(self, "cell", cell, Cell)
         self.cell = cell
         self.stateful = checks.flag(self, "stateful", stateful)
@@ -155,7 +162,7 @@ class Recurrent(Layer):
         -------
         array (batch, time, output_size)
         """
-        x = checks.sequence(self, x, self._input_size(), self._dtype())
+        x = checks.sequence(self, x, getattr(self.cell, "input_size", None), dtype_of(self.cell))
         batch, time, _ = x.shape
         if mask is not None:
             mask = checks.as_mask(self, mask, (batch, time))
@@ -197,16 +204,17 @@ class Recurrent(Layer):
         assert grad_x is not None
         return grad_x
 
-    def backward_parameters(self, grad: Any) -> None:
+    def backward_parameters(self, grad: Any, grad_state: Any = None) -> None:
         """Add to the parameters' gradients, without the product for the input's."""
-        self._backward(grad, None, need_grad_x=False)
+        self._backward(grad, grad_state, need_grad_x=False)
 
     def _backward(self, grad: Any, grad_state: Any, *, need_grad_x: bool) -> Array | None:
         call: _Call = self._saved()
         x, mask = call.x, call.mask
         shape = (*x.shape[:2], self.output_size)
         grad = checks.check_shape(self, grad, shape, x.dtype, "the gradient")
-        grad_state = self._final_gradients(grad_state)
+        if grad_state is not None:
+            grad_state = self._like(grad_state, call.final, "grad_state")
         runner = call.runner = call.runner or self._find_runner()
         if call.caches is None:
             _, _, call.caches = runner.forward(x, mask, call.first, reverse=self.reverse, keep=True)
@@ -227,7 +235,9 @@ class Recurrent(Layer):
             )
         state = self.carried_state
         if state is None or not self._goes_on(x_t, state):
-            x_t = checks.step(self, x_t, self._input_size(), self._dtype())
+            x_t = checks.step(
+                self, x_t, getattr(self.cell, "input_size", None), dtype_of(self.cell)
+            )
             state = self._first_state(None, len(x_t), x_t.dtype, state)
         y_t, self.carried_state = self._find_runner().step(x_t, state)
         self.state = self.carried_state
@@ -238,7 +248,7 @@ class Recurrent(Layer):
         return (
             type(x_t) is np.ndarray
             and x_t.dtype == state[0].dtype
-            and x_t.shape == (len(state[0]), self._input_size())
+            and x_t.shape == (len(state[0]), getattr(self.cell, "input_size", None))
         )
 
     def reset_state(self) -> None:
@@ -252,12 +262,6 @@ class Recurrent(Layer):
 
     # ------------------------------------------------------------ checks
 
-    def _dtype(self) -> np.dtype[Any] | None:
-        return dtype_of(self.cell)
-
-    def _input_size(self) -> int | None:
-        return getattr(self.cell, "input_size", None)
-
     def _first_state(
         self, given: Any, batch: int, dtype: np.dtype[Any], carried: State | None
     ) -> State:
@@ -269,20 +273,34 @@ class Recurrent(Layer):
                     f"the carried state, got {batch}; call reset_state() before other sequences"
                 )
             return carried
-        own = self.cell.initial_state(batch)
+        own = self._own_state(batch, dtype)
+        return own if given is None else self._like(given, own, "the state")
+
+    def _own_state(self, batch: int, dtype: np.dtype[Any]) -> State:
+        """Return the cell's own initial state, checked."""
+        own, name = self.cell.initial_state(batch), type(self.cell).__name__
         if not isinstance(own, tuple) or not own:
             raise TypeError(
-                f"{type(self.cell).__name__}: initial_state should return a tuple of arrays "
-                f"(batch, ...), got {type(own).__name__}; for one array write (array,)"
+                f"{name}: initial_state should return a tuple of arrays (batch, ...), got "
+                f"{type(own).__name__}; for one array write (array,)"
             )
-        own = tuple(checks.as_floats(self.cell, a, dtype, "initial_state") for a in own)
-        if given is None:
-            return own
-        return self._like(given, own, "the state")
-
-    def _final_gradients(self, given: Any) -> State | None:
-        """Return copies of the gradients on the final state, checked; None stands for zeros."""
-        return None if given is None else self._like(given, self._saved().final, "grad_state")
+        names = self.cell.state_names
+        if names and len(own) != len(names):
+            raise TypeError(
+                f"{name}: initial_state should return the {len(names)} arrays "
+                f"({', '.join(names)}), got {len(own)}"
+            )
+        own = tuple([checks.as_floats(self.cell, a, dtype, "initial_state") for a in own])
+        size = (self.cell.hidden_size,) if isinstance(self.cell, BuiltinCell) else None
+        for k, array in enumerate(own):
+            if array.shape[:1] != (batch,) or (size and array.shape[1:] != size):
+                rest = f"{size[0]})" if size else "...)"
+                raise ValueError(
+                    f"{name}: initial_state({batch}) should return arrays of shape ({batch}, "
+                    f"{rest}, batch first, got {array.shape} for array {k}; for one state in all "
+                    f"rows write np.repeat(row, batch_size, axis=0)"
+                )
+        return own
 
     def _like(self, arrays: Any, model: State, what: str) -> State:
         """Return copies of `arrays`, a tuple with the shapes and dtypes of `model`."""

@@ -72,6 +72,7 @@ class StateDropout(Layer):
     """
 
     uses_mask = True
+    uses_state = True
 
     def __init__(
         self,
@@ -115,7 +116,7 @@ class StateDropout(Layer):
         return self.layer.output_size
 
     @property
-    def directions(self) -> tuple[tuple[int, bool], ...]:
+    def directions(self) -> tuple[tuple[int, bool], ...] | None:
         """Features of the output and whether they are read backwards; for `LastState`."""
         return self.layer.directions
 
@@ -153,11 +154,11 @@ class StateDropout(Layer):
         _collect(drops)
         return grad_x
 
-    def backward_parameters(self, grad: Any) -> None:
+    def backward_parameters(self, grad: Any, grad_state: Any = None) -> None:
         """Add to the parameters' gradients, without the product for the input's."""
         drops = self._saved()
         with _in_place_of_cells(drops):
-            self.layer.backward_parameters(grad)
+            self.layer.backward_parameters(grad, grad_state)
         _collect(drops)
 
     def step(self, x_t: Any) -> Array:

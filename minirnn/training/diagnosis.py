@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from minirnn import masks
 from minirnn.core import Layer
 from minirnn.data.nested import is_nested, leaves
 from minirnn.losses.base import Loss
@@ -53,12 +54,9 @@ def _first_output(model: Layer, x: Any, mask: Any, path: str) -> str | None:
     """Run a copy of the model, layer by layer where it is a Sequential."""
     layers = list(copy.deepcopy(model)) if isinstance(model, Sequential) else [copy.deepcopy(model)]
     if isinstance(model, Sequential) and mask is not None:
-        x, mask = model._without_padding(x, mask)
+        x, mask = masks.checked(model, x, mask)
     for k, layer in enumerate(layers):
-        if mask is not None and layer.uses_mask:
-            y = layer.forward(x, mask)
-        else:
-            y = layer.forward(x)
+        y = masks.apply(layer, x, mask)
         if not np.isfinite(y).all():
             where = f"{path}layer {k} ({type(layer).__name__})"
             if isinstance(layer, Sequential):
@@ -67,7 +65,7 @@ def _first_output(model: Layer, x: Any, mask: Any, path: str) -> str | None:
                     return inner
             return f"the output of {where} has {_count(y)}, while what it was given is finite"
         if isinstance(model, Sequential):
-            mask = model._mask_after(k, y, mask)
+            mask = masks.after(layer, y, mask)
         x = y
     return None
 

@@ -13,7 +13,7 @@ import numpy as np
 
 from minirnn import checks
 from minirnn.callbacks.base import Callback
-from minirnn.core import Layer
+from minirnn.core import Layer, warn_of_mixed_dtypes
 from minirnn.data.batching import Batches
 from minirnn.data.nested import leaves
 from minirnn.errors import NotFiniteError
@@ -122,6 +122,7 @@ class Trainer:
         rng: RandomSource = None,
     ) -> None:
         checks.instance(self, "model", model, Layer)
+        warn_of_mixed_dtypes(model)
         checks.instance(self, "optimizer", optimizer, Optimizer)
         check_loss_argument(loss)
         self.model = model

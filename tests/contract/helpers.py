@@ -63,6 +63,13 @@ def recurrent_layers(model: Layer) -> list[Recurrent]:
     return [layer for _, layer in model.named_layers() if isinstance(layer, Recurrent)]
 
 
+def arrays_of(state: Any) -> list[np.ndarray]:
+    """Return the arrays of a state, which has an entry for each layer in a model."""
+    if isinstance(state, tuple):
+        return [array for entry in state for array in arrays_of(entry)]
+    return [] if state is None else [state]
+
+
 def _copied(state: Any) -> Any:
     return None if state is None else tuple(array.copy() for array in state)
 

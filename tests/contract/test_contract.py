@@ -63,7 +63,7 @@ def test_nothing_given_or_returned_is_changed_by_later_calls(case):
     grad_x = layer.backward(grad)
     kept = [y, x, grad] + ([] if grad_x is None else [grad_x])
     if hasattr(layer, "state"):
-        kept += [*layer.state, *layer.grad_state]
+        kept += helpers.arrays_of(layer.state) + helpers.arrays_of(layer.grad_state)
     before = [array.copy() for array in kept]
 
     layer.forward(case.input(3, 5, seed=9))
@@ -78,7 +78,7 @@ def test_nothing_given_or_returned_is_changed_by_later_calls(case):
 @LAYERS
 def test_results_share_no_memory_with_parameters(case):
     layer, _, y, grad = _ready(case)
-    results = [y, layer.backward(grad), *(getattr(layer, "state", None) or ())]
+    results = [y, layer.backward(grad), *helpers.arrays_of(getattr(layer, "state", None))]
     for parameter in layer.parameters():
         for result in results:
             if result is not None:

@@ -7,7 +7,7 @@ steps, batches of one, trailing padding and gaps are in test_everything, through
 import numpy as np
 import pytest
 
-from minirnn import Bidirectional, Recurrent, Sequential, check_gradients
+from minirnn import Bidirectional, Recurrent, check_gradients
 from tests.contract import helpers, losses, table
 from tests.differences import central_differences
 
@@ -128,10 +128,16 @@ def test_check_gradients_agrees(case):
     if case.takes != "tokens":
         expected["input"] = x.shape
     layer.forward(x)
-    states = getattr(layer, "state", None) or ()
-    if not isinstance(layer, Sequential):
-        expected |= {f"state[{k}]": array.shape for k, array in enumerate(states)}
+    expected |= _named("state", getattr(layer, "state", None))
     assert seen == expected
+
+
+def _named(name, state):
+    """Return the shapes of a state, which in a model has an entry for each layer."""
+    if isinstance(state, tuple):
+        parts = [_named(f"{name}[{k}]", entry) for k, entry in enumerate(state)]
+        return {path: shape for part in parts for path, shape in part.items()}
+    return {} if state is None else {name: state.shape}
 
 
 @pytest.mark.parametrize("case", **table.by_name(table.CELLS))

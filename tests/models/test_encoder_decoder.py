@@ -47,7 +47,8 @@ def build(name, attention=None):
     if attention is not None:
         attend, extra = m.Attention(hidden, keys, score=attention, **D), keys
     decoder = [write, *layers, m.Dense(hidden + extra, TOKENS, **D)]
-    model = m.EncoderDecoder(m.Sequential(encoder), m.Sequential(decoder), attend)
+    whole = decoder if attend is not None else m.Sequential(decoder)
+    model = m.EncoderDecoder(m.Sequential(encoder), whole, attend)
     return helpers.randomize(model, 1)
 
 

@@ -108,22 +108,22 @@ def test_what_is_no_list_of_layers_is_refused(layers, error, message):
 
 
 def test_an_error_names_the_layer():
-    model = Sequential([m.Dense(3, 4, rng=0), m.Tanh(), m.LSTM(5, 2, rng=1)])
+    model = Sequential([m.Dense(3, 4, rng=0), m.Tanh(), m.LSTM(4, 2, rng=1)])
     before = helpers.snapshot(model)
     with pytest.raises(
-        ValueError, match=r"^LSTM \(layer 2 of the model\): axis 2 \(features\) should be 5, got 4"
+        ValueError, match=r"^LSTM \(layer 2 of the model\): the input should be \(batch, time, f"
     ):
-        model.forward(_x())
+        model.forward(_x()[0])
     helpers.assert_same(before, helpers.snapshot(model))
 
 
 def test_an_error_in_a_nested_model_names_both_places():
-    inner = Sequential([m.Tanh(), m.Dense(7, 2)])
+    inner = Sequential([m.Tanh(), m.LSTM(4, 2)])
     model = Sequential([m.Dense(3, 4), m.ReLU(), inner])
     with pytest.raises(
-        ValueError, match=r"^Dense \(layer 1 of layer 2 of the model\): axis 2 \(features\)"
+        ValueError, match=r"^LSTM \(layer 1 of layer 2 of the model\): the input should be"
     ):
-        model.forward(_x())
+        model.forward(_x()[0])
 
 
 def test_an_error_of_any_kind_is_located():
@@ -246,7 +246,7 @@ def test_nan_in_the_padding_reaches_no_layer():
 
 
 def test_step_by_step_is_the_whole_sequence():
-    model = Sequential([m.Embedding(7, 3, rng=0), _model(), m.Softmax()])
+    model = Sequential([m.Embedding(7, 3, rng=0, dtype=np.float64), _model(), m.Softmax()])
     tokens = np.random.default_rng(0).integers(0, 7, (2, 6))
     y = model.predict(tokens)
     for _ in range(2):

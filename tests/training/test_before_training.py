@@ -277,7 +277,7 @@ class Lazy(m.Layer):
 
     def forward(self, x):
         if self.W is None:
-            self.W = m.Parameter(np.ones(x.shape[-1]))
+            self.W = m.Parameter(np.ones(x.shape[-1], np.float32))
         self.x = x
         return x * self.W.value
 

@@ -12,10 +12,10 @@ from minirnn.core import Parameter
 from minirnn.initializers import glorot_uniform, orthogonal
 from minirnn.typing import Array, RandomSource, State
 
-__all__ = ["_GatedCell"]
+__all__ = ["BuiltinCell"]
 
 
-class _GatedCell(Cell):
+class BuiltinCell(Cell):
     """What the three built-in cells share: sizes, parameters, and the check of their arguments."""
 
     blocks: ClassVar[int] = 1

@@ -1,0 +1,152 @@
+"""What other libraries call a keyword, and what it is called here.
+
+Derive the class of a public constructor from `KeywordHints`, or put `@keyword_hints` over a public
+method or function: a keyword that is unknown there, but known from PyTorch, Keras or scikit-learn,
+is then answered with ours. Whatever the callable takes itself is never answered.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from functools import wraps
+from inspect import signature
+from typing import Any, ParamSpec, Self, TypeVar
+
+__all__ = ["KeywordHints", "keyword_hints"]
+
+_P = ParamSpec("_P")
+_R = TypeVar("_R")
+
+_OURS = {
+    # sizes
+    "units": "hidden_size (the second argument)",
+    "hidden_dim": "hidden_size",
+    "input_dim": "input_size; for an Embedding vocabulary_size",
+    "output_dim": "output_size",
+    "in_features": "input_size",
+    "out_features": "output_size",
+    "num_embeddings": "vocabulary_size",
+    "embedding_dim": "output_size",
+    "normalized_shape": "size",
+    "input_shape": "input_size: the features alone, batch and time are free",
+    # recurrent layers
+    "num_layers": "a list: Sequential([LSTM(3, 8), LSTM(8, 8)]) has two layers",
+    "bidirectional": "a layer: Bidirectional(LSTM(3, 8), LSTM(3, 8))",
+    "batch_first": "always so: arrays are (batch, time, features)",
+    "time_major": "never so: arrays are (batch, time, features); write x.swapaxes(0, 1)",
+    "return_sequences": "always so: a recurrent layer returns every step; for the last one put "
+    "LastStep() or LastState() behind it",
+    "return_state": "the attribute layer.state after forward",
+    "go_backwards": "reverse=True",
+    "nonlinearity": "activation",
+    "recurrent_dropout": "a layer: StateDropout(layer, rate)",
+    "dropout": "a layer: Dropout(rate)",
+    "proj_size": "a cell of your own whose output_size is not its hidden_size",
+    "unit_forget_bias": "forget_bias=1.0, as it is anyway",
+    "use_bias": "bias",
+    "mask_zero": "an argument: forward(x, mask)",
+    "padding_idx": "an argument: forward(x, mask)",
+    "merge_mode": "merge",
+    # others
+    "p": "rate",
+    "eps": "epsilon",
+    "inplace": "never so: an input is not changed",
+    "dim": "always the last axis",
+    "axis": "always the last axis",
+    "seed": "rng",
+    "random_state": "rng",
+    "device": "nothing: everything runs on the processor",
+    # losses and metrics
+    "from_logits": "a class: SoftmaxCrossEntropy and SigmoidCrossEntropy take logits, "
+    "CrossEntropy and BinaryCrossEntropy probabilities",
+    "ignore_index": "ignore_class",
+    "reduction": "always the mean over real positions",
+    "weight": "class_weight",
+    "pos_weight": "sample_weight, or class_weight",
+    # optimizers
+    "lr": "learning_rate",
+    "params": "parameters (the first argument)",
+    "beta1": "betas=(beta1, beta2)",
+    "beta2": "betas=(beta1, beta2)",
+    "beta_1": "betas=(beta_1, beta_2)",
+    "beta_2": "betas=(beta_1, beta_2)",
+    "alpha": "rho",
+    "clipnorm": "clip_norm for each parameter; clip_norm here is over all of them",
+    "global_clipnorm": "clip_norm",
+    "clipvalue": "clip_value",
+    "decay": "weight_decay, or a schedule as learning_rate",
+    # training
+    "validation_data": "validation",
+    "validation_split": "validation=(inputs, targets): split the arrays yourself",
+    "verbose": "progress=True or False",
+    "x": "inputs (the first argument)",
+    "y": "targets (the second argument)",
+    "sample_weights": "sample_weight",
+    "steps_per_epoch": "an iterable of that many batches",
+    "num_epochs": "epochs",
+    "n_epochs": "epochs",
+    "nb_epoch": "epochs",
+    "max_epochs": "epochs",
+    "batchsize": "batch_size",
+    "criterion": "loss",
+    "optim": "optimizer",
+    # callbacks
+    "restore_best_weights": "restore_best",
+    "min_delta": "minimum_improvement",
+    "min_lr": "minimum_rate",
+    "save_best_only": "monitor=, the name of a metric: then the best is kept",
+    "save_top_k": "keep_last",
+    "filepath": "path",
+}
+
+
+def _explain(name: str, keywords: Mapping[str, Any], call: Callable[..., Any]) -> None:
+    """Raise if a keyword is another library's word for something that is called differently."""
+    for keyword in keywords.keys() & _OURS.keys():
+        known = {} if call is object.__init__ else signature(call).parameters
+        if keyword not in known and not any(p.kind == p.VAR_KEYWORD for p in known.values()):
+            raise TypeError(
+                f"{name}: there is no keyword {keyword}; in minirnn it is {_OURS[keyword]}"
+            )
+
+
+class KeywordHints:
+    """Base of classes whose constructors answer other libraries' keywords with ours.
+
+    Examples
+    --------
+    >>> from minirnn import LSTM
+    >>> LSTM(3, 4, num_layers=2)  # doctest: +ELLIPSIS
+    Traceback (most recent call last):
+    TypeError: LSTM: there is no keyword num_layers; in minirnn it is a list: Sequential([...
+    """
+
+    def __new__(cls, *args: Any, **keywords: Any) -> Self:
+        """Look at the keywords, then make the object as usual."""
+        if keywords:
+            _explain(cls.__name__, keywords, cls.__init__)
+        if cls.__init__ is object.__init__ and (args or keywords):  # object would not complain
+            raise TypeError(f"{cls.__name__}: takes no arguments")
+        return super().__new__(cls)
+
+
+def keyword_hints(method: Callable[_P, _R]) -> Callable[_P, _R]:
+    """Answer other libraries' keywords of a method with ours.
+
+    Examples
+    --------
+    >>> class Machine:
+    ...     @keyword_hints
+    ...     def fit(self, inputs, *, epochs): ...
+    >>> Machine().fit([1], num_epochs=3)
+    Traceback (most recent call last):
+    TypeError: fit: there is no keyword num_epochs; in minirnn it is epochs
+    """
+
+    @wraps(method)
+    def answered(*args: _P.args, **keywords: _P.kwargs) -> _R:
+        if keywords.keys() & _OURS.keys():
+            _explain(method.__name__, keywords, method)
+        return method(*args, **keywords)
+
+    return answered

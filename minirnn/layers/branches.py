@@ -1,0 +1,300 @@
+"""Layers beside one another: a way round a layer, and several that read the same input."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any
+
+import numpy as np
+
+from minirnn import checks, masks
+from minirnn.core import Layer, Restored
+from minirnn.layers.merging import MERGES, merge, merge_back, merged_size
+from minirnn.typing import Array
+
+__all__ = ["Parallel", "Residual"]
+
+
+class Residual(Layer):
+    """A layer and a way round it: ``y = x + layer(x)``.
+
+    Backward: ``grad_x = grad_y + layer.backward(grad_y)``.
+
+    Parameters
+    ----------
+    layer : Layer
+        Any whose output has the shape of its input; a `Sequential` too.
+
+    Notes
+    -----
+    Under a mask, padding gives zeros and takes no gradient, whatever stands there.
+
+    He et al., Deep residual learning for image recognition, CVPR 2016.
+
+    Raises
+    ------
+    ValueError
+        If the layer changes the number of features or takes the time axis away.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from minirnn import GRU, LayerNorm, Sequential
+    >>> layer = Residual(Sequential([LayerNorm(4), GRU(4, 4, rng=0)]))
+    >>> layer.forward(np.ones((2, 5, 4))).shape
+    (2, 5, 4)
+    """
+
+    uses_mask = True
+    keeps_features = True
+
+    def __init__(self, layer: Layer) -> None:
+        checks.instance(self, "layer", layer, Layer)
+        takes, gives = getattr(layer, "input_size", None), getattr(layer, "output_size", None)
+        if takes is not None and gives is not None and takes != gives:
+            raise ValueError(
+                f"Residual: the output of {type(layer).__name__} is added to its input, but it "
+                f"takes {takes} features and gives {gives}; a Dense({takes}, {gives}) beside it "
+                f'would fit: Parallel([layer, Dense({takes}, {gives})], merge="sum")'
+            )
+        if not layer.keeps_time:
+            raise ValueError(
+                f"Residual: {type(layer).__name__} takes the time axis away, so its output cannot "
+                f"be added to its input"
+            )
+        self.layer = layer
+
+    @property
+    def input_size(self) -> int | None:
+        """Features of the input and of the output, where they are known."""
+        return getattr(self.layer, "input_size", None)
+
+    @property
+    def uses_state(self) -> bool:  # type: ignore[override]
+        """Whether the layer inside has a state."""
+        return self.layer.uses_state
+
+    @property
+    def state(self) -> Any:
+        """The final state of the layer inside."""
+        return self.layer.state
+
+    @property
+    def grad_state(self) -> Any:
+        """The gradient on the initial state of the layer inside."""
+        return self.layer.grad_state
+
+    def forward(self, x: Any, mask: Any = None, state: Any = None) -> Array:
+        """Return ``x + layer(x)``, of the shape of x.
+
+        Parameters
+        ----------
+        x : array (batch, time, features), or (..., features) where the layer takes that
+        mask : boolean array (batch, time), optional
+        state : initial state of the layer, optional
+        """
+        x = checks.as_floats(self, x)
+        if mask is not None:
+            x, mask = masks.checked(self, x, mask)
+        with Restored([one for _, one in self.layer.named_layers()]):
+            y = masks.apply(self.layer, x, mask, state)
+            if np.shape(y) != x.shape:
+                raise ValueError(
+                    f"Residual: {type(self.layer).__name__} should return an output of the shape "
+                    f"of its input {x.shape}, got {np.shape(y)}"
+                )
+        y = x.astype(y.dtype, copy=False) + y
+        if mask is not None:
+            y[~mask] = 0
+        self._cache = (y.shape, y.dtype, mask)
+        return y  # type: ignore[no-any-return]
+
+    def step(self, x_t: Any) -> Array:
+        """Return ``x_t + layer.step(x_t)``."""
+        y_t: Array = self.layer.step(x_t)
+        return np.asarray(x_t, y_t.dtype) + y_t
+
+    def backward(self, grad: Any, grad_state: Any = None) -> Array:
+        """Return the gradient on x, of its shape."""
+        shape, dtype, mask = self._saved()
+        grad = checks.check_shape(self, grad, shape, dtype, "the gradient")
+        if mask is not None:
+            grad = np.where(mask[:, :, None], grad, grad.dtype.type(0))
+        inner = (grad,) if grad_state is None else (grad, grad_state)
+        grad_x: Array = grad + self.layer.backward(*inner)
+        if mask is not None:
+            grad_x[~mask] = 0
+        return grad_x
+
+
+class Parallel(Layer):
+    """Several layers that read the same input, their outputs merged.
+
+    ``y = [layer_0(x), layer_1(x), ...]`` side by side, or their sum, mean or product. Backward: the
+    gradient on the input is the sum of what the layers send back; with ``p`` parts, each is given
+    its own part of ``grad_y`` (concat), ``grad_y`` (sum), ``grad_y / p`` (mean), or ``grad_y``
+    times the outputs of all the others (product).
+
+    Parameters
+    ----------
+    layers : list of Layer
+        All of them keep the time axis, or none of them does.
+    merge : "concat", "sum", "mean" or "product"
+        For all but "concat", the outputs should have the same shape.
+
+    Attributes
+    ----------
+    state, grad_state : tuple
+        An entry for each layer, None where it has no state.
+
+    Notes
+    -----
+    Under a mask, padding gives zeros and takes no gradient, whatever stands there.
+
+    Raises
+    ------
+    ValueError
+        If the layers do not fit together.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from minirnn import GRU, Dense, LastStep, MeanOverTime, Sequential
+    >>> both = Parallel([LastStep(), MeanOverTime()])
+    >>> model = Sequential([GRU(3, 4, rng=0), both, Dense(8, 2, rng=1)])
+    >>> model.forward(np.ones((2, 5, 3))).shape
+    (2, 2)
+    """
+
+    uses_mask = True
+    uses_state = True
+
+    def __init__(self, layers: Iterable[Layer], *, merge: str = "concat") -> None:
+        if isinstance(layers, Layer) or not isinstance(layers, Iterable):
+            raise TypeError(
+                f"Parallel: takes a list of layers, got {type(layers).__name__}; write "
+                f"Parallel([...])"
+            )
+        self.layers = list(layers)
+        self.merge = checks.choice(self, "merge", merge, MERGES)
+        if not self.layers:
+            raise ValueError("Parallel: the list of layers is empty")
+        parts: list[Layer] = []
+        for k, layer in enumerate(self.layers):
+            checks.instance(self, f"layer {k}", layer, Layer)
+            inside = [one for _, one in layer.named_layers()]
+            if any(one is other for one in inside for other in parts):
+                raise ValueError(
+                    "Parallel: two branches hold the same layer object: its backward belongs to "
+                    "one forward, so each needs an object of its own; to share weights, let two "
+                    "layers share the Parameter"
+                )
+            parts += inside
+        if len({layer.keeps_time for layer in self.layers}) > 1:
+            kinds = [f"{type(one).__name__} {one.keeps_time}" for one in self.layers]
+            raise ValueError(
+                f"Parallel: all layers should keep the time axis, or none; keeps_time is "
+                f"{', '.join(kinds)}"
+            )
+        sizes = [getattr(layer, "input_size", None) for layer in self.layers]
+        takes = sorted({size for size in sizes if size is not None})
+        if len(takes) > 1:
+            raise ValueError(
+                f"Parallel: all layers read the same input, but their input_size is "
+                f"{' and '.join(map(str, takes))}"
+            )
+        merged_size(self, self._sizes(), merge)
+        self._parts = parts
+
+    def _sizes(self) -> list[int | None]:
+        return [getattr(layer, "output_size", None) for layer in self.layers]
+
+    @property
+    def keeps_time(self) -> bool:  # type: ignore[override]
+        """Whether the output has the time axis of the input."""
+        return self.layers[0].keeps_time
+
+    @property
+    def input_size(self) -> int | None:
+        """Features of the input, where they are known."""
+        sizes = [getattr(layer, "input_size", None) for layer in self.layers]
+        return next((size for size in sizes if size is not None), None)
+
+    @property
+    def output_size(self) -> int | None:
+        """Features of the output, where they are known."""
+        return merged_size(self, self._sizes(), self.merge)
+
+    @property
+    def state(self) -> tuple[Any, ...]:
+        """The final state of each layer, None where there is none."""
+        return tuple([layer.state if layer.uses_state else None for layer in self.layers])
+
+    @property
+    def grad_state(self) -> tuple[Any, ...]:
+        """The gradient on the initial state of each layer, None where there is none."""
+        return tuple([layer.grad_state if layer.uses_state else None for layer in self.layers])
+
+    def forward(self, x: Any, mask: Any = None, state: Any = None) -> Array:
+        """Return the merged outputs.
+
+        Parameters
+        ----------
+        x : whatever all the layers take
+        mask : boolean array (batch, time), optional
+        state : tuple with an entry for each layer, optional
+            The initial states; None where a layer begins as usual.
+        """
+        states = self._states(state, "state")
+        if mask is not None:
+            x, mask = masks.checked(self, x, mask)
+        with Restored(self._parts):
+            outputs = [
+                masks.apply(layer, x, mask, one)
+                for layer, one in zip(self.layers, states, strict=True)
+            ]
+            y = merge(self, outputs, self.merge)
+        if not self.keeps_time:
+            mask = None
+        if mask is not None:
+            y[~mask] = 0
+        self._cache = (np.shape(x), outputs, y.shape, y.dtype, mask)
+        return y
+
+    def step(self, x_t: Any) -> Array:
+        """Return the merged outputs of one step of each layer."""
+        with Restored(self._parts):
+            return merge(self, [layer.step(x_t) for layer in self.layers], self.merge)
+
+    def backward(self, grad: Any, grad_state: Any = None) -> Any:
+        """Return the gradient on x: the sum of those of the layers."""
+        states = self._states(grad_state, "grad_state")
+        shape, outputs, y_shape, dtype, mask = self._saved()
+        grad = checks.check_shape(self, grad, y_shape, dtype, "the gradient")
+        if mask is not None:
+            grad = np.where(mask[:, :, None], grad, grad.dtype.type(0))
+        total: Any = None
+        with Restored(self._parts, gradients=True):
+            parts = merge_back(grad, outputs, self.merge)
+            for layer, part, state in zip(self.layers, parts, states, strict=True):
+                inner = (part,) if state is None else (part, state)
+                grad_x = layer.backward(*inner)
+                if grad_x is not None and np.shape(grad_x) != shape:
+                    raise ValueError(
+                        f"{type(layer).__name__}: backward should return the gradient on its "
+                        f"input, of shape {shape}, got {np.shape(grad_x)}"
+                    )
+                if grad_x is not None:
+                    total = grad_x if total is None else total + grad_x
+        return total
+
+    def _states(self, given: Any, what: str) -> Any:
+        count = len(self.layers)
+        if given is None:
+            return [None] * count
+        if not isinstance(given, tuple | list) or len(given) != count:
+            raise TypeError(
+                f"Parallel: {what} should be a tuple with an entry for each of the {count} "
+                f"layers, None where a layer has no state, got {type(given).__name__}"
+            )
+        return given

@@ -1,0 +1,99 @@
+"""How a mask goes through a model: checked and applied once, handed on from layer to layer.
+
+A mask is a boolean array ``(batch, time)``, True where the step is real. For several inputs, a
+tuple or a dictionary of arrays, it is one of the same kind, with None for an input without padding.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from minirnn import checks
+
+__all__ = ["after", "apply", "checked", "lost_inside"]
+
+
+def checked(owner: object, x: Any, mask: Any) -> tuple[Any, Any]:
+    """Return the inputs with zeros in place of the padding, and the mask, checked.
+
+    So whatever stood in the padding, NaN included, reaches no layer.
+    """
+    if isinstance(x, tuple):
+        if not isinstance(mask, tuple | list) or len(mask) != len(x):
+            raise TypeError(
+                f"{checks.name_of(owner)}: for {len(x)} inputs the mask should be a tuple of "
+                f"{len(x)}, None for an input without padding, got {type(mask).__name__}"
+            )
+        pairs = [checked(owner, one, its) for one, its in zip(x, mask, strict=True)]
+        return tuple(one for one, _ in pairs), tuple(its for _, its in pairs)
+    if isinstance(x, dict):
+        if not isinstance(mask, dict) or not mask.keys() <= x.keys():
+            raise TypeError(
+                f"{checks.name_of(owner)}: for inputs in a dictionary the mask should be one with "
+                f"some of the names {', '.join(x)}, got {type(mask).__name__}"
+            )
+        named = {name: checked(owner, one, mask.get(name)) for name, one in x.items()}
+        return {k: one for k, (one, _) in named.items()}, {k: m for k, (_, m) in named.items()}
+    if mask is None:
+        return x, None
+    x = checks.as_array(owner, x, "the input")
+    if x.ndim < 2:
+        raise ValueError(
+            f"{checks.name_of(owner)}: with a mask, the input should have the axes batch and time, "
+            f"got shape {x.shape}"
+        )
+    mask = checks.as_mask(owner, mask, x.shape[:2])
+    return np.where(mask.reshape(mask.shape + (1,) * (x.ndim - 2)), x, x.dtype.type(0)), mask
+
+
+def apply(layer: Any, x: Any, mask: Any = None, state: Any = None) -> Any:
+    """Return the layer's output, with the mask and the initial state if it takes them.
+
+    Raises
+    ------
+    TypeError
+        If there is a mask that the layer does not take, but something inside it would; or a state
+        that it does not take.
+    """
+    if state is not None:
+        if not layer.uses_state:
+            raise TypeError(f"{type(layer).__name__}: has no state, so it takes none")
+        return layer.forward(x, mask, state)
+    if mask is None:
+        return layer.forward(x)
+    if layer.uses_mask:
+        return layer.forward(x, mask)
+    inside = lost_inside(layer)
+    if inside is not None:
+        raise TypeError(
+            f"{type(layer).__name__}: there is a mask, which its {inside[0]} "
+            f"({type(inside[1]).__name__}) would need, but {type(layer).__name__} does not take "
+            f"it; write uses_mask = True in the class and forward(self, x, mask=None), and hand "
+            f"the mask on"
+        )
+    return layer.forward(x)
+
+
+def lost_inside(layer: Any) -> tuple[str, Any] | None:
+    """Return the first layer inside that takes a mask and would not get it, and its name."""
+    if layer.uses_mask:
+        return None
+    return next(((name, one) for name, one in layer.named_layers() if one.uses_mask), None)
+
+
+def after(layer: Any, y: Any, mask: Any) -> Any:
+    """Return the mask of the layer's output, or None once there is no time axis."""
+    if mask is None:
+        return None
+    mask = layer.output_mask(mask)
+    if mask is None or np.ndim(y) < 3:
+        return None
+    if y.shape[:2] != mask.shape:
+        raise ValueError(
+            f"{type(layer).__name__}: its output {y.shape} no longer has the (batch, time) = "
+            f"{mask.shape} of the mask; a layer that takes the time axis away says so with "
+            f"keeps_time = False"
+        )
+    return mask

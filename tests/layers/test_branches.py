@@ -1,0 +1,137 @@
+"""Residual, Parallel and merge modes: numbers, gradients, masks, states, refusals."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+import minirnn as m
+from minirnn import check_gradients
+from tests.contract import helpers
+
+D = {"dtype": np.float64}
+MERGES = ("concat", "sum", "mean", "product")
+X = np.random.default_rng(0).standard_normal((3, 5, 4))
+MASK = np.array([[True] * 5, [True, False, True, True, False], [True, True, False, False, False]])
+
+
+def merged(parts, how):
+    if how == "concat":
+        return np.concatenate(parts, axis=-1)
+    total = parts[0] * parts[1] if how == "product" else parts[0] + parts[1]
+    return total / 2 if how == "mean" else total
+
+
+def residual():
+    inner = m.Sequential([m.LayerNorm(4, **D), m.GRU(4, 4, rng=0, **D), m.Dense(4, 4, rng=1, **D)])
+    return m.Residual(inner)
+
+
+def parallel(how):
+    dense = m.Sequential([m.Dense(4, 3, rng=1, **D), m.Tanh()])
+    return m.Parallel([m.LSTM(4, 3, rng=0, **D), dense], merge=how)
+
+
+def bidirectional(how):
+    return m.Bidirectional(m.LSTM(4, 3, rng=0, **D), m.GRU(4, 3, rng=1, **D), merge=how)
+
+
+LAYERS = {"residual": residual} | {
+    f"{make.__name__} {how}": lambda make=make, how=how: make(how)
+    for make in (parallel, bidirectional)
+    for how in MERGES
+}
+layers = pytest.mark.parametrize("name", LAYERS)
+
+
+@layers
+@pytest.mark.parametrize("mask", [None, MASK], ids=["whole", "masked"])
+def test_every_gradient(name, mask):
+    layer = helpers.randomize(LAYERS[name](), 1)
+    assert check_gradients(layer, X, mask=mask).passed
+
+
+@layers
+def test_padding_may_hold_anything_and_gives_zeros(name):
+    layer = LAYERS[name]()
+    y = layer.forward(np.where(MASK[:, :, None], X, np.nan), MASK)
+    np.testing.assert_array_equal(y[~MASK], 0)
+    np.testing.assert_array_equal(y, layer.forward(X, MASK))
+    grad = layer.backward(np.where(MASK[:, :, None], np.ones(y.shape), np.nan))
+    np.testing.assert_array_equal(grad[~MASK], 0)
+    assert all(np.isfinite(p.grad).all() for p in layer.parameters())
+
+
+@pytest.mark.parametrize("how", MERGES)
+def test_what_is_merged(how):
+    layer = parallel(how)
+    parts = [one.forward(X) for one in layer.layers]
+    np.testing.assert_allclose(layer.forward(X), merged(parts, how), rtol=1e-14)
+    both = bidirectional(how)
+    parts = [both.forward_layer.forward(X), both.backward_layer.forward(X)]
+    np.testing.assert_allclose(both.forward(X), merged(parts, how), rtol=1e-14)
+    assert both.output_size == both.forward(X).shape[2]
+
+
+def test_residual_adds_its_input():
+    layer = residual()
+    np.testing.assert_allclose(layer.forward(X), X + layer.layer.forward(X), rtol=1e-14)
+
+
+@pytest.mark.parametrize("make", [residual, lambda: parallel("sum")])
+def test_step_by_step_is_the_whole_sequence(make):
+    model = m.Sequential([make(), m.Softmax()])
+    steps = np.stack([model.step(X[:, t]) for t in range(5)], axis=1)
+    np.testing.assert_allclose(steps, model.predict(X), rtol=1e-12)
+    model.reset_state()
+    np.testing.assert_allclose(model.step(X[:, 0]), steps[:, 0], rtol=1e-12)
+
+
+def test_one_branch_alone_is_not_changed_by_the_mask():
+    inner = m.Tanh()
+    y = m.Parallel([inner], merge="sum").forward(X, MASK)
+    assert y is not inner._cache
+    np.testing.assert_allclose(inner.backward(np.ones_like(X))[MASK], 1 - np.tanh(X[MASK]) ** 2)
+
+
+def test_branches_that_end_without_time():
+    model = m.Sequential(
+        [m.GRU(4, 3, rng=0), m.Parallel([m.LastStep(), m.MeanOverTime()]), m.Dense(6, 2, rng=1)]
+    )
+    assert model.forward(X, MASK).shape == (3, 2)
+    assert not model.keeps_time
+
+
+REFUSED = {
+    "another number of features": (lambda: m.Residual(m.Dense(4, 3)), "takes 4 features.* gives 3"),
+    "no time left": (lambda: m.Residual(m.LastStep()), "LastStep takes the time axis away"),
+    "some keep time": (lambda: m.Parallel([m.LastStep(), m.Tanh()]), "LastStep False, Tanh True"),
+    "other inputs": (lambda: m.Parallel([m.Dense(4, 2), m.Dense(3, 2)]), "input_size is 3 and 4"),
+    "sizes that do not add": (
+        lambda: m.Parallel([m.Dense(4, 2), m.Dense(4, 3)], merge="sum"),
+        "same output_size, got 2, 3",
+    ),
+    "the same layer twice": (lambda: m.Parallel([m.Tanh()] * 2), "hold the same layer object"),
+    "no layers": (lambda: m.Parallel([]), "the list of layers is empty"),
+    "an unknown merge": (lambda: m.Parallel([m.Tanh()], merge="ave"), "merge should be one of"),
+    "directions that do not add": (
+        lambda: m.Bidirectional(m.GRU(2, 3), m.GRU(2, 4), merge="mean"),
+        "same output_size, got 3, 4",
+    ),
+}
+
+
+@pytest.mark.parametrize("name", REFUSED)
+def test_what_does_not_fit_is_refused(name):
+    make, message = REFUSED[name]
+    with pytest.raises(ValueError, match=message):
+        make()
+
+
+def test_an_output_that_cannot_be_added_is_refused():
+    class Half(m.Layer):
+        def forward(self, x):
+            return x[..., :2]
+
+    with pytest.raises(ValueError, match=r"Residual: Half should return .*\(3, 5, 4\), got"):
+        m.Residual(Half()).forward(X)
