@@ -142,13 +142,11 @@ def build(read, written, hidden_size, rng):
             Bidirectional(GRU(32, half, rng=rng), GRU(32, half, rng=rng)),
         ]
     )
-    decoder = Sequential(
-        [
-            Embedding(len(written), 32, rng=rng),
-            GRU(32, hidden_size, rng=rng),
-            Dense(hidden_size + hidden_size, len(written), rng=rng),
-        ]
-    )
+    decoder = [
+        Embedding(len(written), 32, rng=rng),
+        GRU(32, hidden_size, rng=rng),
+        Dense(hidden_size + hidden_size, len(written), rng=rng),
+    ]
     attention = Attention(hidden_size, hidden_size, score="general", rng=rng)
     return EncoderDecoder(encoder, decoder, attention)
 

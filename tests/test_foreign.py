@@ -2,16 +2,26 @@
 
 from __future__ import annotations
 
+import copy
+import pickle
+
 import numpy as np
 import pytest
 
 import minirnn as m
 from minirnn import foreign
 
+P = [m.Parameter([1.0])]
+
 
 class OwnUnits(m.Layer):
     def __init__(self, units):
         self.units = units
+
+
+class OwnRate(m.Optimizer):
+    def __init__(self, parameters, lr):
+        super().__init__(parameters, lr)
 
 
 def trainer():
@@ -28,11 +38,17 @@ CALLS = {
     "batch_first": (lambda: m.LSTM(3, 4, batch_first=True), r"\(batch, time, features\)"),
     "cell": (lambda: m.LSTMCell(3, hidden_dim=4), "LSTMCell: .*hidden_size"),
     "dense": (lambda: m.Dense(in_features=3, out_features=2), "it is (in|out)put_size"),
-    "no arguments": (lambda: m.LastStep(dim=1), "LastStep: takes no arguments"),
+    "no arguments": (lambda: m.LastStep(dim=1), r"LastStep: .*keyword dim; .*fixed"),
     "positional": (lambda: m.Softmax(-1), "Softmax: takes no arguments"),
-    "lr": (lambda: m.Adam([m.Parameter([1.0])], lr=0.1), "it is learning_rate"),
-    "beta1": (lambda: m.Adam([m.Parameter([1.0])], 0.1, beta1=0.9), r"betas=\(beta1, beta2\)"),
+    "lr": (lambda: m.Adam(P, lr=0.1), "^Adam: .*keyword lr; .*it is learning_rate"),
+    "beta1": (lambda: m.Adam(P, 0.1, beta1=0.9), r"betas=\(beta1, beta2\)"),
+    "beta_2": (lambda: m.Nadam(P, 0.1, beta_2=0.9), r"betas=\(beta_1, beta_2\)"),
+    "alpha": (lambda: m.RMSProp(P, 0.1, alpha=0.9), "it is rho"),
+    "clipvalue": (lambda: m.SGD(P, 0.1, clipvalue=1.0), "it is clip_value"),
+    "eps": (lambda: m.Adagrad(P, 0.1, eps=1e-8), "it is epsilon"),
     "loss": (lambda: m.SoftmaxCrossEntropy(ignore_index=0), "it is ignore_class"),
+    "weight": (lambda: m.SoftmaxCrossEntropy(weight=[1, 2]), "it is class_weight"),
+    "reduction": (lambda: m.MeanSquaredError(reduction="sum"), "it is always the mean"),
     "from_logits": (lambda: m.CrossEntropy(from_logits=True), "SoftmaxCrossEntropy"),
     "metric": (lambda: m.Accuracy(from_logits=True), "Accuracy: "),
     "callback": (lambda: m.callbacks.EarlyStopping(min_delta=0.1), "it is minimum_improvement"),
@@ -62,6 +78,8 @@ def test_the_answer_is_our_word(name):
 
 def test_what_a_class_takes_itself_is_not_answered():
     assert OwnUnits(units=3).units == 3
+    assert OwnRate(P, lr=0.5).learning_rate == 0.5
+    assert m.LogLoss(from_logits=False).from_logits is False
 
 
 def test_other_mistakes_are_pythons():
@@ -69,12 +87,18 @@ def test_other_mistakes_are_pythons():
         m.LSTM(3, 4, colour="red")
 
 
+def test_copies_and_pickles():
+    for one in (m.Huber(0.5), m.F1("macro"), m.Adam([m.Parameter(np.ones(2))], 0.1)):
+        for twin in (copy.deepcopy(one), pickle.loads(pickle.dumps(one))):
+            assert repr(twin) == repr(one)
+
+
 def test_every_word_of_ours_that_is_one_word_exists():
     """So the table does not send anybody to a keyword that was renamed."""
     known = {"path", "loss", "optimizer", "class_weight", "sample_weight"}
     kinds = [m.LSTM, m.GRU, m.RNN, m.Dense, m.Embedding, m.Dropout, m.LayerNorm, m.Bidirectional]
     kinds += [m.Adam, m.RMSProp, m.SoftmaxCrossEntropy, m.Trainer.fit, m.callbacks.EarlyStopping]
-    kinds += [m.callbacks.ReduceOnPlateau]
+    kinds += [m.callbacks.ReduceOnPlateau, m.callbacks.Checkpoint, m.Parallel]
     for kind in kinds:
         known |= set(foreign.signature(kind).parameters)
     single = {word for word in foreign._OURS.values() if word.isidentifier()}

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from contextlib import AbstractContextManager, nullcontext
 from typing import TYPE_CHECKING, Any
 
+from minirnn.foreign import KeywordHints
 from minirnn.reprs import as_call
 
 if TYPE_CHECKING:
@@ -15,7 +16,7 @@ if TYPE_CHECKING:
 __all__ = ["Callback"]
 
 
-class Callback:
+class Callback(KeywordHints):
     """What is called beside the training loop; a callback of your own overrides what it needs.
 
     Callbacks are called in the order in which the trainer got them. ``trainer.epoch`` (from 1),

@@ -142,6 +142,10 @@ class Attention(Layer):
         self.weights = call.seen
         return call.context
 
+    def predict(self, query: Any, keys: Any, values: Any = None, mask: Any = None) -> Array:  # type: ignore[override]
+        """Return what `forward` does; nothing is kept."""
+        return self.attend(query, keys, values, mask).context
+
     def attend(self, query: Any, keys: Any, values: Any = None, mask: Any = None) -> AttentionCall:
         """Return all that `forward` works out, and keep nothing."""
         dtype = dtype_of(self)

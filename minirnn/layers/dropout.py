@@ -49,6 +49,8 @@ class Dropout(Layer):
             [2., 2., 2., 0., 0., 0.]]])
     """
 
+    keeps_features = True
+
     def __init__(
         self, rate: float, *, shared_over_time: bool = False, rng: RandomSource = None
     ) -> None:

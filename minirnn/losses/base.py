@@ -6,6 +6,7 @@ import inspect
 from typing import Any
 
 from minirnn import checks
+from minirnn.foreign import KeywordHints
 from minirnn.losses.arguments import Positions, like_prediction, refuse_not_finite, valid_prediction
 from minirnn.reprs import as_call
 from minirnn.typing import Array
@@ -13,7 +14,7 @@ from minirnn.typing import Array
 __all__ = ["ElementwiseLoss", "Loss", "check_loss"]
 
 
-class Loss:
+class Loss(KeywordHints):
     """A mean over the valid positions of a batch, and its gradient.
 
     A loss of your own writes two methods::

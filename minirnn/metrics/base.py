@@ -9,13 +9,14 @@ from typing import Any
 import numpy as np
 
 from minirnn import checks
+from minirnn.foreign import KeywordHints
 from minirnn.reprs import as_call
 from minirnn.typing import Array
 
 __all__ = ["Metric", "check_metric"]
 
 
-class Metric:
+class Metric(KeywordHints):
     """A mean over all valid positions seen since the last `reset`.
 
     A metric of your own names itself, says which way is better, and writes `measure`; adding up is

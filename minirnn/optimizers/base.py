@@ -10,6 +10,7 @@ import numpy as np
 
 from minirnn import checks
 from minirnn.core import Parameter
+from minirnn.foreign import KeywordHints
 from minirnn.kernels import one_blas_thread
 from minirnn.optimizers.buffer import Buffer, ParameterGroup, Slots, grouped
 from minirnn.optimizers.subclasses import show_options, update_and_check
@@ -29,7 +30,7 @@ class Options(TypedDict, total=False):
     clip_value: float | None
 
 
-class Optimizer:
+class Optimizer(KeywordHints):
     """Base of all optimizers: a subclass writes `update` and gets the rest.
 
     On construction, the parameters move into one contiguous vector of values and one of gradients;

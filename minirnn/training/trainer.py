@@ -18,6 +18,7 @@ from minirnn.data.batching import Batches
 from minirnn.data.nested import leaves
 from minirnn.errors import NotFiniteError
 from minirnn.files import read_tree, write_tree
+from minirnn.foreign import KeywordHints, keyword_hints
 from minirnn.kernels import one_blas_thread
 from minirnn.losses import Loss
 from minirnn.metrics import Metric
@@ -46,7 +47,7 @@ from minirnn.typing import Array, RandomSource
 __all__ = ["Trainer"]
 
 
-class Trainer:
+class Trainer(KeywordHints):
     """A model, a loss and an optimizer, brought together over batches of data.
 
     Parameters
@@ -255,6 +256,7 @@ class Trainer:
 
     # ------------------------------------------------------------ over all the data
 
+    @keyword_hints
     def fit(
         self,
         inputs: Any,
@@ -269,7 +271,6 @@ class Trainer:
         validation: Any = None,
         shuffle: bool = True,
         progress: bool = True,
-        **foreign: Any,
     ) -> History:
         """Train over all the data, `epochs` times.
 
@@ -317,7 +318,6 @@ class Trainer:
         ValueError, TypeError
             For anything that would fail, or mean nothing, later; before anything is changed.
         """
-        _refuse_foreign(foreign)
         epochs = checks.positive_int(self, "epochs", epochs)
         progress = checks.flag(self, "progress", progress)
         stateful = any(layer.stateful for layer in self.recurrent)
@@ -404,6 +404,7 @@ class Trainer:
 
     # ------------------------------------------------------------ using the model
 
+    @keyword_hints
     def evaluate(
         self,
         inputs: Any,
@@ -487,24 +488,3 @@ class Trainer:
     def _repr_html_(self) -> str:
         text = html_text(repr(self))
         return text + self.history._repr_html_() if self.history.epochs else text
-
-
-_OURS = {  # what other frameworks call it, and what it is here
-    "validation_data": "validation=(inputs, targets)",
-    "validation_split": "validation=(inputs, targets), cut off from the data before: at random, or "
-    "for a series in time, its end",
-    "verbose": "progress=True or False",
-    "callbacks": "Trainer(..., callbacks=[...])",
-    "metrics": "Trainer(..., metrics=[...])",
-    "class_weight": "the loss's class_weight=",
-    "sample_weights": "sample_weight=",
-    "initial_epoch": "trainer.resume(path), and fit with the number of epochs in all",
-    "num_epochs": "epochs=",
-    "n_epochs": "epochs=",
-}
-
-
-def _refuse_foreign(given: dict[str, Any]) -> None:
-    for name in given:
-        hint = f"; write {_OURS[name]}" if name in _OURS else ""
-        raise TypeError(f"Trainer: fit has no keyword {name!r}{hint}")

@@ -162,6 +162,36 @@ SIMPLE = [
     ),
 ]
 
+BRANCHES = [
+    Case(
+        "Residual",
+        lambda h, d: m.Residual(
+            m.Sequential([m.GRU(INPUT, h, dtype=d, rng=1), m.Dense(h, INPUT, dtype=d, rng=2)])
+        ),
+        (*_cells("layer.layers.0.", (*GATED, "bn")), "layer.layers.1.W", "layer.layers.1.b"),
+    ),
+    *(
+        Case(
+            f"Parallel {merge}",
+            lambda h, d, merge=merge: m.Parallel(
+                [m.RNN(INPUT, h, dtype=d, rng=1), m.Dense(INPUT, h, dtype=d, rng=2)], merge=merge
+            ),
+            (*_cells("layers.0.", GATED), "layers.1.W", "layers.1.b"),
+        )
+        for merge in ["concat", "sum", "mean", "product"]
+    ),
+    *(
+        Case(
+            f"Bidirectional {merge}",
+            lambda h, d, merge=merge: m.Bidirectional(
+                m.LSTM(INPUT, h, dtype=d, rng=1), m.GRU(INPUT, h, dtype=d, rng=2), merge=merge
+            ),
+            _cells("forward_layer.", GATED) + _cells("backward_layer.", (*GATED, "bn")),
+        )
+        for merge in ["sum", "mean", "product"]
+    ),
+]
+
 MODELS = [
     Case(
         "tagger",
@@ -225,7 +255,7 @@ WITHOUT_TIME = {"LastStep", "MeanOverTime", "MaxOverTime", "nested classifier", 
 }
 """What makes one vector of a sequence has no answer for a sequence without a valid step."""
 
-LAYERS = [*RECURRENT, *SIMPLE, *MODELS]
+LAYERS = [*RECURRENT, *SIMPLE, *BRANCHES, *MODELS]
 MASKED = [case for case in LAYERS if case.make(2, np.float32).uses_mask]
 LEARNED = [case for case in LAYERS if case.names]
 

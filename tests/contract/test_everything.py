@@ -81,11 +81,10 @@ def _drawn(*shape):
 
 def _translator(attention):
     encoder = m.Sequential([m.Embedding(4, 2, rng=0), m.GRU(2, 2, rng=1)])
-    decoder = m.Sequential([m.Embedding(5, 1, rng=2), m.GRU(1, 2, rng=3), m.Dense(2, 3, rng=4)])
+    decoder = [m.Embedding(5, 1, rng=2), m.GRU(1, 2, rng=3)]
     if attention:
-        decoder = m.Sequential([*decoder.layers[:2], m.Dense(4, 3, rng=4)])
-        attention = m.Attention(2, 2)
-    return m.EncoderDecoder(encoder, decoder, attention or None)
+        return m.EncoderDecoder(encoder, [*decoder, m.Dense(4, 3, rng=4)], m.Attention(2, 2))
+    return m.EncoderDecoder(encoder, m.Sequential([*decoder, m.Dense(2, 3, rng=4)]))
 
 
 SOURCE_AND_TARGET = np.array([[1, 2, 3, 0], [3, 3, 1, 2]]), np.array([[0, 4, 1], [0, 2, 2]])
