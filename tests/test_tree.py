@@ -13,10 +13,9 @@ PACKAGE = Path(__file__).parent.parent / "minirnn"
 # one line do not know each other.
 FLOORS = [
     ["errors", "typing"],
-    ["checks", "foreign", "functions", "initializers", "files", "plots", "reprs", "masks"],
-    ["weights"],  # knows a layer by its methods only
+    ["checks", "foreign", "functions", "initializers", "files", "plots", "reprs"],
+    ["weights", "masks", "summary"],  # which know a layer by its methods only
     ["core"],
-    ["summary"],
     ["cells"],
     ["kernels", "engine"],
     ["layers"],

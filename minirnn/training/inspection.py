@@ -137,7 +137,8 @@ def _last(model: Layer, skip: tuple[type, ...] = ()) -> Layer:
     """Return the last layer of a chain, but for those to be skipped."""
     while isinstance(model, Sequential | EncoderDecoder):
         if isinstance(model, EncoderDecoder):
-            model = model.decoder
+            decoder = model.decoder
+            model = decoder if isinstance(decoder, Layer) else decoder[-1]
             continue
         rest = [layer for layer in model if not isinstance(layer, skip)]
         if not rest:
