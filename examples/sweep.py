@@ -82,6 +82,8 @@ def train(settings: dict[str, Any]) -> dict[str, Any]:
         x, speakers[rest], mask=mask, validation=(x_held, speakers[held], held_mask),
         epochs=settings["epochs"], batch_size=32, progress=False,
     )  # fmt: skip
+    if trainer.epoch < settings["epochs"]:
+        raise KeyboardInterrupt  # Ctrl-C reached this process: half a run is no result
     return {"accuracy": history["val_accuracy"][-1], "history": dict(history.items())}
 
 
@@ -197,10 +199,15 @@ def main(argv: list[str] | None = None) -> int:
     there = sum(file_of(folder, run).exists() for run in runs)
     print(f"{len(runs)} runs, {there} of them done before; results in {folder}")
     results = []
-    with backend(options.dask, options.jobs):
-        for result in sweep(train, runs, folder, options.jobs):
-            results.append(result)
-            print(f"{len(results):3} of {len(runs)}: {100 * result['accuracy']:.1f} %", flush=True)
+    try:
+        with backend(options.dask, options.jobs):
+            for result in sweep(train, runs, folder, options.jobs):
+                results.append(result)
+                print(
+                    f"{len(results):3} of {len(runs)}: {100 * result['accuracy']:.1f} %", flush=True
+                )
+    except KeyboardInterrupt:
+        stop(f"interrupted after {len(results)} of {len(runs)} runs; the same command goes on")
     print("\n".join(table(results, list(GRID))))
     best = max(np.mean([r["accuracy"] for r in results if r["cell"] == cell]) for cell in CELLS
                if any(r["cell"] == cell for r in results))  # fmt: skip

@@ -29,10 +29,13 @@ pytestmark = pytest.mark.skipif(MPIEXEC is None, reason="there is no mpiexec")
 
 def mpiexec(scenario, folder, ranks):
     folder.mkdir(exist_ok=True)
-    command = [sys.executable, "-m", "mpi4py", str(ROOT / "tests/mpi/program.py"), scenario]
+    return start(ranks, ROOT / "tests/mpi/program.py", scenario, folder, cwd=ROOT)
+
+
+def start(ranks, *program, cwd):
     return subprocess.run(
-        [MPIEXEC, "-n", str(ranks), *command, str(folder)],
-        capture_output=True, text=True, timeout=120, check=False, cwd=ROOT,
+        [MPIEXEC, "-n", str(ranks), sys.executable, "-m", "mpi4py", *map(str, program)],
+        capture_output=True, text=True, timeout=120, check=False, cwd=cwd,
         env={name: os.environ[name] for name in ("HOME", "PATH") if name in os.environ}
         | {"PYTHONPATH": str(ROOT), "OPENBLAS_NUM_THREADS": "1", **OPEN_MPI},
     )  # fmt: skip
@@ -69,6 +72,16 @@ def test_any_number_of_ranks_gives_the_numbers_of_one_process(scenario, toleranc
         assert len(alone["history.val_loss"]) > 1
         written = (tmp_path / "2" / "history.csv").read_text().splitlines()
         assert len(written) == 1 + len(alone["history.loss"])
+
+
+def test_the_program_of_the_docs(tmp_path):
+    text = (ROOT / "docs" / "clusters.md").read_text("utf-8")
+    _, _, block = text.partition("```py\n# train.py\n")
+    (tmp_path / "train.py").write_text(block.partition("```")[0], "utf-8")
+    done = start(2, "train.py", cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.startswith("accuracy on sequences it never saw: 0.")
+    assert (tmp_path / "weights.npz").exists()
 
 
 def test_a_resumed_run_is_the_run_that_was_not_interrupted(tmp_path):
