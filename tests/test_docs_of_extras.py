@@ -20,6 +20,7 @@ NEEDS = {  # what a block imports, and the libraries that it then needs
     "optuna": ["optuna"],
     "TensorBoard": ["tensorboardX"],
 }
+BLOCK = re.compile(r"^```py\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 BLOCKS = {
     f"{page.stem}-{k}": block
     for page in sorted(DOCS.glob("*.md"))
