@@ -147,7 +147,7 @@ def reversed_digits(count: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
 
 model = EncoderDecoder(
     Sequential([Embedding(10, 16, rng=rng), GRU(16, 32, rng=rng)]),
-    Sequential([Embedding(11, 16, rng=rng), GRU(16, 32, rng=rng), Dense(64, 10, rng=rng)]),
+    [Embedding(11, 16, rng=rng), GRU(16, 32, rng=rng), Dense(64, 10, rng=rng)],
     Attention(32, 32, score="general", rng=rng),
 )
 trainer = Trainer(model, SoftmaxCrossEntropy(), Adam(model.parameters(), 0.01, clip_norm=1.0))
