@@ -9,6 +9,7 @@ import numpy as np
 
 from minirnn import checks
 from minirnn.core import Layer, Parameter, writeable
+from minirnn.reprs import as_call
 from minirnn.typing import Array
 
 __all__ = ["Buffer", "ParameterGroup", "Slots", "as_parameters", "grouped"]
@@ -57,6 +58,8 @@ class ParameterGroup:
         if weight_decay is not None:
             checks.positive_float(self, "weight_decay", weight_decay, zero=True)
         self.weight_decay = weight_decay
+
+    __repr__ = as_call
 
 
 class Slots(dict[str, Array]):

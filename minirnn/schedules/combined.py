@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import TypeAlias
 
 from minirnn import checks
+from minirnn.reprs import as_call
 from minirnn.schedules.curves import check_boundaries
 
 __all__ = ["Join", "Product", "Warmup"]
@@ -35,6 +36,8 @@ class Warmup:
 
     schedule: Schedule
     steps: int
+
+    __repr__ = as_call
 
     def __post_init__(self) -> None:
         _check_schedules(self, [self.schedule])
@@ -64,6 +67,8 @@ class Join:
     schedules: Sequence[Schedule]
     boundaries: Sequence[int]
 
+    __repr__ = as_call
+
     def __post_init__(self) -> None:
         _check_schedules(self, self.schedules)
         check_boundaries(self, self.boundaries, len(self.schedules), "schedules")
@@ -87,6 +92,8 @@ class Product:
     """
 
     schedules: Sequence[Schedule]
+
+    __repr__ = as_call
 
     def __post_init__(self) -> None:
         _check_schedules(self, self.schedules)
