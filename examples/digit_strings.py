@@ -1,4 +1,4 @@
-"""Strings of handwritten digits, read from a strip of pixels that nobody has cut into digits.
+"""Strings of handwritten digits, read from a strip of pixels that is not cut into digits.
 
 A strip is eight pixels high and holds three to seven digits, close together, some touching. A
 recurrent layer reads it column by column, from both ends. For training it is told which digits are

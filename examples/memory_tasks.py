@@ -167,7 +167,7 @@ def reber(rng: np.random.Generator) -> Task:
 def strings_right(scores: np.ndarray, legal: np.ndarray, mask: np.ndarray) -> np.ndarray:
     """Tell which strings are predicted without a fault, the criterion of 1997.
 
-    At every real step of the string, every symbol that may come next scores higher than every
+    At every valid step of the string, every symbol that may come next scores higher than every
     symbol that may not. Scores and legal are (strings, time, symbols), the mask (strings, time).
     """
     weakest_legal = np.where(legal, scores, np.inf).min(axis=-1)

@@ -2,7 +2,7 @@
 
 `Rnn` is the small class that many introductions end with: tanh layers on top of one another,
 without bias, fed with ``[seq, batch, features]``. Here it is a `Sequential` of `RNN` layers, and
-its `bidirectional` flag, so often announced and left for later, is a `Bidirectional` around two of
+its `bidirectional` flag, which it leaves for later, is a `Bidirectional` around two of
 them. The script runs the formulas as plain loops on the same weights,
 
     h_t = tanh(Wx^T x_t + Wh^T h_{t-1})        columns are examples, layer by layer

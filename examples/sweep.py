@@ -128,7 +128,7 @@ def sweep(
     pool = Parallel(n_jobs=jobs, return_as="generator_unordered")
     for settings, result in pool(delayed(_with_settings)(function, one) for one in waiting):
         done = settings | result
-        with replacing(file_of(folder, settings)) as file:  # whole, or not there
+        with replacing(file_of(folder, settings)) as file:  # complete, or absent
             file.write(json.dumps(done).encode())
         yield done
 

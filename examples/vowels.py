@@ -4,7 +4,7 @@ Each of 640 utterances of two Japanese vowels is a sequence of 12 cepstrum coeff
 no two speakers take the same time over it. The sequences are padded into one array with a mask that
 says which steps are real; the padding reaches neither the net, nor the loss, nor the score. A GRU
 reads each utterance forwards, another backwards (`Bidirectional`). Every step names a speaker, and
-the vote over the real steps decides.
+the vote over the valid steps decides.
 
 Another microphone, room or day adds a constant to a cepstrum, so in training each utterance is
 moved by a random constant, a new one every time. This and the other settings were chosen by
@@ -102,13 +102,13 @@ def train(utterances, mask, speakers, epochs, seed, progress=True):
 
 
 def vote(model, utterances, mask):
-    """Return the speaker of each utterance: the largest sum of logits over its real steps."""
+    """Return the speaker of each utterance: the largest sum of logits over its valid steps."""
     logits = model.predict(utterances, mask)
     return np.where(mask[:, :, None], logits, 0).sum(axis=1).argmax(axis=1)
 
 
 def scaling(utterances, mask):
-    """Return mean and spread of each coefficient, over real steps."""
+    """Return mean and spread of each coefficient, over valid steps."""
     return utterances[mask].mean(axis=0), utterances[mask].std(axis=0)
 
 

@@ -199,7 +199,7 @@ class Layer(KeywordHints):
         raise NotImplementedError(f"{type(self).__name__} has no backward method")
 
     def backward_parameters(self, grad: Any, grad_state: Any = None) -> None:
-        """Do what `backward` does, where nobody asks for the gradient on the input.
+        """Do what `backward` does, where the gradient on the input is not needed.
 
         A training loop calls this on the whole model; a layer that can save the work overrides it.
         """
@@ -362,7 +362,7 @@ class Layer(KeywordHints):
     def save(self, path: str | os.PathLike[str]) -> None:
         """Write the parameters to a safetensors file, under their dotted names.
 
-        The file is whole or not there: an old one is replaced only when the new one is on disk.
+        The file is complete or absent: an old one is replaced only when the new one is on disk.
         Other frameworks read it too.
         """
         from minirnn.weights import write_safetensors

@@ -14,4 +14,4 @@ class NotFiniteError(FloatingPointError, ValueError):
 
 
 class CheckpointError(ValueError):
-    """A file that is not a whole, readable checkpoint, or that belongs to something else."""
+    """A file that is not a complete, readable checkpoint, or that belongs to something else."""

@@ -1,4 +1,4 @@
-"""Files that are either whole or not there, and the format of checkpoints.
+"""Files that are either complete or absent, and the format of checkpoints.
 
 A checkpoint is a tree of dictionaries and lists with numbers, texts and arrays at its leaves. The
 file is a zip archive that NumPy and every unpacker read: ``tree.json`` first, then each array as
@@ -51,7 +51,7 @@ class _Entry(NamedTuple):
     checksum: int
 
 
-# ---------------------------------------------------------------- whole or not there
+# ---------------------------------------------------------------- complete or absent
 
 
 @contextmanager
@@ -60,7 +60,7 @@ def replacing(path: str | os.PathLike[str]) -> Iterator[IO[bytes]]:
 
     The bytes go to a temporary name in the same folder, are flushed to disk, and the file is then
     renamed: whatever happens at whatever moment (a crash, a full disk, an exception in the block),
-    `path` holds the old file whole or the new file whole.
+    `path` holds the old file or the new one, each complete.
 
     Parameters
     ----------
@@ -220,7 +220,7 @@ class _Reader:
         file.seek(0)
 
     def tree(self) -> dict[str, Any]:
-        """Return the tree, when the whole file has been found to be right."""
+        """Return the tree, when the file has been found to be right to its end."""
         text = self.text()
         packed = read_json(text, self.size)
         self.check_header(packed)

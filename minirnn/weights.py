@@ -33,7 +33,7 @@ def read_weights(path: str | os.PathLike[str]) -> dict[str, Array]:
     arrays, metadata = read_safetensors(path)
     if metadata.get("format") == WHOLE_MODEL:
         raise CheckpointError(
-            f"{os.fspath(path)} holds a whole model, architecture and weights: read it with "
+            f"{os.fspath(path)} holds a complete model, architecture and weights: read it with "
             f"minirnn.load(path)"
         )
     return arrays
@@ -97,7 +97,7 @@ def _read(file: IO[bytes]) -> tuple[dict[str, Array], dict[str, str]]:
     start = file.read(8)
     if start[:4] == b"PK\3\4":
         raise CheckpointError(
-            "is not a safetensors file but an archive; the checkpoint of a whole run is for "
+            "is not a safetensors file but an archive; the checkpoint of a run is for "
             "Trainer.resume"
         )
     length = int.from_bytes(start, "little")

@@ -36,7 +36,7 @@ class Callback(KeywordHints):
     Raises
     ------
     TypeError
-        When a subclass is defined that has a method with ``on_`` in front that nobody calls.
+        When a subclass is defined that has a method with ``on_`` in front that is never called.
 
     Examples
     --------
@@ -79,7 +79,7 @@ class Callback(KeywordHints):
         """At the very end, also after Ctrl-C and after an error."""
 
     def after_all(self, trainer: Trainer) -> None:
-        """After every callback has had its call of an event: the moment to save the whole run."""
+        """After every callback has had its call of an event: the moment to save the run."""
 
     def state_dict(self) -> dict[str, Any] | None:
         """Return what a checkpoint is to carry: numbers, texts, arrays, lists and dictionaries."""

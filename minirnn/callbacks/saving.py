@@ -1,4 +1,4 @@
-"""Callbacks that write files: the whole run, or its history."""
+"""Callbacks that write files: the complete run, or its history."""
 
 from __future__ import annotations
 
@@ -19,9 +19,9 @@ __all__ = ["CSVLogger", "Checkpoint"]
 
 
 class Checkpoint(Callback):
-    """Save the whole run every so often, so that `Trainer.resume` can go on from it.
+    """Save the complete run every so often, so that `Trainer.resume` can go on from it.
 
-    Each file is whole or not there, even if the machine stops while it is written. It is written
+    Each file is complete or absent, even if the machine stops while it is written. It is written
     after all other callbacks of the event, so it has what they made of it.
 
     Parameters
@@ -134,7 +134,7 @@ class Checkpoint(Callback):
         except Exception as error:
             checks.locate(error, f"saving {path}")
             raise
-        self._delete_old()  # only now, when the new file is whole and has them in its list
+        self._delete_old()  # only now, when the new file is complete and has them in its list
 
     def _delete_old(self) -> None:
         if self.keep_last is not None:

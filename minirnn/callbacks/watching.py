@@ -36,13 +36,13 @@ class Watch:
         self.epochs_since = 0
 
     def higher_is_better(self, trainer: Trainer) -> bool:
-        """Return which way is better, or raise if nobody has said so."""
+        """Return which way is better, or raise if that is not known."""
         if self.mode != "auto":
             return self.mode == "max"
         higher = trainer.history.higher_is_better(self.monitor)
         if higher is None:
             raise ValueError(
-                f"{self.owner}: nobody has said whether {self.monitor!r} is better when it is "
+                f"{self.owner}: it is not known whether {self.monitor!r} is better when it is "
                 f'higher; write mode="max" or mode="min", or give the metric the attribute '
                 f"higher_is_better = True or False"
             )

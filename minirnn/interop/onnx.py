@@ -65,9 +65,9 @@ def to_onnx(
     model : Layer
         Of layers that have a counterpart. It stays as it is.
     path : path of the file
-        It is written when all is well, and is whole or not there.
+        It is written when all is well, and is complete or absent.
     lengths : bool
-        True adds an input ``lengths (batch,)``, int32: the real steps of each sequence. What comes
+        True adds an input ``lengths (batch,)``, int32: the valid steps of each sequence. What comes
         after them is padding.
     states : bool
         True adds an input ``initial.<place>.<name>`` and an output ``final.<place>.<name>`` for

@@ -207,7 +207,7 @@ def _largest(ours: Layer, theirs: Side, x: Array, mask: Mask | None, state: Any)
 
 
 def _difference(one: Array, two: Array, mask: Mask | None = None) -> float:
-    """Return the largest difference over real steps, relative to numbers beyond 1."""
+    """Return the largest difference over valid steps, relative to numbers beyond 1."""
     one, two = np.asarray(one), np.asarray(two)
     if one.shape != two.shape:
         return np.inf

@@ -183,10 +183,10 @@ def run(module: Any, x: Any, mask: Any = None, state: Any = None) -> tuple[Any, 
 def _recurrent(
     module: Any, x: Any, mask: Any, state: Any, *, backwards: bool = False
 ) -> tuple[Any, Any]:
-    """Run a recurrent layer of PyTorch over the real steps of each sequence.
+    """Run a recurrent layer of PyTorch over the valid steps of each sequence.
 
     PyTorch packs sequences with trailing padding. As a masked step changes nothing, wherever it
-    stands, the real steps of each sequence are moved to its front, and the outputs back.
+    stands, the valid steps of each sequence are moved to its front, and the outputs back.
     """
     if mask is None:
         x = x.flip(1) if backwards else x
@@ -215,7 +215,7 @@ def _batch_first(module: Any, x: Any, state: Any) -> tuple[Any, Any]:
 
 
 def _kept(final: Any, initial: Any, empty: Any) -> Any:
-    """Return the final state, the initial one for sequences without a real step."""
+    """Return the final state, the initial one for sequences without a valid step."""
     if isinstance(final, tuple):
         initials = [None] * len(final) if initial is None else initial
         return tuple(_kept(f, i, empty) for f, i in zip(final, initials, strict=True))

@@ -1,4 +1,4 @@
-"""Layers without parameters that bend each number, or each row of numbers."""
+"""Layers without parameters that transform each number, or each row of numbers."""
 
 from __future__ import annotations
 

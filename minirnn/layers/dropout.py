@@ -1,4 +1,4 @@
-"""Random silence, against overfitting."""
+"""Dropout: features that are set to zero at random, against overfitting."""
 
 from __future__ import annotations
 

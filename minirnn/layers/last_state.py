@@ -1,4 +1,4 @@
-"""What a recurrent layer knows once it has read the whole sequence."""
+"""The final output of a recurrent layer, when it has read the sequence."""
 
 from __future__ import annotations
 

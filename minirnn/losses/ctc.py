@@ -1,4 +1,4 @@
-"""Connectionist temporal classification: labels in order, but nobody knows at which step."""
+"""Connectionist temporal classification: labels in order, at unknown steps."""
 
 from __future__ import annotations
 

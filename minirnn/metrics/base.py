@@ -28,7 +28,7 @@ class Metric(KeywordHints):
         Under which name it stands in a `History`.
     higher_is_better : bool or None
         Which way is better: what compares values of a metric asks for it. None if neither is, or
-        if nobody has said so.
+        if that is not known.
     value : float
         The metric over everything since the last reset. For another formula than the mean, write a
         property of this name over `sums`.

@@ -1,4 +1,4 @@
-"""Whole models in a file: what they are made of, their weights, and what belongs to them.
+"""Complete models in a file: what they are made of, their weights, and what belongs to them.
 
 The file is one of safetensors, see `minirnn.weights`; its metadata say in JSON which classes were
 called with which arguments. Nothing in a file is imported or run: names are looked up among
@@ -41,7 +41,7 @@ def save(model: Layer, path: str | os.PathLike[str], **extras: Any) -> None:
         Every layer in it, your own too, keeps each argument of its constructor as an attribute of
         the same name. Weights that are shared stay shared.
     path : path of the file
-        An old one is replaced only when the new one is whole and on disk.
+        An old one is replaced only when the new one is complete and on disk.
     **extras
         What is needed to use the model: a `data.Vocabulary`, a `data.Scaler`, numbers, texts, float
         arrays, lists and dictionaries of these.
@@ -141,7 +141,7 @@ def load(path: str | os.PathLike[str], classes: Iterable[type] = ()) -> Any:
     except CheckpointError as error:
         raise CheckpointError(f"{path} {error}") from None
     except (ValueError, TypeError, KeyError, AttributeError, RecursionError, IndexError) as error:
-        raise CheckpointError(f"{path} holds no whole model: {error}") from None
+        raise CheckpointError(f"{path} holds no complete model: {error}") from None
     return model
 
 

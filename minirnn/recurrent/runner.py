@@ -131,7 +131,7 @@ class _LoopCaches(NamedTuple):
 
 
 class LoopRunner(Runner):
-    """The plain time loop: the definition that every other runner is held to.
+    """The plain time loop: the definition that every other runner is compared with.
 
     An observer is told of every step: see `minirnn.insight.observers`.
     """

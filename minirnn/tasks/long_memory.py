@@ -215,7 +215,7 @@ def temporal_order(
     TemporalOrder
         with ``inputs`` (count, time, 8), ``targets`` (count,), ``mask`` (count, time) and
         ``tokens`` (count, time), where ``time = lengths[1]``. The answer is due after the last
-        real step.
+        valid step.
 
     References
     ----------

@@ -78,7 +78,7 @@ class Progress:
 
 
 def _tell(line: str) -> None:
-    with suppress(OSError, ValueError):  # nobody reads it any more; no reason to stop
+    with suppress(OSError, ValueError):  # the reader has gone; no reason to stop
         print(line, file=sys.stderr, flush=True)
 
 

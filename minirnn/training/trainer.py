@@ -363,7 +363,7 @@ class Trainer(KeywordHints):
         batches and of layers such as Dropout), the position inside the epoch, the history, the
         callbacks' own state, and the state that stateful layers carry. The file is a ``.npz``
         archive of arrays and JSON with nothing pickled; an old one is replaced only when the new
-        one is whole and on disk.
+        one is complete and on disk.
 
         Raises
         ------
@@ -372,7 +372,7 @@ class Trainer(KeywordHints):
         """
         if self.halfway.what is not None:
             raise RuntimeError(
-                f"Trainer: {self.halfway.what}: this cannot be gone on with exactly. Resume from "
+                f"Trainer: {self.halfway.what}: this cannot be continued exactly. Resume from "
                 f"the latest checkpoint; the weights alone can be kept with model.save"
             )
         if self.ranks is not None:

@@ -246,7 +246,7 @@ HOSTILE = {
     "a generator": (node("Dropout", rate=0.5, rng=[1]), {}, "Dropout has no argument 'rng'"),
     "missing argument": (node("Dense", input_size=4), DENSE, "missing 1 required positional"),
     "wrong kind": (node("Dense", input_size="4", output_size=2), DENSE, "should be a whole number"),
-    "no arguments": ({"minirnn.class": "Dense"}, DENSE, "holds no whole model"),
+    "no arguments": ({"minirnn.class": "Dense"}, DENSE, "holds no complete model"),
     "a list of classes": ({"minirnn.class": ["Dense"], "arguments": {}}, DENSE, r"speaks of"),
     "weights missing": (RIGHT, {"model.W": W}, r"missing: b \(2,\)"),
     "weights too many": (RIGHT, DENSE | {"model.c": B}, "unexpected: c"),
@@ -314,7 +314,9 @@ def test_other_files(path):
     with pytest.raises(TypeError, match="classes should be classes, got a Dense"):
         m.load(path, classes=[model])
     m.save(model, path)
-    with pytest.raises(m.CheckpointError, match=r"holds a whole model, .* with minirnn.load\(path"):
+    with pytest.raises(
+        m.CheckpointError, match=r"holds a complete model, .* with minirnn.load\(path"
+    ):
         model.load(path)
     with pytest.raises(TypeError, match="Dense is the name of a class of minirnn"):
         m.load(path, classes=[Dense])

@@ -93,7 +93,7 @@ def test_a_callback_of_ones_own_says_what_it_watches():
 def test_which_way_is_better_has_to_be_known(make, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     trainer = trainer_of(metrics=[F1()], callbacks=[make("f1")])
-    message = "nobody has said whether 'f1' is better when it is higher; write mode=\"max\" or"
+    message = "it is not known whether 'f1' is better when it is higher; write mode=\"max\" or"
     with pytest.raises(ValueError, match=message):
         trainer.fit(X, Y, epochs=1, progress=False)
     assert trainer.epoch == 0

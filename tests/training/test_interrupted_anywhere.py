@@ -164,7 +164,7 @@ def test_twice_it_goes_on_exactly_or_save_says_why_not(tmp_path):
         trainer = trainer_of(EarlyStopping("loss"))
         interrupted(lambda one=trainer: fit(one), at, times=3)
         if trainer.halfway.what is not None:
-            with pytest.raises(RuntimeError, match="cannot be gone on with exactly. Resume from"):
+            with pytest.raises(RuntimeError, match="cannot be continued exactly. Resume from"):
                 trainer.save(tmp_path / "by hand.npz")
             refused += 1
             continue
@@ -329,7 +329,7 @@ def test_saved_after_an_error_and_gone_on_with(where, accumulate, tmp_path):
             fit_it()
         if trainer.halfway.what is not None:
             assert (where, accumulate) == ("backward", 2), "gradients of two batches, mixed"
-            with pytest.raises(RuntimeError, match="cannot be gone on with exactly"):
+            with pytest.raises(RuntimeError, match="cannot be continued exactly"):
                 trainer.save(tmp_path / "by hand.npz")
             continue
         trainer.save(tmp_path / "by hand.npz")
