@@ -205,6 +205,13 @@ def as_array(owner: object, x: Any, what: str) -> Array:
             f"{name_of(owner)}: {what} is not a rectangular array: do its sequences have different "
             f"lengths? minirnn.data.pad_sequences pads them and returns the mask"
         ) from None
+    except (RuntimeError, TypeError) as error:
+        if not hasattr(x, "detach"):
+            raise
+        raise TypeError(
+            f"{name_of(owner)}: {what} is a {type(x).__name__} that is no array; write "
+            f".detach().cpu().numpy() behind it ({error})"
+        ) from None
 
 
 def as_floats(owner: object, x: Any, dtype: Any = None, what: str = "the input") -> Array:
@@ -218,7 +225,7 @@ def as_floats(owner: object, x: Any, dtype: Any = None, what: str = "the input")
     if getattr(x, "is_stand_in", False):  # the engine is tracing: a shape, and no numbers
         traced: Array = x
         return traced
-    array = as_array(owner, x, what)
+    array = x if type(x) is np.ndarray else as_array(owner, x, what)
     if array.dtype.kind not in "fiub":
         raise TypeError(
             f"{name_of(owner)}: {what} should hold real numbers, got an array of "
@@ -235,7 +242,7 @@ def as_integers(owner: object, x: Any, size: int, what: str, mask: Mask | None =
 
     Masked positions come back as 0, so that whatever stands in the padding is never an index.
     """
-    array = as_array(owner, x, what)
+    array = x if type(x) is np.ndarray else as_array(owner, x, what)
     if array.dtype.kind not in "iu":
         hint = ""
         if array.dtype.kind == "f":
@@ -308,7 +315,8 @@ def sequence(owner: object, x: Any, size: int | None, dtype: Any) -> Array:
             f"{name_of(owner)}: the input should be (batch, time, features), got {array.ndim} axes "
             f"in shape {array.shape}{hint}"
         )
-    _not_empty(owner, array)
+    if 0 in array.shape[:-1]:
+        _refuse_empty(owner, array)
     if size is not None and array.shape[2] != size:
         check_axis(owner, array, 2, size)
     return array
@@ -323,22 +331,25 @@ def step(owner: object, x_t: Any, size: int | None, dtype: Any) -> Array:
             f"{name_of(owner)}: one time step should be (batch, features), got {array.ndim} axes "
             f"in shape {array.shape}{hint}"
         )
-    _not_empty(owner, array)
+    if 0 in array.shape[:-1]:
+        _refuse_empty(owner, array)
     if size is not None and array.shape[1] != size:
         check_axis(owner, array, 1, size)
     return array
 
 
-def _not_empty(owner: object, x: Array) -> None:
-    if 0 in x.shape[:-1]:
-        raise ValueError(
-            f"{name_of(owner)}: {_axis_name(x.shape.index(0), x.ndim)} should be at least 1, got 0 "
-            f"in shape {x.shape}: there is nothing to run on"
-        )
+def _refuse_empty(owner: object, x: Array) -> None:
+    raise ValueError(
+        f"{name_of(owner)}: {_axis_name(x.shape.index(0), x.ndim)} should be at least 1, got 0 in "
+        f"shape {x.shape}: there is nothing to run on"
+    )
 
 
 def check_shape(owner: object, x: Any, shape: tuple[int, ...], dtype: Any, what: str) -> Array:
     """Return `x` as floats of exactly `shape`: nothing is broadcast in silence."""
+    if dtype is not None and type(x) is np.ndarray and x.dtype == dtype and x.shape == shape:
+        same: Array = x  # the common case
+        return same
     array = as_floats(owner, x, dtype, what)
     if array.shape != shape:
         hint = ""
@@ -352,7 +363,7 @@ def check_shape(owner: object, x: Any, shape: tuple[int, ...], dtype: Any, what:
 
 def as_mask(owner: object, mask: Any, shape: tuple[int, ...]) -> Mask:
     """Return `mask` as a boolean array of `shape`."""
-    array = as_array(owner, mask, "the mask")
+    array = mask if type(mask) is np.ndarray else as_array(owner, mask, "the mask")
     if array.dtype != np.bool_:
         raise TypeError(
             f"{name_of(owner)}: the mask should be boolean, True where the step is real, got an "

@@ -2,23 +2,21 @@
 
 from __future__ import annotations
 
-import copy
 import os
-import warnings
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from operator import attrgetter
-from types import MethodType
 from typing import TYPE_CHECKING, Any, Self, TypeVar
 
 import numpy as np
 
 from minirnn import checks, masks
+from minirnn.copies import evaluation_copy
 from minirnn.foreign import KeywordHints
 from minirnn.reprs import as_call, html_text
 from minirnn.summary import Table, summary_of
 from minirnn.typing import Array
 
-__all__ = ["Layer", "Parameter", "Restored", "dtype_of", "warn_of_mixed_dtypes", "writeable"]
+__all__ = ["Layer", "Parameter", "dtype_of", "writeable"]
 
 _Member = TypeVar("_Member", "Parameter", "Layer")
 _NUMBERS = {np.ndarray, list, int, float, np.float32, np.float64}
@@ -74,10 +72,12 @@ class Parameter:
             setattr(self, name, writeable(value) if name != "decay" else value)
 
     def _set_value(self, new: Any) -> None:
-        self._copy_into(self._value, new, "the value")
+        if new is not self._value:
+            self._copy_into(self._value, new, "the value")
 
     def _set_grad(self, new: Any) -> None:
-        self._copy_into(self._grad, new, "the gradient")
+        if new is not self._grad:  # `p.grad += x` has already written where it belongs
+            self._copy_into(self._grad, new, "the gradient")
 
     # Read at every turn: an attrgetter costs a quarter of a method of one's own.
     value = property(attrgetter("_value"), _set_value, doc="The array; assigning copies into it.")
@@ -92,8 +92,7 @@ class Parameter:
         return dtype
 
     def _copy_into(self, storage: Array, new: Any, what: str) -> None:
-        if new is not storage:  # `p.value += x` has already written where it belongs
-            storage[...] = checks.check_shape(self, new, self.shape, storage.dtype, what)
+        storage[...] = checks.check_shape(self, new, self.shape, storage.dtype, what)
 
     def move(self, value: Array, grad: Array) -> None:
         """Take new storage for value and gradient, keeping the numbers in both.
@@ -115,6 +114,9 @@ class Parameter:
 def writeable(array: Array) -> Array:
     """Return the array, or a copy of one that is read-only: joblib hands on maps of a file."""
     return array if array.flags.writeable else np.array(array)
+
+
+masks.LEAVES.add(Parameter)
 
 
 class Layer(KeywordHints):
@@ -241,7 +243,7 @@ class Layer(KeywordHints):
         The copy shares the parameters; whatever it keeps is its own. So it may run without
         disturbing this layer, which another thread may be training.
         """
-        copied: Self = _evaluation_copy(self, {})
+        copied: Self = evaluation_copy(self, Layer, {})
         copied.reset_state()
         return copied
 
@@ -450,101 +452,3 @@ def dtype_of(layer: Layer) -> np.dtype[Any] | None:
     for _, parameter in layer.named_parameters():
         return parameter.dtype
     return None
-
-
-def warn_of_mixed_dtypes(model: Layer) -> None:
-    """Warn of a float64 Parameter in a user's own layer, in a model that is float32 elsewhere.
-
-    That is hardly ever meant: NumPy's generators draw float64. A layer of the library was told its
-    dtype.
-    """
-    if all(parameter.dtype == np.float64 for parameter in model.parameters()):
-        return
-    for path, layer in model.named_layers():
-        if type(layer).__module__.split(".")[0] == "minirnn":
-            continue
-        for name, value in vars(layer).items():
-            if isinstance(value, Parameter) and value.dtype == np.float64:
-                name = f"{path}.{name}" if path else name
-                warnings.warn(
-                    f"{type(layer).__name__}: the Parameter {name} is float64 in a model that is "
-                    f"float32 elsewhere, so each layer casts what it gets. For float32 throughout "
-                    f"write Parameter(array.astype(np.float32)), for float64 dtype=np.float64 in "
-                    f"the other layers",
-                    stacklevel=3,
-                )
-                return
-
-
-def _evaluation_copy(value: Any, known: dict[int, Any]) -> Any:
-    """Copy layers, and lists, tuples and dictionaries on the way to them; share all else."""
-    if isinstance(value, Layer):
-        if id(value) not in known:
-            made = known[id(value)] = object.__new__(type(value))
-            for name, item in list(vars(value).items()):
-                if name != "_cache":
-                    vars(made)[name] = _evaluation_copy(item, known)
-            vars(made)["training"] = False
-        return known[id(value)]
-    if isinstance(value, dict):
-        copied = copy.copy(value)
-        copied.update({key: _evaluation_copy(item, known) for key, item in value.items()})
-        return copied
-    if isinstance(value, list):
-        listed = copy.copy(value)
-        listed[:] = [_evaluation_copy(item, known) for item in value]
-        return listed
-    if isinstance(value, tuple):
-        items = [_evaluation_copy(item, known) for item in value]
-        return type(value)(*items) if hasattr(value, "_fields") else type(value)(items)
-    if isinstance(value, MethodType) and isinstance(value.__self__, Layer):
-        return MethodType(value.__func__, _evaluation_copy(value.__self__, known))
-    return value
-
-
-class Restored:
-    """A block after which, if it raises, layers have the attributes that they had before.
-
-    So whatever some layers have kept of a call that another one refuses, states included, is
-    forgotten again. An interrupt is an error like any other.
-
-    Parameters
-    ----------
-    layers : iterable of Layer
-        Those inside them are not meant: see `Layer.named_layers`.
-    gradients : bool
-        Whether the gradients of all their parameters are put back too.
-
-    Examples
-    --------
-    >>> from minirnn import Dense
-    >>> layer = Dense(2, 3)
-    >>> try:
-    ...     with Restored([layer]):
-    ...         layer.note = "half done"
-    ...         raise KeyboardInterrupt
-    ... except KeyboardInterrupt:
-    ...     hasattr(layer, "note")
-    False
-    """
-
-    def __init__(self, layers: Iterable[Layer], *, gradients: bool = False) -> None:
-        self._before = [(layer, vars(layer).copy()) for layer in layers]
-        self._gradients: list[tuple[Parameter, Array]] = []
-        if gradients:
-            unique = {id(p): p for layer, _ in self._before for p in layer.parameters()}
-            self._gradients = [(p, p.grad.copy()) for p in unique.values()]
-
-    def __enter__(self) -> None:
-        pass
-
-    def __exit__(self, kind: Any, error: Any, traceback: Any) -> None:
-        if kind is None:
-            return
-        for layer, attributes in self._before:
-            now = vars(layer)
-            now.update(attributes)  # another thread may be reading: a layer is never empty
-            for name in now.keys() - attributes.keys():
-                now.pop(name, None)
-        for parameter, grad in self._gradients:
-            parameter.grad = grad

@@ -14,6 +14,9 @@ from minirnn import checks
 
 __all__ = ["after", "apply", "checked", "lost_inside"]
 
+LEAVES: set[type] = {np.ndarray, bool, int, float, str, type(None), np.random.Generator}
+"""Kinds of attributes that hold no layers."""
+
 
 def checked(owner: object, x: Any, mask: Any) -> tuple[Any, Any]:
     """Return the inputs with zeros in place of the padding, and the mask, checked.
@@ -38,7 +41,8 @@ def checked(owner: object, x: Any, mask: Any) -> tuple[Any, Any]:
         return {k: one for k, (one, _) in named.items()}, {k: m for k, (_, m) in named.items()}
     if mask is None:
         return x, None
-    x = checks.as_array(owner, x, "the input")
+    if type(x) is not np.ndarray:
+        x = checks.as_array(owner, x, "the input")
     if x.ndim < 2:
         raise ValueError(
             f"{checks.name_of(owner)}: with a mask, the input should have the axes batch and time, "
@@ -65,7 +69,7 @@ def apply(layer: Any, x: Any, mask: Any = None, state: Any = None) -> Any:
         return layer.forward(x)
     if layer.uses_mask:
         return layer.forward(x, mask)
-    inside = lost_inside(layer)
+    inside = None if LEAVES.issuperset(map(type, vars(layer).values())) else lost_inside(layer)
     if inside is not None:
         raise TypeError(
             f"{type(layer).__name__}: there is a mask, which its {inside[0]} "
@@ -85,7 +89,7 @@ def lost_inside(layer: Any) -> tuple[str, Any] | None:
 
 def after(layer: Any, y: Any, mask: Any) -> Any:
     """Return the mask of the layer's output, or None once there is no time axis."""
-    if mask is None:
+    if mask is None or not layer.keeps_time:
         return None
     mask = layer.output_mask(mask)
     if mask is None or np.ndim(y) < 3:

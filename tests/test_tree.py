@@ -14,7 +14,7 @@ PACKAGE = Path(__file__).parent.parent / "minirnn"
 FLOORS = [
     ["errors", "typing"],
     ["checks", "foreign", "functions", "initializers", "files", "plots", "reprs"],
-    ["weights", "masks", "summary"],  # which know a layer by its methods only
+    ["weights", "masks", "summary", "copies"],  # which know a layer by its methods only
     ["core"],
     ["cells"],
     ["kernels", "engine"],

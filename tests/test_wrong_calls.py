@@ -352,3 +352,162 @@ def test_wrong_targets(loss, target, error, message):
         one.forward(X, target)
     with pytest.raises(RuntimeError, match="backward was called before forward"):
         one.backward()
+
+
+# ---------------------------------------------------------------- training, and own classes
+
+Y = np.array([0, 1])
+
+
+def _model(*layers):
+    return m.Sequential([m.LSTM(3, 4, rng=0), m.LastStep(), *(layers or [m.Dense(4, 2, rng=1)])])
+
+
+def _trainer(model=None, loss=None, **options):
+    model = _model() if model is None else model
+    optimizer = m.SGD(model.parameters(), 0.1)
+    return m.Trainer(model, loss or m.SoftmaxCrossEntropy(), optimizer, **options)
+
+
+def _fit(*data, trainer=None, **options):
+    options = {"epochs": 1, "progress": False} | options
+    return (trainer or _trainer()).fit(*data, **options)
+
+
+class Tensor:
+    """As PyTorch's, where it has a gradient."""
+
+    def __array__(self, *arguments, **keywords):
+        raise RuntimeError("Can't call numpy() on Tensor that requires grad.")
+
+    def detach(self):
+        return self
+
+
+class OwnRate(m.Optimizer):
+    def __init__(self, parameters, rate):
+        self.rate = rate
+
+
+class NoMask(m.Loss):
+    def forward(self, prediction, target):
+        return 0.0
+
+    def backward(self):
+        return 0
+
+
+class Unsummed(m.Layer):
+    def __init__(self):
+        self.W = m.Parameter(np.ones((4, 2), np.float32))
+
+    def forward(self, x):
+        return x @ self.W.value
+
+    def backward(self, grad):
+        self.W.grad += np.ones((3, 2, 2))
+        return grad @ self.W.value.T
+
+
+class Assigns(Unsummed):
+    def forward(self, x):
+        self.x = x
+        return x @ self.W.value
+
+    def backward(self, grad):
+        self.W.grad = self.x.T @ grad
+        return grad @ self.W.value.T
+
+
+class Changes(m.Layer):
+    def forward(self, x):
+        x *= 2
+        return x
+
+    def backward(self, grad):
+        return grad * 2
+
+
+def _given_an_array():
+    m.Dense(3, 4).W = np.zeros((3, 4))
+
+
+def _loss_in_the_place_of_its_gradient():
+    model, loss = _model(), m.SoftmaxCrossEntropy()
+    model.backward(loss.forward(model.forward(X), Y))
+
+
+ROWS = {
+    "time first": (
+        lambda: _fit(X.swapaxes(0, 1), Y),
+        r"as long as that of the inputs \(6, 2, 3\), got .*axis 1 .*is 2: are batch and time swapp",
+    ),
+    "a tensor": (lambda: _model().forward(Tensor()), r"LSTM .*the input is a Tensor.*\.detach\(\)"),
+    "a tensor in fit": (lambda: _fit(Tensor(), Y), r"the input is a Tensor.*\.detach\(\)"),
+    "words as labels": (lambda: _fit(X, np.array(["a", "b"])), "np.unique.*return_inverse=True"),
+    "bool labels": (lambda: _fit(X, Y == 1), r"astype\(int\)"),
+    "a metric's name": (lambda: _trainer(metrics=["accuracy"]), r"write Accuracy\(\)"),
+    "a loss's name": (lambda: _trainer(loss="mse"), r"write MeanSquaredError\(\)"),
+    "a row without a step": (
+        lambda: _fit(X, Y, mask=np.array([[True] * 6, [False] * 6])),
+        "row 1 of the mask has no valid step",
+    ),
+    "validation in a dictionary": (
+        lambda: _fit(X, Y, validation={"inputs": X, "targets": Y}),
+        r"validation should be \(inputs, targets\).*got dict",
+    ),
+    "an optimizer without super": (
+        lambda: OwnRate(_model().parameters(), 0.1).step(),
+        r"OwnRate: .*does __init__ call super\(\)\.__init__\(",
+    ),
+    "a loss without mask": (lambda: _trainer(loss=NoMask()), "NoMask does not take mask.*mask=No"),
+    "a gradient of a wrong shape": (
+        lambda: _trainer(_model(Unsummed())).train_step(X, Y),
+        r"Unsummed \(layer 2 of the model\): .*summed over batch and time: W \(4, 2\)",
+    ),
+    "an array for a parameter": (_given_an_array, r"W is a Parameter; .*write \.W\.value = "),
+    "the loss for its gradient": (
+        _loss_in_the_place_of_its_gradient,
+        r"Dense .*should have shape \(2, 2\), got \(\); it is loss\.backward\(\)",
+    ),
+    "a layer for a cell": (lambda: m.Recurrent(m.LSTM(3, 4)), r"whole layer LSTM; .*LSTMCell\("),
+    "one direction": (lambda: m.Bidirectional(m.LSTM(3, 4)), r"write Bidirectional\(LSTM\(...\), "),
+    "sizes that do not meet": (
+        lambda: m.Sequential([m.LSTM(3, 4), m.Dense(5, 2)]),
+        r"layer 0 \(LSTM\) gives 4 features, but layer 1 \(Dense\) takes 5",
+    ),
+    "a metric twice": (
+        lambda: _trainer(metrics=[m.Accuracy(), m.Accuracy()]),
+        "two of the values .* named 'accuracy'",
+    ),
+    "batch_size beside batches": (
+        lambda: _fit(m.data.Batches(X, Y, batch_size=1), batch_size=1),
+        "batches bring their own size",
+    ),
+    "progress as a number": (lambda: _fit(X, Y, progress=2), "True or False, got 2"),
+    "float tokens": (
+        lambda: m.data.StreamBatches(np.arange(9.0), batch_size=1, steps=2),
+        r"tokens .*should be integers.*astype\(int\)",
+    ),
+    "an input that is changed": (
+        lambda: _fit(X.copy(), Y, trainer=_trainer(m.Sequential([Changes(), *_model()]))),
+        "forward changes its input in place",
+    ),
+    "a gradient that is assigned": (
+        lambda: _fit(X, Y, trainer=_trainer(_model(Assigns()))),
+        r"Assigns: backward assigns the gradient.*write \.grad \+=",
+    ),
+}
+
+
+@pytest.mark.parametrize("name", ROWS)
+def test_what_to_write_instead(name):
+    call, message = ROWS[name]
+    with pytest.raises((TypeError, ValueError, RuntimeError, AttributeError), match=message):
+        call()
+
+
+def test_read_only_arrays_are_taken():
+    x = X.astype(np.float32)
+    x.flags.writeable = False
+    assert np.isfinite(_fit(x, Y)["loss"]).all()

@@ -34,8 +34,8 @@ class BuiltinCell(Cell):
 
     def initial_state(self, batch_size: int) -> State:
         """Return zeros ``(batch_size, hidden_size)`` for each array of the state."""
-        shape = (batch_size, self.hidden_size)
-        return tuple(np.zeros(shape, self.Wx.value.dtype) for _ in self.state_names)
+        shape = (len(self.state_names), batch_size, self.hidden_size)
+        return tuple(np.zeros(shape, self.Wx.value.dtype))
 
     def _arguments(self, x_t: Any, state: State) -> tuple[Array, State]:
         dtype = self.Wx.value.dtype

@@ -126,9 +126,11 @@ class Batches(_Shuffled):
                 array = checks.as_array(self, leaf, leaf_name)
                 first = array if first is None else first
                 if array.ndim == 0 or len(array) != len(first):
+                    swapped = array.ndim > 0 and first.ndim > 2 and len(array) == first.shape[1]
+                    hint = f"; axis 1 of the inputs is {len(array)}: are batch and time swapped?"
                     raise ValueError(
                         f"Batches: axis 0 (batch) of the {leaf_name} should be as long as that of "
-                        f"the inputs {first.shape}, got shape {array.shape}"
+                        f"the inputs {first.shape}, got shape {array.shape}{hint * swapped}"
                     )
             self.arrays.append(each(lambda x: None if x is None else np.asarray(x), given))
         if first is None or first.ndim == 0:

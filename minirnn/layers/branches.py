@@ -8,7 +8,8 @@ from typing import Any
 import numpy as np
 
 from minirnn import checks, masks
-from minirnn.core import Layer, Restored
+from minirnn.copies import Restored
+from minirnn.core import Layer
 from minirnn.layers.merging import MERGES, merge, merge_back, merged_size
 from minirnn.typing import Array
 

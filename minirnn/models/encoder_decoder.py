@@ -9,7 +9,8 @@ from typing import Any
 import numpy as np
 
 from minirnn import checks
-from minirnn.core import Layer, Restored
+from minirnn.copies import Restored
+from minirnn.core import Layer
 from minirnn.kernels import one_blas_thread
 from minirnn.layers.attention import Attention
 from minirnn.models.chain import Chain

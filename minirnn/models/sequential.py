@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
+from operator import attrgetter
 from typing import Any
 
 from minirnn import checks, masks
 from minirnn.cells.cell import Cell
-from minirnn.core import Layer, Restored, dtype_of
+from minirnn.copies import Restored
+from minirnn.core import Layer, dtype_of
 from minirnn.layers.last_state import connect_last_states
 
 __all__ = ["Sequential", "flat"]
@@ -122,7 +124,7 @@ class Sequential(Layer):
     @property
     def keeps_time(self) -> bool:  # type: ignore[override]
         """Whether the output of the model still has the time axis of its input."""
-        return all(layer.keeps_time for layer in self.layers)
+        return all(map(attrgetter("keeps_time"), self.layers))
 
     @property
     def input_size(self) -> int | None:
@@ -228,6 +230,8 @@ class Sequential(Layer):
                 if k > first:
                     self._check_gradient(k, grad)
         except Exception as error:
+            if isinstance(error, ValueError) and "broadcast" in str(error):
+                _explain_shapes(error, self.layers[k])
             self._locate(error, k)
             raise
         return grad
@@ -324,6 +328,16 @@ def _first_known(name: str, layers: list[Layer]) -> int | None:
         if size is not None or not layer.keeps_features:
             return size
     return None
+
+
+def _explain_shapes(error: ValueError, layer: Layer) -> None:
+    """Say in which shapes a layer's backward should add to its gradients."""
+    shapes = ", ".join(f"{name} {one.shape}" for name, one in layer.named_parameters())
+    if shapes:
+        error.args = (
+            f"{error}; in its backward, what is added to the gradient of a parameter should have "
+            f"the parameter's shape, summed over batch and time: {shapes}",
+        )
 
 
 def _no_return(layer: Layer, method: str, what: str) -> str:

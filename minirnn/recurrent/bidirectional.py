@@ -5,7 +5,8 @@ from __future__ import annotations
 from typing import Any
 
 from minirnn import checks
-from minirnn.core import Layer, Restored
+from minirnn.copies import Restored
+from minirnn.core import Layer
 from minirnn.layers.merging import MERGES, merge, merge_back, merged_size
 from minirnn.recurrent.recurrent import Recurrent
 from minirnn.typing import Array, State

@@ -8,11 +8,11 @@ from typing import Any
 import numpy as np
 
 from minirnn import checks
-from minirnn.cells.builtin import BuiltinCell
 from minirnn.cells.cell import Cell
 from minirnn.core import Layer, dtype_of
 from minirnn.recurrent.runner import LoopRunner, Runner
 from minirnn.recurrent.runners import ENGINES, runner_for
+from minirnn.recurrent.states import initial_state, states_like
 from minirnn.typing import Array, Mask, State
 
 __all__ = ["Recurrent"]
@@ -214,7 +214,7 @@ class Recurrent(Layer):
         shape = (*x.shape[:2], self.output_size)
         grad = checks.check_shape(self, grad, shape, x.dtype, "the gradient")
         if grad_state is not None:
-            grad_state = self._like(grad_state, call.final, "grad_state")
+            grad_state = states_like(self, grad_state, call.final, "grad_state")
         runner = call.runner = call.runner or self._find_runner()
         if call.caches is None:
             _, _, call.caches = runner.forward(x, mask, call.first, reverse=self.reverse, keep=True)
@@ -273,45 +273,5 @@ class Recurrent(Layer):
                     f"the carried state, got {batch}; call reset_state() before other sequences"
                 )
             return carried
-        own = self._own_state(batch, dtype)
-        return own if given is None else self._like(given, own, "the state")
-
-    def _own_state(self, batch: int, dtype: np.dtype[Any]) -> State:
-        """Return the cell's own initial state, checked."""
-        own, name = self.cell.initial_state(batch), type(self.cell).__name__
-        if not isinstance(own, tuple) or not own:
-            raise TypeError(
-                f"{name}: initial_state should return a tuple of arrays (batch, ...), got "
-                f"{type(own).__name__}; for one array write (array,)"
-            )
-        names = self.cell.state_names
-        if names and len(own) != len(names):
-            raise TypeError(
-                f"{name}: initial_state should return the {len(names)} arrays "
-                f"({', '.join(names)}), got {len(own)}"
-            )
-        own = tuple([checks.as_floats(self.cell, a, dtype, "initial_state") for a in own])
-        size = (self.cell.hidden_size,) if isinstance(self.cell, BuiltinCell) else None
-        for k, array in enumerate(own):
-            if array.shape[:1] != (batch,) or (size and array.shape[1:] != size):
-                rest = f"{size[0]})" if size else "...)"
-                raise ValueError(
-                    f"{name}: initial_state({batch}) should return arrays of shape ({batch}, "
-                    f"{rest}, batch first, got {array.shape} for array {k}; for one state in all "
-                    f"rows write np.repeat(row, batch_size, axis=0)"
-                )
-        return own
-
-    def _like(self, arrays: Any, model: State, what: str) -> State:
-        """Return copies of `arrays`, a tuple with the shapes and dtypes of `model`."""
-        if not isinstance(arrays, tuple | list) or len(arrays) != len(model):
-            got = type(arrays).__name__
-            got += f" of {len(arrays)}" if isinstance(arrays, tuple | list) else ""
-            raise TypeError(
-                f"{type(self).__name__}: {what} should be a tuple of {len(model)} arrays, got {got}"
-            )
-        checked = [
-            checks.check_shape(self, array, like.shape, like.dtype, f"{what}[{k}] (batch, ...)")
-            for k, (array, like) in enumerate(zip(arrays, model, strict=True))
-        ]
-        return tuple(array.copy() for array in checked)
+        own = initial_state(self.cell, batch, dtype)
+        return own if given is None else states_like(self, given, own, "the state")

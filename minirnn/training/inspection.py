@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import difflib
+import warnings
 from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any
 
@@ -11,7 +12,7 @@ import numpy as np
 
 from minirnn import checks
 from minirnn.callbacks.base import Callback
-from minirnn.core import Layer
+from minirnn.core import Layer, Parameter
 from minirnn.data.nested import leaves
 from minirnn.layers import Sigmoid, Softmax
 from minirnn.losses import CrossEntropy, SigmoidCrossEntropy, SoftmaxCrossEntropy, check_loss
@@ -26,7 +27,7 @@ from minirnn.training.restore import Restored, modes_restored
 if TYPE_CHECKING:
     from minirnn.training.trainer import Trainer
 
-__all__ = ["check_ending", "check_loss_argument", "inspect_fit", "listed"]
+__all__ = ["check_ending", "check_loss_argument", "inspect_fit", "listed", "warn_of_mixed_dtypes"]
 
 
 # ---------------------------------------------------------------- at construction
@@ -302,3 +303,27 @@ def _try(trainer: Trainer, batch: Batch) -> None:
                     f"metric {type(metric).__name__}: value should be a number, got a "
                     f"{type(value).__name__}"
                 )
+
+
+def warn_of_mixed_dtypes(model: Layer) -> None:
+    """Warn of a float64 Parameter in a user's own layer, in a model that is float32 elsewhere.
+
+    That is hardly ever meant: NumPy's generators draw float64. A layer of the library was told its
+    dtype.
+    """
+    if all(parameter.dtype == np.float64 for parameter in model.parameters()):
+        return
+    for path, layer in model.named_layers():
+        if type(layer).__module__.split(".")[0] == "minirnn":
+            continue
+        for name, value in vars(layer).items():
+            if isinstance(value, Parameter) and value.dtype == np.float64:
+                name = f"{path}.{name}" if path else name
+                warnings.warn(
+                    f"{type(layer).__name__}: the Parameter {name} is float64 in a model that is "
+                    f"float32 elsewhere, so each layer casts what it gets. For float32 throughout "
+                    f"write Parameter(array.astype(np.float32)), for float64 dtype=np.float64 in "
+                    f"the other layers",
+                    stacklevel=3,
+                )
+                return

@@ -13,7 +13,7 @@ import numpy as np
 
 from minirnn import checks
 from minirnn.callbacks.base import Callback
-from minirnn.core import Layer, warn_of_mixed_dtypes
+from minirnn.core import Layer
 from minirnn.data.batching import Batches
 from minirnn.data.nested import leaves
 from minirnn.errors import NotFiniteError
@@ -31,7 +31,13 @@ from minirnn.training.diagnosis import first_gradient_not_finite, first_not_fini
 from minirnn.training.first_batch import FirstBatch
 from minirnn.training.history import History
 from minirnn.training.inputs import Batch, as_batch
-from minirnn.training.inspection import check_ending, check_loss_argument, inspect_fit, listed
+from minirnn.training.inspection import (
+    check_ending,
+    check_loss_argument,
+    inspect_fit,
+    listed,
+    warn_of_mixed_dtypes,
+)
 from minirnn.training.interrupts import Halfway, Uninterrupted
 from minirnn.training.parallel import Ranks
 from minirnn.training.progress import Progress

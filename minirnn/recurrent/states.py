@@ -1,0 +1,56 @@
+"""States, checked: what a cell begins with, and what is given from outside."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from minirnn import checks
+from minirnn.cells.builtin import BuiltinCell
+from minirnn.cells.cell import Cell
+from minirnn.typing import State
+
+__all__ = ["initial_state", "states_like"]
+
+
+def initial_state(cell: Cell, batch: int, dtype: np.dtype[Any]) -> State:
+    """Return the cell's own initial state, checked."""
+    own, name = cell.initial_state(batch), type(cell).__name__
+    if not isinstance(own, tuple) or not own:
+        raise TypeError(
+            f"{name}: initial_state should return a tuple of arrays (batch, ...), got "
+            f"{type(own).__name__}; for one array write (array,)"
+        )
+    names = cell.state_names
+    if names and len(own) != len(names):
+        raise TypeError(
+            f"{name}: initial_state should return the {len(names)} arrays "
+            f"({', '.join(names)}), got {len(own)}"
+        )
+    own = tuple([checks.as_floats(cell, a, dtype, "initial_state") for a in own])
+    size = (cell.hidden_size,) if isinstance(cell, BuiltinCell) else None
+    for k, array in enumerate(own):
+        if array.shape[:1] != (batch,) or (size and array.shape[1:] != size):
+            rest = f"{size[0]})" if size else "...)"
+            raise ValueError(
+                f"{name}: initial_state({batch}) should return arrays of shape ({batch}, "
+                f"{rest}, batch first, got {array.shape} for array {k}; for one state in all "
+                f"rows write np.repeat(row, batch_size, axis=0)"
+            )
+    return own
+
+
+def states_like(owner: object, arrays: Any, model: State, what: str) -> State:
+    """Return copies of `arrays`, a tuple with the shapes and dtypes of `model`."""
+    if not isinstance(arrays, tuple | list) or len(arrays) != len(model):
+        got = type(arrays).__name__
+        got += f" of {len(arrays)}" if isinstance(arrays, tuple | list) else ""
+        raise TypeError(
+            f"{type(owner).__name__}: {what} should be a tuple of {len(model)} arrays, got {got}"
+        )
+    checked = [
+        checks.check_shape(owner, array, like.shape, like.dtype, f"{what}[{k}] (batch, ...)")
+        for k, (array, like) in enumerate(zip(arrays, model, strict=True))
+    ]
+    return tuple(array.copy() for array in checked)
