@@ -41,6 +41,12 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument(
         "--memory", action="store_true", help="measure the peak memory of training, not times"
     )
+    parser.add_argument(
+        "--own-cells", action="store_true", help="measure cells of one's own, not the built-in ones"
+    )
+    parser.add_argument(
+        "--jax", action="store_true", help="measure against JAX, compiled, in place of PyTorch"
+    )
     parser.add_argument("--rounds", type=int, help="turns of each contestant (default 15)")
     parser.add_argument("--json", type=Path, metavar="FILE", help="write everything measured")
     parser.add_argument("--chart", type=Path, metavar="FILE", help="draw the ratios of the times")
@@ -66,16 +72,36 @@ def main(argv: Sequence[str] | None = None) -> int:
             rungs, cells = choose(options.only)
         except ValueError as error:
             parser.error(f"--only: {error}")
+        if options.jax or options.own_cells:
+            _measure_others(options, rungs, cells)
+            return 0
         document = _measure(options, rungs, cells)
     _show(options, document)
     return 0
+
+
+def _settings(options: argparse.Namespace) -> Any:
+    from benchmarks.timing import QUICK, Settings
+
+    settings = QUICK if options.quick else Settings()
+    return settings if options.rounds is None else Settings(options.rounds, settings.seconds)
+
+
+def _measure_others(options: argparse.Namespace, rungs: list[Any], cells: list[str]) -> None:
+    from benchmarks import against_jax, own_cells
+    from benchmarks.ladder import shrunk
+
+    rungs = [shrunk(rung) for rung in rungs] if options.quick else rungs
+    if options.jax:
+        against_jax.measure(rungs, cells, options.threads, _settings(options))
+    if options.own_cells:
+        own_cells.measure(rungs, options.threads, _settings(options))
 
 
 def _measure(options: argparse.Namespace, rungs: list[Any], cells: list[str]) -> dict[str, Any]:
     from benchmarks.memory import measure_memory
     from benchmarks.peers import find_torch, torch_threads
     from benchmarks.run import measure_all
-    from benchmarks.timing import QUICK, Settings
     from minirnn import engine
 
     def say(line: str) -> None:
@@ -96,9 +122,7 @@ def _measure(options: argparse.Namespace, rungs: list[Any], cells: list[str]) ->
                 say=say,
             )
             return document
-        settings = QUICK if options.quick else Settings()
-        if options.rounds is not None:
-            settings = Settings(options.rounds, settings.seconds)
+        settings = _settings(options)
         document["settings"] = {"rounds": settings.rounds, "seconds": settings.seconds}
         document["results"] = measure_all(rungs, cells, settings, small=options.quick, say=say)
     return document

@@ -1,26 +1,24 @@
 """A second peer: JAX, compiled, ``lax.scan`` under ``jit``.
 
-    python -m benchmarks.against_jax                  # needs `pip install jax`; some minutes
+    python -m benchmarks --jax                  # needs `pip install jax`; some minutes
 
 The same networks and training steps as on the ladder, from the same weights: forward, softmax
 cross-entropy, gradients, clipping by norm and Adam are one compiled function. Its compilation, one
-to three seconds for each network, is not in the times; it is printed beside them.
+to three seconds for each network, is not in the times; it is printed beside them. With one thread
+XLA's own products take one too (``--xla_cpu_multi_thread_eigen=false``), before JAX is imported.
 """
 
 from __future__ import annotations
 
-import argparse
 import os
 import statistics
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
-
-os.environ.setdefault("XLA_FLAGS", "--xla_cpu_multi_thread_eigen=false")
 
 import numpy as np
 
-from benchmarks.ladder import CELLS, LADDER, NAMES, Data, Rung, draw
+from benchmarks.ladder import Data, Rung, draw
 from benchmarks.ours import CLIP_NORM, LEARNING_RATE, model_of, train_call
 from benchmarks.timing import Settings, ratio, take_turns
 from minirnn import Sequential, engine
@@ -81,36 +79,30 @@ def jax_call(jax: Any, cell: str, rung: Rung, data: Data, model: Sequential) -> 
     return call
 
 
-def main() -> None:
+def measure(rungs: Sequence[Rung], cells: Sequence[str], threads: int, settings: Settings) -> None:
     """Measure and print."""
-    parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
-    parser.add_argument("--only", nargs="+", default=list(NAMES), choices=NAMES)
-    parser.add_argument("--rounds", type=int, default=9)
-    options = parser.parse_args()
     try:
+        if threads == 1:
+            os.environ.setdefault("XLA_FLAGS", "--xla_cpu_multi_thread_eigen=false")
         import jax
     except ImportError:
         raise SystemExit("JAX is not installed: pip install jax") from None
-    engine.use(threads=1)
-    print("JAX's time / minirnn's, whole training step, float32, one thread")
+    engine.use(threads=threads)
+    print("JAX's time / minirnn's, whole training step, float32")
     print(f"{'network':12}{'cell':6}{'ratio':>8}{'minirnn, ms':>14}{'compilation, s':>17}")
-    for rung in LADDER:
-        if rung.name not in options.only or "train" not in rung.measures:
+    for rung in rungs:
+        if "train" not in rung.measures:
             continue
-        for cell in CELLS:
+        for cell in cells:
             data, model = draw(rung), model_of(cell, rung)
             theirs, ours = jax_call(jax, cell, rung, data, model), train_call(model, data)
             start = time.perf_counter()
-            losses = theirs(), ours()
+            losses = [theirs()]
             compilation = time.perf_counter() - start
+            losses.append(ours())
             np.testing.assert_allclose(losses[0], losses[1], rtol=1e-3)
-            calls = {"minirnn": ours, "jax": theirs}
-            samples = take_turns(calls, Settings(options.rounds, 0.02))
+            samples = take_turns({"minirnn": ours, "jax": theirs}, settings)
             median = statistics.median(ratio(samples["jax"], samples["minirnn"]))
             milliseconds = 1e3 * statistics.median(samples["minirnn"])
             print(f"{rung.name:12}{cell:6}{median:8.2f}{milliseconds:14.2f}{compilation:17.1f}",
                   flush=True)  # fmt: skip
-
-
-if __name__ == "__main__":
-    main()

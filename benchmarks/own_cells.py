@@ -1,7 +1,7 @@
 """Cells of one's own: minirnn against a PyTorch module that loops over the same cell.
 
-    python -m benchmarks.own_cells                    # all networks, one thread; some minutes
-    python -m benchmarks.own_cells --only tiny small --threads 2
+    python -m benchmarks --own-cells                    # all networks, one thread; some minutes
+    python -m benchmarks --own-cells --only tiny small --threads 2
 
 Three cells as a user writes them: a minimal gated unit, an LSTM with peepholes, an LSTM with layer
 normalization. Both sides start from the same weights, and their losses are compared first.
@@ -9,14 +9,13 @@ normalization. Both sides start from the same weights, and their losses are comp
 
 from __future__ import annotations
 
-import argparse
 import statistics
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
 
-from benchmarks.ladder import LADDER, NAMES, Data, Rung, draw
+from benchmarks.ladder import Data, Rung, draw
 from benchmarks.ours import CLIP_NORM, LEARNING_RATE, train_call
 from benchmarks.peers import find_torch, torch_threads
 from benchmarks.timing import Settings, ratio, take_turns
@@ -248,18 +247,16 @@ def torch_call(kind: Any, rung: Rung, data: Data, model: Any) -> Callable[[], fl
     return train_step
 
 
-def main() -> None:
+def measure(rungs: Sequence[Rung], threads: int, settings: Settings) -> None:
     """Measure and print."""
-    parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
-    parser.add_argument("--only", nargs="+", default=list(TARGETS), choices=NAMES)
-    parser.add_argument("--threads", type=int, default=1)
-    parser.add_argument("--rounds", type=int, default=9)
-    options = parser.parse_args()
-    engine.use(threads=options.threads)
+    if find_torch() is None:
+        raise SystemExit("PyTorch is not installed: pip install torch")
+    engine.use(threads=threads)
+    print("PyTorch's time / minirnn's, whole training step, float32; cells of one's own")
     print(f"{'network':12}" + "".join(f"{name:>12}" for name in OWN) + f"{'mean':>10}{'aim':>8}")
-    with torch_threads(options.threads):
-        for rung in LADDER:
-            if rung.name not in options.only or rung.name not in TARGETS:
+    with torch_threads(threads):
+        for rung in rungs:
+            if "train" not in rung.measures:
                 continue
             found = []
             for kind in OWN.values():
@@ -268,12 +265,8 @@ def main() -> None:
                 calls = {"minirnn": train_call(model, data), "torch": theirs}
                 losses = [call() for call in calls.values()]
                 np.testing.assert_allclose(losses[0], losses[1], rtol=1e-3)
-                samples = take_turns(calls, Settings(options.rounds, 0.02))
+                samples = take_turns(calls, settings)
                 found.append(statistics.median(ratio(samples["torch"], samples["minirnn"])))
             mean = statistics.geometric_mean(found)
             row = "".join(f"{value:12.2f}" for value in found)
-            print(f"{rung.name:12}{row}{mean:10.2f}{TARGETS[rung.name]:8g}", flush=True)
-
-
-if __name__ == "__main__":
-    main()
+            print(f"{rung.name:12}{row}{mean:10.2f}{TARGETS.get(rung.name, 0):8g}", flush=True)
