@@ -13,7 +13,6 @@ from tests.differences import central_differences
 
 # (batch, time, hidden), different from one another and from the input size where they are not 1
 SIZES = [(2, 3, 4), (1, 1, 1)]
-MASKS = ["empty row", "all padding"]  # trailing padding and gaps: test_everything
 
 
 def _check(layer, x, mask, seed=0):
@@ -63,12 +62,26 @@ def test_every_gradient_of_every_layer(case, sizes):
     _check(layer, case.input(batch, time), None)
 
 
-@pytest.mark.parametrize("kind", MASKS)
 @pytest.mark.parametrize("case", **table.by_name(table.MASKED))
-def test_every_gradient_under_a_mask(case, kind):
+def test_every_gradient_under_a_mask(case):
     layer = helpers.randomize(case.make(2, np.float64), 4)
     x = case.input(3, 4)
-    _check(layer, x, _without_empty_rows(case, helpers.make_mask(kind, 3, 4)))
+    _check(layer, x, _without_empty_rows(case, helpers.make_mask("empty row", 3, 4)))
+
+
+@pytest.mark.parametrize("case", **table.by_name(table.RECURRENT))
+def test_all_padding_gives_zeros_and_takes_no_gradient(case):
+    layer = helpers.randomize(case.make(2, np.float64), 4)
+    x, mask = case.input(3, 4), helpers.make_mask("all padding", 3, 4)
+    state = helpers.random_state(layer, 3, 5)
+    y = layer.forward(x, mask=mask, state=state)
+    assert not y.any()
+    layer.zero_grad()
+    q = tuple(np.random.default_rng(6).normal(size=array.shape) for array in state)
+    assert not layer.backward(np.ones_like(y), q).any()
+    assert not any(parameter.grad.any() for parameter in layer.parameters())
+    for ours, given in zip((*layer.state, *layer.grad_state), (*state, *q), strict=True):
+        np.testing.assert_array_equal(ours, given)  # the state goes through, and its gradient
 
 
 @pytest.mark.parametrize("batch", [3, 1])
