@@ -2,6 +2,9 @@
 
 import copy
 import os
+import sys
+import threading
+import time
 
 import numpy as np
 import pytest
@@ -176,9 +179,27 @@ def test_a_long_sequence():
     cell = LSTMCell(2, 3, rng=0, dtype=np.float64)
     assert compare(cell, Code(cell), 1, 3000) < 1e-11
     runner, x = NativeRunner(cell, Code(cell)), np.ones((1, 100_000, 2))
+    before = sys.getallocatedblocks()
     y, _, kept = runner.forward(x, None, cell.initial_state(1), reverse=False, keep=True)
     grad_x, _ = runner.backward(np.ones_like(y), None, kept, need_grad_x=True)
+    assert sys.getallocatedblocks() - before < 1000, "something was kept for every step"
     assert np.isfinite(grad_x).all()
+
+
+def test_other_threads_of_python_run_meanwhile():
+    cell = LSTMCell(64, 256, rng=0)
+    runner, x = NativeRunner(cell, Code(cell)), np.ones((32, 300, 64), np.float32)
+    state, count = cell.initial_state(32), 0
+
+    def run():
+        runner.forward(x, None, state, reverse=False, keep=False)
+
+    worker = threading.Thread(target=run)
+    worker.start()
+    while worker.is_alive():
+        time.sleep(1e-4)
+        count += 1
+    assert count > 5, "the interpreter was held"
 
 
 @pytest.mark.parametrize("layout", ["fortran", "backwards", "every second", "unaligned", "row"])
