@@ -2,7 +2,8 @@
 
 from minirnn.losses.base import Loss, check_loss
 from minirnn.losses.binary import BinaryCrossEntropy, SigmoidCrossEntropy
-from minirnn.losses.cross_entropy import CrossEntropy, SoftmaxCrossEntropy
+from minirnn.losses.cross_entropy import SoftmaxCrossEntropy
+from minirnn.losses.probabilities import CrossEntropy
 from minirnn.losses.regression import Huber, MeanAbsoluteError, MeanSquaredError
 
 __all__ = [

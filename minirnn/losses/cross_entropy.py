@@ -1,4 +1,4 @@
-"""Cross-entropies of classes: on logits, and on probabilities."""
+"""Cross-entropy of classes, on logits."""
 
 from __future__ import annotations
 
@@ -16,9 +16,10 @@ from minirnn.losses.arguments import (
     without_class,
 )
 from minirnn.losses.base import Loss
+from minirnn.losses.classes import add_at_class, first_places, nats
 from minirnn.typing import Array
 
-__all__ = ["CrossEntropy", "SoftmaxCrossEntropy"]
+__all__ = ["SoftmaxCrossEntropy"]
 
 
 class SoftmaxCrossEntropy(Loss):
@@ -131,7 +132,7 @@ class SoftmaxCrossEntropy(Loss):
             if weights is not None:
                 positions.weight = positions.total(weights[target])
             ones = np.zeros_like(logits)
-            _add_at_class(ones, target, 1)
+            add_at_class(ones, target, 1)
             target = ones
         target = (1 - self.label_smoothing) * target + self.label_smoothing / classes
         with np.errstate(invalid="ignore"):  # a target that is not finite is named afterwards
@@ -147,7 +148,7 @@ class SoftmaxCrossEntropy(Loss):
             grad -= target * share
         else:
             grad = e * (share / sums)
-            _add_at_class(grad, target, -share)
+            add_at_class(grad, target, -share)
         return positions.without_padding(grad)  # type: ignore[no-any-return]
 
 
@@ -161,71 +162,6 @@ def _class_weights(owner: object, given: Any) -> Array:
     return weights
 
 
-class CrossEntropy(Loss):
-    """Cross-entropy on probabilities, for a model that ends in `Softmax`.
-
-    The mean over the ``N`` valid positions, in nats::
-
-        loss = -1/N sum_positions sum_k t_k log p_k
-        grad = -1/N t_k / p_k
-
-    A probability that rounds to 0 is taken as the smallest positive number of its dtype, so that
-    the loss stays finite. On the logits themselves `SoftmaxCrossEntropy` has no such limit.
-
-    Shapes
-    ------
-    prediction : (..., classes), probabilities
-    target : integers (...) in ``0 .. classes - 1``, or probabilities (..., classes)
-    mask : boolean (batch, time), only for a prediction with a time axis
-    sample_weight : (batch,) or (batch, time); the mean is then weighted, as in `Loss`
-
-    Raises
-    ------
-    ValueError
-        If the prediction has numbers that are no probabilities (logits, most likely), and as
-        `SoftmaxCrossEntropy` does.
-
-    Examples
-    --------
-    >>> import numpy as np
-    >>> loss = CrossEntropy()
-    >>> round(loss.forward(np.array([[0.5, 0.5]]), np.array([1])), 4)
-    0.6931
-    >>> loss.backward()
-    array([[-0., -2.]])
-    """
-
-    def forward(
-        self, prediction: Any, target: Any, mask: Any = None, sample_weight: Any = None
-    ) -> float:
-        """Return the mean cross-entropy in nats."""
-        prediction, mask = valid_prediction(self, prediction, mask)
-        low, high = prediction.min(), prediction.max()
-        if low < 0 or high > 1 + 1e-3:
-            raise ValueError(
-                f"CrossEntropy: the prediction should be probabilities in 0..1, got numbers from "
-                f"{low:g} to {high:g}; for logits take SoftmaxCrossEntropy, or end the model in "
-                f"Softmax"
-            )
-        target = as_classes(self, target, prediction, mask)
-        positions = Positions(self, prediction, mask, sample_weight)
-        p = np.maximum(prediction, np.finfo(prediction.dtype).tiny)
-        loss = positions.mean(_cross_entropy(np.log(p), target))
-        refuse_not_finite(self, loss, target)
-        self._cache = p, target, positions
-        self.batch_weight = positions.weight
-        return loss
-
-    def backward(self) -> Array:
-        """Return the gradient on the probabilities, zero in the padding."""
-        p, target, positions = self._saved()
-        if target.shape != p.shape:
-            classes, target = target, np.zeros_like(p)
-            _add_at_class(target, classes, 1)
-        grad: Array = -target / p * positions.share()
-        return positions.without_padding(grad)  # type: ignore[no-any-return]
-
-
 def _softmax_cross_entropy(
     logits: Array, target: Array, positions: Positions
 ) -> tuple[float, Array, Array]:
@@ -235,44 +171,13 @@ def _softmax_cross_entropy(
     ``p = e / sum e``.
     """
     # over a short last axis, these two are two and ten times as fast as max and sum
-    peak = np.maximum.reduceat(logits.reshape(-1), _first_places(logits)).reshape(logits.shape[:-1])
+    peak = np.maximum.reduceat(logits.reshape(-1), first_places(logits)).reshape(logits.shape[:-1])
     with np.errstate(over="ignore"):  # beyond the smallest number there is only -inf
         shifted = logits - peak[..., None]
-    terms = _cross_entropy(shifted, target)
+    terms = nats(shifted, target)
     e = np.exp(shifted, shifted)
     classes = e.shape[-1]
     sums = e.reshape(-1, classes).dot(np.ones(classes, e.dtype)).reshape(peak.shape)
     logs = np.log(sums)
     terms += logs if target.shape != e.shape else logs * target.sum(axis=-1)
     return positions.mean(terms), e, sums
-
-
-def _cross_entropy(log_p: Array, target: Array) -> Array:
-    """Return ``-sum_k t_k log p_k`` at each position."""
-    if target.shape == log_p.shape:
-        terms: Array = -(target * log_p).sum(axis=-1)
-        return terms
-    return -_at_class(log_p, target)
-
-
-def _at_class(array: Array, target: Array) -> Array:
-    """Return one element a position, that of the position's class: a new array."""
-    return array.reshape(-1)[_places(array, target)]
-
-
-def _add_at_class(array: Array, target: Array, number: Any) -> None:
-    """Add a number, or one of each position ``(..., 1)``, to its class in a contiguous array."""
-    number = number[..., 0] if isinstance(number, np.ndarray) else number
-    array.reshape(-1)[_places(array, target)] += number
-
-
-def _places(array: Array, target: Array) -> Array:
-    """Return where the class of each position is in the flat array (one index is fastest)."""
-    places = _first_places(array).reshape(target.shape)
-    places += target.astype(np.intp, copy=False)
-    return places
-
-
-def _first_places(array: Array) -> Array:
-    """Return where the first class of each position is in the flat array."""
-    return np.arange(0, array.size, array.shape[-1])

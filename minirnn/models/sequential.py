@@ -6,11 +6,11 @@ from collections.abc import Iterable, Iterator
 from operator import attrgetter
 from typing import Any
 
-from minirnn import checks, masks
-from minirnn.cells.cell import Cell
+from minirnn import masks
 from minirnn.copies import Restored
 from minirnn.core import Layer, dtype_of
 from minirnn.layers.last_state import connect_last_states
+from minirnn.models import chain_checks as chain
 
 __all__ = ["Sequential", "flat"]
 
@@ -80,44 +80,10 @@ class Sequential(Layer):
         self.layers = list(layers)
         if not self.layers:
             raise ValueError("Sequential: the list of layers is empty")
-        self._parts: list[Layer] = []  # all layers, those inside others too
         self._shapes: list[Any] = []  # of the latest forward: of the input, and of each output
-        self._check_layers()
-        self._check_sizes()
+        self._parts = chain.check_layers(self.layers)  # all layers, those inside others too
+        chain.check_sizes(self.layers)
         connect_last_states(flat(self.layers))
-
-    def _check_layers(self) -> None:
-        seen: dict[int, int] = {}
-        for k, layer in enumerate(self.layers):
-            checks.instance(self, f"layer {k}", layer, Layer)
-            if isinstance(layer, Cell):
-                raise TypeError(
-                    f"Sequential: layer {k} is a {type(layer).__name__}, one time step; to run it "
-                    f"over time, write Recurrent({type(layer).__name__}(...))"
-                )
-            for _, part in layer.named_layers():
-                if id(part) in seen:
-                    raise ValueError(
-                        f"Sequential: layers {seen[id(part)]} and {k} hold the same "
-                        f"{type(part).__name__} object: its backward belongs to one forward, so "
-                        f"each place needs an object of its own; to share weights, let two layers "
-                        f"share the Parameter"
-                    )
-                seen[id(part)] = k
-                self._parts.append(part)
-
-    def _check_sizes(self) -> None:
-        known: tuple[int, int] | None = None  # which layer gives how many features
-        for k, layer in enumerate(self.layers):
-            takes, gives = getattr(layer, "input_size", None), getattr(layer, "output_size", None)
-            if known is not None and takes is not None and takes != known[1]:
-                j = known[0]
-                raise ValueError(
-                    f"Sequential: layer {j} ({type(self.layers[j]).__name__}) gives {known[1]} "
-                    f"features, but layer {k} ({type(layer).__name__}) takes {takes}"
-                )
-            if gives is not None or not layer.keeps_features:
-                known = None if gives is None else (k, gives)
 
     # ------------------------------------------------------------ what a layer tells
 
@@ -172,7 +138,7 @@ class Sequential(Layer):
         state : tuple with an entry for each layer, optional
             The initial states, as in the attribute `state`; None where a layer begins as usual.
         """
-        states = self._states(state, "state")
+        states = chain.check_states(state, len(self.layers), "state")
         if mask is not None:
             x, mask = masks.checked(self, x, mask)
         shapes = [getattr(x, "shape", None)]
@@ -186,10 +152,10 @@ class Sequential(Layer):
                         x = masks.apply(layer, x, mask, states[k])
                         mask = masks.after(layer, x, mask)
                     if x is None:
-                        raise TypeError(_no_return(layer, "forward", "the output"))
+                        raise TypeError(chain.no_return(layer, "forward", "the output"))
                     shapes.append(getattr(x, "shape", None))
             except Exception as error:
-                self._locate(error, k)
+                chain.locate(error, k, self.layers[k])
                 raise
         self._shapes = shapes
         return x
@@ -218,7 +184,7 @@ class Sequential(Layer):
 
     def _backward(self, grad: Any, grad_state: Any, first: int, *, need_grad_x: bool) -> Any:
         """Go back from the last layer to `first`."""
-        states = self._states(grad_state, "grad_state")
+        states = chain.check_states(grad_state, len(self.layers), "grad_state")
         k = 0
         try:
             for k in range(len(self.layers) - 1, first - 1, -1):
@@ -228,11 +194,11 @@ class Sequential(Layer):
                     backward = layer.backward_parameters
                 grad = backward(grad) if states[k] is None else backward(grad, states[k])
                 if k > first:
-                    self._check_gradient(k, grad)
+                    chain.check_gradient(layer, grad, self._shapes[k] if self._shapes else None)
         except Exception as error:
             if isinstance(error, ValueError) and "broadcast" in str(error):
-                _explain_shapes(error, self.layers[k])
-            self._locate(error, k)
+                chain.explain_shapes(error, self.layers[k])
+            chain.locate(error, k, self.layers[k])
             raise
         return grad
 
@@ -253,49 +219,9 @@ class Sequential(Layer):
                 try:
                     x_t = layer.step(x_t)
                 except Exception as error:
-                    self._locate(error, k)
+                    chain.locate(error, k, self.layers[k])
                     raise
         return x_t
-
-    # ------------------------------------------------------------ checks
-
-    def _states(self, given: Any, what: str) -> Any:
-        count = len(self.layers)
-        if given is None:
-            return [None] * count
-        if not isinstance(given, tuple | list) or len(given) != count:
-            raise TypeError(
-                f"Sequential: {what} should be a tuple with an entry for each of the {count} "
-                f"layers, None where a layer has no state, got {type(given).__name__}"
-                + (f" of {len(given)}" if isinstance(given, tuple | list) else "")
-            )
-        return given
-
-    def _check_gradient(self, k: int, grad: Any) -> None:
-        """Raise if what layer k returned is not a gradient on what it was given."""
-        layer = self.layers[k]
-        if grad is None:
-            raise TypeError(_no_return(layer, "backward", "the gradient on its input"))
-        shape = self._shapes[k] if self._shapes else None
-        if shape is not None and getattr(grad, "shape", shape) != shape:
-            raise ValueError(
-                f"{type(layer).__name__}: backward should return the gradient on its input, of "
-                f"shape {shape}, got {grad.shape}"
-            )
-
-    def _locate(self, error: Exception, k: int) -> None:
-        """Put the position of the layer into the error's message."""
-        if not (error.args and isinstance(error.args[0], str)):
-            error.add_note(f"in layer {k} of the model ({type(self.layers[k]).__name__})")
-            return
-        message, name = error.args[0], type(self.layers[k]).__name__
-        if "of the model)" in message:  # from a model inside this one
-            message = message.replace("of the model)", f"of layer {k} of the model)", 1)
-        elif message.startswith(f"{name}:"):
-            message = f"{name} (layer {k} of the model){message[len(name) :]}"
-        else:
-            message = f"{name} (layer {k} of the model): {message}"
-        error.args = (message, *error.args[1:])
 
     # ------------------------------------------------------------ looking in
 
@@ -328,17 +254,3 @@ def _first_known(name: str, layers: list[Layer]) -> int | None:
         if size is not None or not layer.keeps_features:
             return size
     return None
-
-
-def _explain_shapes(error: ValueError, layer: Layer) -> None:
-    """Say in which shapes a layer's backward should add to its gradients."""
-    shapes = ", ".join(f"{name} {one.shape}" for name, one in layer.named_parameters())
-    if shapes:
-        error.args = (
-            f"{error}; in its backward, what is added to the gradient of a parameter should have "
-            f"the parameter's shape, summed over batch and time: {shapes}",
-        )
-
-
-def _no_return(layer: Layer, method: str, what: str) -> str:
-    return f"{type(layer).__name__}: {method} should return {what}, got None; is there a return?"

@@ -1,10 +1,11 @@
 """Optimizers: from gradients to new values."""
 
 from minirnn.optimizers.adagrad import Adagrad
-from minirnn.optimizers.adam import Adam, AdamW, Nadam
+from minirnn.optimizers.adam import Adam, AdamW
 from minirnn.optimizers.average import WeightAverage
 from minirnn.optimizers.base import Optimizer
 from minirnn.optimizers.buffer import ParameterGroup, Slots
+from minirnn.optimizers.nadam import Nadam
 from minirnn.optimizers.rmsprop import RMSProp
 from minirnn.optimizers.sgd import SGD
 

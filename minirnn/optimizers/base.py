@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable
 from typing import Any, TypeAlias, TypedDict
 
 import numpy as np
@@ -13,6 +13,7 @@ from minirnn.core import Parameter
 from minirnn.foreign import KeywordHints
 from minirnn.kernels import one_blas_thread
 from minirnn.optimizers.buffer import Buffer, ParameterGroup, Slots, grouped
+from minirnn.optimizers.saved import Saved
 from minirnn.optimizers.subclasses import show_options, update_and_check
 from minirnn.reprs import as_call
 from minirnn.typing import Array
@@ -30,7 +31,7 @@ class Options(TypedDict, total=False):
     clip_value: float | None
 
 
-class Optimizer(KeywordHints):
+class Optimizer(Saved, KeywordHints):
     """Base of all optimizers: a subclass writes `update` and gets the rest.
 
     On construction, the parameters move into one contiguous vector of values and one of gradients;
@@ -272,72 +273,6 @@ class Optimizer(KeywordHints):
         view = grad[:]
         view.flags.writeable = False
         return view
-
-    # ------------------------------------------------------------ saving
-
-    def state_dict(self) -> dict[str, Any]:
-        """Return copies of all that the next step depends on, but for the parameters.
-
-        ``{"optimizer": its class, "step": int, "learning_rate": float, or None for a schedule,
-        "sizes": [[int]], "slots": [{name: array}]}``, with one entry of `sizes` and `slots` for
-        each group and dtype.
-        """
-        rate = self._learning_rate
-        return {
-            "optimizer": type(self).__name__,
-            "step": self.step_count,
-            "learning_rate": None if callable(rate) else rate,
-            "sizes": self._sizes(),
-            "slots": [
-                {name: vector.copy() for name, vector in buffer.slots.items()}
-                for buffer in self._buffers
-            ],
-        }
-
-    def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        """Take over what `state_dict` returned; everything, or nothing if anything does not fit.
-
-        A learning rate that is a schedule here stays one.
-        """
-        name = type(self).__name__
-        if not isinstance(state, Mapping):
-            raise TypeError(
-                f"{name}: load_state_dict takes the dictionary that state_dict returned, got "
-                f"{type(state).__name__}"
-            )
-        missing = {"optimizer", "step", "learning_rate", "sizes", "slots"} - set(state)
-        if missing:
-            raise ValueError(f"{name}: the state has no {', '.join(sorted(missing))}")
-        if state["optimizer"] != name:
-            raise ValueError(f"{name}: the state is that of {state['optimizer']}")
-        sizes = [[int(size) for size in group] for group in state["sizes"]]
-        if sizes != self._sizes():
-            raise ValueError(
-                f"{name}: the state belongs to parameters of sizes {sizes}, not {self._sizes()}"
-            )
-        if len(state["slots"]) != len(self._buffers):
-            raise ValueError(
-                f"{name}: the state has slots for {len(state['slots'])} groups and dtypes, here "
-                f"there are {len(self._buffers)}"
-            )
-        slots = []
-        for buffer, given in zip(self._buffers, state["slots"], strict=True):
-            new = Slots(buffer.values)
-            for key, vector in given.items():
-                shape, dtype = buffer.values.shape, buffer.values.dtype
-                new[key] = np.array(checks.check_shape(self, vector, shape, dtype, f"slot {key}"))
-            slots.append(new)
-        step = int(state["step"])
-        if step < 0:
-            raise ValueError(f"{name}: the step should be at least 0, got {step}")
-        if state["learning_rate"] is not None and not callable(self._learning_rate):
-            self.learning_rate = float(state["learning_rate"])
-        self.step_count = step
-        for buffer, new in zip(self._buffers, slots, strict=True):
-            buffer.slots = new
-
-    def _sizes(self) -> list[list[int]]:
-        return [[parameter.size for parameter in buffer.parameters] for buffer in self._buffers]
 
     __repr__ = as_call
 

@@ -1,0 +1,112 @@
+"""What a chain of layers checks, and how it says where something went wrong."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from minirnn import checks
+from minirnn.cells.cell import Cell
+from minirnn.core import Layer
+
+__all__ = [
+    "check_gradient",
+    "check_layers",
+    "check_sizes",
+    "check_states",
+    "explain_shapes",
+    "locate",
+    "no_return",
+]
+
+
+def check_layers(layers: list[Layer]) -> list[Layer]:
+    """Return all layers, those inside others too; refuse what cannot stand in a chain."""
+    seen: dict[int, int] = {}
+    parts: list[Layer] = []
+    for k, layer in enumerate(layers):
+        checks.instance("Sequential", f"layer {k}", layer, Layer)
+        if isinstance(layer, Cell):
+            raise TypeError(
+                f"Sequential: layer {k} is a {type(layer).__name__}, one time step; to run it "
+                f"over time, write Recurrent({type(layer).__name__}(...))"
+            )
+        for _, part in layer.named_layers():
+            if id(part) in seen:
+                raise ValueError(
+                    f"Sequential: layers {seen[id(part)]} and {k} hold the same "
+                    f"{type(part).__name__} object: its backward belongs to one forward, so "
+                    f"each place needs an object of its own; to share weights, let two layers "
+                    f"share the Parameter"
+                )
+            seen[id(part)] = k
+            parts.append(part)
+    return parts
+
+
+def check_sizes(layers: list[Layer]) -> None:
+    """Raise where a layer does not take as many features as the one before gives."""
+    known: tuple[int, int] | None = None  # which layer gives how many features
+    for k, layer in enumerate(layers):
+        takes, gives = getattr(layer, "input_size", None), getattr(layer, "output_size", None)
+        if known is not None and takes is not None and takes != known[1]:
+            j = known[0]
+            raise ValueError(
+                f"Sequential: layer {j} ({type(layers[j]).__name__}) gives {known[1]} "
+                f"features, but layer {k} ({type(layer).__name__}) takes {takes}"
+            )
+        if gives is not None or not layer.keeps_features:
+            known = None if gives is None else (k, gives)
+
+
+def check_states(given: Any, count: int, what: str) -> Any:
+    """Return the states of so many layers, or so many None."""
+    if given is None:
+        return [None] * count
+    if not isinstance(given, tuple | list) or len(given) != count:
+        raise TypeError(
+            f"Sequential: {what} should be a tuple with an entry for each of the {count} "
+            f"layers, None where a layer has no state, got {type(given).__name__}"
+            + (f" of {len(given)}" if isinstance(given, tuple | list) else "")
+        )
+    return given
+
+
+def check_gradient(layer: Layer, grad: Any, shape: Any) -> None:
+    """Raise if what a layer returned is not a gradient on an input of this shape."""
+    if grad is None:
+        raise TypeError(no_return(layer, "backward", "the gradient on its input"))
+    if shape is not None and getattr(grad, "shape", shape) != shape:
+        raise ValueError(
+            f"{type(layer).__name__}: backward should return the gradient on its input, of "
+            f"shape {shape}, got {grad.shape}"
+        )
+
+
+def locate(error: Exception, k: int, layer: Layer) -> None:
+    """Put the position of a layer into an error's message."""
+    if not (error.args and isinstance(error.args[0], str)):
+        error.add_note(f"in layer {k} of the model ({type(layer).__name__})")
+        return
+    message, name = error.args[0], type(layer).__name__
+    if "of the model)" in message:  # from a model inside this one
+        message = message.replace("of the model)", f"of layer {k} of the model)", 1)
+    elif message.startswith(f"{name}:"):
+        message = f"{name} (layer {k} of the model){message[len(name) :]}"
+    else:
+        message = f"{name} (layer {k} of the model): {message}"
+    error.args = (message, *error.args[1:])
+
+
+def explain_shapes(error: ValueError, layer: Layer) -> None:
+    """Say in which shapes a layer's backward should add to its gradients."""
+    shapes = ", ".join(f"{name} {one.shape}" for name, one in layer.named_parameters())
+    if shapes:
+        error.args = (
+            f"{error}; in its backward, what is added to the gradient of a parameter should have "
+            f"the parameter's shape, summed over batch and time: {shapes}",
+        )
+
+
+def no_return(layer: Layer, method: str, what: str) -> str:
+    """Return what is said of a method that returned None."""
+    return f"{type(layer).__name__}: {method} should return {what}, got None; is there a return?"
