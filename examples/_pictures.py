@@ -29,8 +29,9 @@ def save_picture(draw: Callable[..., Any], *shown: Any, name: str = "", **more: 
 
     OUTPUT.mkdir(exist_ok=True)
     path = OUTPUT / f"{name or draw.__name__}.png"
-    figure = draw(plt, *shown, **more)
-    figure.savefig(path, dpi=110)
+    with plt.rc_context({"font.size": 12, "legend.fontsize": 11}):  # legible at half the width
+        figure = draw(plt, *shown, **more)
+        figure.savefig(path, dpi=110)
     plt.close(figure)
     print(f"Picture: {path} ({about})")
     return path
@@ -76,6 +77,7 @@ def spiral_regions(plt: Any, models: dict[str, Any], points: Any, labels: Any) -
             ax.scatter(x, y, s=22, color=colour, edgecolor="white", linewidth=0.6)
         accuracy = np.mean(model.predict(points).argmax(axis=1) == labels)
         ax.set(title=f"{name}: {accuracy:.1%} of the points right", aspect="equal")
+        ax.set(xlabel="first coordinate", ylabel="second coordinate")
         ax.set(xticks=[-1, 0, 1], yticks=[-1, 0, 1], xlim=(-1.2, 1.2), ylim=(-1.2, 1.2))
     return figure
 
@@ -132,7 +134,7 @@ def digits(plt: Any, images: Any, labels: Any, guesses: Any, after_each_row: Any
     ):
         above.imshow(image, cmap="gray_r", vmin=0, vmax=1)
         verdict = "read as" if guess == label else "misread as"
-        above.set_title(f"{label}, {verdict} {guess}", fontsize=10)
+        above.set_title(f"{label}, {verdict} {guess}", fontsize=11)
         above.set(xticks=[], yticks=[])
         below.imshow(shares, cmap="Blues", vmin=0, vmax=1)
         below.set(xticks=range(10), yticks=range(8), xlabel="digit")
@@ -171,8 +173,8 @@ def sunspots(plt: Any, years: Any, spots: Any, guesses: dict[str, Any], held_out
         guesses.items(), [(RED, "-"), (GREEN, "--"), (BLUE, ":")], strict=True
     ):
         ax.plot(years[-held_out:], guess, line, color=colour, linewidth=1.8, label=name)
-    ax.set(ylabel="sunspot number", title="Ten years ahead", xlim=(years[-60], years[-1] + 0.5))
-    ax.set_ylim(0, 235)
+    ax.set(xlabel="year", ylabel="sunspot number", title="Ten years ahead")
+    ax.set(xlim=(years[-60], years[-1] + 0.5), ylim=(0, 235))
     ax.legend(frameon=False, ncols=5, loc="upper center")
     bare(ax)
     return figure

@@ -5,7 +5,7 @@
 
 The encoder reads a date character by character, in both directions. The decoder writes the ten
 characters of the ISO date, and before each one looks at what the encoder has made of the
-characters that matter for it: that is drawn. Nobody tells it which those are.
+characters that matter for it: that is drawn. It is not told which those are.
 
 A tenth of all dates from 1950 to 2049 is held out: the model has never seen them in any form. At
 least 99 % of them must come out right, all ten characters.

@@ -2,7 +2,7 @@
 
 Each of 640 utterances of two Japanese vowels is a sequence of 12 cepstrum coefficients a step, and
 no two speakers take the same time over it. The sequences are padded into one array with a mask that
-says which steps are real; the padding reaches neither the net, nor the loss, nor the score. A GRU
+says which steps are valid; the padding reaches neither the net, nor the loss, nor the score. A GRU
 reads each utterance forwards, another backwards (`Bidirectional`). Every step names a speaker, and
 the vote over the valid steps decides.
 

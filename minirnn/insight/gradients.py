@@ -65,13 +65,13 @@ def only_last(grad: Array, mask: Mask | None, reverse: bool, final: bool) -> Arr
     reverse : bool
         Whether the layer reads time backwards; its latest step is then step 0.
     final : bool
-        Whether a gradient comes in on the final state too: then the latest step is the last real
+        Whether a gradient comes in on the final state too: then the latest step is the last valid
         one, whatever gradient its output has.
     """
-    real = np.ones(grad.shape[:2], bool) if mask is None else mask
-    arrives = (grad != 0).any(axis=2) & real
-    last = _last(real if final else arrives, reverse)
-    keep = np.zeros_like(real)
+    valid = np.ones(grad.shape[:2], bool) if mask is None else mask
+    arrives = (grad != 0).any(axis=2) & valid
+    last = _last(valid if final else arrives, reverse)
+    keep = np.zeros_like(valid)
     rows = np.flatnonzero(last >= 0)
     keep[rows, last[rows]] = True
     if not (arrives & ~keep).any():

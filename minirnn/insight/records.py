@@ -61,7 +61,7 @@ def saturation(values: Array, bounds: Bounds, margin: float = MARGIN) -> Saturat
 
 
 def dead_share(values: Array) -> float:
-    """Return the share of units, on the last axis, that are 0 in every real row."""
+    """Return the share of units, on the last axis, that are 0 in every valid row."""
     rows = values.reshape(-1, values.shape[-1])
     rows = rows[~np.isnan(rows).all(axis=1)]
     return float(np.mean((rows == 0).all(axis=0))) if rows.size else float("nan")

@@ -173,7 +173,7 @@ class TemporalOrder(NamedTuple):
     targets: Array
     """int64 array (count,): the class, 0 for X X, 1 for X Y, 2 for Y X, 3 for Y Y."""
     mask: Mask
-    """boolean array (count, time): True where the step is real."""
+    """boolean array (count, time): True where the step is valid, not padding."""
     tokens: Array
     """int64 array (count, time): the same symbols as integers, for an `Embedding`; 0 in the
     padding, which is also the number of E, so use the mask."""

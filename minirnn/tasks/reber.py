@@ -28,7 +28,7 @@ class EmbeddedReber(NamedTuple):
     targets: Array
     """int64 array (count, time): the symbol after each, 0 in the padding."""
     mask: Mask
-    """boolean array (count, time): True where the step is real."""
+    """boolean array (count, time): True where the step is valid, not padding."""
     legal: Array
     """boolean array (count, time, 7): the symbols that may come next; False in the padding."""
     tokens: Array

@@ -105,7 +105,7 @@ def test_a_string_is_right_if_every_legal_symbol_beats_every_other(example):
     task = encode_embedded_reber(["BTBTXSETE", "BPBTSXSEPE"])
     scores = np.where(task.legal, 1.0, -1.0)
     assert strings_right(scores, task.legal, task.mask).tolist() == [True, True]
-    scores[0, 7] = np.arange(7) == 0  # the last real step of the first string: B, where E is due
+    scores[0, 7] = np.arange(7) == 0  # the last valid step of the first string: B, where E is due
     assert strings_right(scores, task.legal, task.mask).tolist() == [False, True]
 
 
@@ -131,8 +131,8 @@ def test_not_knowing_the_symbol_to_remember_fails_every_string(example):
     strings_right = example("memory_tasks").strings_right
     task = embedded_reber(64, rng=0)
     scores = np.where(task.legal, 1.0, -1.0)
-    for row, real in zip(scores, task.mask, strict=True):
-        step = real.sum() - 2  # before the last symbol but one: T and P look alike
+    for row, valid in zip(scores, task.mask, strict=True):
+        step = valid.sum() - 2  # before the last symbol but one: T and P look alike
         row[step, [1, 4]] = 1.0
     assert not strings_right(scores, task.legal, task.mask).any()
 

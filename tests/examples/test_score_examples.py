@@ -194,12 +194,12 @@ def test_confusion_counts_rows_by_truth(example):
 def test_folds_leave_each_utterance_out_once(example, monkeypatch):
     vowels = example("vowels")
     known = []
-    asked = []
+    voted_on = []
     monkeypatch.setattr(vowels, "train", lambda x, *_, **__: known.append(x))
-    monkeypatch.setattr(vowels, "vote", lambda _, x, __: asked.append(x) or np.zeros(len(x)))
+    monkeypatch.setattr(vowels, "vote", lambda _, x, __: voted_on.append(x) or np.zeros(len(x)))
     utterances, mask, speakers = vowels.load("train")
     assert vowels.cross_validate(utterances, mask, speakers, 1, 0) == pytest.approx(100 / 9)
-    assert [len(x) for x in asked] == [54] * 5
+    assert [len(x) for x in voted_on] == [54] * 5
     assert [len(x) for x in known] == [216] * 5
 
 
@@ -298,10 +298,10 @@ def test_strips_hold_their_digits(example):
     strips = script.Strips(images, labels, batch_size=4, batches=1, rng=rng)
     ((pixels, targets, mask),) = list(strips)
     assert pixels.shape == (*mask.shape, 8)
-    for row, real in zip(targets, mask, strict=True):
+    for row, valid in zip(targets, mask, strict=True):
         count = np.sum(row >= 0)
         assert 3 <= count <= 7
-        assert 7 * count <= real.sum() <= 10 * count + 10
+        assert 7 * count <= valid.sum() <= 10 * count + 10
     alone = strips.join(images[:1])
     np.testing.assert_array_equal(alone[1:9], images[0].T)
     assert not alone[[0, 9]].any()

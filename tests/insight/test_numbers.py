@@ -152,14 +152,14 @@ def test_hidden_states_are_the_outputs_and_masked_steps_are_nan(name, mask, x, w
     layer, mask = layers()[name], MASKS[mask]
     seen = record_of(layer, x, weights, mask)
     y = layer.forward(x, mask)
-    real = np.ones((BATCH, TIME), bool) if mask is None else mask
+    valid = np.ones((BATCH, TIME), bool) if mask is None else mask
     for values in {**seen.signals, **seen.gradients}.values():
         assert values.shape[:2] == (BATCH, TIME)
         flat = values.reshape(BATCH, TIME, -1)
-        assert not np.isnan(flat[real]).any()
-        assert np.isnan(flat[~real]).all()
+        assert not np.isnan(flat[valid]).any()
+        assert np.isnan(flat[~valid]).all()
     if "own" not in name:
-        np.testing.assert_allclose(seen.hidden[real], y[real], rtol=1e-12, atol=1e-15)
+        np.testing.assert_allclose(seen.hidden[valid], y[valid], rtol=1e-12, atol=1e-15)
     assert seen.reverse is layer.reverse
 
 
@@ -172,8 +172,8 @@ def loss_from(layer, t, state, x, weights, mask):
     rest = slice(0, t) if reverse else slice(t + 1, None)
     total = 0.0
     if not isinstance(layer.cell, TwoStates):  # h is the output of step t as well
-        real = 1.0 if mask is None else mask[:, t, None]
-        total += (state[0] * weights[:, t] * real).sum()
+        valid = 1.0 if mask is None else mask[:, t, None]
+        total += (state[0] * weights[:, t] * valid).sum()
     if x[:, rest].shape[1]:
         part = None if mask is None else mask[:, rest]
         total += (layer.forward(x[:, rest], part, state) * weights[:, rest]).sum()
@@ -187,7 +187,7 @@ def test_gradient_on_every_state_by_central_differences(name, mask, x, weights):
     seen = record_of(layer, x, weights, mask)
     names, epsilon = list(seen.states), 1e-5
     for t in range(TIME):
-        real = np.ones(BATCH, bool) if mask is None else mask[:, t]
+        valid = np.ones(BATCH, bool) if mask is None else mask[:, t]
         # Padded rows stand for the rows that no step t exists in: any finite state will do.
         states = [np.nan_to_num(seen.states[n][:, t]) for n in names]
         for k, key in enumerate(names):
@@ -200,7 +200,7 @@ def test_gradient_on_every_state_by_central_differences(name, mask, x, weights):
                     around.append(loss_from(layer, t, tuple(moved), x, weights, mask))
                 numeric[place] = (around[0] - around[1]) / (2 * epsilon)
             np.testing.assert_allclose(
-                seen.gradients[key][real, t], numeric[real], rtol=1e-6, atol=1e-8
+                seen.gradients[key][valid, t], numeric[valid], rtol=1e-6, atol=1e-8
             )
 
 
@@ -216,8 +216,8 @@ def test_norms_are_over_sequences_units_and_all_arrays_of_the_state(x, weights):
 def test_norms_leave_masked_rows_out(x, weights):
     seen = record_of(layers()["rnn"], x, weights, MASKS["holes"])
     for t in range(TIME):
-        real = MASKS["holes"][:, t]
-        expected = np.linalg.norm(seen.gradients["h"][real, t]) if real.any() else np.nan
+        valid = MASKS["holes"][:, t]
+        expected = np.linalg.norm(seen.gradients["h"][valid, t]) if valid.any() else np.nan
         np.testing.assert_allclose(seen.gradient_norms[t], expected)
 
 
@@ -308,16 +308,16 @@ def test_saturation_counts_values_within_five_percent_of_the_range(x):
     layer = layers()["lstm"]
     layer.cell.Wx.value *= 8
     seen = record_of(layer, x, np.zeros((BATCH, TIME, HIDDEN)), MASKS["end"])
-    real = MASKS["end"]
+    valid = MASKS["end"]
     shares = seen.saturation()
     assert list(shares) == list("ifog")
     for name in "ifo":
-        gate = seen.gates[name][real]
+        gate = seen.gates[name][valid]
         assert shares[name].low == np.mean(gate < 0.05)
         assert shares[name].high == np.mean(gate > 0.95)
-    g = seen.gates["g"][real]
+    g = seen.gates["g"][valid]
     assert shares["g"].total == pytest.approx(np.mean(np.abs(g) > 0.9))
-    assert seen.saturation(margin=0.1)["i"].low == np.mean(seen.gates["i"][real] < 0.1)
+    assert seen.saturation(margin=0.1)["i"].low == np.mean(seen.gates["i"][valid] < 0.1)
 
 
 def test_activation_layers_under_a_mask(x):

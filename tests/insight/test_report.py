@@ -1,4 +1,4 @@
-"""Faults are planted and have to be named; a sound network has to be left in peace."""
+"""Faulty networks, whose fault has to be named, and sound ones, which have to be left in peace."""
 
 from __future__ import annotations
 
