@@ -43,6 +43,7 @@ from minirnn.layers import (
     Softmax,
     Tanh,
 )
+from minirnn.layers.branches import Parallel
 from minirnn.layers.normalization import LayerNorm
 from minirnn.layers.rectifiers import ELU, LeakyReLU, SiLU, Softplus
 from minirnn.models.sequential import Sequential
@@ -193,7 +194,8 @@ def _pieces(model: Layer) -> Iterator[tuple[str, Layer, Any]]:
         name, layer = chain[k]
         after = chain[k + 1][1] if k + 1 < len(chain) else None
         if isinstance(layer, Recurrent | Bidirectional):
-            last = isinstance(after, LastState) or (
+            directed = not isinstance(layer, Bidirectional) or layer.merge == "concat"
+            last = (isinstance(after, LastState) and directed) or (
                 isinstance(after, LastStep) and isinstance(layer, Recurrent) and not layer.reverse
             )
             twin = _recurrent_to_keras(layer, name, sequences=not last)
@@ -225,7 +227,10 @@ def _recurrent_to_keras(layer: Any, name: str, *, sequences: bool) -> Any:
             _one_direction(half, name, sequences=sequences)
             for half in (layer.forward_layer, layer.backward_layer)
         )
-        return kl.Bidirectional(one, backward_layer=two, dtype=_dtype(layer, layer))
+        mode = _MERGE_MODES[layer.merge]
+        return kl.Bidirectional(
+            one, backward_layer=two, merge_mode=mode, dtype=_dtype(layer, layer)
+        )
     if layer.reverse and sequences:
         raise ConversionError(
             f"to_keras: reverse=True of {name} has no counterpart in Keras, whose go_backwards "
@@ -299,6 +304,7 @@ def _weights_of(layer: Layer) -> list[Array]:
     return [reorder(cell.Wx.value, *gates), reorder(cell.Wh.value, *gates), bias]
 
 
+_MERGE_MODES = {"concat": "concat", "sum": "sum", "mean": "ave", "product": "mul"}
 _KINDS: dict[type, str] = {RNNCell: "rnn", LSTMCell: "lstm", GRUCell: "gru"}
 
 
@@ -397,12 +403,17 @@ def _refuse(layer: Any, why: str = "") -> None:
 
 def _own_bidirectional(layer: Any) -> Iterator[Layer]:
     both = layer.forward_layer, layer.backward_layer
-    if layer.merge_mode != "concat":
+    merge = {theirs: ours for ours, theirs in _MERGE_MODES.items()}.get(layer.merge_mode)
+    if merge is None:
         _refuse(layer, f"merge_mode={layer.merge_mode!r}")
     if any(type(half) not in (kl.SimpleRNN, kl.LSTM, kl.GRU) or half.dropout for half in both):
         _refuse(layer, "its layers are of other kinds, or have dropout")
     one, two = (_own_recurrent(half, half.get_weights()) for half in both)
-    own = Bidirectional(one, two)
+    if merge != "concat" and not both[0].return_sequences:
+        ends = [Sequential([half, LastState().follow(half)]) for half in (one, two)]
+        yield Parallel(ends, merge=merge or "")
+        return
+    own = Bidirectional(one, two, merge=merge or "")
     yield own
     if not both[0].return_sequences:
         yield LastState().follow(own)

@@ -26,6 +26,7 @@ from minirnn.layers import (
     Softmax,
     Tanh,
 )
+from minirnn.layers.branches import Parallel, Residual
 from minirnn.layers.normalization import LayerNorm
 from minirnn.layers.rectifiers import ELU, GELU, LeakyReLU, SiLU, Softplus
 from minirnn.models.sequential import Sequential
@@ -115,6 +116,20 @@ def _sequential(writer: Writer, model: Any, x: str, place: str) -> str:
     for k, layer in enumerate(model):
         x = write(writer, layer, x, f"{place}.{k}" if place else str(k))
     return x
+
+
+def _residual(writer: Writer, model: Any, x: str, place: str) -> str:
+    y = write(writer, model.layer, x, f"{place}.layer" if place else "layer")
+    return str(writer.add("Add", x, y))
+
+
+def _parallel(writer: Writer, model: Any, x: str, place: str) -> str:
+    parts = [
+        write(writer, layer, x, f"{place}.{k}" if place else str(k))
+        for k, layer in enumerate(model.layers)
+    ]
+    writer.final_h = None
+    return writer.merge(parts, model.merge, axis=-1)
 
 
 def _dense(writer: Writer, model: Any, x: str, place: str) -> str:
@@ -241,6 +256,8 @@ def _elementwise(op: str, **attributes: Any) -> Callable[..., str]:
 
 _WRITERS: dict[type, Callable[..., str]] = {
     Sequential: _sequential,
+    Residual: _residual,
+    Parallel: _parallel,
     Recurrent: write_recurrent,
     Bidirectional: write_bidirectional,
     Dense: _dense,

@@ -37,7 +37,8 @@ def write_bidirectional(writer: Writer, model: Any, x: str, place: str) -> str:
     both = [model.forward_layer, model.backward_layer]
     bases = {base_of(layer.cell, _KINDS) for layer in both}
     kinds = {(layer.hidden_size, getattr(layer.cell, "reset_after", None)) for layer in both}
-    if len(bases) == len(kinds) == 1 and None not in bases and writer.dtype == np.float32:
+    one_operator = len(bases) == len(kinds) == 1 and None not in bases and model.merge == "concat"
+    if one_operator and writer.dtype == np.float32:
         (base,) = bases
         return _operator(writer, both, _KINDS[base], x, place)  # type: ignore[index]
     dot = f"{place}." if place else ""
@@ -46,8 +47,9 @@ def write_bidirectional(writer: Writer, model: Any, x: str, place: str) -> str:
     for name, layer in zip(names, both, strict=True):
         halves.append(write_recurrent(writer, layer, x, f"{dot}{name}"))
         lasts.append(writer.final_h[1] if writer.final_h else "")
-    y = str(writer.add("Concat", *halves, axis=2))
-    writer.final_h = (y, writer.add("Concat", *lasts, axis=1)) if all(lasts) else None
+    y = writer.merge(halves, model.merge, axis=2)
+    final = writer.add("Concat", *lasts, axis=1) if model.directions and all(lasts) else None
+    writer.final_h = (y, final) if final else None
     return y
 
 

@@ -62,6 +62,17 @@ class Writer:
         """Add a vector of integers, as axes and shapes are given."""
         return self.constant(values, np.int64)
 
+    def merge(self, parts: list[str], how: str, axis: int) -> str:
+        """Add what `minirnn.layers.merging` does to the outputs of several layers."""
+        if how == "concat":
+            return str(self.add("Concat", *parts, axis=axis))
+        y = parts[0]
+        for part in parts[1:]:
+            y = self.add("Mul" if how == "product" else "Add", y, part)
+        if how == "mean":
+            y = self.add("Div", y, self.constant(len(parts)))
+        return y
+
     def initial_state(self, name: str, *shape: int) -> str:
         """Add an input ``initial.<name>`` of shape ``(batch, ...)``; return its name."""
         name = f"initial.{name}"

@@ -13,6 +13,7 @@ import numpy as np
 from minirnn.cells.cell import Cell
 from minirnn.core import Layer, dtype_of
 from minirnn.layers import Embedding
+from minirnn.layers.branches import Parallel, Residual
 from minirnn.models.sequential import Sequential
 from minirnn.typing import Array, Mask
 
@@ -285,6 +286,10 @@ def initial_state(model: Layer, rng: np.random.Generator | None, batch: int, dty
     """
     if isinstance(model, Sequential):
         return tuple(initial_state(layer, rng, batch, dtype) for layer in model)
+    if isinstance(model, Parallel):
+        return tuple(initial_state(layer, rng, batch, dtype) for layer in model.layers)
+    if isinstance(model, Residual):
+        return initial_state(model.layer, rng, batch, dtype)
     if isinstance(model, Cell):
         zeros: Any = model.initial_state(batch)
     elif isinstance(getattr(model, "cell", None), Cell):

@@ -43,6 +43,7 @@ from minirnn.layers import (
     Softmax,
     Tanh,
 )
+from minirnn.layers.branches import Parallel, Residual
 from minirnn.layers.normalization import LayerNorm
 from minirnn.layers.rectifiers import ELU, GELU, LeakyReLU, SiLU, Softplus
 from minirnn.models.sequential import Sequential
@@ -220,6 +221,14 @@ def _chain(model: Any, name: str) -> Any:
     )
 
 
+def _parallel(model: Any, name: str) -> Any:
+    parts = [
+        _module_of(layer, f"{type(layer).__name__} (layer {k} of {name})")
+        for k, layer in enumerate(model.layers)
+    ]
+    return modules.Parallel(parts, model.merge)
+
+
 def _recurrent(model: Any, name: str) -> Any:
     cell = model.cell
     if model.stateful:
@@ -241,8 +250,8 @@ def _bidirectional(model: Any, name: str) -> Any:
     backwards = _recurrent(two, f"{name}, backward_layer").layer
     alike = one.hidden_size == two.hidden_size and type(forwards) is type(backwards)
     kind, options = _kind_of(one.cell, name)
-    if not alike or options != _kind_of(two.cell, name)[1]:
-        return modules.Both(forwards, backwards)
+    if not alike or options != _kind_of(two.cell, name)[1] or model.merge != "concat":
+        return modules.Both(forwards, backwards, model.merge)
     options |= {"batch_first": True, "bidirectional": True}
     module = _blank(_LAYERS[kind], one.input_size, one.hidden_size, one.cell, **options)
     _fill(module, _rows(kind, one.cell), suffix="_l0")
@@ -330,6 +339,8 @@ _LAYERS = {"rnn": nn.RNN, "lstm": nn.LSTM, "gru": nn.GRU}
 _CELLS = {"rnn": nn.RNNCell, "lstm": nn.LSTMCell, "gru": nn.GRUCell}
 _TO_TORCH: dict[type, Callable[[Any, str], Any]] = {
     Sequential: _chain,
+    Residual: lambda model, name: modules.Residual(_module_of(model.layer, f"{name}, layer")),
+    Parallel: _parallel,
     Recurrent: _recurrent,
     Bidirectional: _bidirectional,
     RNNCell: _cell,
@@ -375,7 +386,11 @@ def _layers_of(module: Any, name: str) -> Iterator[Layer]:
         (one,), (two,) = (
             list(_layers_of(part, name)) for part in (module.forwards, module.backwards)
         )
-        yield Bidirectional(one, two)  # type: ignore[arg-type]
+        yield Bidirectional(one, two, merge=module.merge)  # type: ignore[arg-type]
+    elif kind is modules.Residual:
+        yield Residual(_model_of(module.layer, name))
+    elif kind is modules.Parallel:
+        yield Parallel([_model_of(part, name) for part in module.layers], merge=module.merge)
     elif kind is modules.Reversed:
         (layer,) = _layers_of(module.layer, name)
         layer.reverse = True  # type: ignore[attr-defined]
@@ -384,6 +399,12 @@ def _layers_of(module: Any, name: str) -> Iterator[Layer]:
         yield _TO_MINIRNN[kind](module, name)
     elif kind is not nn.Identity:
         raise ConversionError(f"from_torch: {name} ({kind.__name__}) has no counterpart in minirnn")
+
+
+def _model_of(module: Any, name: str) -> Layer:
+    """Return the layers of a module as one."""
+    layers = [own for inner, link in chain_of(module, name) for own in _layers_of(link, inner)]
+    return layers[0] if len(layers) == 1 else Sequential(layers)
 
 
 def _recurrent_layers(module: Any, name: str) -> Iterator[Layer]:
@@ -582,9 +603,19 @@ def _matched(own: _Groups, given: _Groups) -> dict[str, Any]:
 # ---------------------------------------------------------------- both sides, side by side
 
 
+_AWARE = (  # of masks and states
+    nn.RNNBase,
+    modules.Chain,
+    modules.Both,
+    modules.Reversed,
+    modules.Residual,
+    modules.Parallel,
+)
+
+
 def _prove(what: str, model: Layer, module: Any, pairs: Callable[[], Iterable[Pair]]) -> None:
     """Compare a model with a module, in evaluation mode; masks and states where it takes them."""
-    aware = isinstance(module, nn.RNNBase | modules.Chain | modules.Both | modules.Reversed)
+    aware = isinstance(module, _AWARE)
     cell = isinstance(module, nn.RNNCellBase)
     modes = [(part, part.training) for part in module.modules()]
     module.eval()
@@ -599,7 +630,7 @@ def _prove(what: str, model: Layer, module: Any, pairs: Callable[[], Iterable[Pa
 def _side(module: Any) -> Side:
     """Return the module as a function on arrays, its states a flat list in minirnn's order."""
     device = next((tensor.device for tensor in module.state_dict().values()), None)
-    stateful = isinstance(module, nn.RNNBase | modules.Chain | modules.Both | modules.Reversed)
+    stateful = isinstance(module, _AWARE)
 
     def run(x: Array, mask: Mask | None, state: list[Array] | None) -> tuple[Array, Any]:
         with torch.no_grad():
@@ -638,8 +669,10 @@ def _state_of(module: Any, arrays: Iterator[Any]) -> Any:
         return tuple(_state_of(layer, arrays) for layer in module)
     if isinstance(module, modules.Both):
         return _state_of(module.forwards, arrays), _state_of(module.backwards, arrays)
-    if isinstance(module, modules.Reversed):
+    if isinstance(module, modules.Reversed | modules.Residual):
         return _state_of(module.layer, arrays)
+    if isinstance(module, modules.Parallel):
+        return tuple(_state_of(layer, arrays) for layer in module.layers)
     if isinstance(module, nn.RNNCellBase):
         return (next(arrays), next(arrays)) if isinstance(module, nn.LSTMCell) else next(arrays)
     if isinstance(module, nn.RNNBase):
@@ -659,8 +692,11 @@ def _flat(module: Any, state: Any) -> Iterator[Any]:
     elif isinstance(module, modules.Both):
         yield from _flat(module.forwards, state[0])
         yield from _flat(module.backwards, state[1])
-    elif isinstance(module, modules.Reversed):
+    elif isinstance(module, modules.Reversed | modules.Residual):
         yield from _flat(module.layer, state)
+    elif isinstance(module, modules.Parallel):
+        for layer, own in zip(module.layers, state, strict=True):
+            yield from _flat(layer, own)
     elif isinstance(module, nn.RNNCellBase):
         yield from state if isinstance(state, tuple) else (state,)
     elif isinstance(module, nn.RNNBase):

@@ -26,6 +26,8 @@ _OWN = (
     modules.Chain,
     modules.Both,
     modules.Reversed,
+    modules.Residual,
+    modules.Parallel,
     modules.LastStep,
     modules.LastState,
     modules.MeanOverTime,

@@ -23,6 +23,8 @@ __all__ = [
     "LastStep",
     "MaxOverTime",
     "MeanOverTime",
+    "Parallel",
+    "Residual",
     "Reversed",
     "run",
 ]
@@ -79,17 +81,61 @@ class Reversed(nn.Module):
 class Both(nn.Module):
     """Two recurrent layers of different kind or size, one for each direction of time."""
 
-    def __init__(self, forwards: nn.RNNBase, backwards: nn.RNNBase) -> None:
+    def __init__(self, forwards: nn.RNNBase, backwards: nn.RNNBase, merge: str = "concat") -> None:
         super().__init__()
         self.forwards = forwards
         self.backwards = backwards
+        self.merge = merge
+
+    def extra_repr(self) -> str:
+        """Return how the outputs are merged, for `repr`."""
+        return f"merge={self.merge!r}"
 
     def forward(self, x: Any, mask: Any = None, state: Any = None) -> Any:
-        """Return the outputs side by side, and the pair of final states."""
+        """Return the merged outputs, and the pair of final states."""
         one, two = (None, None) if state is None else state
         y_one, one = _recurrent(self.forwards, x, mask, one)
         y_two, two = _recurrent(self.backwards, x, mask, two, backwards=True)
-        return torch.cat([y_one, y_two], dim=2), (one, two)
+        return _merged([y_one, y_two], self.merge), (one, two)
+
+
+class Residual(nn.Module):
+    """``x + layer(x)``."""
+
+    def __init__(self, layer: nn.Module) -> None:
+        super().__init__()
+        self.layer = layer
+
+    def forward(self, x: Any, mask: Any = None, state: Any = None) -> Any:
+        """Return the sum, and the final state of the layer."""
+        y, final = run(self.layer, x, mask, state)
+        return x + y, final
+
+
+class Parallel(nn.Module):
+    """Layers that read the same input, their outputs merged."""
+
+    def __init__(self, layers: list[nn.Module], merge: str) -> None:
+        super().__init__()
+        self.layers = nn.ModuleList(layers)
+        self.merge = merge
+
+    def extra_repr(self) -> str:
+        """Return how the outputs are merged, for `repr`."""
+        return f"merge={self.merge!r}"
+
+    def forward(self, x: Any, mask: Any = None, state: Any = None) -> Any:
+        """Return the merged outputs, and a tuple of the final states."""
+        states = [None] * len(self.layers) if state is None else state
+        runs = [run(layer, x, mask, one) for layer, one in zip(self.layers, states, strict=True)]
+        return _merged([y for y, _ in runs], self.merge), tuple(final for _, final in runs)
+
+
+def _merged(parts: list[Any], how: str) -> Any:
+    if how == "concat":
+        return torch.cat(parts, dim=-1)
+    together = torch.stack(parts)
+    return {"sum": together.sum, "mean": together.mean, "product": together.prod}[how](dim=0)
 
 
 class LastStep(nn.Module):
@@ -171,7 +217,7 @@ def run(module: Any, x: Any, mask: Any = None, state: Any = None) -> tuple[Any, 
     """
     if isinstance(module, nn.RNNBase):
         return _recurrent(module, x, mask, state)
-    if isinstance(module, Reversed | Both):
+    if isinstance(module, Reversed | Both | Residual | Parallel):
         y, final = module(x, mask, state)
         return y, final
     if isinstance(module, Chain):

@@ -42,6 +42,14 @@ def models(dtype):
         "gru as first published": mr.GRU(3, 4, reset_after=False, **kw),
         "recurrent": mr.Recurrent(mr.GRUCell(2, 3, **kw)),
         "bidirectional": mr.Bidirectional(mr.LSTM(3, 4, **kw), mr.LSTM(3, 4, **kw)),
+        "sum": mr.Bidirectional(mr.GRU(3, 4, **kw), mr.RNN(3, 4, **kw), merge="sum"),
+        "mean of both": mr.Bidirectional(mr.LSTM(3, 4, **kw), mr.LSTM(3, 4, **kw), merge="mean"),
+        "product": mr.Sequential(
+            [
+                mr.Bidirectional(mr.LSTM(3, 4, **kw), mr.LSTM(3, 4, **kw), merge="product"),
+                MeanOverTime(),
+            ]
+        ),
         "both ends": mr.Sequential(
             [mr.Bidirectional(mr.GRU(3, 4, **kw), mr.GRU(3, 4, **kw)), LastState()]
         ),
@@ -94,6 +102,20 @@ def test_there_and_back(name, dtype, capsys):
         for one, two in zip(model.parameters(), other.parameters(), strict=True):
             np.testing.assert_array_equal(one.value, two.value)
             assert one.value.dtype == two.value.dtype == dtype
+
+
+@pytest.mark.parametrize("mode", ["sum", "ave", "mul"])
+def test_final_states_of_both_directions_merged(mode):
+    layer = kl.Bidirectional(kl.GRU(4), merge_mode=mode)
+    model = keras.Sequential([keras.Input((None, 3)), layer, kl.Dense(2)])
+    ours = from_keras(model)
+    assert [type(part).__name__ for part in ours] == ["Parallel", "Dense"]
+
+
+def test_a_model_that_makes_its_mask_from_the_input():
+    model = keras.Sequential([keras.Input((None, 3)), kl.Masking(-1.0), kl.LSTM(4), kl.Dense(2)])
+    with pytest.warns(UserWarning, match="masking.* makes a mask"):
+        assert [type(part).__name__ for part in from_keras(model)] == ["LSTM", "LastState", "Dense"]
 
 
 def test_a_mask_with_holes():
@@ -166,7 +188,6 @@ def sequential(*layers):
         ([kl.LSTM(4, recurrent_activation="hard_sigmoid")], "activations other than"),
         ([kl.LSTM(4, recurrent_dropout=0.5)], "recurrent_dropout=0.5"),
         ([kl.GRU(4, go_backwards=True, return_sequences=True)], "in reverse"),
-        ([kl.Bidirectional(kl.LSTM(4), merge_mode="sum")], "merge_mode='sum'"),
         ([kl.Conv1D(4, 3, name="convolution")], r"convolution \(Conv1D\)"),
         ([kl.Dense(4, activation="gelu")], "activation='gelu'"),
     ],

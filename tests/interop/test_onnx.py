@@ -88,6 +88,24 @@ def one_way(dtype):
         "unequal, last state": mr.Sequential(
             [mr.Bidirectional(mr.LSTM(3, 4, **kw), mr.GRU(3, 5, **kw)), LastState()]
         ),
+        "residual": mr.Sequential(
+            [
+                mr.Residual(mr.Sequential([LayerNorm(3, **kw), mr.GRU(3, 3, **kw)])),
+                mr.Dense(3, 2, **kw),
+            ]
+        ),
+        "branches": mr.Sequential(
+            [
+                mr.Parallel([mr.LSTM(3, 4, **kw), mr.Dense(3, 4, **kw)], merge="product"),
+                mr.Parallel([mr.Sequential([mr.RNN(4, 5, **kw), mr.LastStep()]), MeanOverTime()]),
+            ]
+        ),
+        "merged": mr.Sequential(
+            [
+                mr.Bidirectional(mr.LSTM(3, 4, **kw), mr.LSTM(3, 4, **kw), merge="mean"),
+                mr.Bidirectional(mr.GRU(4, 2, **kw), mr.RNN(4, 2, **kw), merge="sum"),
+            ]
+        ),
         "last state later": mr.Sequential(
             [mr.Bidirectional(mr.GRU(3, 4, **kw), mr.GRU(3, 4, **kw)), mr.Tanh(), LastState()]
         ),

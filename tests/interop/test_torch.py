@@ -38,6 +38,24 @@ def models(dtype):
         "recurrent": mr.Recurrent(mr.GRUCell(2, 3, **kw)),
         "bidirectional": mr.Bidirectional(mr.LSTM(3, 4, **kw), mr.LSTM(3, 4, **kw)),
         "unequal": mr.Bidirectional(mr.LSTM(3, 4, **kw), mr.GRU(3, 5, **kw)),
+        "residual": mr.Sequential(
+            [
+                mr.Residual(mr.Sequential([LayerNorm(3, **kw), mr.GRU(3, 3, **kw)])),
+                mr.Dense(3, 2, **kw),
+            ]
+        ),
+        "branches": mr.Sequential(
+            [
+                mr.Parallel([mr.LSTM(3, 4, **kw), mr.Dense(3, 4, **kw)], merge="product"),
+                mr.Parallel([mr.Sequential([mr.RNN(4, 5, **kw), mr.LastStep()]), MeanOverTime()]),
+            ]
+        ),
+        "merged": mr.Sequential(
+            [
+                mr.Bidirectional(mr.LSTM(3, 4, **kw), mr.LSTM(3, 4, **kw), merge="mean"),
+                mr.Bidirectional(mr.GRU(4, 2, **kw), mr.RNN(4, 2, **kw), merge="sum"),
+            ]
+        ),
         "rnn cell": mr.RNNCell(3, 4, **kw),
         "lstm cell": mr.LSTMCell(3, 4, **kw),
         "gru cell": mr.GRUCell(3, 4, **kw),
