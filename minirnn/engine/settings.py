@@ -54,7 +54,8 @@ class use:  # noqa: N801  (a function, to the reader, that may stand in a with s
 
     Raises
     ------
-    ValueError
+    TypeError, ValueError
+        For threads that are no whole number of at least 1, and another engine; nothing is set.
 
     Examples
     --------
@@ -69,8 +70,10 @@ class use:  # noqa: N801  (a function, to the reader, that may stand in a with s
     def __init__(self, engine: str | None = None, *, threads: int | None = None) -> None:
         if engine is not None and engine not in ENGINES:
             raise ValueError(f"use: engine should be one of {', '.join(ENGINES)}, got {engine!r}")
-        if threads is not None and (not isinstance(threads, int) or threads < 1):
-            raise ValueError(f"use: threads should be at least 1, got {threads!r}")
+        if threads is not None and (not isinstance(threads, int) or isinstance(threads, bool)):
+            raise TypeError(f"use: threads should be a whole number, got {threads!r}")
+        if threads is not None and threads < 1:
+            raise ValueError(f"use: threads should be at least 1, got {threads}")
         self._before = current.engine, current.threads
         current.engine = engine or current.engine
         current.threads = threads or current.threads

@@ -4,6 +4,8 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
 import minirnn
 from minirnn import engine
 
@@ -31,3 +33,31 @@ def test_use_is_a_setting_and_a_block():
         assert "loop" not in minirnn.GRU(3, 4, engine="require").engine
     assert layer.engine == usual
     assert engine.current.engine == before
+
+
+@pytest.mark.parametrize(
+    ("wrong", "error", "message"),
+    [
+        ({"engine": "fast"}, ValueError, r"one of auto, off, require, got 'fast'"),
+        ({"threads": 0}, ValueError, r"at least 1, got 0"),
+        ({"threads": True}, TypeError, r"a whole number, got True"),
+        ({"engine": "off", "threads": "2"}, TypeError, r"a whole number, got '2'"),
+    ],
+)
+def test_a_wrong_setting_changes_nothing(wrong, error, message):
+    before = engine.current.engine, engine.current.threads
+    with pytest.raises(error, match=message):
+        engine.use(**wrong)
+    assert (engine.current.engine, engine.current.threads) == before
+
+
+def test_the_environment_chooses_the_engine(monkeypatch):
+    from minirnn.engine import settings
+
+    monkeypatch.setenv("MINIRNN_ENGINE", "off")
+    assert settings.default_engine() == "off"
+    monkeypatch.setenv("MINIRNN_ENGINE", "")
+    assert settings.default_engine() == "auto"
+    monkeypatch.setenv("MINIRNN_ENGINE", "fast")
+    with pytest.raises(ValueError, match="MINIRNN_ENGINE should be one of auto, off, require"):
+        settings.default_engine()
