@@ -207,6 +207,30 @@ def test_a_cache_may_be_anything(batch):
     assert_equal_to_loop(Own(), batch)
 
 
+def test_a_gradient_that_is_given_may_be_copied_and_added_to():
+    class Own(Leaky):
+        def backward(self, grad_y, grad_state, cache):
+            grad_y = grad_y.copy()
+            grad_y += grad_state[0]
+            return super().backward(grad_y, (np.zeros_like(grad_y),), cache)
+
+    assert_equal_to_loop(Own())
+
+
+def test_a_state_of_three_axes_runs_in_the_loop():
+    class Heads(Leaky):
+        def initial_state(self, batch_size):
+            return (np.zeros((batch_size, 2, 2)),)
+
+        def forward(self, x, state):
+            h = self.step(x, state[0].reshape(-1, 4))
+            return h, (h.reshape(-1, 2, 2),), (x, state[0].reshape(-1, 4))
+
+    layer = Recurrent(Heads())
+    assert "a state array that is not (batch, n)" in layer.engine
+    assert layer.forward(np.ones((2, 3, 3))).shape == (2, 3, 4)
+
+
 def test_one_parameter_under_two_names():
     class Own(Leaky):
         def __init__(self):
@@ -291,7 +315,28 @@ def sorted_rows(self, x, h):
     return np.sort(plain(self, x, h), axis=1)
 
 
+def product_over_the_batch(self, x, h):
+    return plain(self, x, h) + x.sum(axis=1, keepdims=True) * (x.T @ h).sum()
+
+
+def einsum_of_the_batch(self, x, h):
+    return plain(self, x, h) + np.einsum("bh,ch->bh", h, h)
+
+
+def write_to_the_input(self, x, h):
+    x += 1
+    return plain(self, x, h)
+
+
+def an_error_of_its_own(self, x, h):
+    return plain(self, x, h) * {"known": 1.0}["known" if type(x) is np.ndarray else "other"]
+
+
 REFUSED = {
+    product_over_the_batch: "over the batch",
+    einsum_of_the_batch: r"np\.einsum.* in einsum_of_the_batch, line",
+    write_to_the_input: r"changed in place.* in write_to_the_input, line",
+    an_error_of_its_own: r"KeyError: 'other' in an_error_of_its_own, line",
     an_if: r"an if.* in an_if, line \d+",
     an_if_on_rows: "batch size",
     random_numbers: r"random numbers\?\) in random_numbers, line",
