@@ -39,19 +39,16 @@ def fastest(call: Any, repeats: int) -> float:
     return min(times)
 
 
-def step_times(repeats: int) -> tuple[float, float, int]:
-    """Return a and b of ``a + b rows`` for a step of one process, and the gradient's bytes."""
+def step_time(rows: int, repeats: int, communicator: Any = None) -> tuple[float, int]:
+    """Return the time of a training step in seconds, and the bytes of the gradient."""
     model = mr.Sequential([mr.LSTM(FEATURES, HIDDEN, rng=0), mr.Dense(HIDDEN, CLASSES, rng=1)])
-    trainer = mr.Trainer(model, mr.SoftmaxCrossEntropy(), mr.Adam(model.parameters(), 1e-3))
+    optimizer = mr.Adam(model.parameters(), 1e-3)
+    trainer = mr.Trainer(model, mr.SoftmaxCrossEntropy(), optimizer, communicator=communicator)
     rng = np.random.default_rng(0)
-    times = []
-    for rows in ROWS:
-        x = rng.standard_normal((rows, STEPS, FEATURES)).astype(np.float32)
-        y = rng.integers(0, CLASSES, (rows, STEPS))
-        trainer.train_step(x, y)
-        times.append(fastest(lambda x=x, y=y: trainer.train_step(x, y), repeats))
-    b, a = np.polyfit(ROWS, times, 1)
-    return max(float(a), 0.0), float(b), 4 * model.parameter_count
+    x = rng.standard_normal((rows, STEPS, FEATURES)).astype(np.float32)
+    y = rng.integers(0, CLASSES, (rows, STEPS))
+    trainer.train_step(x, y)
+    return fastest(lambda: trainer.train_step(x, y), repeats), 4 * model.parameter_count
 
 
 def allreduce_times(communicator: Any, repeats: int) -> tuple[float, float]:
@@ -89,12 +86,21 @@ def main() -> int:
     repeats = 5 if "--quick" in sys.argv else 60
     net = allreduce_times(world, repeats)
     world.Barrier()
-    a, b, size = step_times(repeats)  # all at once: the cores of a node share its memory
+    # All at once: the cores of a node share its memory.
+    times, (size, *_) = zip(*[step_time(rows, repeats) for rows in ROWS], strict=True)
+    b, a = (max(float(found), 0.0) for found in np.polyfit(ROWS, times, 1))
+    world.Barrier()
+    measured, _ = step_time(BATCHES[0], repeats, world)
     if world.rank == 0:
         print(
             f"a step of one process: {a * 1e3:.2f} ms and {b * 1e3:.3f} ms a row; gradient "
             f"{size / 1e6:.2f} MB; Allreduce: latency {net[0] * 1e6:.1f} us a round, "
             f"{net[1] / 1e9:.2f} GB/s"
+        )
+        expected = predicted(a, b, BATCHES[0], size, net, world.size)
+        print(
+            f"{BATCHES[0]} rows on {world.size} ranks: {expected * 1e3:.1f} ms predicted, "
+            f"{measured * 1e3:.1f} ms measured"
         )
         print("| ranks |" + "".join(f" {rows} rows, ms | faster |" for rows in BATCHES))
         print("|---:|" + "---:|" * 2 * len(BATCHES))
