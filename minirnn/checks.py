@@ -366,7 +366,7 @@ def as_mask(owner: object, mask: Any, shape: tuple[int, ...]) -> Mask:
     array = mask if type(mask) is np.ndarray else as_array(owner, mask, "the mask")
     if array.dtype != np.bool_:
         raise TypeError(
-            f"{name_of(owner)}: the mask should be boolean, True where the step is real, got an "
+            f"{name_of(owner)}: the mask should be boolean, True where the step is valid, got an "
             f"array of {array.dtype}; write mask.astype(bool), or "
             f"minirnn.data.lengths_to_mask(lengths) for lengths"
         )

@@ -1,6 +1,6 @@
 """How a mask goes through a model: checked and applied once, handed on from layer to layer.
 
-A mask is a boolean array ``(batch, time)``, True where the step is real. For several inputs, a
+A mask is a boolean array ``(batch, time)``, True where the step is valid. For several inputs, a
 tuple or a dictionary of arrays, it is one of the same kind, with None for an input without padding.
 """
 

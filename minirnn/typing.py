@@ -14,7 +14,7 @@ Array: TypeAlias = "NDArray[Any]"
 """A NumPy array; its shape stands in the docstring."""
 
 Mask: TypeAlias = "NDArray[np.bool_]"
-"""A boolean array ``(batch, time)``, True where the step is real."""
+"""A boolean array ``(batch, time)``, True where the step is valid."""
 
 State: TypeAlias = "tuple[Array, ...]"
 """What a cell hands from step to step: arrays ``(batch, ...)``."""

@@ -155,8 +155,15 @@ def checked_function(
     if target_mask is not None:
         given["target_mask"] = np.array(target_mask)
     if {"state", "grad_state"} <= {*_arguments(layer.forward), *_arguments(layer.backward)}:
+        if state is not None and not isinstance(state, tuple | list | dict):
+            raise TypeError(
+                f"check_gradients: the state should be a tuple of arrays, as {what}.state is, got "
+                f"{kind_of(state)}"
+            )
         state = _random_state(layer, given, names, rng) if state is None else tuple(state)
         add("state", state, _floats)
+    elif state is not None:
+        raise TypeError(f"check_gradients: {what} takes no state")
     return _neutral_disturbed(CheckedFunction(layer, given, names, rng))
 
 

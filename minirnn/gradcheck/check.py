@@ -8,7 +8,9 @@ from typing import Any
 import numpy as np
 
 from minirnn import checks
+from minirnn.core import Layer
 from minirnn.gradcheck.arguments import checked_function
+from minirnn.gradcheck.boundary import check_arguments
 from minirnn.gradcheck.compare import measure
 from minirnn.gradcheck.diagnosis.diagnose import diagnose
 from minirnn.gradcheck.engines import beside_the_loop
@@ -16,6 +18,7 @@ from minirnn.gradcheck.function import CheckedFunction, RefusedError
 from minirnn.gradcheck.own_code import located
 from minirnn.gradcheck.report import Comparison, Diagnosis, GradientError, GradientReport
 from minirnn.gradcheck.violations import overwritten, violations
+from minirnn.losses import Loss
 from minirnn.typing import RandomSource
 
 __all__ = ["check_gradients"]
@@ -107,6 +110,10 @@ def check_gradients(
     and 0.125 times with twice the batch (1 / the batch size)
     """
     rng = checks.generator("check_gradients", rng)
+    epsilon = checks.positive_float("check_gradients", "epsilon", epsilon)
+    tolerance = checks.positive_float("check_gradients", "tolerance", tolerance)
+    if isinstance(layer, Layer | Loss) and inputs:
+        check_arguments("check_gradients", layer, inputs, mask)
     try:
         function = checked_function(layer, inputs, mask, target_mask, state, rng)
         found: tuple[Diagnosis, ...] = tuple(violations(function))

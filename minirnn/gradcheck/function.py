@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 
+from minirnn import checks
 from minirnn.core import Layer, Parameter
 from minirnn.gradcheck.nested import Names, flattened, kind_of, mapped
 from minirnn.gradcheck.report import GradientError, wrong_kind
@@ -195,6 +196,7 @@ class CheckedFunction:
             self.weights = [self.rng.standard_normal(output.shape) for output in outputs]
             if "target_mask" in self.given and not isinstance(self.layer, Loss):
                 counted = self.given["target_mask"]
+                checks.as_mask("check_gradients: target_mask", counted, outputs[0].shape[:2])
                 self.weights[0] *= counted.reshape(
                     counted.shape + (1,) * (outputs[0].ndim - counted.ndim)
                 )

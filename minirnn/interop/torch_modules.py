@@ -48,7 +48,7 @@ class Chain(nn.Sequential):
         ----------
         x : tensor (batch, time, features), or what the first layer takes
         mask : boolean tensor (batch, time), optional
-            True where the step is real.
+            True where the step is valid.
         state : tuple, optional
             An entry for each layer, as PyTorch's layer takes it; None where it has no state.
         return_state : bool

@@ -6,6 +6,7 @@ from typing import Any
 
 from minirnn.cells.cell import Cell
 from minirnn.core import Layer
+from minirnn.gradcheck.boundary import check_arguments
 from minirnn.losses import Loss
 from minirnn.optimizers import Optimizer
 from minirnn.testing.callbacks import check_callback, is_callback
@@ -81,6 +82,8 @@ def check_layer(thing: Any, *inputs: Any, mask: Any = None, raises: bool = True)
     >>> report.violations[0]
     gradients: the gradient on w: looks like a gradient overwritten instead of added to: ...
     """
+    if isinstance(thing, Layer | Loss) and inputs:
+        check_arguments("check_layer", thing, inputs, mask)
     if isinstance(thing, Cell):
         report = check_cell(thing, inputs, mask)
     elif isinstance(thing, Layer):

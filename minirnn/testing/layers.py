@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from minirnn.core import Layer
+from minirnn.data.nested import each
 from minirnn.gradcheck import GradientError, check_gradients
 from minirnn.gradcheck.nested import mapped
 from minirnn.testing.arrays import cast, equal, flat, part, same
@@ -22,8 +23,8 @@ __all__ = ["LAYER_CHECKS", "check_any_layer", "wrong_gradients"]
 
 def check_any_layer(layer: Layer, inputs: tuple[Any, ...], mask: Any) -> ContractReport:
     """Check the contract of a layer."""
-    subject = LayerSubject(layer, mapped(inputs, np.asarray), mask)
-    return run(layer, subject, LAYER_CHECKS)
+    given = tuple(each(np.asarray, x) for x in inputs)
+    return run(layer, LayerSubject(layer, given, mask), LAYER_CHECKS)
 
 
 # ---------------------------------------------------------------- gradients and masks

@@ -88,7 +88,9 @@ class ContractReport:
         lines = [f"{self.thing}: " + ("passed" if self.passed else f"{count} broken")]
         lines += [f"- {violation!r}" for violation in self.violations]
         lines += [f"advice: {advice!r}" for advice in self.advice]
-        lines += [f"not checked: {name}: {reason}" for name, reason in self.skipped.items()]
+        for reason in dict.fromkeys(self.skipped.values()):
+            names = [name for name, its in self.skipped.items() if its == reason]
+            lines.append(f"not checked: {', '.join(names)}: {reason}")
         lines.append(f"kept: {', '.join(self.kept)}")
         return "\n".join(lines)
 

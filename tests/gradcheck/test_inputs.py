@@ -5,6 +5,7 @@ import pytest
 
 import minirnn as m
 from minirnn.gradcheck import GradientKindError
+from minirnn.testing import check_layer
 from tests.gradcheck import hosts as h
 
 RNG = np.random.default_rng(0)
@@ -186,3 +187,46 @@ def test_an_engine_that_gives_other_numbers_is_named(monkeypatch):
     monkeypatch.setattr(Recurrent, "forward", wrong)
     report = m.check_gradients(m.GRU(3, 2, rng=0), A, raises=False)
     assert [(d.kind, d.names) for d in report.diagnoses] == [("engine", ("output",))]
+
+
+@pytest.mark.parametrize("check", [m.check_gradients, check_layer], ids=["gradients", "layer"])
+@pytest.mark.parametrize(
+    ("layer", "arguments", "keywords", "kind", "message"),
+    [
+        (m.Dense(3, 2, rng=0), ("text",), {}, TypeError, "should hold real numbers, got str"),
+        (m.Dense(3, 2, rng=0), (A * np.nan,), {}, ValueError, "the input holds NaN or infinity"),
+        (m.Dense(3, 2, rng=0), (A[:0],), {}, ValueError, r"the input is empty, \(0, 4, 3\)"),
+        (m.Dense(3, 2, rng=0), (A, B), {}, TypeError, "Dense.forward takes 1 input, got 2"),
+        (m.GRU(3, 2, rng=0), (A,), {"mask": MASK.T}, ValueError, "are batch and time swapped"),
+        (m.GRU(3, 2, rng=0), (A,), {"mask": MASK * 1}, TypeError, "the mask should be boolean"),
+    ],
+)
+def test_wrong_arguments_are_not_blamed_on_the_layer(
+    check, layer, arguments, keywords, kind, message
+):
+    with pytest.raises(kind, match=message):
+        check(layer, *arguments, **keywords)
+
+
+@pytest.mark.parametrize(
+    ("keywords", "kind", "message"),
+    [
+        ({"epsilon": 0}, ValueError, "epsilon should be greater than 0"),
+        ({"tolerance": -1.0}, ValueError, "tolerance should be greater than 0"),
+        ({"state": (A,)}, TypeError, "Dense takes no state"),
+        ({"target_mask": MASK.T}, ValueError, "target_mask: the mask should have shape"),
+    ],
+)
+def test_settings_that_would_make_the_check_pass_are_refused(keywords, kind, message):
+    with pytest.raises(kind, match=f"check_gradients: {message}"):
+        m.check_gradients(m.Dense(3, 2, rng=0), A, **keywords)
+
+
+def test_a_state_is_a_tuple_of_arrays():
+    with pytest.raises(TypeError, match=r"as GRU.state is, got an array \(2, 2\)"):
+        m.check_gradients(m.GRU(3, 2, rng=0), A, state=np.zeros((2, 2)))
+
+
+def test_lists_are_arrays():
+    assert m.check_gradients(m.Dense(3, 2, rng=0), B.tolist()).passed
+    assert check_layer(m.Dense(3, 2, rng=0), B.tolist()).passed
