@@ -1,4 +1,4 @@
-"""What a chain of layers checks, and how it says where something went wrong."""
+"""What a chain of layers knows and checks, and how it says where something went wrong."""
 
 from __future__ import annotations
 
@@ -14,6 +14,7 @@ __all__ = [
     "check_sizes",
     "check_states",
     "explain_shapes",
+    "first_known",
     "locate",
     "no_return",
 ]
@@ -59,9 +60,7 @@ def check_sizes(layers: list[Layer]) -> None:
 
 
 def check_states(given: Any, count: int, what: str) -> Any:
-    """Return the states of so many layers, or so many None."""
-    if given is None:
-        return [None] * count
+    """Return the states of so many layers."""
     if not isinstance(given, tuple | list) or len(given) != count:
         raise TypeError(
             f"Sequential: {what} should be a tuple with an entry for each of the {count} "
@@ -110,3 +109,12 @@ def explain_shapes(error: ValueError, layer: Layer) -> None:
 def no_return(layer: Layer, method: str, what: str) -> str:
     """Return what is said of a method that returned None."""
     return f"{type(layer).__name__}: {method} should return {what}, got None; is there a return?"
+
+
+def first_known(name: str, layers: list[Layer]) -> int | None:
+    """Return the size that the first layer to have one gives, as long as features are kept."""
+    for layer in layers:
+        size: int | None = getattr(layer, name, None)
+        if size is not None or not layer.keeps_features:
+            return size
+    return None

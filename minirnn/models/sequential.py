@@ -95,12 +95,12 @@ class Sequential(Layer):
     @property
     def input_size(self) -> int | None:
         """Features that the first layer takes, where that is known."""
-        return _first_known("input_size", self.layers)
+        return chain.first_known("input_size", self.layers)
 
     @property
     def output_size(self) -> int | None:
         """Features that the last layer gives, where that is known."""
-        return _first_known("output_size", self.layers[::-1])
+        return chain.first_known("output_size", self.layers[::-1])
 
     @property
     def output_shapes(self) -> list[Any] | None:
@@ -138,7 +138,9 @@ class Sequential(Layer):
         state : tuple with an entry for each layer, optional
             The initial states, as in the attribute `state`; None where a layer begins as usual.
         """
-        states = chain.check_states(state, len(self.layers), "state")
+        states = [None] * len(self.layers)
+        if state is not None:
+            states = chain.check_states(state, len(self.layers), "state")
         if mask is not None:
             x, mask = masks.checked(self, x, mask)
         shapes = [getattr(x, "shape", None)]
@@ -184,7 +186,9 @@ class Sequential(Layer):
 
     def _backward(self, grad: Any, grad_state: Any, first: int, *, need_grad_x: bool) -> Any:
         """Go back from the last layer to `first`."""
-        states = chain.check_states(grad_state, len(self.layers), "grad_state")
+        states = [None] * len(self.layers)
+        if grad_state is not None:
+            states = chain.check_states(grad_state, len(self.layers), "grad_state")
         k = 0
         try:
             for k in range(len(self.layers) - 1, first - 1, -1):
@@ -246,11 +250,3 @@ def flat(layers: Iterable[Layer]) -> Iterator[Layer]:
             yield from flat(layer.layers)
         else:
             yield layer
-
-
-def _first_known(name: str, layers: list[Layer]) -> int | None:
-    for layer in layers:
-        size: int | None = getattr(layer, name, None)
-        if size is not None or not layer.keeps_features:
-            return size
-    return None

@@ -245,7 +245,7 @@ class Optimizer(Saved, KeywordHints):
 
     def _norm_scale(self) -> float:
         """Return the factor that brings the global norm down to `clip_norm`."""
-        norm = math.sqrt(sum(_sum_of_squares(buffer.grads) for buffer in self._buffers))
+        norm = math.sqrt(sum([_sum_of_squares(buffer.grads) for buffer in self._buffers]))
         overflow = self.clip_norm is None and norm == math.inf
         if not math.isfinite(norm) and not (overflow and self.gradients_are_finite()):
             raise FloatingPointError(

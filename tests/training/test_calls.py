@@ -1,0 +1,50 @@
+"""How many Python functions of the library one masked batch goes through."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+import minirnn as m
+
+PACKAGE = str(Path(m.__file__).parent)
+
+
+def calls(choice: str) -> tuple[list[str], str]:
+    """Return the names of what one training step calls, in order, and what ran the cell."""
+    rng = np.random.default_rng(0)
+    model = m.Sequential(
+        [m.Embedding(7, 4, rng=0), m.LSTM(4, 5, rng=1, engine=choice), m.Dense(5, 3, rng=2)]
+    )
+    optimizer = m.Adam(model.parameters(), 0.01, clip_norm=1.0)
+    trainer = m.Trainer(model, m.SoftmaxCrossEntropy(), optimizer)
+    x, y = rng.integers(0, 7, (4, 6)), rng.integers(0, 3, (4, 6))
+    mask = np.arange(6) < np.array([[6], [4], [3], [2]])
+    for _ in range(3):  # what is looked at once, and what is found out once
+        trainer.train_step(x, y, mask)
+    names: list[str] = []
+
+    def profile(frame, event, argument):
+        if event == "call" and frame.f_code.co_filename.startswith(PACKAGE):
+            names.append(frame.f_code.co_qualname)
+
+    sys.setprofile(profile)
+    try:
+        trainer.train_step(x, y, mask)
+    finally:
+        sys.setprofile(None)
+    return names, model[1].engine
+
+
+@pytest.mark.parametrize("choice", ["auto", "off"])
+def test_a_masked_batch(choice):
+    """Against growth: in the native machine, in the kernels, and in the loop, which steps."""
+    names, engine = calls(choice)
+    limits = {"the native machine": 156, "NumPy kernel": 192, "the time loop": 470}
+    limit = next(limits[kind] for kind in limits if engine.startswith(kind))
+    assert len(names) <= limit, f"{len(names)} calls"
+    assert names.count("checked") == 1  # the padding is zeroed where the batch enters
+    assert names.count("as_mask") <= 4
