@@ -8,38 +8,11 @@ from typing import Any
 
 import numpy as np
 
-from minirnn.core import Parameter
 from minirnn.testing.arrays import equal, same
 from minirnn.testing.report import ContractReport, NotApplicableError, run
-from minirnn.typing import Array
+from minirnn.testing.subject import OptimizerSubject, values_of
 
 __all__ = ["check_optimizer"]
-
-
-class OptimizerSubject:
-    """An optimizer, or the class of one, and copies of it over parameters of their own."""
-
-    def __init__(self, thing: Any) -> None:
-        self.thing = thing
-        if isinstance(thing, type):
-            rng = np.random.default_rng(0)
-            weights = Parameter(rng.standard_normal((3, 4)))
-            bias = Parameter(rng.standard_normal(4), decay=False)
-            self.thing = thing([weights, bias], 0.01)
-
-    def made(self) -> Any:
-        """Return a copy with parameters of its own, in float64 or whatever they are."""
-        optimizer = copy.deepcopy(self.thing)
-        optimizer.zero_grad()
-        return optimizer
-
-    def fill(self, optimizer: Any, seed: int) -> list[Array]:
-        """Give every parameter a random gradient, and return them."""
-        rng = np.random.default_rng(seed)
-        grads = [rng.standard_normal(parameter.shape) for parameter in optimizer.parameters]
-        for parameter, grad in zip(optimizer.parameters, grads, strict=True):
-            parameter.grad = grad
-        return [parameter.grad.copy() for parameter in optimizer.parameters]
 
 
 def check_optimizer(thing: Any) -> ContractReport:
@@ -48,15 +21,10 @@ def check_optimizer(thing: Any) -> ContractReport:
     return run(subject.thing, subject, OPTIMIZER_CHECKS)
 
 
-def values(optimizer: Any) -> list[Array]:
-    """Return copies of all values."""
-    return [parameter.value.copy() for parameter in optimizer.parameters]
-
-
 def updates(s: OptimizerSubject) -> Iterator[str]:
     """Take a step, and look whether every parameter moves, in its place and downhill."""
     optimizer = s.made()
-    grads, before = s.fill(optimizer, 1), values(optimizer)
+    grads, before = s.fill(optimizer, 1), values_of(optimizer)
     try:
         optimizer.step()
     except ValueError as error:
@@ -65,7 +33,7 @@ def updates(s: OptimizerSubject) -> Iterator[str]:
             f"new = grad * ..., not grad *= ..."
         )
         return
-    after = values(optimizer)
+    after = values_of(optimizer)
     if equal(before, after):
         yield (
             "a step changes nothing: update has to write into the array it is given, "
@@ -112,9 +80,9 @@ def zero_gradient(s: OptimizerSubject) -> Iterator[str]:
     optimizer = s.made()
     if getattr(optimizer, "weight_decay", 0):
         optimizer.weight_decay = 0.0
-    before = values(optimizer)
+    before = values_of(optimizer)
     optimizer.step()
-    after = values(optimizer)
+    after = values_of(optimizer)
     if not all(np.isfinite(array).all() for array in after):
         yield (
             "a gradient of zeros makes values NaN or infinite: divide by (root + epsilon), with a "
@@ -148,7 +116,7 @@ def resume(s: OptimizerSubject) -> Iterator[str]:
         for one in (optimizer, other):
             s.fill(one, seed)
             one.step()
-    if not equal(values(optimizer), values(other)):
+    if not equal(values_of(optimizer), values_of(other)):
         yield (
             "after load_state_dict(state_dict()) it goes on with other values: keep what a step "
             "leaves for the next in slots[...], not on self"
@@ -190,7 +158,7 @@ def clipping(s: OptimizerSubject) -> Iterator[str]:
         parameter.grad = grad * (0.5 / norm)
     for one in (clipped, small):
         one.step()
-    if not same(values(clipped), values(small)):
+    if not same(values_of(clipped), values_of(small)):
         yield (
             "clip_norm=0.5 gives another step than a gradient of norm 0.5: use the gradient that "
             "update is given, it is clipped already"
@@ -203,7 +171,7 @@ def decay(s: OptimizerSubject) -> Iterator[str]:
         raise NotApplicableError("it has no weight_decay")
     optimizer = s.made()
     optimizer.weight_decay = 0.1
-    before = values(optimizer)
+    before = values_of(optimizer)
     optimizer.step()
     for k, (old, parameter) in enumerate(zip(before, optimizer.parameters, strict=True)):
         moved = not equal(old, parameter.value)
@@ -231,10 +199,10 @@ def schedule(s: OptimizerSubject) -> Iterator[str]:
     none = s.made()
     none.learning_rate = lambda step: 0.0
     s.fill(none, 1)
-    before = values(none)
+    before = values_of(none)
     none.weight_decay = 0.0
     none.step()
-    if not same(before, values(none)):
+    if not same(before, values_of(none)):
         yield "with a learning rate of 0 the parameters move: use the rate that update is given"
 
 
@@ -244,14 +212,14 @@ def copies(s: OptimizerSubject) -> Iterator[str]:
     s.fill(optimizer, 1)
     optimizer.step()
     twin = copy.deepcopy(optimizer)
-    before = values(optimizer)
+    before = values_of(optimizer)
     s.fill(twin, 2)
     twin.step()
-    if not equal(before, values(optimizer)):
+    if not equal(before, values_of(optimizer)):
         yield "a step of a deep copy moves the parameters of the original"
     s.fill(optimizer, 2)
     optimizer.step()
-    if not equal(values(optimizer), values(twin)):
+    if not equal(values_of(optimizer), values_of(twin)):
         yield "a deep copy goes on with other values"
 
 

@@ -1,4 +1,4 @@
-"""A layer to be checked, copies of it, and what its calls leave behind."""
+"""A layer or an optimizer to be checked, copies of it, and what its calls leave behind."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from minirnn.core import Layer
+from minirnn.core import Layer, Parameter
 from minirnn.gradcheck.nested import mapped
 from minirnn.testing.arrays import cast, equal, part
 from minirnn.testing.report import NotApplicableError
@@ -16,12 +16,14 @@ from minirnn.typing import Array
 
 __all__ = [
     "LayerSubject",
+    "OptimizerSubject",
     "both",
     "changed",
     "draw",
     "gradients_of",
     "importable",
     "snapshot",
+    "values_of",
 ]
 
 
@@ -128,3 +130,37 @@ def changed(before: dict[str, Any], layer: Layer) -> list[str]:
         for name in {**before, **after}
         if name not in before or name not in after or not equal(before[name], after[name])
     ]
+
+
+# ---------------------------------------------------------------- optimizers
+
+
+class OptimizerSubject:
+    """An optimizer, or the class of one, and copies of it over parameters of their own."""
+
+    def __init__(self, thing: Any) -> None:
+        self.thing = thing
+        if isinstance(thing, type):
+            rng = np.random.default_rng(0)
+            weights = Parameter(rng.standard_normal((3, 4)))
+            bias = Parameter(rng.standard_normal(4), decay=False)
+            self.thing = thing([weights, bias], 0.01)
+
+    def made(self) -> Any:
+        """Return a copy with parameters of its own, in float64 or whatever they are."""
+        optimizer = copy.deepcopy(self.thing)
+        optimizer.zero_grad()
+        return optimizer
+
+    def fill(self, optimizer: Any, seed: int) -> list[Array]:
+        """Give every parameter a random gradient, and return them."""
+        rng = np.random.default_rng(seed)
+        grads = [rng.standard_normal(parameter.shape) for parameter in optimizer.parameters]
+        for parameter, grad in zip(optimizer.parameters, grads, strict=True):
+            parameter.grad = grad
+        return [parameter.grad.copy() for parameter in optimizer.parameters]
+
+
+def values_of(optimizer: Any) -> list[Array]:
+    """Return copies of all values."""
+    return [parameter.value.copy() for parameter in optimizer.parameters]
