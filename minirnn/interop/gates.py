@@ -19,10 +19,12 @@ from typing import Any
 
 import numpy as np
 
+from minirnn.cells import GRUCell, LSTMCell, RNNCell
 from minirnn.typing import Array
 
-__all__ = ["KERAS", "MINIRNN", "ONNX", "TORCH", "reorder"]
+__all__ = ["KERAS", "KINDS", "MINIRNN", "ONNX", "TORCH", "reorder"]
 
+KINDS: dict[type, str] = {RNNCell: "rnn", LSTMCell: "lstm", GRUCell: "gru"}
 MINIRNN = {"rnn": "h", "lstm": "ifog", "gru": "rzn"}
 TORCH = {"rnn": "h", "lstm": "ifgo", "gru": "rzn"}
 KERAS = {"rnn": "h", "lstm": "ifgo", "gru": "zrn"}

@@ -19,9 +19,8 @@ from typing import Any
 import numpy as np
 
 from minirnn import checks
-from minirnn.cells import GRUCell, LSTMCell, RNNCell
 from minirnn.core import Layer, dtype_of
-from minirnn.interop.gates import KERAS, MINIRNN, reorder
+from minirnn.interop.gates import KERAS, KINDS, MINIRNN, reorder
 from minirnn.interop.proof import (
     ConversionError,
     Side,
@@ -240,7 +239,7 @@ def _recurrent_to_keras(layer: Any, name: str, *, sequences: bool) -> Any:
 
 
 def _one_direction(layer: Recurrent, name: str, *, sequences: bool) -> Any:
-    base = base_of(layer.cell, _KINDS)
+    base = base_of(layer.cell, KINDS)
     if base is None:
         raise ConversionError(
             f"to_keras: {name} has no counterpart in Keras: {type(layer.cell).__name__} computes "
@@ -251,7 +250,7 @@ def _one_direction(layer: Recurrent, name: str, *, sequences: bool) -> Any:
             f"to_keras: stateful=True of {name} is not converted: Keras needs the batch size for "
             f"it; set layer.stateful = False"
         )
-    kind = _KINDS[base]
+    kind = KINDS[base]
     cell: Any = layer.cell
     options: dict[str, Any] = {}
     if kind == "rnn":
@@ -294,7 +293,7 @@ def _weights_of(layer: Layer) -> list[Array]:
     if not isinstance(layer, Recurrent):
         return [parameter.value for parameter in layer.parameters()]
     cell: Any = layer.cell
-    kind = _KINDS[base_of(cell, _KINDS)]  # type: ignore[index]
+    kind = KINDS[base_of(cell, KINDS)]  # type: ignore[index]
     gates = MINIRNN[kind], KERAS[kind]
     bias = reorder(cell.b.value, *gates)
     if hasattr(cell, "bn"):
@@ -305,7 +304,6 @@ def _weights_of(layer: Layer) -> list[Array]:
 
 
 _MERGE_MODES = {"concat": "concat", "sum": "sum", "mean": "ave", "product": "mul"}
-_KINDS: dict[type, str] = {RNNCell: "rnn", LSTMCell: "lstm", GRUCell: "gru"}
 
 
 def _activation(name: str) -> Callable[[Any, str], Any]:

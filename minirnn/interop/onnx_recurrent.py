@@ -6,16 +6,13 @@ from typing import Any
 
 import numpy as np
 
-from minirnn.cells import GRUCell, LSTMCell, RNNCell
-from minirnn.interop.gates import MINIRNN, ONNX, reorder
+from minirnn.interop.gates import KINDS, MINIRNN, ONNX, reorder
 from minirnn.interop.onnx_scan import write_scan
 from minirnn.interop.onnx_writer import Writer
 from minirnn.interop.proof import ConversionError, base_of
 from minirnn.typing import Array
 
 __all__ = ["write_bidirectional", "write_recurrent"]
-
-_KINDS: dict[type, str] = {RNNCell: "rnn", LSTMCell: "lstm", GRUCell: "gru"}
 
 
 def write_recurrent(writer: Writer, model: Any, x: str, place: str) -> str:
@@ -26,21 +23,21 @@ def write_recurrent(writer: Writer, model: Any, x: str, place: str) -> str:
             f"in ONNX: set layer.stateful = False, write to_onnx(..., states=True), and feed the "
             f"final states of one run into the next"
         )
-    base = base_of(model.cell, _KINDS)
+    base = base_of(model.cell, KINDS)
     if base is None or writer.dtype == np.float64:
         return write_scan(writer, model, x, place)
-    return _operator(writer, [model], _KINDS[base], x, place)
+    return _operator(writer, [model], KINDS[base], x, place)
 
 
 def write_bidirectional(writer: Writer, model: Any, x: str, place: str) -> str:
     """Write both directions: one operator where they are alike, else two loops."""
     both = [model.forward_layer, model.backward_layer]
-    bases = {base_of(layer.cell, _KINDS) for layer in both}
+    bases = {base_of(layer.cell, KINDS) for layer in both}
     kinds = {(layer.hidden_size, getattr(layer.cell, "reset_after", None)) for layer in both}
     one_operator = len(bases) == len(kinds) == 1 and None not in bases and model.merge == "concat"
     if one_operator and writer.dtype == np.float32:
         (base,) = bases
-        return _operator(writer, both, _KINDS[base], x, place)  # type: ignore[index]
+        return _operator(writer, both, KINDS[base], x, place)  # type: ignore[index]
     dot = f"{place}." if place else ""
     names = ("forward", "backward")
     halves, lasts = [], []

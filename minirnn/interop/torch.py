@@ -19,6 +19,7 @@ from minirnn import checks
 from minirnn.cells import GRUCell, LSTMCell, RNNCell
 from minirnn.cells.cell import Cell
 from minirnn.core import Layer, dtype_of
+from minirnn.interop.gates import KINDS
 from minirnn.interop.proof import (
     ConversionError,
     Pair,
@@ -268,7 +269,7 @@ def _cell(cell: Any, name: str) -> Any:
 
 def _kind_of(cell: Cell, name: str) -> tuple[str, dict[str, Any]]:
     """Return "rnn", "lstm" or "gru", and the keywords of PyTorch's module."""
-    base = base_of(cell, _KINDS)
+    base = base_of(cell, KINDS)
     if base is None:
         raise ConversionError(
             f"to_torch: {name} has no counterpart in PyTorch: {type(cell).__name__} computes "
@@ -285,7 +286,7 @@ def _kind_of(cell: Cell, name: str) -> tuple[str, dict[str, Any]]:
             f"to_torch: reset_after=False of {name} has no counterpart in PyTorch, whose reset "
             f"gate acts after the product"
         )
-    kind = _KINDS[base]
+    kind = KINDS[base]
     return kind, {"nonlinearity": activation} if kind == "rnn" else {}
 
 
@@ -334,7 +335,6 @@ def _fill(module: Any, arrays: Mapping[str, Array], suffix: str = "") -> Any:
     return module
 
 
-_KINDS: dict[type, str] = {RNNCell: "rnn", LSTMCell: "lstm", GRUCell: "gru"}
 _LAYERS = {"rnn": nn.RNN, "lstm": nn.LSTM, "gru": nn.GRU}
 _CELLS = {"rnn": nn.RNNCell, "lstm": nn.LSTMCell, "gru": nn.GRUCell}
 _TO_TORCH: dict[type, Callable[[Any, str], Any]] = {
