@@ -1,8 +1,8 @@
 """The command at its quick setting: what it prints and writes, with PyTorch and without."""
 
 import json
-import re
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
