@@ -41,8 +41,8 @@ def evaluation_copy(value: Any, kind: type, known: dict[int, Any]) -> Any:
 class Restored:
     """A block after which, if it raises, layers have the attributes that they had before.
 
-    So whatever some layers have kept of a call that another one refuses, states included, is
-    forgotten again. An interrupt is an error like any other.
+    When one layer refuses a call, the others drop what they kept of it, their states included. An
+    interrupt is an error like any other.
 
     Parameters
     ----------

@@ -60,7 +60,7 @@ _OURS = {
     "from_logits": "a class: SoftmaxCrossEntropy and SigmoidCrossEntropy take logits, "
     "CrossEntropy and BinaryCrossEntropy probabilities",
     "ignore_index": "ignore_class",
-    "reduction": "always the mean over real positions",
+    "reduction": "always the mean over valid positions",
     "weight": "class_weight",
     "pos_weight": "sample_weight, or class_weight",
     # optimizers

@@ -2,7 +2,7 @@
 
 A kernel gives the numbers of the loop over the cell, faster; it is used only while the cell's own
 `forward` and `backward` are what it stands for. A subclass that writes either anew, or an object on
-which either is replaced, runs in the loop; so does a call whose mask has holes.
+which either is replaced, runs in the loop; so does a call whose mask has gaps.
 """
 
 from __future__ import annotations
@@ -68,23 +68,23 @@ class KernelRunner(Runner):
                     x, mask, state, reverse=reverse, keep=keep
                 )
                 return y, state, (None, caches) if keep else None
-        turned = _turned_round(lengths, x.shape[1]) if reverse else ()  # [()] leaves all as it is
+        order = _reversal(lengths, x.shape[1]) if reverse else ()  # [()] leaves all as it is
         with kernels.one_blas_thread():
-            y, state, caches = self._kernel.forward(self.cell, x[turned], lengths, state, keep=keep)
-        return y[turned], state, (turned, caches) if keep else None
+            y, state, caches = self._kernel.forward(self.cell, x[order], lengths, state, keep=keep)
+        return y[order], state, (order, caches) if keep else None
 
     def backward(
         self, grad: Array, grad_state: State | None, caches: Any, *, need_grad_x: bool
     ) -> tuple[Array | None, State]:
         """Run the backward of what ran forward."""
-        turned, caches = caches
-        if turned is None:
+        order, caches = caches
+        if order is None:
             return LoopRunner(self.cell).backward(grad, grad_state, caches, need_grad_x=need_grad_x)
         with kernels.one_blas_thread():
             grad_x, grad_state = self._kernel.backward(
-                self.cell, grad[turned], grad_state, caches, need_grad_x=need_grad_x
+                self.cell, grad[order], grad_state, caches, need_grad_x=need_grad_x
             )
-        return None if grad_x is None else grad_x[turned], grad_state
+        return None if grad_x is None else grad_x[order], grad_state
 
     def step(self, x_t: Array, state: State) -> tuple[Array, State]:
         """Run the kernel's step."""
@@ -104,8 +104,8 @@ def kernel_runner(cell: Cell) -> Runner | str:
     return KernelRunner(cell, kernel())
 
 
-def _turned_round(lengths: Array | None, time: int) -> Any:
-    """Return the index that turns time round, each sequence alone, and leaves padding at the ends.
+def _reversal(lengths: Array | None, time: int) -> Any:
+    """Return the index that reverses each sequence by itself and leaves padding at the ends.
 
     Without padding it makes a view.
     """

@@ -147,12 +147,12 @@ def _order(time: int, mask: Mask | None, reverse: bool) -> list[int]:
     return steps[::-1] if reverse else steps
 
 
-def _where(mask: Mask | None, t: int, real: Any, padding: Any) -> Array:
-    """Return `real` in the rows where step t is real, `padding` in the others."""
+def _where(mask: Mask | None, t: int, valid: Any, padding: Any) -> Array:
+    """Return `valid` in the rows where step t is valid, `padding` in the others."""
     if mask is None:
-        return np.asarray(real)
-    rows = mask[:, t].reshape(-1, *[1] * (np.ndim(real) - 1))
-    chosen: Array = np.where(rows, real, padding)
+        return np.asarray(valid)
+    rows = mask[:, t].reshape(-1, *[1] * (np.ndim(valid) - 1))
+    chosen: Array = np.where(rows, valid, padding)
     return chosen
 
 

@@ -47,7 +47,7 @@ def native_runner(cell: Cell) -> Runner | str:
 def _verify(cell: Cell, code: Code) -> str:
     """Run a small random problem through machine and loop; return what is wrong, or "".
 
-    A mask with holes, two batch sizes, three steps: whatever tracing has misunderstood shows.
+    A mask with gaps, two batch sizes, three steps: whatever tracing has misunderstood shows.
     """
     rng = np.random.default_rng(0)
     by_machine = copy.deepcopy(cell)

@@ -167,7 +167,7 @@ class Recurrent(Layer):
         if mask is not None:
             mask = checks.as_mask(self, mask, (batch, time))
         carried = self.carried_state if self.stateful else None
-        first = self._first_state(state, batch, x.dtype, carried)
+        first = self._initial_state(state, batch, x.dtype, carried)
         # Outside training nothing is kept but the arguments: should backward be called all the
         # same, it runs forward again.
         runner = self._find_runner()
@@ -238,7 +238,7 @@ class Recurrent(Layer):
             x_t = checks.step(
                 self, x_t, getattr(self.cell, "input_size", None), dtype_of(self.cell)
             )
-            state = self._first_state(None, len(x_t), x_t.dtype, state)
+            state = self._initial_state(None, len(x_t), x_t.dtype, state)
         y_t, self.carried_state = self._find_runner().step(x_t, state)
         self.state = self.carried_state
         return y_t.copy()  # mostly it is a part of the state, which is ours
@@ -262,7 +262,7 @@ class Recurrent(Layer):
 
     # ------------------------------------------------------------ checks
 
-    def _first_state(
+    def _initial_state(
         self, given: Any, batch: int, dtype: np.dtype[Any], carried: State | None
     ) -> State:
         """Return the state to begin with: the given one, the carried one, or the cell's own."""
