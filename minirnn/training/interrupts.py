@@ -36,10 +36,22 @@ class _Block:
     def _may_replace(self, handler: Any) -> bool:
         return False
 
-    def __exit__(self, *error: object) -> None:
+    def __exit__(self, kind: Any, error: Any, traceback: Any) -> None:
         if self._usual is not None:
             usual, self._usual = self._usual, None
-            _fast.signal(_SIGINT, usual)
+            if self._stands_behind(_fast.getsignal(_SIGINT)):
+                _fast.signal(_SIGINT, usual)
+
+    def _stands_behind(self, handler: Any) -> bool:
+        """Return whether the handler is this block's, or that of one inside it.
+
+        A second Ctrl-C can come between the block's last instruction and its exit, which then waits
+        for the garbage collector, until after the exit of a block around it.
+        """
+        block = getattr(handler, "__self__", None)
+        while isinstance(block, _Block) and block is not self:
+            block = getattr(block._usual, "__self__", None)
+        return block is self
 
     def _handle(self, number: int, frame: Any) -> None:
         raise NotImplementedError
@@ -73,11 +85,12 @@ class Uninterrupted(_Block):
     def _may_replace(self, handler: Any) -> bool:
         return isinstance(getattr(handler, "__self__", None), ends_gracefully)
 
-    def __exit__(self, *error: object) -> None:
-        super().__exit__()
+    def __exit__(self, kind: Any, error: Any, traceback: Any) -> None:
+        super().__exit__(kind, error, traceback)
         if self._waiting:
             self._waiting = False
-            raise KeyboardInterrupt
+            if not isinstance(error, KeyboardInterrupt | GeneratorExit):
+                raise KeyboardInterrupt
 
     def _handle(self, number: int, frame: Any) -> None:
         graceful = getattr(self._usual, "__self__", None)

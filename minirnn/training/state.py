@@ -11,6 +11,7 @@ from __future__ import annotations
 import copy
 from collections.abc import Iterator, Mapping
 from itertools import islice
+from textwrap import shorten
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -259,7 +260,10 @@ def _refuse_other(trainer: Trainer, tree: Mapping[str, Any]) -> None:
 def _compare(saved: Mapping[str, Any], own: Mapping[str, Any]) -> None:
     for what, value in own.items():
         if saved[what] != value:
-            raise ValueError(f"the file has {what} {saved[what]}, the trainer {value}")
+            there, here = (
+                shorten(str(one), 500, placeholder="...") for one in (saved[what], value)
+            )
+            raise ValueError(f"the file has {what} {there}, the trainer {here}")
 
 
 def _apply(trainer: Trainer, tree: Mapping[str, Any]) -> None:

@@ -14,6 +14,7 @@ import pytest
 
 from minirnn.callbacks import Callback, Checkpoint
 from minirnn.files import read_tree
+from minirnn.training.interrupts import Uninterrupted, ends_gracefully
 from tests.training.runs import ROOT
 from tests.training.scripted import Recorder, fit, trainer_with
 
@@ -176,6 +177,17 @@ def test_the_handler_is_restored(error):
     else:
         with pytest.raises(type(error)):
             fit(trainer)
+    assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
+
+
+def test_a_block_that_is_left_late_does_not_bring_its_handler_back():
+    """A Ctrl-C at its end can leave it to the garbage collector, after the block around it."""
+    outer, inner = ends_gracefully(lambda: None), Uninterrupted()
+    outer.__enter__()
+    inner.__enter__()
+    outer.__exit__(None, None, None)
+    assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
+    inner.__exit__(None, None, None)
     assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
 
 
