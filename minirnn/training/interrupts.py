@@ -37,6 +37,10 @@ class _Block:
         return False
 
     def __exit__(self, kind: Any, error: Any, traceback: Any) -> None:
+        self._leave()
+
+    def _leave(self) -> None:
+        """Give SIGINT the handler from before; before an interrupt too, lest no exit follows it."""
         if self._usual is not None:
             usual, self._usual = self._usual, None
             if self._stands_behind(_fast.getsignal(_SIGINT)):
@@ -66,6 +70,7 @@ class ends_gracefully(_Block):  # noqa: N801
 
     def _handle(self, number: int, frame: Any) -> None:
         if self.heard:
+            self._leave()
             raise KeyboardInterrupt
         self.heard = True
         self.stop()
@@ -86,7 +91,7 @@ class Uninterrupted(_Block):
         return isinstance(getattr(handler, "__self__", None), ends_gracefully)
 
     def __exit__(self, kind: Any, error: Any, traceback: Any) -> None:
-        super().__exit__(kind, error, traceback)
+        self._leave()
         if self._waiting:
             self._waiting = False
             if not isinstance(error, KeyboardInterrupt | GeneratorExit):
@@ -97,6 +102,7 @@ class Uninterrupted(_Block):
         if isinstance(graceful, ends_gracefully) and not graceful.heard:
             graceful._handle(number, frame)
         elif self._waiting:
+            self._leave()
             raise KeyboardInterrupt
         else:
             self._waiting = True
