@@ -41,10 +41,9 @@ class _Block:
 
     def _leave(self) -> None:
         """Give SIGINT the handler from before; before an interrupt too, lest no exit follows it."""
-        if self._usual is not None:
-            usual, self._usual = self._usual, None
-            if self._stands_behind(_fast.getsignal(_SIGINT)):
-                _fast.signal(_SIGINT, usual)
+        if self._usual is not None and self._stands_behind(_fast.getsignal(_SIGINT)):
+            _fast.signal(_SIGINT, self._usual)
+        self._usual = None  # last, for an interrupt before it calls this once more
 
     def _stands_behind(self, handler: Any) -> bool:
         """Return whether the handler is this block's, or that of one inside it.

@@ -49,6 +49,11 @@ class Restored:
     generators : iterable of numpy.random.Generator
     only_on_error : bool
         Put them back only if the block raises.
+
+    Attributes
+    ----------
+    over : bool
+        Whether the block is over: False for good if an interrupt came right before its exit.
     """
 
     def __init__(
@@ -61,13 +66,21 @@ class Restored:
         self._states = [(layer, layer.state, layer.carried_state) for layer in layers]
         self._generators = [(one.bit_generator, one.bit_generator.state) for one in generators]
         self._only_on_error = only_on_error
+        self.over = True
 
     def __enter__(self) -> None:
-        pass
+        self.over = False
+
+    def keep(self) -> None:
+        """Put nothing back, whatever comes: what the block is for has been done."""
+        self._states, self._generators = [], []
 
     def __exit__(self, kind: Any, error: Any, traceback: Any) -> None:
+        if kind is GeneratorExit:  # an exit that comes late: the program is elsewhere by now
+            return
         if kind is not None or not self._only_on_error:
             for layer, state, carried in self._states:
                 layer.state, layer.carried_state = state, carried
             for generator, drawn in self._generators:
                 generator.state = drawn
+        self.over = True

@@ -52,6 +52,8 @@ from minirnn.typing import Array, RandomSource
 
 __all__ = ["Trainer"]
 
+_IN_UPDATE = "an update was left halfway, so some parameters have moved and not all"
+
 
 class Trainer(KeywordHints):
     """A model, a loss and an optimizer, brought together over batches of data.
@@ -153,6 +155,7 @@ class Trainer(KeywordHints):
         self.recurrent = list(recurrent_layers(model).values())
         self.generators = random_generators(model)
         self.halfway = Halfway()
+        self._around_batch = Restored(self.recurrent)  # of the latest batch
         self.interrupted = False  # a Ctrl-C was heard, and this fit ends after the batch
         self._first_batch = FirstBatch(model, loss, optimizer.parameters)
         self.ranks = None if communicator is None else Ranks(communicator)
@@ -231,14 +234,15 @@ class Trainer(KeywordHints):
 
     def _update(self) -> None:
         """Take the optimizer's step, once the gradients of enough batches are there."""
-        self.accumulated += 1
-        if self.accumulated == self.accumulate:
-            self._take_step()
+        with self.halfway.unless_done(_IN_UPDATE):
+            self.accumulated += 1
+            if self.accumulated == self.accumulate:
+                self._take_step()
+            self._around_batch.keep()
 
     def _take_step(self) -> None:
         """Take the optimizer's step, with the mean of the gradients that are there."""
-        halfway = "an update was left halfway, so some parameters have moved and not all"
-        with self.halfway.unless_done(halfway):
+        with self.halfway.unless_done(_IN_UPDATE):
             if self.accumulated > 1:
                 for parameter in self.optimizer.parameters:
                     parameter.grad /= self.accumulated
@@ -252,11 +256,12 @@ class Trainer(KeywordHints):
     def _whole_batch(self) -> Iterator[None]:
         """Return the block around a batch: one BLAS thread, and all of the batch or nothing."""
         drawing = [*self.position.generators(self).values(), *self.generators.values()]
+        self._around_batch = Restored(self.recurrent, drawing, only_on_error=True)
         with (
             Uninterrupted(),
             one_blas_thread(),
             np.errstate(over="ignore", invalid="ignore", divide="ignore"),
-            Restored(self.recurrent, drawing, only_on_error=True),
+            self._around_batch,
         ):
             yield
 
@@ -345,11 +350,18 @@ class Trainer(KeywordHints):
             self.history, self.epoch, self.batch = History(self.directions), 0, 0
             self.stop, self.position = False, state.Position()
             self.accumulated, self.halfway.what = 0, None
+            self._around_batch = Restored(self.recurrent)
         bar = Progress(
             progress and self.writes_files, epochs, of.count_of(batches), self.epoch, self.batch
         )
         Run(self, batches, held_out, epochs, bar).train()
         return self.history
+
+    def left_halfway(self) -> str | None:
+        """Say what an error or a second Ctrl-C left half done, so that `save` would refuse."""
+        if not self._around_batch.over:
+            return "a Ctrl-C after the first broke into the end of a batch"
+        return self.halfway.what
 
     @property
     def writes_files(self) -> bool:
@@ -376,9 +388,10 @@ class Trainer(KeywordHints):
         RuntimeError
             If an error or a second Ctrl-C left an update halfway: no run can go on from there.
         """
-        if self.halfway.what is not None:
+        halfway = self.left_halfway()
+        if halfway is not None:
             raise RuntimeError(
-                f"Trainer: {self.halfway.what}: this cannot be continued exactly. Resume from "
+                f"Trainer: {halfway}: this cannot be continued exactly. Resume from "
                 f"the latest checkpoint; the weights alone can be kept with model.save"
             )
         if self.ranks is not None:
@@ -407,6 +420,7 @@ class Trainer(KeywordHints):
             if self.ranks is not None:
                 self.ranks.load_generators(self, ranks, os.fspath(path))
             self.halfway.what = None
+            self._around_batch = Restored(self.recurrent)
 
     # ------------------------------------------------------------ using the model
 

@@ -170,7 +170,7 @@ def test_twice_it_goes_on_exactly_or_save_says_why_not(tmp_path):
     for at in spread(count, 25):
         trainer = trainer_of(EarlyStopping("loss"))
         interrupted(lambda one=trainer: fit(one), at, times=3)
-        if trainer.halfway.what is not None:
+        if trainer.left_halfway() is not None:
             with pytest.raises(RuntimeError, match="cannot be continued exactly. Resume from"):
                 trainer.save(tmp_path / "by hand.npz")
             refused += 1
@@ -334,7 +334,7 @@ def test_saved_after_an_error_and_gone_on_with(where, accumulate, tmp_path):
         trainer, fit_it = run_of(where, left, accumulate)
         with pytest.raises((ValueError, OSError), match="on purpose|no data|no picture"):
             fit_it()
-        if trainer.halfway.what is not None:
+        if trainer.left_halfway() is not None:
             assert (where, accumulate) == ("backward", 2), "gradients of two batches, mixed"
             with pytest.raises(RuntimeError, match="cannot be continued exactly"):
                 trainer.save(tmp_path / "by hand.npz")
