@@ -24,9 +24,10 @@ __all__ = [
 def valid_prediction(owner: object, prediction: Any, mask: Any) -> tuple[Array, Mask | None]:
     """Return the prediction as floats and the mask over its positions, both checked.
 
-    In the padding the prediction comes back as zeros, whatever stood there.
+    In the padding the prediction comes back as zeros, whatever stood there. It is contiguous, as
+    what finds the class of each position in the flat array takes for granted.
     """
-    prediction = checks.as_floats(owner, prediction, None, "the prediction")
+    prediction = np.ascontiguousarray(checks.as_floats(owner, prediction, None, "the prediction"))
     name = checks.name_of(owner)
     if prediction.ndim < 2:
         raise ValueError(
@@ -46,7 +47,8 @@ def valid_prediction(owner: object, prediction: Any, mask: Any) -> tuple[Array, 
     mask = checks.as_mask(owner, mask, prediction.shape[:-1])
     if not mask.any():
         raise ValueError(f"{name}: the mask has no valid step, so there is nothing to average")
-    return np.where(mask[..., None], prediction, prediction.dtype.type(0)), mask
+    zero = prediction.dtype.type(0)
+    return np.ascontiguousarray(np.where(mask[..., None], prediction, zero)), mask
 
 
 # ---------------------------------------------------------------- targets

@@ -244,3 +244,16 @@ def test_wrong_predictions_and_order(case):
         loss.forward(np.zeros((0, 5)), np.zeros(0, int))
     with pytest.raises(RuntimeError, match="backward was called before forward"):
         loss.backward()
+
+
+@pytest.mark.parametrize("loss_type", [m.SoftmaxCrossEntropy, m.CrossEntropy])
+def test_a_prediction_may_lie_in_memory_as_it_likes(loss_type):
+    prediction = np.random.default_rng(0).dirichlet(np.ones(3), (4, 5))
+    target = np.random.default_rng(1).integers(3, size=(4, 5))
+    others = [np.asfortranarray(prediction), prediction[::-1].copy()[::-1]]
+    for mask in (None, np.arange(5) < np.array([[5], [2], [3], [1]])):
+        loss = loss_type()
+        expected = loss.forward(prediction, target, mask), loss.backward()
+        for other in others:
+            assert loss.forward(other, target, mask) == expected[0]
+            np.testing.assert_array_equal(loss.backward(), expected[1])
