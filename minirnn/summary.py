@@ -91,7 +91,10 @@ def _expected(layer: Any, shape: tuple[Any, ...]) -> tuple[Any, ...]:
     size = getattr(layer, "output_size", None)
     if size is not None:
         return (*(("batch", "time") if layer.uses_mask else shape[:-1] or ("...",)), size)
-    return ("batch", shape[-1]) if shape and not layer.keeps_time else shape
+    if not shape:
+        return shape
+    features = shape[-1] if layer.keeps_features else "?"  # not known before a run
+    return ("batch", features) if not layer.keeps_time else (*shape[:-1], features)
 
 
 def _inside(layer: Any) -> list[tuple[str, Any]]:

@@ -83,3 +83,11 @@ def test_repr_shows_the_nesting():
         "    Dense(input_size=100, output_size=3),\n"
         "])"
     )
+
+
+def test_a_size_that_only_a_run_tells_is_not_guessed():
+    both = m.Parallel([m.MeanOverTime(), m.MaxOverTime()])
+    model = m.Sequential([m.GRU(3, 4, rng=0), both, m.Dense(8, 2, rng=1)])
+    assert "(batch, ?)" in model.summary()
+    model.forward(np.ones((2, 5, 3)))
+    assert "(2, 8)" in model.summary()
