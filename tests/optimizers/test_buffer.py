@@ -255,3 +255,17 @@ def test_a_state_of_another_kind_is_named(change):
     optimizer = m.Adam([Parameter(np.zeros(1))], 0.1)
     with pytest.raises((TypeError, ValueError), match=r"^Adam: "):
         optimizer.load_state_dict(change(optimizer.state_dict()))
+
+
+@pytest.mark.parametrize("layer", [m.RNN, m.LSTM, m.GRU])
+def test_weights_that_move_between_forward_and_backward_are_those_of_backward(layer):
+    """An optimizer that is made then gives them new storage; the gradient is the loop's."""
+    x, found = np.random.default_rng(0).normal(size=(2, 5, 3)), []
+    for engine in ("off", "auto"):
+        one = layer(3, 4, rng=0, dtype=np.float64, engine=engine)
+        y = one.forward(x)
+        m.SGD(one.parameters(), 0.1)
+        one.load_state_dict({name: 1.5 * array for name, array in one.state_dict().items()})
+        found.append([one.backward(np.ones_like(y)), *(p.grad for p in one.parameters())])
+    for one, two in zip(*found, strict=True):
+        np.testing.assert_allclose(one, two, rtol=1e-11, atol=1e-13)

@@ -70,6 +70,23 @@ def test_each_of_several_threads_trains_as_if_it_were_alone(kind):
     assert (_blas() and _blas().get()) == before, "threads of BLAS"
 
 
+@pytest.mark.usefixtures("often")
+def test_threads_predict_with_a_model_in_training_mode_as_each_would_alone():
+    model = trainer_of("LSTM", 0).model
+    expected, found = [model.predict(X[k : k + 8]) for k in range(4)], {}
+
+    def work(k):
+        found[k] = [model.predict(X[k : k + 8]) for _ in range(20)]
+
+    workers = [threading.Thread(target=work, args=(k,)) for k in range(4)]
+    for worker in workers:
+        worker.start()
+    for worker in workers:
+        worker.join(60)
+    assert_same([found[k] for k in range(4)], [[one] * 20 for one in expected])
+    assert all(layer.training for _, layer in model.named_layers())
+
+
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="no fork on this system")
 @pytest.mark.filterwarnings("ignore:This process.*multi-threaded:DeprecationWarning")
 def test_a_child_that_is_forked_while_threads_train_works_at_once():
