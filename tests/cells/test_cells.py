@@ -200,3 +200,33 @@ def test_recurrent_takes_a_cell():
         m.Recurrent(m.LSTMCell)
     with pytest.raises(TypeError, match="cell should be a Cell, got Dense"):
         m.Recurrent(m.Dense(3, 4))
+
+
+STATES = {  # what initial_state(2) returns, and what is said
+    "one row": (
+        lambda zeros: (zeros[:1], zeros[:1]),
+        ValueError,
+        r"of shape \(2, 4\).*got \(1, 4\)",
+    ),
+    "too many rows": (lambda zeros: (np.zeros((3, 4)),) * 2, ValueError, r"got \(3, 4\)"),
+    "one array of two": (lambda zeros: (zeros,), TypeError, r"the 2 arrays \(h, c\), got 1"),
+    "no tuple": (lambda zeros: zeros, TypeError, "tuple of arrays .*got ndarray"),
+}
+
+
+@pytest.mark.parametrize("engine", ["off", "auto"])
+@pytest.mark.parametrize("kind", STATES)
+def test_an_initial_state_of_the_wrong_kind_is_refused_where_it_is_made(kind, engine):
+    make, error, message = STATES[kind]
+
+    class Own(m.LSTMCell):
+        def initial_state(self, batch_size):
+            return make(np.zeros((batch_size, 4), np.float32))
+
+    with pytest.raises(error, match=rf"^Own: initial_state.*{message}"):
+        m.Recurrent(Own(3, 4, rng=0), engine=engine).forward(np.ones((2, 5, 3)))
+
+
+def test_a_forget_bias_that_is_not_finite_is_refused():
+    with pytest.raises(ValueError, match="forget_bias should be finite, got nan"):
+        m.LSTM(3, 4, forget_bias=np.nan)
