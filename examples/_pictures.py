@@ -96,7 +96,7 @@ def spiral_gradients(plt: Any, gradients: dict[str, Any]) -> Any:
         ax.set(title=name, xlabel="iteration")
         ax.grid(which="major", alpha=0.3)
         ax.legend(frameon=False, loc="upper right")
-    axes[0].set_ylabel("size of the gradient, sum |dW| / (rows + columns)")
+    axes[0].set_ylabel("size of the gradient,\nsum |dW| / (rows + columns)")
     return figure
 
 
