@@ -89,9 +89,7 @@ class Run:
             self._tell_all("on_batch_end")
             if self._ending():
                 return  # inside the epoch, where a file written now goes on
-        if trainer.accumulated:
-            with trainer._whole_batch():
-                trainer._take_step()
+        trainer._finish_update()
         values = trainer.averages.values() | self._validation()
         values = {name: value for name, value in values.items() if np.ndim(value) == 0}
         with trainer.halfway.unless_done("the end of an epoch was left halfway"):

@@ -242,15 +242,21 @@ class Trainer(KeywordHints):
 
     def _take_step(self) -> None:
         """Take the optimizer's step, with the mean of the gradients that are there."""
-        with self.halfway.unless_done(_IN_UPDATE):
-            if self.accumulated > 1:
-                for parameter in self.optimizer.parameters:
-                    parameter.grad /= self.accumulated
-            try:
-                self.optimizer.step()
-            except FloatingPointError as error:
-                raise NotFiniteError(f"{error}; {first_gradient_not_finite(self.model)}") from None
-            self.accumulated = 0
+        if self.accumulated > 1:
+            for parameter in self.optimizer.parameters:
+                parameter.grad /= self.accumulated
+        try:
+            self.optimizer.step()
+        except FloatingPointError as error:
+            raise NotFiniteError(f"{error}; {first_gradient_not_finite(self.model)}") from None
+        self.accumulated = 0
+
+    def _finish_update(self) -> None:
+        """Take the step for the batches that are left at the end of an epoch, if there are any."""
+        if self.accumulated:
+            with self._whole_batch(), self.halfway.unless_done(_IN_UPDATE):
+                self._take_step()
+                self._around_batch.keep()
 
     @contextmanager
     def _whole_batch(self) -> Iterator[None]:
