@@ -11,6 +11,13 @@ from minirnn.kernels.threads import _blas
 
 
 def pytest_terminal_summary(terminalreporter):
+    if engine.native() is None:
+        terminalreporter.write_line(
+            "The engine is not built in this folder (pip install -e . builds it): its tests were "
+            "skipped."
+        )
+    elif engine.current.engine == "off":
+        terminalreporter.write_line("The engine was off.")
     if find_spec("torch") is None:
         terminalreporter.write_line(
             "PyTorch is not installed: its recorded numbers stood in for it, and the live "
