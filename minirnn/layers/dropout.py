@@ -54,9 +54,18 @@ class Dropout(Layer):
     def __init__(
         self, rate: float, *, shared_over_time: bool = False, rng: RandomSource = None
     ) -> None:
-        self.rate = checks.fraction(self, "rate", rate)
+        self.rate = rate
         self.shared_over_time = checks.flag(self, "shared_over_time", shared_over_time)
         self.rng = checks.generator(self, rng)
+
+    @property
+    def rate(self) -> float:
+        """The probability of a 0; another one may be assigned between two batches."""
+        return self._rate
+
+    @rate.setter
+    def rate(self, rate: float) -> None:
+        self._rate = checks.fraction(self, "rate", rate)
 
     def forward(self, x: Any) -> Array:
         """Return x ``(..., features)`` with some numbers silenced; in evaluation mode, x."""

@@ -87,7 +87,7 @@ class StateDropout(Layer):
                 f"StateDropout: layer should be a recurrent layer, got {type(layer).__name__}"
             )
         self.layer = layer
-        self.rate = checks.fraction(self, "rate", rate)
+        self.rate = rate
         if not isinstance(weights, tuple | list):
             raise TypeError(
                 f"StateDropout: weights should be a tuple of names, got {type(weights).__name__}; "
@@ -104,6 +104,15 @@ class StateDropout(Layer):
                         f"StateDropout: {type(cell).__name__} has no parameter {name}; with "
                         f"weights=, name those that multiply the state: of {own}"
                     )
+
+    @property
+    def rate(self) -> float:
+        """The probability of a 0; another one may be assigned between two batches."""
+        return self._rate
+
+    @rate.setter
+    def rate(self, rate: float) -> None:
+        self._rate = checks.fraction(self, "rate", rate)
 
     @property
     def input_size(self) -> int:

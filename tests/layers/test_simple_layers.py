@@ -196,3 +196,28 @@ def test_a_wrong_second_half_of_the_state_leaves_the_first_layer_alone():
     with pytest.raises(ValueError, match=r"shape \(2, 5\), got \(1, 5\)"):
         layer.backward(np.ones_like(y), (np.zeros((2, 4)), np.zeros((1, 5))))
     assert np.all(layer.forward_layer.cell.Wx.grad == 0)
+
+
+@pytest.mark.parametrize(
+    "layer", [m.Dropout(0.5, rng=0), m.StateDropout(m.GRU(2, 3, rng=0), 0.5, rng=0)], ids=["D", "S"]
+)
+def test_a_rate_assigned_later_is_checked_too(layer):
+    with pytest.raises(ValueError, match="rate should be at least 0 and below 1, got 2"):
+        layer.rate = 2.0
+    assert layer.rate == 0.5
+    layer.rate = 0.25
+    assert "0.25" in repr(layer)
+
+
+@pytest.mark.parametrize("engine", ["auto", "off"])
+def test_an_activation_assigned_later_is_the_one_that_runs(engine):
+    layer = m.RNN(3, 4, rng=0, engine=engine, dtype=np.float64)
+    x = np.random.default_rng(0).standard_normal((2, 5, 3))
+    layer.forward(x)
+    layer.activation = "relu"
+    other = m.RNN(3, 4, activation="relu", engine=engine, dtype=np.float64)
+    other.load_state_dict(layer.state_dict())
+    np.testing.assert_allclose(layer.forward(x), other.forward(x), rtol=1e-14)
+    assert m.check_gradients(layer, x).passed
+    with pytest.raises(ValueError, match="activation should be one of"):
+        layer.activation = "gelu"
