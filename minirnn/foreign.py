@@ -9,8 +9,8 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from functools import wraps
-from inspect import signature
-from typing import Any, ParamSpec, Self, TypeVar
+from inspect import Signature, signature
+from typing import Any, ClassVar, ParamSpec, Self, TypeVar
 
 __all__ = ["KeywordHints", "keyword_hints"]
 
@@ -125,6 +125,13 @@ class KeywordHints:
     Traceback (most recent call last):
     TypeError: LSTM: there is no keyword num_layers; in minirnn it is a list: Sequential([...
     """
+
+    __signature__: ClassVar[Signature | None]
+
+    def __init_subclass__(cls, **keywords: Any) -> None:
+        """Show a constructor without arguments as such, in place of the one below."""
+        super().__init_subclass__(**keywords)
+        cls.__signature__ = Signature() if cls.__init__ is object.__init__ else None
 
     def __new__(cls, *args: Any, **keywords: Any) -> Self:
         """Look at the keywords, then make the object as usual."""

@@ -170,7 +170,7 @@ class Parallel(Layer):
     uses_mask = True
     uses_state = True
 
-    def __init__(self, layers: Iterable[Layer], *, merge: str = "concat") -> None:
+    def __init__(self, layers: Iterable[Layer], merge: str = "concat") -> None:
         if isinstance(layers, Layer) or not isinstance(layers, Iterable):
             raise TypeError(
                 f"Parallel: takes a list of layers, got {type(layers).__name__}; write "

@@ -1,7 +1,8 @@
 """Optimizers: from gradients to new values."""
 
 from minirnn.optimizers.adagrad import Adagrad
-from minirnn.optimizers.adam import Adam, AdamW
+from minirnn.optimizers.adam import Adam
+from minirnn.optimizers.adamw import AdamW
 from minirnn.optimizers.average import WeightAverage
 from minirnn.optimizers.base import Optimizer
 from minirnn.optimizers.buffer import ParameterGroup, Slots

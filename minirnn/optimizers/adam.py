@@ -1,4 +1,4 @@
-"""Adam and its family: AdamW, AMSGrad."""
+"""Adam, and AMSGrad."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from minirnn.optimizers.buffer import ParameterGroup, Slots
 from minirnn.optimizers.quotient import divided
 from minirnn.typing import Array
 
-__all__ = ["Adam", "AdamW", "two_fractions"]
+__all__ = ["Adam", "two_fractions"]
 
 
 class Adam(Optimizer):
@@ -87,35 +87,6 @@ class Adam(Optimizer):
         rate = learning_rate * (1 - beta1) / (1 - beta1**t)
         bias = (1 - beta2**t) / (1 - beta2)
         value -= divided(m, v, rate, bias, self.epsilon, scratch)
-
-
-class AdamW(Adam):
-    """Adam with decoupled weight decay.
-
-    The value shrinks by itself, untouched by the running root mean square::
-
-        value *= 1 - learning_rate * weight_decay        then as Adam without weight decay
-
-    Parameters
-    ----------
-    parameters, learning_rate, betas, epsilon, amsgrad, weight_decay, clip_norm, clip_value
-        As in `Adam`; the default weight decay is 0, PyTorch's is 0.01.
-
-    References
-    ----------
-    Loshchilov and Hutter, Decoupled weight decay regularization, ICLR 2019.
-
-    Examples
-    --------
-    >>> w = Parameter([1.0])
-    >>> optimizer = AdamW([w], learning_rate=0.1, weight_decay=0.5)
-    >>> w.grad = [0.0]
-    >>> optimizer.step()
-    >>> w.value
-    array([0.95], dtype=float32)
-    """
-
-    decoupled_weight_decay = True
 
 
 def two_fractions(owner: object, betas: object) -> tuple[float, float]:
