@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 from collections.abc import Sequence
 from contextlib import suppress
+from functools import wraps
 from typing import Any
 
 import numpy as np
@@ -86,6 +87,7 @@ def _own_layers(model: Layer) -> dict[str, Layer]:
 def _comparing(layer: Layer) -> Any:
     forward = layer.forward
 
+    @wraps(forward)
     def compared(*args: Any, **keywords: Any) -> Any:
         arrays = [one for one in (*args, *keywords.values()) if isinstance(one, np.ndarray)]
         copies = [array.copy() for array in arrays]

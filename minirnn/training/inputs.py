@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
+from inspect import signature
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -238,9 +239,25 @@ def run(model: Layer, inputs: Any, mask: Any) -> Array:
     """Return the model's output, with the mask if the model takes one."""
     if is_nested(inputs):
         _check_several(inputs, mask)
+        _check_takes_one(model)
     if mask is not None and model.uses_mask:
         return model.forward(inputs, mask)  # type: ignore[no-any-return]
     return model.forward(inputs)  # type: ignore[no-any-return]
+
+
+def _check_takes_one(model: Layer) -> None:
+    """Raise if forward wants several inputs as so many arguments: they come as they were given."""
+    wanted = [
+        name
+        for name, one in signature(model.forward).parameters.items()
+        if one.default is one.empty and one.kind is one.POSITIONAL_OR_KEYWORD and name != "mask"
+    ]
+    if len(wanted) > 1:
+        raise TypeError(
+            f"{_OWNER}: several inputs are one argument of the model, but {type(model).__name__}"
+            f".forward takes {', '.join(wanted)}; write def forward(self, inputs): "
+            f"{', '.join(wanted)} = inputs"
+        )
 
 
 def valid_positions(model: Layer, prediction: Array, batch: Batch) -> Any:

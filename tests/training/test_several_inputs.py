@@ -280,3 +280,18 @@ def test_accumulation_resumes_exactly_at_every_batch(tmp_path):
     other.callbacks.append(Save())
     with pytest.raises(m.CheckpointError, match="the file has accumulate 3, the trainer 2"):
         other.resume(files[0])
+
+
+def test_a_forward_of_two_arguments_is_told_how_inputs_come():
+    class TwoArguments(m.Layer):
+        def __init__(self):
+            self.head = m.Dense(3, 2, rng=0)
+
+        def forward(self, left, right):
+            return self.head.forward(left + right)
+
+    model = TwoArguments()
+    trainer = m.Trainer(model, m.SoftmaxCrossEntropy(), m.SGD(model.parameters(), 0.1))
+    x = np.ones((4, 3))
+    with pytest.raises(TypeError, match=r"TwoArguments.forward takes left, right; .*= inputs"):
+        trainer.train_step((x, x), np.zeros(4, int))
