@@ -84,12 +84,7 @@ class Parameter:
     grad = property(attrgetter("_grad"), _set_grad, doc="The gradient; assigning copies into it.")
     shape = property(attrgetter("_value.shape"), doc="Shape of the value and of the gradient.")
     size = property(attrgetter("_value.size"), doc="Number of elements.")
-
-    @property
-    def dtype(self) -> np.dtype[Any]:
-        """float32 or float64, that of the value and of the gradient."""
-        dtype: np.dtype[Any] = self._value.dtype
-        return dtype
+    dtype = property(attrgetter("_value.dtype"), doc="float32 or float64, of value and gradient.")
 
     def _copy_into(self, storage: Array, new: Any, what: str) -> None:
         storage[...] = checks.check_shape(self, new, self.shape, storage.dtype, what)

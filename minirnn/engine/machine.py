@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from operator import is_
+from operator import attrgetter, is_
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -15,6 +15,7 @@ from minirnn.typing import Array, Mask, State
 
 __all__ = ["Machine"]
 
+_values, _grads = attrgetter("value"), attrgetter("grad")
 LEAST_WORK = 5_000_000  # multiplications: some tenths of a millisecond
 
 
@@ -87,7 +88,7 @@ class Machine:
         """Return x, or a copy of it that the machine can read, and the final state."""
         code, batch = self.code, len(x)
         final = tuple([np.empty((batch, n), code.dtype) for n in code.widths])
-        values = (*[p.value for p in self._parameters], *code.arrays)
+        values = (*map(_values, self._parameters), *code.arrays)
         rest = mask, y, state, final, values, memory
         try:
             self._native.forward(code.native, threads, reverse, x, *rest)
@@ -119,8 +120,8 @@ class Machine:
         if grad_state is not None:
             grad_state = tuple([_rows_whole(a) for a in grad_state])
         first = tuple([np.empty((batch, n), code.dtype) for n in code.widths])
-        values = tuple([p.value for p in self._parameters]) + code.arrays
-        grads = tuple([p.grad for p in self._parameters])
+        values = (*map(_values, self._parameters), *code.arrays)
+        grads = tuple(map(_grads, self._parameters))
         self._native.backward(
             code.native, kept.threads, kept.reverse, kept.x, kept.mask, grad, grad_x, grad_state,
             first, values, grads, kept.memory,

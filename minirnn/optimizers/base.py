@@ -200,9 +200,9 @@ class Optimizer(Saved, KeywordHints):
         with one_blas_thread():
             scale = self._norm_scale()
         for buffer in self._buffers:
-            grad = self._effective_gradient(buffer, scale)
+            decay = self.weight_decay if buffer.weight_decay is None else buffer.weight_decay
+            grad = self._effective_gradient(buffer, scale, decay)
             rate = learning_rate * buffer.rate_factor
-            decay = self._decay_of(buffer)
             if self.decoupled_weight_decay and decay:
                 buffer.values[: buffer.decayed] *= 1 - rate * decay
             if not rate and buffer.rate_factor == 0:
@@ -214,9 +214,6 @@ class Optimizer(Saved, KeywordHints):
         self.step_count += 1
         if self.observer is not None:
             self.observer.after_step()
-
-    def _decay_of(self, buffer: Buffer) -> float:
-        return self.weight_decay if buffer.weight_decay is None else buffer.weight_decay
 
     def zero_grad(self) -> None:
         """Set every gradient to zero."""
@@ -245,7 +242,10 @@ class Optimizer(Saved, KeywordHints):
 
     def _norm_scale(self) -> float:
         """Return the factor that brings the global norm down to `clip_norm`."""
-        norm = math.sqrt(sum([_sum_of_squares(buffer.grads) for buffer in self._buffers]))
+        squares = 0.0
+        for buffer in self._buffers:
+            squares += _sum_of_squares(buffer.grads)
+        norm = math.sqrt(squares)
         overflow = self.clip_norm is None and norm == math.inf
         if not math.isfinite(norm) and not (overflow and self.gradients_are_finite()):
             raise FloatingPointError(
@@ -255,14 +255,13 @@ class Optimizer(Saved, KeywordHints):
         self.grad_norm = norm
         return 1.0 if self.clip_norm is None or norm <= self.clip_norm else self.clip_norm / norm
 
-    def _effective_gradient(self, buffer: Buffer, scale: float) -> Array:
+    def _effective_gradient(self, buffer: Buffer, scale: float, weight_decay: float) -> Array:
         """Return the gradient after clipping and L2 decay; `buffer.grads` stays as it is."""
         grad = buffer.grads
         if scale != 1.0:
             grad = np.multiply(grad, scale, out=buffer.scratch)
         if self.clip_value is not None:
             grad = np.clip(grad, -self.clip_value, self.clip_value, out=buffer.scratch)
-        weight_decay = self._decay_of(buffer)
         if weight_decay and not self.decoupled_weight_decay:
             if grad is buffer.grads:
                 np.copyto(buffer.scratch, grad)

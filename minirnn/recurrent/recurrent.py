@@ -211,7 +211,7 @@ class Recurrent(Layer):
     def _backward(self, grad: Any, grad_state: Any, *, need_grad_x: bool) -> Array | None:
         call: _Call = self._saved()
         x, mask = call.x, call.mask
-        shape = (*x.shape[:2], self.output_size)
+        shape = (*x.shape[:2], self.cell.output_size)
         grad = checks.check_shape(self, grad, shape, x.dtype, "the gradient")
         if grad_state is not None:
             grad_state = states_like(self, grad_state, call.final, "grad_state")

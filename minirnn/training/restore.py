@@ -63,8 +63,12 @@ class Restored:
         *,
         only_on_error: bool = False,
     ) -> None:
-        self._states = [(layer, layer.state, layer.carried_state) for layer in layers]
-        self._generators = [(one.bit_generator, one.bit_generator.state) for one in generators]
+        self._states: list[tuple[Recurrent, Any, Any]] = []
+        for layer in layers:
+            self._states.append((layer, layer.state, layer.carried_state))
+        self._generators: list[tuple[Any, Any]] = []
+        for generator in generators:
+            self._generators.append((generator.bit_generator, generator.bit_generator.state))
         self._only_on_error = only_on_error
         self.over = True
 

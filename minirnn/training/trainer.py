@@ -234,11 +234,12 @@ class Trainer(KeywordHints):
 
     def _update(self) -> None:
         """Take the optimizer's step, once the gradients of enough batches are there."""
-        with self.halfway.unless_done(_IN_UPDATE):
-            self.accumulated += 1
-            if self.accumulated == self.accumulate:
-                self._take_step()
-            self._around_batch.keep()
+        before, self.halfway.what = self.halfway.what, _IN_UPDATE
+        self.accumulated += 1
+        if self.accumulated == self.accumulate:
+            self._take_step()
+        self._around_batch.keep()
+        self.halfway.what = before
 
     def _take_step(self) -> None:
         """Take the optimizer's step, with the mean of the gradients that are there."""
