@@ -438,12 +438,12 @@ def dtype_of(layer: Layer) -> np.dtype[Any] | None:
     # Mostly it is an attribute, or one of a sublayer: no need to walk about.
     for value in vars(layer).values():
         if isinstance(value, Parameter):
-            return value.dtype
+            return value.dtype  # type: ignore[no-any-return]
     for sublayer in vars(layer).values():
         if isinstance(sublayer, Layer):
             for value in vars(sublayer).values():
                 if isinstance(value, Parameter):
-                    return value.dtype
+                    return value.dtype  # type: ignore[no-any-return]
     for _, parameter in layer.named_parameters():
-        return parameter.dtype
+        return parameter.dtype  # type: ignore[no-any-return]
     return None

@@ -12,7 +12,7 @@ import numpy as np
 
 from minirnn import checks
 
-__all__ = ["after", "apply", "checked", "lost_inside"]
+__all__ = ["apply", "checked", "lost_inside", "through"]
 
 LEAVES: set[type] = {np.ndarray, bool, int, float, str, type(None), np.random.Generator}
 """Kinds of attributes that hold no layers."""
@@ -87,17 +87,21 @@ def lost_inside(layer: Any) -> tuple[str, Any] | None:
     return next(((name, one) for name, one in layer.named_layers() if one.uses_mask), None)
 
 
-def after(layer: Any, y: Any, mask: Any) -> Any:
-    """Return the mask of the layer's output, or None once there is no time axis."""
+def through(layer: Any, x: Any, mask: Any, state: Any = None) -> tuple[Any, Any]:
+    """Return the layer's output, and the mask of that, or None once there is no time axis."""
+    if state is None and mask is not None and layer.uses_mask:
+        y = layer.forward(x, mask)  # the common case
+    else:
+        y = apply(layer, x, mask, state)
     if mask is None or not layer.keeps_time:
-        return None
+        return y, None
     mask = layer.output_mask(mask)
     if mask is None or np.ndim(y) < 3:
-        return None
+        return y, None
     if y.shape[:2] != mask.shape:
         raise ValueError(
             f"{type(layer).__name__}: its output {y.shape} no longer has the (batch, time) = "
             f"{mask.shape} of the mask; a layer that takes the time axis away says so with "
             f"keeps_time = False"
         )
-    return mask
+    return y, mask

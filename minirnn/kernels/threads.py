@@ -92,7 +92,7 @@ class one_blas_thread:  # noqa: N801  (a function, to the reader, that stands in
             _process.settle()
 
     def __del__(self) -> None:
-        if _process.inside or id(self) in _process.blocks:
+        if id(self) in _process.blocks or (_process.inside and not _process.blocks):
             self.__exit__()
 
 

@@ -28,25 +28,28 @@ def valid_prediction(owner: object, prediction: Any, mask: Any) -> tuple[Array, 
     what finds the class of each position in the flat array takes for granted.
     """
     prediction = np.ascontiguousarray(checks.as_floats(owner, prediction, None, "the prediction"))
-    name = checks.name_of(owner)
     if prediction.ndim < 2:
         raise ValueError(
-            f"{name}: the prediction should be (batch, outputs) or (batch, time, outputs), got "
-            f"shape {prediction.shape}"
+            f"{checks.name_of(owner)}: the prediction should be (batch, outputs) or (batch, time, "
+            f"outputs), got shape {prediction.shape}"
         )
     if prediction.size == 0:
-        raise ValueError(f"{name}: the prediction is empty, shape {prediction.shape}")
+        raise ValueError(
+            f"{checks.name_of(owner)}: the prediction is empty, shape {prediction.shape}"
+        )
     if mask is None:
         return prediction, None
     if prediction.ndim == 2 and np.ndim(mask) == 2:
         raise ValueError(
-            f"{name}: got a mask of shape {np.shape(mask)} for a prediction of shape "
-            f"{prediction.shape} without a time axis: there is one prediction a sequence (after "
-            f"LastStep), so leave the mask out"
+            f"{checks.name_of(owner)}: got a mask of shape {np.shape(mask)} for a prediction of "
+            f"shape {prediction.shape} without a time axis: there is one prediction a sequence "
+            f"(after LastStep), so leave the mask out"
         )
     mask = checks.as_mask(owner, mask, prediction.shape[:-1])
     if not mask.any():
-        raise ValueError(f"{name}: the mask has no valid step, so there is nothing to average")
+        raise ValueError(
+            f"{checks.name_of(owner)}: the mask has no valid step, so there is nothing to average"
+        )
     zero = prediction.dtype.type(0)
     return np.ascontiguousarray(np.where(mask[..., None], prediction, zero)), mask
 
@@ -57,7 +60,9 @@ def valid_prediction(owner: object, prediction: Any, mask: Any) -> tuple[Array, 
 def as_classes(owner: object, target: Any, prediction: Array, mask: Mask | None) -> Array:
     """Return the target as integers, one a position, or as floats of the prediction's shape."""
     shape, classes = prediction.shape[:-1], prediction.shape[-1]
-    array = checks.as_array(owner, target, "the target")
+    array = target
+    if type(target) is not np.ndarray:
+        array = checks.as_array(owner, target, "the target")
     if array.shape == shape:
         return checks.as_integers(owner, array, classes, "target classes", mask)
     if array.shape != prediction.shape:

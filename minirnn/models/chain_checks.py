@@ -9,7 +9,6 @@ from minirnn.cells.cell import Cell
 from minirnn.core import Layer
 
 __all__ = [
-    "check_gradient",
     "check_layers",
     "check_sizes",
     "check_states",
@@ -17,6 +16,7 @@ __all__ = [
     "first_known",
     "locate",
     "no_return",
+    "refuse_gradient",
 ]
 
 
@@ -70,15 +70,14 @@ def check_states(given: Any, count: int, what: str) -> Any:
     return given
 
 
-def check_gradient(layer: Layer, grad: Any, shape: Any) -> None:
-    """Raise if what a layer returned is not a gradient on an input of this shape."""
+def refuse_gradient(layer: Layer, grad: Any, shape: Any) -> None:
+    """Raise for what a layer returned and is not a gradient on an input of this shape."""
     if grad is None:
         raise TypeError(no_return(layer, "backward", "the gradient on its input"))
-    if shape is not None and getattr(grad, "shape", shape) != shape:
-        raise ValueError(
-            f"{type(layer).__name__}: backward should return the gradient on its input, of "
-            f"shape {shape}, got {grad.shape}"
-        )
+    raise ValueError(
+        f"{type(layer).__name__}: backward should return the gradient on its input, of "
+        f"shape {shape}, got {grad.shape}"
+    )
 
 
 def locate(error: Exception, k: int, layer: Layer) -> None:

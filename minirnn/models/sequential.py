@@ -151,8 +151,7 @@ class Sequential(Layer):
                     if mask is None and states[k] is None:
                         x = layer.forward(x)
                     else:
-                        x = masks.apply(layer, x, mask, states[k])
-                        mask = masks.after(layer, x, mask)
+                        x, mask = masks.through(layer, x, mask, states[k])
                     if x is None:
                         raise TypeError(chain.no_return(layer, "forward", "the output"))
                     shapes.append(getattr(x, "shape", None))
@@ -198,7 +197,10 @@ class Sequential(Layer):
                     backward = layer.backward_parameters
                 grad = backward(grad) if states[k] is None else backward(grad, states[k])
                 if k > first:
-                    chain.check_gradient(layer, grad, self._shapes[k] if self._shapes else None)
+                    shape = self._shapes[k] if self._shapes else None
+                    known = shape is not None and hasattr(grad, "shape")
+                    if grad is None or (known and grad.shape != shape):
+                        chain.refuse_gradient(layer, grad, shape)
         except Exception as error:
             if isinstance(error, ValueError) and "broadcast" in str(error):
                 chain.explain_shapes(error, self.layers[k])

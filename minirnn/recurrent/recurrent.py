@@ -172,18 +172,20 @@ class Recurrent(Layer):
         # same, it runs forward again.
         runner = self._find_runner()
         y, final, caches = runner.forward(x, mask, first, reverse=self.reverse, keep=self.training)
-        self._cache = _Call(x, mask, first, final, runner, caches)
-        self.state = final
+        kept = {"_cache": _Call(x, mask, first, final, runner, caches), "state": final}
         if self.stateful:
-            self.carried_state = final
+            kept["carried_state"] = final
+        vars(self).update(kept)  # at once: all of it is kept, or nothing
         return y
 
     def _find_runner(self) -> Runner:
         """Return the runner of the call before, or another one if the cell has changed."""
         if self.observer is not None:
             return LoopRunner(self.cell, "a recorder looks at every step", self.observer)
-        self._runner = runner_for(self.cell, self._engine, self._runner)
-        return self._runner
+        runner = runner_for(self.cell, self._engine, self._runner)
+        if runner is not self._runner:
+            self._runner = runner
+        return runner
 
     def backward(self, grad: Any, grad_state: Any = None) -> Array:
         """Go back through time.

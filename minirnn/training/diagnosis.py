@@ -56,7 +56,10 @@ def _first_output(model: Layer, x: Any, mask: Any, path: str) -> str | None:
     if isinstance(model, Sequential) and mask is not None:
         x, mask = masks.checked(model, x, mask)
     for k, layer in enumerate(layers):
-        y = masks.apply(layer, x, mask)
+        if isinstance(model, Sequential):
+            y, mask_of_y = masks.through(layer, x, mask)
+        else:
+            y, mask_of_y = masks.apply(layer, x, mask), None
         if not np.isfinite(y).all():
             where = f"{path}layer {k} ({type(layer).__name__})"
             if isinstance(layer, Sequential):
@@ -64,9 +67,7 @@ def _first_output(model: Layer, x: Any, mask: Any, path: str) -> str | None:
                 if inner is not None:
                     return inner
             return f"the output of {where} has {_count(y)}, while what it was given is finite"
-        if isinstance(model, Sequential):
-            mask = masks.after(layer, y, mask)
-        x = y
+        x, mask = y, mask_of_y
     return None
 
 
