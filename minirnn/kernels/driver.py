@@ -227,10 +227,10 @@ class Kernel:
         y = np.empty((batch, time, sizes.hidden), sizes.dtype)
         y[...] = past.states[0][1:].swapaxes(0, 1)
         if padding is None:
-            final = tuple(array[-1].copy() for array in past.states)
+            final = tuple([array[-1].copy() for array in past.states])
         else:
             y[padding] = 0
-            final = tuple(array[lengths, np.arange(batch)] for array in past.states)
+            final = tuple([array[lengths, np.arange(batch)] for array in past.states])
         put_back()
         return y, final, _Caches(past, sizes, self._calls, lengths) if keep else None
 
@@ -299,7 +299,7 @@ class Kernel:
         if 0 in ends:
             meet_ends(0)
         back.add_gradients(cell)
-        first = tuple(running.copy() for running in back.states)
+        first = tuple([running.copy() for running in back.states])
         put_back()
         return grad_x, first
 

@@ -83,8 +83,7 @@ class Uninterrupted(_Block):
     So what belongs together, such as all that one batch changes, is done or not done.
     """
 
-    def __init__(self) -> None:
-        self._waiting = False
+    _waiting = False
 
     def _may_replace(self, handler: Any) -> bool:
         return isinstance(getattr(handler, "__self__", None), ends_gracefully)
