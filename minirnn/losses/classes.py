@@ -6,9 +6,36 @@ from typing import Any
 
 import numpy as np
 
+from minirnn.engine import current, native
 from minirnn.typing import Array
 
-__all__ = ["add_at_class", "at_class", "first_places", "nats"]
+__all__ = ["add_at_class", "at_class", "nats", "softmax_and_nats"]
+
+
+def softmax_and_nats(logits: Array, target: Array) -> tuple[Array, Array, Array]:
+    """Return ``-sum_k t_k log p_k`` at each position, and what ``p = softmax(logits)`` is made of.
+
+    That is ``e = exp(x - max x)``, of the shape of the logits, and its sums over the classes:
+    ``p = e / sum e``.
+    """
+    rows = getattr(native(), "softmax", None) if current.engine != "off" else None
+    if rows is not None and target.shape != logits.shape and logits.dtype.char in "fd":
+        e = np.empty(logits.shape, logits.dtype)
+        sums, terms = np.empty((2, *target.shape), logits.dtype)
+        rows(logits, np.ascontiguousarray(target, np.int64), e, sums, terms)
+        return terms, e, sums
+    # over a short last axis, these two are two and ten times as fast as max and sum
+    firsts = _first_places(logits)
+    peak = np.maximum.reduceat(logits.reshape(-1), firsts).reshape(logits.shape[:-1])
+    with np.errstate(over="ignore"):  # beyond the smallest number there is only -inf
+        shifted = logits - peak[..., None]
+    terms = nats(shifted, target)
+    e = np.exp(shifted, shifted)
+    classes = e.shape[-1]
+    sums = e.reshape(-1, classes).dot(np.ones(classes, e.dtype)).reshape(peak.shape)
+    logs = np.log(sums)
+    terms += logs if target.shape != e.shape else logs * target.sum(axis=-1)
+    return terms, e, sums
 
 
 def nats(log_p: Array, target: Array) -> Array:
@@ -32,11 +59,11 @@ def add_at_class(array: Array, target: Array, number: Any) -> None:
 
 def _places(array: Array, target: Array) -> Array:
     """Return where the class of each position is in the flat array (one index is fastest)."""
-    places = first_places(array).reshape(target.shape)
+    places = _first_places(array).reshape(target.shape)
     places += target.astype(np.intp, copy=False)
     return places
 
 
-def first_places(array: Array) -> Array:
+def _first_places(array: Array) -> Array:
     """Return where the first class of each position is in the flat array."""
     return np.arange(0, array.size, array.shape[-1])

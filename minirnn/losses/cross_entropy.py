@@ -8,7 +8,6 @@ from typing import Any
 import numpy as np
 
 from minirnn import checks
-from minirnn.engine import current, native
 from minirnn.losses.arguments import (
     Positions,
     as_classes,
@@ -17,7 +16,7 @@ from minirnn.losses.arguments import (
     without_class,
 )
 from minirnn.losses.base import Loss
-from minirnn.losses.classes import add_at_class, first_places, nats
+from minirnn.losses.classes import add_at_class, softmax_and_nats
 from minirnn.typing import Array
 
 __all__ = ["SoftmaxCrossEntropy"]
@@ -109,9 +108,11 @@ class SoftmaxCrossEntropy(Loss):
         positions = Positions(self, prediction, mask, sample_weight)
         if self.class_weight is not None or self.label_smoothing:
             target = self._weighted(target, prediction, positions)
-        loss, e, sums = _softmax_cross_entropy(prediction, target, positions)
+        terms, e, sums = softmax_and_nats(prediction, target)
+        loss = positions.mean(terms)
         if not math.isfinite(loss):  # the difference of two float32 can be too large for a float32
-            loss, *_ = _softmax_cross_entropy(prediction.astype(np.float64), target, positions)
+            terms, *_ = softmax_and_nats(prediction.astype(np.float64), target)
+            loss = positions.mean(terms)
             refuse_not_finite(self, loss, given)
         self._cache = e, sums, target, positions
         self.batch_weight = positions.weight
@@ -161,31 +162,3 @@ def _class_weights(owner: object, given: Any) -> Array:
             f"class, got {given!r}"
         )
     return weights
-
-
-def _softmax_cross_entropy(
-    logits: Array, target: Array, positions: Positions
-) -> tuple[float, Array, Array]:
-    """Return the mean of ``-sum_k t_k log p_k`` over the positions, and what p is made of.
-
-    That is ``e = exp(x - max x)``, of the shape of the logits, and its sums over the classes:
-    ``p = e / sum e``.
-    """
-    rows = getattr(native(), "softmax", None) if current.engine != "off" else None
-    if rows is not None and target.shape != logits.shape and logits.dtype.char in "fd":
-        e = np.empty(logits.shape, logits.dtype)
-        sums, terms = np.empty((2, *target.shape), logits.dtype)
-        classes = np.ascontiguousarray(target, np.int64)
-        rows(logits, classes, e, sums, terms)
-        return positions.mean(terms), e, sums
-    # over a short last axis, these two are two and ten times as fast as max and sum
-    peak = np.maximum.reduceat(logits.reshape(-1), first_places(logits)).reshape(logits.shape[:-1])
-    with np.errstate(over="ignore"):  # beyond the smallest number there is only -inf
-        shifted = logits - peak[..., None]
-    terms = nats(shifted, target)
-    e = np.exp(shifted, shifted)
-    classes = e.shape[-1]
-    sums = e.reshape(-1, classes).dot(np.ones(classes, e.dtype)).reshape(peak.shape)
-    logs = np.log(sums)
-    terms += logs if target.shape != e.shape else logs * target.sum(axis=-1)
-    return positions.mean(terms), e, sums
