@@ -48,13 +48,17 @@ class BuiltinCell(Cell):
             )
         shape = (len(x_t), self.hidden_size)
         return x_t, tuple(
-            checks.check_shape(self, array, shape, dtype, f"state {name} (batch, hidden)")
-            for array, name in zip(state, self.state_names, strict=True)
+            [
+                checks.check_shape(self, array, shape, dtype, f"state {name} (batch, hidden)")
+                for array, name in zip(state, self.state_names, strict=True)
+            ]
         )
 
     def _gradients(self, grad_y: Any, grad_state: State, h: Array) -> tuple[Array, State]:
         grad_y = checks.check_shape(self, grad_y, h.shape, h.dtype, "the gradient on the output")
         return grad_y, tuple(
-            checks.check_shape(self, array, h.shape, h.dtype, f"the gradient on state {name}")
-            for array, name in zip(grad_state, self.state_names, strict=True)
+            [
+                checks.check_shape(self, array, h.shape, h.dtype, f"the gradient on state {name}")
+                for array, name in zip(grad_state, self.state_names, strict=True)
+            ]
         )

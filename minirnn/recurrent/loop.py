@@ -83,8 +83,10 @@ def loop_forward(
             trace.append(ForwardStep(t, y_t, next_state, cache))
         y[:, t] = _where(mask, t, y_t, 0)
         state = tuple(
-            _where(mask, t, new, old).astype(x.dtype, copy=False)
-            for new, old in zip(next_state, state, strict=True)
+            [
+                _where(mask, t, new, old).astype(x.dtype, copy=False)
+                for new, old in zip(next_state, state, strict=True)
+            ]
         )
         if keep:
             caches[t] = cache
@@ -127,7 +129,7 @@ def loop_backward(
     grad_x = np.zeros((batch, time, input_size), grad.dtype)
     for t in reversed(_order(time, mask, reverse)):
         # A masked row hands its state on unchanged: the gradient on it passes by the cell.
-        into_cell = tuple(_where(mask, t, array, 0) for array in grad_state)
+        into_cell = tuple([_where(mask, t, array, 0) for array in grad_state])
         grad_y = _where(mask, t, grad[:, t], 0)
         if trace is not None:
             trace.append(BackwardStep(t, grad_y, into_cell))
@@ -135,8 +137,10 @@ def loop_backward(
         _check_gradients(cell, grad_x_t, out_of_cell, (batch, input_size), grad_state)
         grad_x[:, t] = _where(mask, t, grad_x_t, 0)
         grad_state = tuple(
-            _where(mask, t, new, old).astype(grad.dtype, copy=False)
-            for new, old in zip(out_of_cell, grad_state, strict=True)
+            [
+                _where(mask, t, new, old).astype(grad.dtype, copy=False)
+                for new, old in zip(out_of_cell, grad_state, strict=True)
+            ]
         )
     return grad_x, grad_state
 
@@ -183,13 +187,11 @@ def _check_gradients(
 
 
 def _check_states(who: str, new: Any, old: State) -> None:
-    expected = [array.shape for array in old]
+    expected = list(map(np.shape, old))
     if not isinstance(new, tuple):
         raise TypeError(
             f"{who} should return a tuple of {len(old)} state arrays, got {type(new).__name__}"
         )
-    if [np.shape(array) for array in new] != expected:
-        raise ValueError(
-            f"{who} should return state arrays of shapes {expected}, got "
-            f"{[np.shape(array) for array in new]}"
-        )
+    found = list(map(np.shape, new))
+    if found != expected:
+        raise ValueError(f"{who} should return state arrays of shapes {expected}, got {found}")
