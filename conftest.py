@@ -3,6 +3,8 @@
 import os
 from importlib.util import find_spec
 
+import pytest
+
 os.environ.setdefault("KERAS_BACKEND", "torch")
 # Read when NumPy is imported. The tests share out the processors: threads of BLAS would only wait
 # for one another. Tests of what becomes of those threads ask for several_blas_threads.
@@ -18,3 +20,13 @@ _NEEDS = {
 collect_ignore_glob = [
     files for files, libraries in _NEEDS.items() if not all(map(find_spec, libraries))
 ]
+
+
+@pytest.fixture(autouse=True)
+def _settings_of_the_engine_kept():
+    """Put the engine's settings back: examples in docstrings and pages choose some."""
+    from minirnn.engine import current  # not before OPENBLAS_NUM_THREADS is set
+
+    before = current.engine, current.threads
+    yield
+    current.engine, current.threads = before

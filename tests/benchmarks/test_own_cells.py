@@ -16,7 +16,7 @@ def test_gradients(kind):
 
 @pytest.mark.parametrize("kind", OWN.values())
 @pytest.mark.skipif(native() is None, reason="the native engine was not built")
-def test_the_engine_runs_them(kind):
+def test_the_engine_runs_them(kind, engine_on):
     assert "native" in model_of(kind, LADDER[0])[0].engine
 
 

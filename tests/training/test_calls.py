@@ -40,7 +40,7 @@ def calls(choice: str) -> tuple[list[str], str]:
 
 
 @pytest.mark.parametrize("choice", ["auto", "off"])
-def test_a_masked_batch(choice):
+def test_a_masked_batch(choice, engine_on):
     """Against growth: in the native machine, in the kernels, and in the loop, which steps."""
     names, engine = calls(choice)
     limits = {"the native machine": 124, "NumPy kernel": 162, "the time loop": 355}
