@@ -7,7 +7,7 @@ gradients of the weights are products of these rows with ``da``, the gradient on
 give.
 
 Padding at the ends needs no care in the time loop: forward runs on through it, on inputs of zero,
-and the final state is that after each sequence's last real step; backward runs through it with
+and the final state is that after each sequence's last valid step; backward runs through it with
 gradients of zero, and meets the gradient on a final state where its sequence ends.
 
 Backward works on groups of steps. First comes all that does not depend on the running gradient,
@@ -208,7 +208,7 @@ class Kernel:
         -------
         y : array (batch, time, hidden)
         state : tuple of arrays
-            After the last real step of each sequence.
+            After the last valid step of each sequence.
         caches : for `backward`; None without `keep`
         """
         batch, time, inputs = x.shape

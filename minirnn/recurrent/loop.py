@@ -7,8 +7,8 @@
 Backwards, the gradient on ``state_t`` is what the later steps sent back; the cell adds to it what
 its own output sends, and hands on the gradient on ``state_{t-1}``.
 
-A masked step leaves the state unchanged, gives zeros and takes no gradient: its rows are put
-through the cell with the others, and what comes out for them is thrown away.
+A masked step leaves the state unchanged, gives zeros and takes no gradient: the cell computes its
+rows with the others, and the loop drops what comes out for them.
 """
 
 from __future__ import annotations
@@ -146,7 +146,7 @@ def loop_backward(
 
 
 def _order(time: int, mask: Mask | None, reverse: bool) -> list[int]:
-    """Return the steps to take, in order; those that are padding for all sequences are none."""
+    """Return the steps to take, in order, without those that are padding for all sequences."""
     steps = [t for t in range(time) if mask is None or mask[:, t].any()]
     return steps[::-1] if reverse else steps
 

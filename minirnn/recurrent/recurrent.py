@@ -24,7 +24,7 @@ class _Call:
 
     x: Array
     mask: Mask | None
-    first: State
+    initial: State
     final: State
     runner: Runner | None
     caches: Any
@@ -167,12 +167,14 @@ class Recurrent(Layer):
         if mask is not None:
             mask = checks.as_mask(self, mask, (batch, time))
         carried = self.carried_state if self.stateful else None
-        first = self._initial_state(state, batch, x.dtype, carried)
-        # Outside training nothing is kept but the arguments: should backward be called all the
-        # same, it runs forward again.
+        initial = self._initial_state(state, batch, x.dtype, carried)
+        # Outside training only the arguments are kept; a backward that comes all the same runs
+        # forward again.
         runner = self._find_runner()
-        y, final, caches = runner.forward(x, mask, first, reverse=self.reverse, keep=self.training)
-        kept = {"_cache": _Call(x, mask, first, final, runner, caches), "state": final}
+        y, final, caches = runner.forward(
+            x, mask, initial, reverse=self.reverse, keep=self.training
+        )
+        kept = {"_cache": _Call(x, mask, initial, final, runner, caches), "state": final}
         if self.stateful:
             kept["carried_state"] = final
         vars(self).update(kept)  # at once: all of it is kept, or nothing
@@ -219,7 +221,9 @@ class Recurrent(Layer):
             grad_state = states_like(self, grad_state, call.final, "grad_state")
         runner = call.runner = call.runner or self._find_runner()
         if call.caches is None:
-            _, _, call.caches = runner.forward(x, mask, call.first, reverse=self.reverse, keep=True)
+            _, _, call.caches = runner.forward(
+                x, mask, call.initial, reverse=self.reverse, keep=True
+            )
         grad_x, self.grad_state = runner.backward(
             grad, grad_state, call.caches, need_grad_x=need_grad_x
         )

@@ -20,23 +20,23 @@ __all__ = ["StateDropout"]
 
 
 class StateDropout(Layer):
-    """In training, a recurrent layer reads its state with some units silent, the same at all steps.
+    """In training, some units of the state are dropped where a recurrent layer reads it.
 
-    The state is read through its weights: silencing unit ``j`` is to set row ``j`` of ``Wh`` to
-    zero. At every forward one ``keep (hidden,)`` is drawn, for all steps and the whole batch::
+    A cell reads its state through weights, so dropping unit ``j`` is setting row ``j`` of ``Wh``
+    to zero. At every forward one ``keep (hidden,)`` is drawn, for all steps and the whole batch::
 
         D = diag(keep / (1 - rate))        Wh_used = D Wh        grad_Wh = D grad_Wh_used
 
     What a cell hands from step to step past these weights, the ``c`` of an LSTM and the ``z * h``
-    of a GRU, stays whole: nothing is forgotten by it, and nothing grows. In evaluation mode the
-    layer is the one inside.
+    of a GRU, is not dropped: the memory itself neither fades nor grows. In evaluation mode the
+    layer computes what the one inside does.
 
     Parameters
     ----------
     layer : Recurrent or Bidirectional
         With any cell.
     rate : float
-        Probability of silence of each unit, at least 0 and below 1.
+        Probability with which each unit is dropped, at least 0 and below 1.
     weights : tuple of str
         Names of the parameters of the cell that multiply its state from the right, ``(hidden,
         ...)``. All of them share ``keep`` as far as they have the same number of rows.
@@ -171,14 +171,14 @@ class StateDropout(Layer):
         _collect(drops)
 
     def step(self, x_t: Any) -> Array:
-        """Run one step of the layer inside with its whole state, as in evaluation mode."""
+        """Run one step of the layer inside without dropout, as in evaluation mode."""
         return self.layer.step(x_t)
 
     def _recurrent(self) -> list[Recurrent]:
         return [one for _, one in self.layer.named_layers() if isinstance(one, Recurrent)]
 
     def _draw(self) -> list[_Drop]:
-        """Return for each recurrent layer a cell with some rows of its weights silenced."""
+        """Return for each recurrent layer a cell with some rows of its weights set to zero."""
         drops = []
         for recurrent in self._recurrent():
             cell, factors = copy.copy(recurrent.cell), {}
@@ -196,30 +196,30 @@ class StateDropout(Layer):
 
 
 class _Drop:
-    """A recurrent layer, its own cell, the one with silenced weights, and by what they differ."""
+    """A recurrent layer, its own cell, the one with dropped weights, and by what they differ."""
 
     def __init__(
-        self, layer: Recurrent, whole: Cell, silenced: Cell, factors: dict[str, Array]
+        self, layer: Recurrent, cell: Cell, dropped: Cell, factors: dict[str, Array]
     ) -> None:
-        self.layer, self.whole, self.silenced, self.factors = layer, whole, silenced, factors
+        self.layer, self.cell, self.dropped, self.factors = layer, cell, dropped, factors
 
 
 @contextmanager
 def _in_place_of_cells(drops: list[_Drop]) -> Iterator[None]:
-    """Let the layers run with the silenced cells for a while."""
+    """Let the layers run with the dropped cells for a while."""
     for drop in drops:
-        drop.layer.cell = drop.silenced
+        drop.layer.cell = drop.dropped
     try:
         yield
     finally:
         for drop in drops:
-            drop.layer.cell = drop.whole
+            drop.layer.cell = drop.cell
 
 
 def _collect(drops: list[_Drop]) -> None:
-    """Add to the own weights of each cell what backward has added to the silenced ones."""
+    """Add to the own weights of each cell what backward has added to the dropped ones."""
     for drop in drops:
         for name, factors in drop.factors.items():
-            silenced = getattr(drop.silenced, name)
-            getattr(drop.whole, name).grad += factors * silenced.grad
-            silenced.zero_grad()
+            dropped = getattr(drop.dropped, name)
+            getattr(drop.cell, name).grad += factors * dropped.grad
+            dropped.zero_grad()
