@@ -14,6 +14,7 @@ __all__ = [
     "Positions",
     "as_classes",
     "as_weights",
+    "check_probabilities",
     "like_prediction",
     "refuse_not_finite",
     "valid_prediction",
@@ -110,6 +111,18 @@ def like_prediction(owner: object, target: Any, prediction: Array, mask: Mask | 
         owner, target, prediction.shape, prediction.dtype, "the target (as the prediction)"
     )
     return array if mask is None else np.where(mask[..., None], array, array.dtype.type(0))
+
+
+def check_probabilities(
+    owner: object, array: Array, subject: str, hint: str = "", slack: float = 0.0
+) -> None:
+    """Raise unless all numbers are in 0..1, or above 1 by no more than `slack`."""
+    low, high = array.min(), array.max()
+    if low < 0 or high > 1 + slack:
+        raise ValueError(
+            f"{checks.name_of(owner)}: {subject} in 0..1, got numbers from {low:g} to {high:g}"
+            f"{hint}"
+        )
 
 
 def refuse_not_finite(owner: object, loss: float, target: Array) -> None:

@@ -126,9 +126,6 @@ class ElementwiseLoss(Loss):
     A subclass writes `_terms` and `_slopes`; nothing is broadcast.
     """
 
-    _zero_if_equal = False
-    """True if slopes are 0 where prediction equals target, as the zeros in the padding do."""
-
     def _terms(self, prediction: Array, target: Array) -> tuple[Array, Any]:
         """Return the terms, of the prediction's shape, and what `_slopes` needs."""
         raise NotImplementedError
@@ -154,5 +151,4 @@ class ElementwiseLoss(Loss):
     def backward(self) -> Array:
         """Return the gradient on the prediction, zero in the padding."""
         kept, positions = self._saved()
-        grad = self._slopes(kept, positions.share_of_elements())
-        return grad if self._zero_if_equal else positions.without_padding(grad)
+        return positions.without_padding(self._slopes(kept, positions.share_of_elements()))

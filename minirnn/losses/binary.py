@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 
 from minirnn.functions import sigmoid
+from minirnn.losses.arguments import check_probabilities
 from minirnn.losses.base import ElementwiseLoss
 from minirnn.typing import Array
 
@@ -29,8 +30,7 @@ class SigmoidCrossEntropy(ElementwiseLoss):
     ------
     prediction : (..., features), logits
     target : (..., features), numbers in 0..1
-    mask : boolean (batch, time), only for a prediction with a time axis
-    sample_weight : (batch,) or (batch, time); the mean is then weighted, as in `Loss`
+    mask : (batch, time), sample_weight : (batch,) or (batch, time); both as in `Loss`
 
     Raises
     ------
@@ -49,7 +49,7 @@ class SigmoidCrossEntropy(ElementwiseLoss):
 
     def _terms(self, prediction: Array, target: Array) -> tuple[Array, Any]:
         x = prediction
-        _refuse_no_probabilities(self, target)
+        check_probabilities(self, target, "targets should be")
         return np.maximum(x, 0) - x * target + np.log1p(np.exp(-np.abs(x))), (x, target)
 
     def _slopes(self, kept: Any, share: Any) -> Array:
@@ -75,8 +75,7 @@ class BinaryCrossEntropy(ElementwiseLoss):
     ------
     prediction : (..., features), probabilities
     target : (..., features), numbers in 0..1
-    mask : boolean (batch, time), only for a prediction with a time axis
-    sample_weight : (batch,) or (batch, time); the mean is then weighted, as in `Loss`
+    mask : (batch, time), sample_weight : (batch,) or (batch, time); both as in `Loss`
 
     Raises
     ------
@@ -95,14 +94,9 @@ class BinaryCrossEntropy(ElementwiseLoss):
     """
 
     def _terms(self, prediction: Array, target: Array) -> tuple[Array, Any]:
-        low, high = prediction.min(), prediction.max()
-        if low < 0 or high > 1:
-            raise ValueError(
-                f"BinaryCrossEntropy: the prediction should be probabilities in 0..1, got numbers "
-                f"from {low:g} to {high:g}; for logits take SigmoidCrossEntropy, or end the model "
-                f"in Sigmoid"
-            )
-        _refuse_no_probabilities(self, target)
+        hint = "; for logits take SigmoidCrossEntropy, or end the model in Sigmoid"
+        check_probabilities(self, prediction, "the prediction should be probabilities", hint)
+        check_probabilities(self, target, "targets should be")
         tiny = np.finfo(prediction.dtype).tiny
         p, q = np.maximum(prediction, tiny), np.maximum(1 - prediction, tiny)
         return -(target * np.log(p) + (1 - target) * np.log(q)), (p, q, target)
@@ -113,11 +107,3 @@ class BinaryCrossEntropy(ElementwiseLoss):
         slopes -= target / p
         slopes *= share
         return slopes
-
-
-def _refuse_no_probabilities(owner: object, target: Array) -> None:
-    if target.min() < 0 or target.max() > 1:
-        raise ValueError(
-            f"{type(owner).__name__}: targets should be in 0..1, got numbers from "
-            f"{target.min():g} to {target.max():g}"
-        )

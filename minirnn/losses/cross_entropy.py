@@ -53,8 +53,7 @@ class SoftmaxCrossEntropy(Loss):
     ------
     prediction : (..., classes), logits
     target : integers (...) in ``0 .. classes - 1``, or probabilities (..., classes)
-    mask : boolean (batch, time), only for a prediction with a time axis
-    sample_weight : (batch,) or (batch, time); the mean is then weighted, as in `Loss`
+    mask : (batch, time), sample_weight : (batch,) or (batch, time); both as in `Loss`
 
     Raises
     ------

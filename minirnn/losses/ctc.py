@@ -10,6 +10,7 @@ from minirnn import checks
 from minirnn.functions import log_softmax
 from minirnn.losses.arguments import as_weights
 from minirnn.losses.base import Loss
+from minirnn.losses.ctc_decoding import valid_steps
 from minirnn.losses.ctc_lattice import Lattice
 from minirnn.typing import Array
 
@@ -101,18 +102,9 @@ class CTCLoss(Loss):
         target_mask: Any = None,
     ) -> float:
         """Return the mean over the sequences of ``-log p(target)``, in nats."""
-        prediction = checks.sequence(self, prediction, None, None)
-        batch, time, classes = prediction.shape
-        if not 0 <= self.blank < classes:
-            raise ValueError(
-                f"CTCLoss: blank={self.blank} is no class of the prediction, which has {classes} "
-                f"in shape {prediction.shape}"
-            )
-        if mask is None:
-            valid = np.ones((batch, time), bool)
-        else:
-            valid = checks.as_mask(self, mask, (batch, time))
-            prediction = np.where(valid[:, :, None], prediction, prediction.dtype.type(0))
+        prediction, valid = valid_steps(self, prediction, mask, self.blank)
+        prediction = np.where(valid[:, :, None], prediction, prediction.dtype.type(0))
+        batch, _, classes = prediction.shape
         labels, lengths = self._labels(target, target_mask, batch, classes)
         weights = np.ones(batch)
         if sample_weight is not None:

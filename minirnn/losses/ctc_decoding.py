@@ -9,9 +9,9 @@ import numpy as np
 
 from minirnn import checks
 from minirnn.functions import log_softmax
-from minirnn.typing import Array
+from minirnn.typing import Array, Mask
 
-__all__ = ["ctc_beam", "ctc_greedy"]
+__all__ = ["ctc_beam", "ctc_greedy", "valid_steps"]
 
 
 def ctc_greedy(prediction: Any, mask: Any = None, *, blank: int = 0) -> list[Array]:
@@ -40,7 +40,7 @@ def ctc_greedy(prediction: Any, mask: Any = None, *, blank: int = 0) -> list[Arr
     >>> [labels.tolist() for labels in ctc_greedy(np.eye(3)[path])]
     [[2, 2, 1]]
     """
-    prediction, valid = _arguments("ctc_greedy", prediction, mask, blank)
+    prediction, valid = valid_steps("ctc_greedy", prediction, mask, blank)
     results = []
     for classes, steps in zip(prediction.argmax(axis=2), valid, strict=True):
         path = classes[steps]
@@ -94,7 +94,7 @@ def ctc_beam(
     >>> labels, np.exp(log_probabilities).round(2)
     ([array([1])], array([0.64]))
     """
-    prediction, valid = _arguments("ctc_beam", prediction, mask, blank)
+    prediction, valid = valid_steps("ctc_beam", prediction, mask, blank)
     width = checks.positive_int("ctc_beam", "width", width)
     log_y = log_softmax(prediction.astype(np.float64))
     labels, log_probabilities = [], []
@@ -146,14 +146,14 @@ def _sum(a: float, b: float) -> float:
     return high if low == -math.inf else high + math.log1p(math.exp(low - high))
 
 
-def _arguments(name: str, prediction: Any, mask: Any, blank: int) -> tuple[Array, Array]:
+def valid_steps(owner: object, prediction: Any, mask: Any, blank: int) -> tuple[Array, Mask]:
     """Return the prediction and which of its steps are valid, both checked."""
-    prediction = checks.sequence(name, prediction, None, None)
+    prediction = checks.sequence(owner, prediction, None, None)
     if not 0 <= blank < prediction.shape[2]:
         raise ValueError(
-            f"{name}: blank={blank} is no class of the prediction, which has {prediction.shape[2]} "
-            f"in shape {prediction.shape}"
+            f"{checks.name_of(owner)}: blank={blank} is no class of the prediction, which has "
+            f"{prediction.shape[2]} in shape {prediction.shape}"
         )
     if mask is None:
         return prediction, np.ones(prediction.shape[:2], bool)
-    return prediction, checks.as_mask(name, mask, prediction.shape[:2])
+    return prediction, checks.as_mask(owner, mask, prediction.shape[:2])

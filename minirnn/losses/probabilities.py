@@ -6,7 +6,13 @@ from typing import Any
 
 import numpy as np
 
-from minirnn.losses.arguments import Positions, as_classes, refuse_not_finite, valid_prediction
+from minirnn.losses.arguments import (
+    Positions,
+    as_classes,
+    check_probabilities,
+    refuse_not_finite,
+    valid_prediction,
+)
 from minirnn.losses.base import Loss
 from minirnn.losses.classes import add_at_class, nats
 from minirnn.typing import Array
@@ -29,8 +35,7 @@ class CrossEntropy(Loss):
     ------
     prediction : (..., classes), probabilities
     target : integers (...) in ``0 .. classes - 1``, or probabilities (..., classes)
-    mask : boolean (batch, time), only for a prediction with a time axis
-    sample_weight : (batch,) or (batch, time); the mean is then weighted, as in `Loss`
+    mask : (batch, time), sample_weight : (batch,) or (batch, time); both as in `Loss`
 
     Raises
     ------
@@ -53,13 +58,9 @@ class CrossEntropy(Loss):
     ) -> float:
         """Return the mean cross-entropy in nats."""
         prediction, mask = valid_prediction(self, prediction, mask)
-        low, high = prediction.min(), prediction.max()
-        if low < 0 or high > 1 + 1e-3:
-            raise ValueError(
-                f"CrossEntropy: the prediction should be probabilities in 0..1, got numbers from "
-                f"{low:g} to {high:g}; for logits take SoftmaxCrossEntropy, or end the model in "
-                f"Softmax"
-            )
+        hint = "; for logits take SoftmaxCrossEntropy, or end the model in Softmax"
+        subject = "the prediction should be probabilities"
+        check_probabilities(self, prediction, subject, hint, slack=1e-3)
         target = as_classes(self, target, prediction, mask)
         positions = Positions(self, prediction, mask, sample_weight)
         p = np.maximum(prediction, np.finfo(prediction.dtype).tiny)

@@ -24,8 +24,7 @@ class MeanSquaredError(ElementwiseLoss):
     Shapes
     ------
     prediction, target : (..., features)
-    mask : boolean (batch, time), only for a prediction with a time axis
-    sample_weight : (batch,) or (batch, time); the mean is then weighted, as in `Loss`
+    mask : (batch, time), sample_weight : (batch,) or (batch, time); both as in `Loss`
 
     Raises
     ------
@@ -41,8 +40,6 @@ class MeanSquaredError(ElementwiseLoss):
     >>> loss.backward()
     array([[ 0., -2.]])
     """
-
-    _zero_if_equal = True
 
     def _terms(self, prediction: Array, target: Array) -> tuple[Array, Any]:
         difference = prediction - target
@@ -67,8 +64,7 @@ class MeanAbsoluteError(ElementwiseLoss):
     Shapes
     ------
     prediction, target : (..., features)
-    mask : boolean (batch, time), only for a prediction with a time axis
-    sample_weight : (batch,) or (batch, time); the mean is then weighted, as in `Loss`
+    mask : (batch, time), sample_weight : (batch,) or (batch, time); both as in `Loss`
 
     Raises
     ------
@@ -84,8 +80,6 @@ class MeanAbsoluteError(ElementwiseLoss):
     >>> loss.backward()
     array([[ 0. , -0.5]])
     """
-
-    _zero_if_equal = True
 
     def _terms(self, prediction: Array, target: Array) -> tuple[Array, Any]:
         difference = prediction - target
@@ -115,8 +109,7 @@ class Huber(ElementwiseLoss):
     Shapes
     ------
     prediction, target : (..., features)
-    mask : boolean (batch, time), only for a prediction with a time axis
-    sample_weight : (batch,) or (batch, time); the mean is then weighted, as in `Loss`
+    mask : (batch, time), sample_weight : (batch,) or (batch, time); both as in `Loss`
 
     Raises
     ------
@@ -137,8 +130,6 @@ class Huber(ElementwiseLoss):
     >>> loss.backward()
     array([[ 0.25, -0.5 ]])
     """
-
-    _zero_if_equal = True
 
     def __init__(self, delta: float = 1.0) -> None:
         self.delta = checks.positive_float(self, "delta", delta)

@@ -11,13 +11,14 @@ from minirnn import checks
 from minirnn.losses.arguments import (
     as_classes,
     as_weights,
+    check_probabilities,
     like_prediction,
     valid_prediction,
     without_class,
 )
 from minirnn.typing import Array, Mask
 
-__all__ = ["logit_of", "valid_classes", "valid_decisions", "valid_elements", "weighted_sum"]
+__all__ = ["valid_classes", "valid_decisions", "valid_elements", "weighted_sum"]
 
 
 def valid_classes(
@@ -60,23 +61,17 @@ def valid_decisions(
 ) -> tuple[Array, Array, Array | None]:
     """Return yes or no, predicted and true, as booleans (n, features), and weights (n,)."""
     scores, target, weights = valid_elements(owner, prediction, target, mask, sample_weight)
-    name = checks.name_of(owner)
     if not np.isin(target, (0, 1)).all():
         raise ValueError(
-            f"{name}: targets should be 0 or 1, got numbers from {target.min():g} to "
-            f"{target.max():g}"
+            f"{checks.name_of(owner)}: targets should be 0 or 1, got numbers from "
+            f"{target.min():g} to {target.max():g}"
         )
-    if not from_logits and (scores.min() < 0 or scores.max() > 1):
-        raise ValueError(
-            f"{name}: the prediction should be probabilities in 0..1, got numbers from "
-            f"{scores.min():g} to {scores.max():g}; for logits write from_logits=True"
-        )
-    return scores > (logit_of(threshold) if from_logits else threshold), target == 1, weights
-
-
-def logit_of(probability: float) -> float:
-    """Return the logit whose sigmoid is a probability in (0, 1)."""
-    return math.log(probability / (1 - probability))
+    if from_logits:
+        threshold = math.log(threshold / (1 - threshold))  # its sigmoid is the threshold given
+    else:
+        hint = "; for logits write from_logits=True"
+        check_probabilities(owner, scores, "the prediction should be probabilities", hint)
+    return scores > threshold, target == 1, weights
 
 
 def weighted_sum(terms: Array, weights: Array | None) -> tuple[float, float]:

@@ -64,11 +64,7 @@ class Metric(KeywordHints):
 
     def __init_subclass__(cls, **keywords: Any) -> None:
         super().__init_subclass__(**keywords)
-        if inspect.isfunction(inspect.getattr_static(cls, "value")):
-            raise TypeError(
-                f"{cls.__name__}: value should be a property, and it is a method; write @property "
-                f"above def value(self)"
-            )
+        _check_value(cls, f"{cls.__name__}: value")
 
     def measure(self, prediction: Any, target: Any, mask: Any, *sample_weight: Any) -> Any:
         """Return what one batch adds to the sums.
@@ -153,6 +149,14 @@ class Metric(KeywordHints):
     __repr__ = as_call
 
 
+def _check_value(metric: Any, name: str) -> None:
+    if inspect.isfunction(inspect.getattr_static(metric, "value")):
+        raise TypeError(
+            f"{name} should be a property, and it is a method; write @property above "
+            f"def value(self)"
+        )
+
+
 def _takes_weights(method: Any) -> bool:
     parameters = inspect.signature(method).parameters
     kinds = {parameter.kind for parameter in parameters.values()}
@@ -182,8 +186,4 @@ def check_metric(owner: object, metric: Any) -> None:
             f"{checks.name_of(owner)}: a metric should be a Metric, and {metric!r} "
             f"({type(metric).__name__}) has no {', '.join(lacking)}"
         )
-    if inspect.isfunction(inspect.getattr_static(metric, "value")):
-        raise TypeError(
-            f"{checks.name_of(owner)}: value of {type(metric).__name__} should be a property, and "
-            f"it is a method; write @property above def value(self)"
-        )
+    _check_value(metric, f"{checks.name_of(owner)}: value of {type(metric).__name__}")

@@ -15,7 +15,24 @@ from minirnn.typing import Array
 __all__ = ["MAE", "R2", "RMSE"]
 
 
-class MAE(Metric):
+class _ErrorMean(Metric):
+    """A mean over positions and features of a term made of each error."""
+
+    higher_is_better = False
+
+    def measure(
+        self, prediction: Any, target: Any, mask: Any, sample_weight: Any = None
+    ) -> tuple[float, float]:
+        """Return the terms, summed over positions, and the number of positions."""
+        y, target, weights = valid_elements(self, prediction, target, mask, sample_weight)
+        terms = self._term(y.astype(np.float64) - target)
+        return weighted_sum(terms.mean(axis=-1), weights)
+
+    def _term(self, error: Array) -> Array:
+        raise NotImplementedError
+
+
+class MAE(_ErrorMean):
     """Mean absolute error, over valid positions and features, in the target's unit.
 
     Examples
@@ -28,17 +45,12 @@ class MAE(Metric):
     """
 
     name = "mae"
-    higher_is_better = False
 
-    def measure(
-        self, prediction: Any, target: Any, mask: Any, sample_weight: Any = None
-    ) -> tuple[float, float]:
-        """Return the absolute errors, summed over positions, and the number of positions."""
-        y, target, weights = valid_elements(self, prediction, target, mask, sample_weight)
-        return weighted_sum(np.abs(_difference(y, target)).mean(axis=-1), weights)
+    def _term(self, error: Array) -> Array:
+        return np.abs(error)
 
 
-class RMSE(Metric):
+class RMSE(_ErrorMean):
     """Root of the mean squared error, over valid positions and features, in the target's unit.
 
     Examples
@@ -51,14 +63,9 @@ class RMSE(Metric):
     """
 
     name = "rmse"
-    higher_is_better = False
 
-    def measure(
-        self, prediction: Any, target: Any, mask: Any, sample_weight: Any = None
-    ) -> tuple[float, float]:
-        """Return the squared errors, summed over positions, and the number of positions."""
-        y, target, weights = valid_elements(self, prediction, target, mask, sample_weight)
-        return weighted_sum((_difference(y, target) ** 2).mean(axis=-1), weights)
+    def _term(self, error: Array) -> Array:
+        return error * error
 
     @property
     def value(self) -> float:
@@ -128,7 +135,3 @@ class R2(Metric):
         """Go on from what `state_dict` returned."""
         super().load_state_dict(state)
         self._shift = None if state["shift"] is None else np.array(state["shift"], np.float64)
-
-
-def _difference(prediction: Array, target: Array) -> Array:
-    return prediction.astype(np.float64) - target

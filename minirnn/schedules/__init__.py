@@ -5,16 +5,8 @@ in place of a number: ``Adam(parameters, Cosine(3e-3, steps=1000))``.
 """
 
 from minirnn.schedules.combined import Join, Product, Warmup
-from minirnn.schedules.curves import (
-    Constant,
-    Cosine,
-    Exponential,
-    OneCycle,
-    Piecewise,
-    Polynomial,
-    StepDecay,
-    WarmRestarts,
-)
+from minirnn.schedules.cosines import Cosine, OneCycle, WarmRestarts
+from minirnn.schedules.curves import Constant, Exponential, Piecewise, Polynomial, StepDecay
 
 __all__ = [
     "Constant",
