@@ -9,13 +9,13 @@ import numpy as np
 
 from minirnn import checks
 from minirnn.core import Layer
-from minirnn.layers.pooling import last_valid, valid_sequence
-from minirnn.typing import Array
+from minirnn.layers.pooling import PickedStep, last_valid, one_step_a_feature
+from minirnn.typing import Array, Mask
 
 __all__ = ["LastState", "connect_last_states"]
 
 
-class LastState(Layer):
+class LastState(PickedStep):
     """The output of each direction where it has read the whole sequence.
 
     ``(batch, time, features) -> (batch, features)``. What was read forwards is taken at the last
@@ -50,9 +50,6 @@ class LastState(Layer):
     True
     """
 
-    uses_mask = True
-    keeps_time = False
-    keeps_features = True
     directions: tuple[tuple[int, bool], ...] | None = None
     """Features and whether they were read backwards, for each part of the input."""
 
@@ -70,14 +67,12 @@ class LastState(Layer):
         self.directions = directions
         return self
 
-    def forward(self, x: Any, mask: Any = None) -> Array:
-        """Return the last outputs ``(batch, features)`` of x ``(batch, time, features)``."""
+    def _picked(self, x: Array, mask: Mask | None) -> tuple[Any, ...]:
         if self.directions is None:
             raise RuntimeError(
                 "LastState: does not know in which direction its input was read; put it behind a "
                 "recurrent layer in a Sequential, or write LastState().follow(recurrent_layer)"
             )
-        x, mask = valid_sequence(self, x, mask)
         batch, time, features = x.shape
         if features != sum(size for size, _ in self.directions):
             raise ValueError(
@@ -89,10 +84,7 @@ class LastState(Layer):
         steps = [
             np.tile(first if backwards else last, (size, 1)) for size, backwards in self.directions
         ]
-        where = np.concatenate(steps).T[:, None, :]  # the step of each feature
-        self._cache = (x.shape, x.dtype, where)
-        y: Array = np.take_along_axis(x, where, axis=1)[:, 0]
-        return y
+        return one_step_a_feature(np.concatenate(steps).T)
 
     def step(self, x_t: Any) -> Array:
         """Return the step itself: of all so far, it is the last."""
@@ -102,14 +94,6 @@ class LastState(Layer):
                 "cannot be run step by step"
             )
         return checks.step(self, x_t, None, None)
-
-    def backward(self, grad: Any) -> Array:
-        """Return the gradient on x ``(batch, time, features)``: zero but at those steps."""
-        (batch, time, features), dtype, where = self._saved()
-        grad = checks.check_shape(self, grad, (batch, features), dtype, "the gradient")
-        grad_x = np.zeros((batch, time, features), dtype)
-        np.put_along_axis(grad_x, where, grad[:, None, :], axis=1)
-        return grad_x
 
 
 def connect_last_states(chain: Iterable[Layer]) -> None:

@@ -10,10 +10,47 @@ from minirnn import checks
 from minirnn.core import Layer
 from minirnn.typing import Array, Mask
 
-__all__ = ["LastStep", "MaxOverTime", "MeanOverTime", "last_valid", "valid_sequence"]
+__all__ = [
+    "LastStep",
+    "MaxOverTime",
+    "MeanOverTime",
+    "PickedStep",
+    "last_valid",
+    "one_step_a_feature",
+]
 
 
-class LastStep(Layer):
+class PickedStep(Layer):
+    """Base of layers that take each feature of a sequence from one of its steps.
+
+    A subclass writes `_picked`; backward puts the gradient at those steps, zeros everywhere else.
+    """
+
+    uses_mask = True
+    keeps_time = False
+    keeps_features = True
+
+    def _picked(self, x: Array, mask: Mask | None) -> tuple[Any, ...]:
+        """Return the index in x ``(batch, time, features)`` that gives ``(batch, features)``."""
+        raise NotImplementedError
+
+    def forward(self, x: Any, mask: Any = None) -> Array:
+        """Return the steps picked ``(batch, features)`` of x ``(batch, time, features)``."""
+        x, mask = valid_sequence(self, x, mask)
+        index = self._picked(x, mask)
+        y: Array = x[index]
+        self._cache = x.shape, y.shape, y.dtype, index
+        return y
+
+    def backward(self, grad: Any) -> Array:
+        """Return the gradient on x ``(batch, time, features)``: zero but at the steps picked."""
+        shape, y_shape, dtype, index = self._saved()
+        grad_x = np.zeros(shape, dtype)
+        grad_x[index] = checks.check_shape(self, grad, y_shape, dtype, "the gradient")
+        return grad_x
+
+
+class LastStep(PickedStep):
     """The last step of each sequence, the last *valid* one under a mask.
 
     ``(batch, time, features) -> (batch, features)``. Backward puts the gradient at that step and
@@ -34,29 +71,12 @@ class LastStep(Layer):
     array([[2., 3.]])
     """
 
-    uses_mask = True
-    keeps_time = False
-    keeps_features = True
-
-    def forward(self, x: Any, mask: Any = None) -> Array:
-        """Return the last step ``(batch, features)`` of x ``(batch, time, features)``."""
-        x, mask = valid_sequence(self, x, mask)
-        last = last_valid(mask, x.shape[1])
-        self._cache = (x.shape, x.dtype, last)
-        y: Array = x[np.arange(len(x)), last]
-        return y
+    def _picked(self, x: Array, mask: Mask | None) -> tuple[Any, ...]:
+        return np.arange(len(x)), last_valid(mask, x.shape[1])
 
     def step(self, x_t: Any) -> Array:
         """Return the step itself: of all so far, it is the last."""
         return checks.step(self, x_t, None, None)
-
-    def backward(self, grad: Any) -> Array:
-        """Return the gradient on x ``(batch, time, features)``: zero but at the last steps."""
-        (batch, time, features), dtype, last = self._saved()
-        grad = checks.check_shape(self, grad, (batch, features), dtype, "the gradient")
-        grad_x = np.zeros((batch, time, features), dtype)
-        grad_x[np.arange(batch), last] = grad
-        return grad_x
 
 
 class MeanOverTime(Layer):
@@ -121,7 +141,7 @@ class MeanOverTime(Layer):
         return grad_x
 
 
-class MaxOverTime(Layer):
+class MaxOverTime(PickedStep):
     """The largest value of each feature over the steps, over the *valid* ones under a mask.
 
     ``(batch, time, features) -> (batch, features)``: ``y_f = max_t x_tf``. Backward puts the
@@ -143,20 +163,12 @@ class MaxOverTime(Layer):
     array([[3., 6.]])
     """
 
-    uses_mask = True
-    keeps_time = False
-    keeps_features = True
     _so_far: Array | None = None
 
-    def forward(self, x: Any, mask: Any = None) -> Array:
-        """Return the maxima ``(batch, features)`` of x ``(batch, time, features)``."""
-        x, mask = valid_sequence(self, x, mask)
+    def _picked(self, x: Array, mask: Mask | None) -> tuple[Any, ...]:
         if mask is not None:
             x = np.where(mask[..., None], x, x.dtype.type(-np.inf))
-        where = x.argmax(axis=1)[:, None, :]
-        self._cache = (x.shape, x.dtype, where)
-        y: Array = np.take_along_axis(x, where, axis=1)[:, 0]
-        return y
+        return one_step_a_feature(x.argmax(axis=1))
 
     def step(self, x_t: Any) -> Array:
         """Return the maximum of all steps so far."""
@@ -171,13 +183,11 @@ class MaxOverTime(Layer):
         """Forget the steps so far."""
         self._so_far = None
 
-    def backward(self, grad: Any) -> Array:
-        """Return the gradient on x ``(batch, time, features)``: zero but at the maxima."""
-        (batch, time, features), dtype, where = self._saved()
-        grad = checks.check_shape(self, grad, (batch, features), dtype, "the gradient")
-        grad_x = np.zeros((batch, time, features), dtype)
-        np.put_along_axis(grad_x, where, grad[:, None, :], axis=1)
-        return grad_x
+
+def one_step_a_feature(steps: Array) -> tuple[Array, Array, Array]:
+    """Return the index of one step for each sequence and feature, given as (batch, features)."""
+    batch, features = steps.shape
+    return np.arange(batch)[:, None], steps, np.arange(features)
 
 
 def last_valid(mask: Mask | None, time: int) -> Any:

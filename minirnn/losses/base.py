@@ -151,4 +151,6 @@ class ElementwiseLoss(Loss):
     def backward(self) -> Array:
         """Return the gradient on the prediction, zero in the padding."""
         kept, positions = self._saved()
-        return positions.without_padding(self._slopes(kept, positions.share_of_elements()))
+        slopes = self._slopes(kept, positions.share_of_elements())
+        grad: Array = positions.without_padding(slopes)
+        return grad
