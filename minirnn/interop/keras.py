@@ -42,8 +42,8 @@ from minirnn.layers import (
     Softmax,
     Tanh,
 )
-from minirnn.layers.branches import Parallel
 from minirnn.layers.normalization import LayerNorm
+from minirnn.layers.parallel import Parallel
 from minirnn.layers.rectifiers import ELU, LeakyReLU, SiLU, Softplus
 from minirnn.models.sequential import Sequential
 from minirnn.recurrent import GRU, LSTM, RNN, Bidirectional, Recurrent

@@ -26,9 +26,10 @@ from minirnn.layers import (
     Softmax,
     Tanh,
 )
-from minirnn.layers.branches import Parallel, Residual
 from minirnn.layers.normalization import LayerNorm
+from minirnn.layers.parallel import Parallel
 from minirnn.layers.rectifiers import ELU, GELU, LeakyReLU, SiLU, Softplus
+from minirnn.layers.residual import Residual
 from minirnn.models.sequential import Sequential
 from minirnn.recurrent import Bidirectional, Recurrent
 

@@ -13,7 +13,8 @@ import numpy as np
 from minirnn.cells.cell import Cell
 from minirnn.core import Layer, dtype_of
 from minirnn.layers import Embedding
-from minirnn.layers.branches import Parallel, Residual
+from minirnn.layers.parallel import Parallel
+from minirnn.layers.residual import Residual
 from minirnn.models.sequential import Sequential
 from minirnn.typing import Array, Mask
 

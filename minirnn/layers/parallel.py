@@ -1,4 +1,4 @@
-"""Layers beside one another: a way round a layer, and several that read the same input."""
+"""Several layers that read the same input, their outputs merged."""
 
 from __future__ import annotations
 
@@ -13,119 +13,7 @@ from minirnn.core import Layer
 from minirnn.layers.merging import MERGES, merge, merge_back, merged_size
 from minirnn.typing import Array
 
-__all__ = ["Parallel", "Residual"]
-
-
-class Residual(Layer):
-    """A layer and a way round it: ``y = x + layer(x)``.
-
-    Backward: ``grad_x = grad_y + layer.backward(grad_y)``.
-
-    Parameters
-    ----------
-    layer : Layer
-        Any whose output has the shape of its input; a `Sequential` too.
-
-    Notes
-    -----
-    Under a mask, padding gives zeros and takes no gradient, whatever stands there.
-
-    He et al., Deep residual learning for image recognition, CVPR 2016.
-
-    Raises
-    ------
-    ValueError
-        If the layer changes the number of features or takes the time axis away.
-
-    Examples
-    --------
-    >>> import numpy as np
-    >>> from minirnn import GRU, LayerNorm, Sequential
-    >>> layer = Residual(Sequential([LayerNorm(4), GRU(4, 4, rng=0)]))
-    >>> layer.forward(np.ones((2, 5, 4))).shape
-    (2, 5, 4)
-    """
-
-    uses_mask = True
-    keeps_features = True
-
-    def __init__(self, layer: Layer) -> None:
-        checks.instance(self, "layer", layer, Layer)
-        takes, gives = getattr(layer, "input_size", None), getattr(layer, "output_size", None)
-        if takes is not None and gives is not None and takes != gives:
-            raise ValueError(
-                f"Residual: the output of {type(layer).__name__} is added to its input, but it "
-                f"takes {takes} features and gives {gives}; a Dense({takes}, {gives}) beside it "
-                f'would fit: Parallel([layer, Dense({takes}, {gives})], merge="sum")'
-            )
-        if not layer.keeps_time:
-            raise ValueError(
-                f"Residual: {type(layer).__name__} takes the time axis away, so its output cannot "
-                f"be added to its input"
-            )
-        self.layer = layer
-
-    @property
-    def input_size(self) -> int | None:
-        """Features of the input and of the output, where they are known."""
-        return getattr(self.layer, "input_size", None)
-
-    @property
-    def uses_state(self) -> bool:  # type: ignore[override]
-        """Whether the layer inside has a state."""
-        return self.layer.uses_state
-
-    @property
-    def state(self) -> Any:
-        """The final state of the layer inside."""
-        return self.layer.state
-
-    @property
-    def grad_state(self) -> Any:
-        """The gradient on the initial state of the layer inside."""
-        return self.layer.grad_state
-
-    def forward(self, x: Any, mask: Any = None, state: Any = None) -> Array:
-        """Return ``x + layer(x)``, of the shape of x.
-
-        Parameters
-        ----------
-        x : array (batch, time, features), or (..., features) where the layer takes that
-        mask : boolean array (batch, time), optional
-        state : initial state of the layer, optional
-        """
-        x = checks.as_floats(self, x)
-        if mask is not None:
-            x, mask = masks.checked(self, x, mask)
-        with Restored([one for _, one in self.layer.named_layers()]):
-            y = masks.apply(self.layer, x, mask, state)
-            if np.shape(y) != x.shape:
-                raise ValueError(
-                    f"Residual: {type(self.layer).__name__} should return an output of the shape "
-                    f"of its input {x.shape}, got {np.shape(y)}"
-                )
-        y = x.astype(y.dtype, copy=False) + y
-        if mask is not None:
-            y[~mask] = 0
-        self._cache = (y.shape, y.dtype, mask)
-        return y  # type: ignore[no-any-return]
-
-    def step(self, x_t: Any) -> Array:
-        """Return ``x_t + layer.step(x_t)``."""
-        y_t: Array = self.layer.step(x_t)
-        return np.asarray(x_t, y_t.dtype) + y_t
-
-    def backward(self, grad: Any, grad_state: Any = None) -> Array:
-        """Return the gradient on x, of its shape."""
-        shape, dtype, mask = self._saved()
-        grad = checks.check_shape(self, grad, shape, dtype, "the gradient")
-        if mask is not None:
-            grad = np.where(mask[:, :, None], grad, grad.dtype.type(0))
-        inner = (grad,) if grad_state is None else (grad, grad_state)
-        grad_x: Array = grad + self.layer.backward(*inner)
-        if mask is not None:
-            grad_x[~mask] = 0
-        return grad_x
+__all__ = ["Parallel"]
 
 
 class Parallel(Layer):
