@@ -12,6 +12,8 @@ from typing import Any
 
 import numpy as np
 
+from minirnn.insight import plot_attention
+
 OUTPUT = Path(__file__).parent / "output"
 BLUE, ORANGE, GREEN, RED, GREY = "#4c72b0", "#dd8452", "#55a868", "#c44e52", "#8c8c8c"
 
@@ -246,18 +248,9 @@ def forecast(plt: Any, series: Any, ahead: Any, width: Any, name: str) -> Any:
 
 def translate(plt: Any, dates: list[tuple[str, str, Any]]) -> Any:
     """Where the decoder looked in the written date before each character of the ISO date."""
-    widths = [len(text) for text, _, _ in dates]
-    size = 0.28 * max(widths) + 1, 3.1 * len(dates)
-    figure, axes = plt.subplots(len(dates), 1, figsize=size, squeeze=False, layout="constrained")
-    for ax, (text, guess, weights) in zip(axes[:, 0], dates, strict=True):
-        ax.imshow(weights[: len(guess), : len(text)], cmap="Blues", vmin=0, vmax=1)
-        ax.set_xticks(range(len(text)), text)
-        ax.set_yticks(range(len(guess)), guess)
-        ax.tick_params(length=0)
-        ax.spines[:].set_visible(False)
-        ax.set_xlim(-0.5, max(widths) - 0.5)
-    figure.supylabel("written")
-    axes[-1, 0].set_xlabel("read")
+    figure, axes = plt.subplots(len(dates), 1, figsize=(10, 3.1 * len(dates)), layout="constrained")
+    for ax, (text, guess, weights) in zip(axes, dates, strict=True):
+        plot_attention(weights, source=text, target=guess, ax=ax)
     return figure
 
 

@@ -13,7 +13,8 @@
 ``pip install ".[plot]"`` in the folder of README.md.
 """
 
-from minirnn.insight.plots import plot_gates, plot_gradients, plot_histograms
+from minirnn.insight.heat_maps import plot_attention, plot_gates
+from minirnn.insight.plots import plot_gradients, plot_histograms
 from minirnn.insight.recorder import Recorder
 from minirnn.insight.records import ActivationRecord, RecurrentRecord, Saturation
 from minirnn.insight.report import Finding
@@ -24,6 +25,7 @@ __all__ = [
     "Recorder",
     "RecurrentRecord",
     "Saturation",
+    "plot_attention",
     "plot_gates",
     "plot_gradients",
     "plot_histograms",

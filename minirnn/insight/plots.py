@@ -1,8 +1,8 @@
-"""Pictures of what was recorded: gradients over time, gates as heat maps, histograms."""
+"""Plots of what was recorded: gradients over time, and how values are spread."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
@@ -12,11 +12,10 @@ from minirnn.insight.records import MARGIN, ActivationRecord, Bounds, RecurrentR
 from minirnn.plots import COLOURS, axes_for, finish
 from minirnn.typing import Array
 
-__all__ = ["plot_gates", "plot_gradients", "plot_histograms"]
+__all__ = ["plot_gradients", "plot_histograms"]
 
 Record = RecurrentRecord | ActivationRecord
 
-_SHOWN = {" ": "\N{OPEN BOX}", "\n": "\N{DOWNWARDS ARROW WITH CORNER LEFTWARDS}", "\t": "\\t"}
 _STYLES = ("-", "--", "-.", ":")
 
 
@@ -89,87 +88,6 @@ def plot_gradients(
         if reach
         else "norm of the gradient on the state"
     )
-    return finish(all_axes, ax, path)
-
-
-def plot_gates(
-    layer: RecurrentRecord,
-    *,
-    text: Sequence[str] | None = None,
-    sequence: int = 0,
-    gates: Sequence[str] | None = None,
-    units: Sequence[int] | None = None,
-    title: str | None = None,
-    ax: Any = None,
-    path: Any = None,
-) -> Any:
-    """Draw a heat map for each gate: a row for each unit, a column for each time step.
-
-    Parameters
-    ----------
-    layer : RecurrentRecord
-    text : str or sequence of str, optional
-        What was read at each step, to be written under the columns.
-    sequence : int
-        Which sequence of the batch.
-    gates : sequence of str, optional
-        Names of gates or states; by default all but the state that is the output as well. A cell
-        without gates shows its states.
-    units : sequence of int, optional
-        Which units; all by default.
-    title : str, optional
-    ax : list of matplotlib Axes, one for each gate, optional
-        Where to draw; on a new figure by default.
-    path : str or Path, optional
-        Where to write the picture.
-
-    Returns
-    -------
-    matplotlib.figure.Figure, or `ax` if it was given
-
-    Raises
-    ------
-    ValueError
-        If the text does not have a symbol for each step, or there is no such gate.
-    ImportError
-        Without matplotlib; it says what to install.
-    """
-    signals = {n: v for n, v in layer.signals.items() if v.ndim == 3}
-    default = [name for name in signals if name != layer.output or not layer.gates]
-    names = default if gates is None else list(gates)
-    unknown = [name for name in names if name not in signals]
-    if unknown or not names:
-        raise ValueError(f"no gate {', '.join(unknown)}; there are {', '.join(signals) or 'none'}")
-    steps, symbols = _columns(layer, sequence, text)
-
-    size = (min(max(6.0, 1.6 + 0.17 * len(steps)), 24.0), 0.9 + 1.45 * len(names))
-    all_axes = axes_for(names, ax, size=size, sharex=True)
-    for axes, name in zip(all_axes, names, strict=True):
-        values = signals[name][sequence][steps].T
-        values = values if units is None else values[list(units)]
-        low, high = _scale(layer, name, values)
-        image = axes.imshow(
-            values,
-            aspect="auto",
-            interpolation="nearest",
-            cmap="viridis" if low >= 0 else "RdBu_r",
-            vmin=low,
-            vmax=high,
-        )
-        axes.set_ylabel("unit")
-        axes.yaxis.get_major_locator().set_params(integer=True)
-        axes.set_title(layer.title(name), loc="left", fontsize="medium")
-        axes.tick_params(axis="x", length=0)
-        axes.figure.colorbar(image, ax=axes, pad=0.01)
-    bottom = all_axes[-1]
-    if symbols is None:
-        bottom.set_xlabel("time step")
-        bottom.xaxis.get_major_locator().set_params(integer=True)
-    else:
-        bottom.set_xticks(range(len(steps)), symbols, family="monospace", fontsize="small")
-        bottom.set_xlabel("what is read, step by step")
-    if ax is None:
-        bottom.figure.suptitle(f"{layer.kind} {layer.name}" if title is None else title)
     return finish(all_axes, ax, path)
 
 
@@ -313,31 +231,3 @@ def _ends(arrays: list[Array]) -> Bounds:
     ends = [float(end) for values in arrays if values.size for end in (values.min(), values.max())]
     low, high = min(ends, default=0.0), max(ends, default=1.0)
     return (low, high) if high > low else (low - 0.5, low + 0.5)
-
-
-def _columns(
-    layer: RecurrentRecord, sequence: int, text: Sequence[str] | None
-) -> tuple[Array, list[str] | None]:
-    """Return the unmasked steps of a sequence and what is written under each."""
-    batch, time = layer.hidden.shape[:2]
-    if not -batch <= sequence < batch:
-        raise ValueError(f"sequence should be below {batch}, the size of the batch, got {sequence}")
-    steps = np.arange(time) if layer.mask is None else np.flatnonzero(layer.mask[sequence])
-    if text is None:
-        return steps, None
-    if len(text) not in (time, len(steps)):
-        raise ValueError(
-            f"text should have a symbol for each of the {len(steps)} steps of sequence {sequence}, "
-            f"got {len(text)}"
-        )
-    read = list(text) if len(text) == len(steps) else [text[int(t)] for t in steps]
-    return steps, [_SHOWN.get(symbol, symbol) for symbol in read]
-
-
-def _scale(layer: RecurrentRecord, name: str, values: Array) -> Bounds:
-    """Return the numbers at the two ends of the colours."""
-    if name in layer.bounds:
-        return layer.bounds[name]
-    finite = np.abs(values[np.isfinite(values)])
-    largest = float(finite.max()) if finite.size and finite.max() > 0 else 1.0
-    return -largest, largest

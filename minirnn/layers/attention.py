@@ -51,14 +51,14 @@ class Attention(Layer):
     Attributes
     ----------
     weights : array (batch, queries, time), or (batch, time) after a single query; None at first
-        ``w`` of the latest `forward`: to be looked at, and drawn.
+        ``w`` of the latest `forward`; `minirnn.insight.plot_attention` draws them.
     W : Parameter (query_size, key_size), with score="general"
     Wq, Wk, v : Parameter (query_size, hidden), (key_size, hidden), (hidden,), with score="additive"
 
     Notes
     -----
-    Masked keys get no weight and no gradient, whatever number stands there. A
-    source without any valid step gives a context of zeros.
+    Masked keys get no weight and no gradient, whatever number stands there. A source without any
+    valid step gives a context of zeros.
 
     Raises
     ------

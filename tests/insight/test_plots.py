@@ -8,8 +8,14 @@ import sys
 import numpy as np
 import pytest
 
-from minirnn import GRU, LSTM, RNN, Recurrent, ReLU, Sequential, Tanh
-from minirnn.insight import Recorder, plot_gates, plot_gradients, plot_histograms
+from minirnn import GRU, LSTM, RNN, Attention, Recurrent, ReLU, Sequential, Tanh
+from minirnn.insight import (
+    Recorder,
+    plot_attention,
+    plot_gates,
+    plot_gradients,
+    plot_histograms,
+)
 
 TEXT = "ab $x\n_é"
 
@@ -107,6 +113,48 @@ class TestPictures:
             plot_gates(layer, sequence=2)
         with pytest.raises(TypeError, match="takes a Recorder, a record of a layer"):
             plot_gradients(3)
+
+    def test_attention_of_a_layer(self):
+        layer = Attention(3, 3)
+        keys = np.random.default_rng(0).standard_normal((2, 5, 3))
+        layer.forward(keys[:, :4], keys, mask=np.arange(5) < np.array([[5], [3]]))
+        axes, bar = plot_attention(layer, sequence=1, target="ab c", title="looks").axes
+        np.testing.assert_array_equal(axes.images[0].get_array(), layer.weights[1])
+        assert axes.images[0].get_clim() == (0, 1)
+        assert [label.get_text() for label in axes.get_yticklabels()] == ["a", "b", "␣", "c"]
+        assert axes.get_ylabel() == "written"
+        assert axes.get_xlabel() == "step that is read"
+        assert axes.get_title() == "looks"
+        assert bar is not axes
+        layer.forward(keys[:, 0], keys)  # one query for each sequence
+        row = plot_attention(layer, sequence=1).axes[0].images[0].get_array()
+        np.testing.assert_array_equal(row, layer.weights[1:])
+
+    def test_symbols_leave_the_padding_of_weights_out(self, tmp_path):
+        from matplotlib.figure import Figure
+
+        weights = np.random.default_rng(0).random((4, 5))
+        own = Figure().subplots()
+        path = tmp_path / "attention.png"
+        assert plot_attention(weights, source="xyz", target="ab", ax=own, path=path) is own
+        np.testing.assert_array_equal(own.images[0].get_array(), weights[:2, :3])
+        assert [label.get_text() for label in own.get_xticklabels()] == ["x", "y", "z"]
+        assert path.exists()
+
+    def test_wrong_calls_of_the_attention_plot(self):
+        weights = np.zeros((2, 4, 5))
+        with pytest.raises(RuntimeError, match="no weights to draw before its forward"):
+            plot_attention(Attention(3, 3))
+        with pytest.raises(ValueError, match=r"\(queries, time\), got shape \(5,\) of float64"):
+            plot_attention(weights[0, 0])
+        with pytest.raises(ValueError, match=r"got shape \(4, 5\) of int64"):
+            plot_attention(np.zeros((4, 5), np.int64))
+        with pytest.raises(ValueError, match="sequence should be below 2"):
+            plot_attention(weights, sequence=2)
+        with pytest.raises(ValueError, match="source should have .* 5 steps read, got 6"):
+            plot_attention(weights, source="abcdef")
+        with pytest.raises(ValueError, match="target should have .* 4 queries, got 5"):
+            plot_attention(weights, target="abcde")
 
     def test_histograms_hold_all_values(self, tmp_path):
         record = recorded()

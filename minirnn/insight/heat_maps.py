@@ -1,0 +1,207 @@
+"""Heat maps over time: the gates of a recurrent layer, and where attention looks."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from minirnn.insight.records import Bounds, RecurrentRecord
+from minirnn.layers.attention import Attention
+from minirnn.plots import axes_for, finish
+from minirnn.typing import Array
+
+__all__ = ["plot_attention", "plot_gates"]
+
+_SHOWN = {" ": "\N{OPEN BOX}", "\n": "\N{DOWNWARDS ARROW WITH CORNER LEFTWARDS}", "\t": "\\t"}
+
+
+def plot_gates(
+    layer: RecurrentRecord,
+    *,
+    text: Sequence[str] | None = None,
+    sequence: int = 0,
+    gates: Sequence[str] | None = None,
+    units: Sequence[int] | None = None,
+    title: str | None = None,
+    ax: Any = None,
+    path: Any = None,
+) -> Any:
+    """Draw a heat map for each gate: a row for each unit, a column for each time step.
+
+    Parameters
+    ----------
+    layer : RecurrentRecord
+    text : str or sequence of str, optional
+        What was read at each step, to be written under the columns.
+    sequence : int
+        Which sequence of the batch. Masked steps are left out.
+    gates : sequence of str, optional
+        Names of gates or states; by default all but the state that is the output as well. A cell
+        without gates shows its states.
+    units : sequence of int, optional
+        Which units; all by default.
+    title : str, optional
+    ax : list of matplotlib Axes, one for each gate, optional
+        Where to draw; on a new figure by default.
+    path : str or Path, optional
+        Where to write the picture.
+
+    Returns
+    -------
+    matplotlib.figure.Figure, or `ax` if it was given
+
+    Raises
+    ------
+    ValueError
+        If the text does not have a symbol for each step, or there is no such gate.
+    ImportError
+        Without matplotlib; it says what to install.
+    """
+    signals = {n: v for n, v in layer.signals.items() if v.ndim == 3}
+    default = [name for name in signals if name != layer.output or not layer.gates]
+    names = default if gates is None else list(gates)
+    unknown = [name for name in names if name not in signals]
+    if unknown or not names:
+        raise ValueError(f"no gate {', '.join(unknown)}; there are {', '.join(signals) or 'none'}")
+    batch, time = layer.hidden.shape[:2]
+    _check_sequence(sequence, batch)
+    steps = np.arange(time) if layer.mask is None else np.flatnonzero(layer.mask[sequence])
+    if text is not None and len(text) == time:
+        text = [text[int(t)] for t in steps]
+    if text is not None and len(text) != len(steps):
+        raise ValueError(
+            f"text should have a symbol for each of the {len(steps)} steps of sequence {sequence}, "
+            f"got {len(text)}"
+        )
+
+    size = (_width(len(steps)), 0.9 + 1.45 * len(names))
+    all_axes = axes_for(names, ax, size=size, sharex=True)
+    for axes, name in zip(all_axes, names, strict=True):
+        values = signals[name][sequence][steps].T
+        values = values if units is None else values[list(units)]
+        low, high = layer.bounds.get(name) or _symmetric(values)
+        _heat_map(axes, values, (low, high), "viridis" if low >= 0 else "RdBu_r")
+        axes.set_ylabel("unit")
+        axes.yaxis.get_major_locator().set_params(integer=True)
+        axes.set_title(layer.title(name), loc="left", fontsize="medium")
+    _label(all_axes[-1].xaxis, text, "what is read, step by step", "time step")
+    if ax is None:
+        all_axes[0].figure.suptitle(f"{layer.kind} {layer.name}" if title is None else title)
+    return finish(all_axes, ax, path)
+
+
+def plot_attention(
+    weights: Attention | Array,
+    *,
+    source: Sequence[str] | None = None,
+    target: Sequence[str] | None = None,
+    sequence: int = 0,
+    title: str | None = None,
+    ax: Any = None,
+    path: Any = None,
+) -> Any:
+    """Draw attention weights as a heat map: a row for each query, a column for each step read.
+
+    Parameters
+    ----------
+    weights : Attention, or array (batch, queries, time) or (queries, time)
+        A layer after its forward, or weights such as `attention` of what a decoder wrote.
+    source, target : str or sequence of str, optional
+        What was read and what was written: a symbol for each step, to stand beside the axes. Steps
+        after the last symbol, padding, are left out.
+    sequence : int
+        Which sequence of the batch.
+    title : str, optional
+    ax : matplotlib Axes, optional
+        Where to draw; on a new figure by default.
+    path : str or Path, optional
+        Where to write the picture.
+
+    Returns
+    -------
+    matplotlib.figure.Figure, or `ax` if it was given
+
+    Raises
+    ------
+    ValueError
+        For weights of another shape, or more symbols than steps.
+    RuntimeError
+        For a layer without a forward.
+    ImportError
+        Without matplotlib; it says what to install.
+    """
+    given = weights.weights if isinstance(weights, Attention) else weights
+    if given is None:
+        raise RuntimeError("Attention: has no weights to draw before its forward")
+    values = np.asarray(given)
+    if isinstance(weights, Attention) and values.ndim == 2:
+        values = values[:, None, :]  # one query for each sequence
+    if values.ndim not in (2, 3) or values.dtype.kind != "f":
+        raise ValueError(
+            f"weights should be numbers (batch, queries, time) or (queries, time), got shape "
+            f"{values.shape} of {values.dtype}"
+        )
+    if values.ndim == 3:
+        _check_sequence(sequence, len(values))
+        values = values[sequence]
+    for name, symbols, count in zip(
+        ("target", "source"), (target, source), values.shape, strict=True
+    ):
+        if symbols is not None and len(symbols) > count:
+            raise ValueError(
+                f"{name} should have a symbol for each of the {count} "
+                f"{'queries' if name == 'target' else 'steps read'}, got {len(symbols)}"
+            )
+    values = values[: None if target is None else len(target)]
+    values = values[:, : None if source is None else len(source)]
+    size = (_width(values.shape[1]), 1.4 + 0.25 * len(values))
+    (axes,) = all_axes = axes_for(["attention"], ax, size=size)
+    _heat_map(axes, values, (0.0, 1.0), "Blues")
+    _label(axes.xaxis, source, "read", "step that is read")
+    _label(axes.yaxis, target, "written", "query")
+    if title is not None:
+        axes.set_title(title)
+    return finish(all_axes, ax, path)
+
+
+def _check_sequence(sequence: int, batch: int) -> None:
+    if not -batch <= sequence < batch:
+        raise ValueError(f"sequence should be below {batch}, the size of the batch, got {sequence}")
+
+
+def _width(columns: int) -> float:
+    """Return the width of a figure in inches."""
+    return min(max(6.0, 1.6 + 0.17 * columns), 24.0)
+
+
+def _heat_map(axes: Any, values: Array, bounds: Bounds, colours: str) -> None:
+    """Draw an array (rows, columns), with a bar that says what the colours mean."""
+    image = axes.imshow(
+        values,
+        aspect="auto",
+        interpolation="nearest",
+        cmap=colours,
+        vmin=bounds[0],
+        vmax=bounds[1],
+    )
+    axes.tick_params(length=0)
+    axes.figure.colorbar(image, ax=axes, pad=0.01)
+
+
+def _label(axis: Any, symbols: Sequence[str] | None, meaning: str, otherwise: str) -> None:
+    """Write a symbol at each row or column, or else its number."""
+    axis.set_label_text(otherwise if symbols is None else meaning)
+    if symbols is None:
+        axis.get_major_locator().set_params(integer=True)
+    else:
+        shown = [_SHOWN.get(symbol, symbol) for symbol in symbols]
+        axis.set_ticks(range(len(shown)), shown, family="monospace", fontsize="small")
+
+
+def _symmetric(values: Array) -> Bounds:
+    """Return bounds around 0 that hold all finite values."""
+    finite = np.abs(values[np.isfinite(values)])
+    largest = float(finite.max()) if finite.size and finite.max() > 0 else 1.0
+    return -largest, largest
