@@ -1,4 +1,4 @@
-"""What all pictures of minirnn share: new axes or the caller's, and how a figure shows itself."""
+"""What all plots of minirnn share: new axes or the caller's, and figures that notebooks show."""
 
 from __future__ import annotations
 
@@ -25,8 +25,8 @@ def axes_for(
 ) -> list[Any]:
     """Return one matplotlib axes for each panel.
 
-    New ones are on a figure that is made without pyplot: no window opens, no list of open figures
-    grows, the backend stays as it is. In a notebook it shows itself all the same.
+    New ones are on a figure that is made without pyplot: no window opens, no figure stays open, the
+    backend stays as it is. A notebook shows it all the same.
 
     Parameters
     ----------
@@ -53,7 +53,7 @@ def axes_for(
         from matplotlib.figure import Figure
     except ImportError:
         raise ImportError(
-            'pictures need matplotlib: pip install ".[plot]" in the folder of README.md'
+            'plots need matplotlib: pip install ".[plot]" in the folder of README.md'
         ) from None
     if ax is not None:
         given = list(np.ravel(np.asarray(ax, dtype=object)))

@@ -1,4 +1,4 @@
-"""How things show themselves: as the call that makes them, and as tables in a notebook."""
+"""Text and HTML forms of objects: the call that makes them, and tables for notebooks."""
 
 from __future__ import annotations
 
@@ -101,7 +101,7 @@ def _shown(value: Any) -> str:
 def html_table(
     header: Iterable[object], rows: Iterable[Iterable[object]], *, title: str = ""
 ) -> str:
-    """Return an HTML table; numbers stand to the right, texts to the left."""
+    """Return an HTML table; numbers are aligned right, texts left."""
 
     def row(cells: Iterable[object], tag: str) -> str:
         parts = []

@@ -1,4 +1,4 @@
-"""A look inside a recurrent network: states, gates, gradients, updates, in pictures and words.
+"""A look inside a recurrent network: states, gates, gradients, updates, in plots and words.
 
 ::
 
@@ -9,7 +9,7 @@
     print(record.report())
     record["layers.0"].gates["f"]          # (batch, time, hidden)
 
-`Recorder` is switched on by the block and costs nothing outside it. The pictures need matplotlib:
+`Recorder` costs nothing outside the block. Plots need matplotlib:
 ``pip install ".[plot]"`` in the folder of README.md.
 """
 

@@ -1,8 +1,8 @@
-"""What is put on a model and its optimizer while they are recorded.
+"""Observers: what a model and its optimizer call while they are recorded.
 
-A recurrent layer, an activation layer and an optimizer have an attribute `observer`, None at first,
-which they tell what they do: the layers with `forward` and `backward`, the optimizer with
-`before_step` and `after_step`. An observer writes what it is told into the record of one layer.
+A recurrent layer, an activation layer and an optimizer have an attribute `observer`, by default
+None. The layers call its `forward` and `backward`, the optimizer its `before_step` and
+`after_step`. An observer writes into the record of one layer.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ class Observer:
 
 
 class RecurrentObserver(Observer):
-    """Lays out over time what the cell of one recurrent layer returned at each step.
+    """Arranges over time what the cell of one recurrent layer returned at each step.
 
     Parameters
     ----------
@@ -98,7 +98,7 @@ class RecurrentObserver(Observer):
         return _over_time(gradients, grad.shape[:2], mask)
 
     def _backward_again(self, grad: Array, grad_state: Any) -> list[BackwardStep]:
-        """Go back from another gradient; what that adds to the parameters is taken away again."""
+        """Go back from another gradient, and leave the parameters' gradients as they were."""
         call, cell = self.layer._saved(), self.layer.cell
         steps: list[BackwardStep] = []
         with _gradients_restored(cell), np.errstate(all="ignore"):
@@ -171,7 +171,7 @@ def _state_names(cell: Cell, count: int) -> tuple[str, ...]:
 
 
 def _gate_values(cell: Cell, cache: Any, batch: int) -> dict[str, Array]:
-    """Return the gates of one step, or say what is wrong with the cell's own."""
+    """Return the gates of one step; raise if the cell returns something else."""
     name = type(cell).__name__
     try:
         gates = cell.gate_values(cache)

@@ -1,4 +1,4 @@
-"""Recorder: looks into a model for the length of a with block."""
+"""Recorder: records what happens in a model during a with block."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ __all__ = ["Recorder"]
 
 
 class Recorder:
-    """Holds what happens inside a model while a ``with`` block runs.
+    """Records what happens inside a model while a ``with`` block runs.
 
     ::
 
@@ -34,10 +34,10 @@ class Recorder:
             model.backward(loss.backward())
         print(record.report())
 
-    For the length of the block the layers and the optimizer have an `observer` which they tell what
-    they do; it is taken away at the end, an exception included. While they have one, recurrent
-    layers run their step by step loop, and the numbers are those of that loop, bit for bit. A copy
-    of the model made inside the block, pickled ones too, is not recorded.
+    During the block the layers and the optimizer have an `observer`, which they call; it is removed
+    at the end, after an exception too. While there is one, recurrent layers run their step by step
+    loop, and the numbers are those of that loop, bit for bit. Copies of the model made inside the
+    block, pickled ones too, are not recorded.
 
     Parameters
     ----------
@@ -69,7 +69,7 @@ class Recorder:
     ValueError
         If the model has neither recurrent nor activation layers, and no optimizer is given.
     RuntimeError
-        On entering, if another recorder is looking at the same layers or optimizer.
+        On entering, if another recorder is recording the same layers or optimizer.
 
     Examples
     --------
@@ -105,7 +105,7 @@ class Recorder:
             )
 
     def _begin(self) -> None:
-        """Make empty records, and what is to fill them."""
+        """Make empty records and the observers that fill them."""
         self.layers: dict[str, RecurrentRecord] = {}
         self.activations: dict[str, ActivationRecord] = {}
         self._names: dict[str, Layer] = {}
@@ -169,7 +169,7 @@ class Recorder:
         return records[name]
 
     def findings(self) -> list[Finding]:
-        """Return what is to be said of each layer and of the updates; see `report`."""
+        """Return the findings on each layer and on the updates; see `report`."""
         ratios = None
         if self.optimizer is not None:
             decay = {name: p.decay for name, p in self.model.named_parameters()}
@@ -177,7 +177,7 @@ class Recorder:
         return findings(self.layers.values(), self.activations.values(), ratios)
 
     def report(self) -> Table:
-        """Return in plain words what the numbers say, and whether they are healthy.
+        """Return the findings in plain words, and whether they are healthy.
 
         The thresholds stand in `minirnn.insight.report`.
         """

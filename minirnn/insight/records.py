@@ -1,4 +1,4 @@
-"""What was seen of one layer."""
+"""What was recorded of one layer."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ tanh is a stretched sigmoid, and the derivative of either is there below 19 % of
 
 
 class Saturation(NamedTuple):
-    """Which share of the values lies near a bound.
+    """The share of values near each bound.
 
     Attributes
     ----------
@@ -68,7 +68,7 @@ def dead_share(values: Array) -> float:
 
 
 class RecurrentRecord:
-    """What was seen of one recurrent layer.
+    """What was recorded of one recurrent layer.
 
     States and gates are those of the latest forward in the block, gradients those of the latest
     backward; a validation pass after the last training step leaves the gradients of that step.
@@ -98,14 +98,14 @@ class RecurrentRecord:
     gradients : dict of arrays (batch, time, ...)
         Gradient of the loss on the state after each step, by the names of `states`: what the later
         steps sent back, and where the output of the cell is one of its states, what came in on the
-        output. So ``gradients["h"][:, t]`` is dL/dh_t with the other arrays of the state held.
+        output. So ``gradients["h"][:, t]`` is dL/dh_t with the other arrays of the state fixed.
     gradient_mask : boolean array (batch, time), or None
         Of the forward that the latest backward went through.
     reach : array (time,), or None
         Which part of a gradient that comes in at the latest step arrives at each step, as a ratio
         of norms. With a loss at every step `gradient_norms` shows each step's own share of the loss
         and hides what is lost on the way; this does not. It takes a second backward, of the
-        gradient on the latest step alone; what that adds to parameters is taken away again.
+        gradient on the latest step alone, which leaves the parameters' gradients as they were.
     """
 
     def __init__(self, name: str, kind: str) -> None:
@@ -184,7 +184,7 @@ class RecurrentRecord:
 
 
 class ActivationRecord:
-    """What was seen of one activation layer in the latest forward.
+    """What was recorded of one activation layer in the latest forward.
 
     Parameters
     ----------
@@ -192,7 +192,7 @@ class ActivationRecord:
         Dotted name and class of the layer.
     bounds : (low, high), or None
     others : iterable of RecurrentRecord
-        Those of the same model, which know the mask.
+        Those of the same model, which have the mask.
 
     Attributes
     ----------

@@ -1,21 +1,21 @@
-"""What the numbers of a recorder say, in plain words.
+"""What a recorder found, in plain words.
 
 Gradients on the state
-    Judged is `RecurrentRecord.reach` at the far end: which part of a gradient that comes in at the
-    latest step arrives at the first one. Below `VANISHES` it vanishes, below `FADES` it fades,
-    above `GROWS` it grows, above `EXPLODES` it explodes; between them it is healthy.
+    By `RecurrentRecord.reach` at the far end: the part of a gradient that comes in at the latest
+    step and arrives at the first one. Below `VANISHES` it vanishes, below `FADES` it fades, above
+    `GROWS` it grows, above `EXPLODES` it explodes; in between it is healthy.
 
 Gates and activations
-    A value is at a bound if it is within 5 % of the range from it. A sigmoid gate of whose values
-    more than `NEARLY_ALL` are at 0 is closed nearly always. (One that is open nearly always is no
-    fault: an LSTM that remembers keeps its forget gate open.) A tanh, or a sigmoid that is no gate,
-    is saturated if more than `NEARLY_ALL` of its values are at either bound; half of them is common
-    in a network that has learned to keep symbols. Of the units of a ReLU, not more than `DEAD`
-    should be 0 for every input.
+    A value is at a bound if it is within 5 % of the range from it. A sigmoid gate is closed nearly
+    always if more than `NEARLY_ALL` of its values are at 0. (Open nearly always is no fault: an
+    LSTM that remembers keeps its forget gate open.) A tanh, or a sigmoid that is not a gate, is
+    saturated if more than `NEARLY_ALL` of its values are at either bound; half of them is common in
+    a network that has learned to keep symbols. At most `DEAD` of the units of a ReLU should be 0
+    for every input.
 
 Updates
-    Judged is the median over the recorded steps of norm(update) / norm(weight). Above `TOO_LARGE`
-    the learning rate is too large, below `TOO_SMALL` hardly anything is learned; about 0.001 is a
+    By the median over the recorded steps of norm(update) / norm(weight). Above `TOO_LARGE` the
+    learning rate is too large, below `TOO_SMALL` hardly anything is learned; about 0.001 is a
     common rule of thumb. Biases, which begin at zero, are left out.
 """
 
@@ -37,7 +37,7 @@ TOO_SMALL, TOO_LARGE = 1e-6, 1e-1
 
 
 class Finding(NamedTuple):
-    """One thing to be said.
+    """One sentence of the report.
 
     Attributes
     ----------
@@ -57,7 +57,7 @@ def findings(
     activations: Iterable[ActivationRecord],
     ratios: Mapping[str, Array] | None,
 ) -> list[Finding]:
-    """Return what is to be said of each layer, in the order of the model, then of the updates.
+    """Return the findings on each layer, in the order of the model, then on the updates.
 
     Parameters
     ----------

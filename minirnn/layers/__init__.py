@@ -1,4 +1,4 @@
-"""The layers without time of their own."""
+"""Layers that do not recur over time."""
 
 from minirnn.layers.activations import LogSoftmax, ReLU, Sigmoid, Softmax, Tanh
 from minirnn.layers.dense import Dense

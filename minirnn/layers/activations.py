@@ -24,7 +24,7 @@ class Activation(Layer):
     bounds : (low, high), or None
         Near which outputs the function is flat, so that hardly any gradient passes.
     observer : object, or None
-        Is told of every output: see `minirnn.insight.observers`.
+        Called with every output: see `minirnn.insight.observers`.
     """
 
     keeps_features = True

@@ -1,4 +1,4 @@
-"""Attention: a weighted mean of many vectors, where a query says how much each one counts."""
+"""Attention: weighted means of many vectors, with weights that depend on a query."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ __all__ = ["Attention"]
 
 
 class Attention(Layer):
-    """Each query looks at all keys, and gets the mean of the values at which it looks.
+    """For each query the mean of all values, weighted by how well their keys match.
 
     With a query ``q``, keys ``k_j`` and values ``v_j`` (mostly the keys themselves: the outputs of
     an encoder), and ``j`` over the valid steps of the source::
@@ -27,7 +27,7 @@ class Attention(Layer):
         w   = softmax(s)
         y   = sum_j w_j v_j                    the context
 
-    Backward, from ``dy``; sums over ``j`` and over queries are left out where they are plain::
+    Backward, from ``dy``; sums over ``j`` and over queries are implied::
 
         dw_j = dy . v_j        dv_j = w_j dy        ds_j = w_j (dw_j - sum_i w_i dw_i)
         dot:        dq = ds_j k_j              dk_j = ds_j q
@@ -109,7 +109,7 @@ class Attention(Layer):
         if self.score == "dot" and self.query_size != self.key_size:
             raise ValueError(
                 f'Attention: score="dot" needs queries and keys of one size, got {query_size} and '
-                f'{key_size}; score="general" brings them together'
+                f'{key_size}; score="general" takes two sizes'
             )
         if self.score == "general":
             self.W = Parameter(glorot_uniform(rng, self.query_size, self.key_size, dtype))
@@ -147,7 +147,7 @@ class Attention(Layer):
         return self.attend(query, keys, values, mask).context
 
     def attend(self, query: Any, keys: Any, values: Any = None, mask: Any = None) -> AttentionCall:
-        """Return all that `forward` works out, and keep nothing."""
+        """Return all that `forward` computes, and keep nothing."""
         dtype = dtype_of(self)
         query = checks.features(self, query, self.query_size, dtype)
         keys = checks.sequence(self, keys, self.key_size, query.dtype)
@@ -242,7 +242,7 @@ class Attention(Layer):
 
 
 class AttentionCall(NamedTuple):
-    """What one call of `Attention` was given and has worked out.
+    """What one call of `Attention` was given and has computed.
 
     Attributes
     ----------

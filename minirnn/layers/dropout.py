@@ -1,4 +1,4 @@
-"""Dropout: features that are set to zero at random, against overfitting."""
+"""Dropout: features set to zero at random, against overfitting."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ __all__ = ["Dropout"]
 
 
 class Dropout(Layer):
-    """In training, each number becomes 0 with probability `rate`; the others grow to make up.
+    """In training, each number becomes 0 with probability `rate`; the others are scaled up.
 
     Inverted dropout: ``y = x * keep / (1 - rate)`` with ``keep`` drawn anew at every forward, so
     that the mean is that of ``x`` and evaluation mode is the identity. Backward multiplies by the
@@ -23,10 +23,10 @@ class Dropout(Layer):
     Parameters
     ----------
     rate : float
-        Probability of silence, at least 0 and below 1.
+        Probability of a 0, at least 0 and below 1.
     shared_over_time : bool
         True draws one ``keep (batch, 1, features)`` for all steps of a sequence, as Gal and
-        Ghahramani propose for the inputs and outputs of recurrent layers: a feature is silent
+        Ghahramani propose for the inputs and outputs of recurrent layers: a feature is dropped
         from the first step to the last. For the states inside, see `StateDropout`.
     rng : None, int or numpy.random.Generator
 
@@ -60,7 +60,7 @@ class Dropout(Layer):
 
     @property
     def rate(self) -> float:
-        """The probability of a 0; another one may be assigned between two batches."""
+        """The probability of a 0; it may be changed between two batches."""
         return self._rate
 
     @rate.setter
@@ -68,7 +68,7 @@ class Dropout(Layer):
         self._rate = checks.fraction(self, "rate", rate)
 
     def forward(self, x: Any) -> Array:
-        """Return x ``(..., features)`` with some numbers silenced; in evaluation mode, x."""
+        """Return x ``(..., features)`` with some numbers dropped; in evaluation mode, x."""
         x = checks.as_floats(self, x)
         if self.shared_over_time and x.ndim < 3:
             raise ValueError(
@@ -86,7 +86,7 @@ class Dropout(Layer):
         return y
 
     def step(self, x_t: Any) -> Array:
-        """Return the step as it is: a stream is run to be used, not to be trained."""
+        """Return the step as it is: single steps are for inference."""
         return checks.as_floats(self, x_t)
 
     def backward(self, grad: Any) -> Array:

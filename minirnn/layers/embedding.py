@@ -1,4 +1,4 @@
-"""The layer that turns integer tokens into vectors."""
+"""Embedding: integer tokens to vectors."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ __all__ = ["Embedding"]
 class Embedding(Layer):
     """A learned vector for each token: ``y[n, t] = W[token[n, t]]``.
 
-    The same as a `Dense` layer without bias on one-hot vectors, without ever making them.
+    The same as a `Dense` layer without bias on one-hot vectors, which are never built.
     Backward adds ``grad_y[n, t]`` to row ``token[n, t]`` of the gradient; a token that occurs
     several times gets the sum. Tokens themselves have no gradient: `backward` returns None.
 

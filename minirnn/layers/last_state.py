@@ -1,4 +1,4 @@
-"""The final output of a recurrent layer, when it has read the sequence."""
+"""The final output of a recurrent layer, in its direction of reading."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ __all__ = ["LastState", "connect_last_states"]
 
 
 class LastState(PickedStep):
-    """The output of each direction where it has read the whole sequence.
+    """The final output of each direction, where it has read the whole sequence.
 
     ``(batch, time, features) -> (batch, features)``. What was read forwards is taken at the last
     valid step, what was read backwards at the first: after a `Bidirectional` layer, its forward

@@ -1,4 +1,4 @@
-"""Several outputs of the same time steps, made into one."""
+"""Several outputs of the same time steps, merged into one."""
 
 from __future__ import annotations
 

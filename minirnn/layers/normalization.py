@@ -1,4 +1,4 @@
-"""Normalization of each step by its own mean and spread."""
+"""Normalization of each step by its own mean and variance."""
 
 from __future__ import annotations
 
@@ -27,15 +27,14 @@ class LayerNorm(Layer):
         grad_gain = sum grad_y * n            grad_b = sum grad_y            d = grad_y * gain
         grad_x = (d - mean(d) - n * mean(d * n)) / sqrt(variance + epsilon)
 
-    No position knows of another: training and evaluation are the same, and so is a stream run
-    step by step.
+    Each position is normalized alone, so training, evaluation and `step` all do the same.
 
     Parameters
     ----------
     size : int
         Features on the last axis.
     epsilon : float
-        Keeps the root away from zero.
+        Added to the variance, against division by zero.
     dtype : float32 or float64
 
     Attributes

@@ -20,8 +20,8 @@ class Parallel(Layer):
     """Several layers that read the same input, their outputs merged.
 
     ``y = [layer_0(x), layer_1(x), ...]`` side by side, or their sum, mean or product. Backward: the
-    gradient on the input is the sum of what the layers send back; with ``p`` parts, each is given
-    its own part of ``grad_y`` (concat), ``grad_y`` (sum), ``grad_y / p`` (mean), or ``grad_y``
+    gradient on the input is the sum of those of the layers; with ``p`` parts, each receives its own
+    part of ``grad_y`` (concat), ``grad_y`` (sum), ``grad_y / p`` (mean), or ``grad_y``
     times the outputs of all the others (product).
 
     Parameters

@@ -1,4 +1,4 @@
-"""ReLU's relatives: functions of each element that are about x where it is large."""
+"""Variants of ReLU: functions of each element that approach x where it is large."""
 
 from __future__ import annotations
 
@@ -106,7 +106,7 @@ class Softplus(Activation):
 
 
 class _SelfGated(Activation):
-    """An activation whose derivative needs the input: the output falls before it rises.
+    """An activation whose derivative needs the input: its output is not monotonic.
 
     A subclass writes `_function`, and `_gradient` with x in the place of y.
     """
@@ -146,7 +146,7 @@ class SiLU(_SelfGated):
 
 
 class GELU(_SelfGated):
-    """Each element times about the normal distribution's probability of being below it.
+    """Each element times the standard normal probability of a value below it, approximately.
 
     The form of GPT-2, PyTorch's ``GELU(approximate="tanh")``; within 5e-4 of the exact one::
 

@@ -1,4 +1,4 @@
-"""A layer and a way round it."""
+"""Residual: a skip connection around a layer."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ __all__ = ["Residual"]
 
 
 class Residual(Layer):
-    """A layer and a way round it: ``y = x + layer(x)``.
+    """A skip connection around a layer: ``y = x + layer(x)``.
 
     Backward: ``grad_x = grad_y + layer.backward(grad_y)``.
 
@@ -33,7 +33,7 @@ class Residual(Layer):
     Raises
     ------
     ValueError
-        If the layer changes the number of features or takes the time axis away.
+        If the layer changes the number of features or removes the time axis.
 
     Examples
     --------
@@ -58,8 +58,8 @@ class Residual(Layer):
             )
         if not layer.keeps_time:
             raise ValueError(
-                f"Residual: {type(layer).__name__} takes the time axis away, so its output cannot "
-                f"be added to its input"
+                f"Residual: {type(layer).__name__} removes the time axis, so its output cannot be "
+                f"added to its input"
             )
         self.layer = layer
 

@@ -25,8 +25,8 @@ __all__ = [
 def valid_prediction(owner: object, prediction: Any, mask: Any) -> tuple[Array, Mask | None]:
     """Return the prediction as floats and the mask over its positions, both checked.
 
-    In the padding the prediction comes back as zeros, whatever stood there. It is contiguous, as
-    what finds the class of each position in the flat array takes for granted.
+    In the padding the prediction comes back as zeros, whatever stood there. It is contiguous, so
+    that one index in the flat array finds the class of a position.
     """
     prediction = np.ascontiguousarray(checks.as_floats(owner, prediction, None, "the prediction"))
     if prediction.ndim < 2:
@@ -97,7 +97,7 @@ def without_class(
             f"prediction's shape {array.shape}; leave steps out with a mask instead"
         )
     if array.shape != prediction.shape[:-1]:
-        return mask  # refused in a moment, by what looks at the shape
+        return mask  # as_classes refuses such a target
     counts = array != ignored
     if counts.all():
         return mask
@@ -226,7 +226,7 @@ class Positions:
         return self.mean(terms) / self._features
 
     def share(self) -> Any:
-        """Return what each position's term counts in the mean: a number, or an array (..., 1)."""
+        """Return the factor of each position's term in the mean: a number, or an array (..., 1)."""
         if self.weight == 0:
             return 0.0
         if self.weights is None:
@@ -234,7 +234,7 @@ class Positions:
         return (self.weights / self.weight).astype(self._dtype, copy=False)[..., None]
 
     def share_of_elements(self) -> Any:
-        """Return the same for terms that are a mean over features too."""
+        """Return the factor of each element, where terms are a mean over features too."""
         return self.share() / self._features
 
     def without_padding(self, grad: Array) -> Array:

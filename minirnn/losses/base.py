@@ -1,4 +1,4 @@
-"""Loss: the contract, and what losses that go element by element share."""
+"""Loss: the contract, and the base of losses that are computed element by element."""
 
 from __future__ import annotations
 
@@ -17,30 +17,30 @@ __all__ = ["ElementwiseLoss", "Loss", "check_loss"]
 class Loss(KeywordHints):
     """A mean over the valid positions of a batch, and its gradient.
 
-    A loss of your own writes two methods::
+    To write your own, define two methods::
 
         value = loss.forward(prediction, target, mask=None)      a float
         grad = loss.backward()                                   of the prediction's shape
 
     ``backward`` belongs to the latest ``forward``. A position is one index of every axis but the
-    last: a step of a sequence, or a whole sequence after `LastStep`. If it is to be used with
-    weights, ``forward`` takes ``sample_weight=None`` too.
+    last: a step of a sequence, or a whole sequence after `LastStep`. For use with weights,
+    ``forward`` takes ``sample_weight=None`` too.
 
     All losses of minirnn average like this, with ``l_n`` the loss at position ``n`` and ``s_n`` its
     weight (1 without weights)::
 
         loss = sum_n s_n l_n / sum_n s_n
 
-    So a weight says how often an example counts, as in scikit-learn, and the size of the loss does
-    not depend on the scale of the weights. (Keras divides by the number of positions instead.)
-    A batch whose weights are all zero has the loss 0 and a gradient of zeros.
+    So a weight says how often an example counts, as in scikit-learn, and the loss does not depend
+    on the scale of the weights. (Keras divides by the number of positions instead.) A batch whose
+    weights are all zero has the loss 0 and a gradient of zeros.
 
     Attributes
     ----------
     batch_weight : float or None
         The divisor of the latest `forward`: how many valid positions there were, or the sum of
-        their weights. By it, the losses of several batches are averaged. None: not known, so
-        positions are counted.
+        their weights. The losses of several batches are averaged with these weights. None: not
+        known, so positions are counted.
     """
 
     batch_weight: float | None = None
@@ -76,9 +76,9 @@ class Loss(KeywordHints):
         raise NotImplementedError(f"{type(self).__name__} has no backward method")
 
     def why_not_finite(self) -> str:
-        """Say why the latest `forward` returned inf or nan, if the targets are to blame.
+        """Return why the latest `forward` gave inf or nan, or "" if the targets are not to blame.
 
-        A `Trainer` asks it. "" where the loss knows of nothing: then the layers are searched.
+        A `Trainer` calls it before it searches the layers.
         """
         return ""
 
@@ -94,12 +94,12 @@ class Loss(KeywordHints):
 
 
 def check_loss(owner: object, loss: Any, *, sample_weight: bool = False) -> None:
-    """Raise unless `loss` has both methods, and its forward takes what it will be given.
+    """Raise unless `loss` has both methods, and its forward takes the arguments it will get.
 
     Parameters
     ----------
     owner : object
-        Who asks; its name stands in front of the message.
+        The caller; its name begins the message.
     loss : Loss, or anything with its two methods
     sample_weight : bool
         Whether there will be weights.
@@ -127,7 +127,7 @@ class ElementwiseLoss(Loss):
     """
 
     def _terms(self, prediction: Array, target: Array) -> tuple[Array, Any]:
-        """Return the terms, of the prediction's shape, and what `_slopes` needs."""
+        """Return the terms, of the prediction's shape, and what `_slopes` needs of them."""
         raise NotImplementedError
 
     def _slopes(self, kept: Any, share: Any) -> Array:

@@ -24,7 +24,7 @@ class SigmoidCrossEntropy(ElementwiseLoss):
              =  1/(N features) sum (max(x, 0) - x t + log(1 + exp(-|x|)))
         grad =  1/(N features) (p - t)
 
-    The second form has nothing that could overflow.
+    The second form cannot overflow.
 
     Shapes
     ------

@@ -1,4 +1,4 @@
-"""What cross-entropies do with targets that are classes, and with those that are probabilities."""
+"""Cross-entropy at each position, for targets that are classes or probabilities."""
 
 from __future__ import annotations
 
@@ -13,9 +13,9 @@ __all__ = ["add_at_class", "at_class", "nats", "softmax_and_nats"]
 
 
 def softmax_and_nats(logits: Array, target: Array) -> tuple[Array, Array, Array]:
-    """Return ``-sum_k t_k log p_k`` at each position, and what ``p = softmax(logits)`` is made of.
+    """Return ``-sum_k t_k log p_k`` at each position, and the parts of ``p = softmax(logits)``.
 
-    That is ``e = exp(x - max x)``, of the shape of the logits, and its sums over the classes:
+    The parts are ``e = exp(x - max x)``, of the shape of the logits, and its sums over the classes:
     ``p = e / sum e``.
     """
     rows = getattr(native(), "softmax", None) if current.engine != "off" else None

@@ -32,7 +32,7 @@ class SoftmaxCrossEntropy(Loss):
         loss = -1/N sum_positions sum_k t_k log p_k
         grad =  1/N (p_k sum_j t_j - t_k)
 
-    Logarithms are taken before anything can round to 0, so the loss is finite for any finite
+    The logarithm is taken before anything can round to 0, so the loss is finite for any finite
     float32 logits.
 
     Parameters
@@ -136,7 +136,7 @@ class SoftmaxCrossEntropy(Loss):
             add_at_class(ones, target, 1)
             target = ones
         target = (1 - self.label_smoothing) * target + self.label_smoothing / classes
-        with np.errstate(invalid="ignore"):  # a target that is not finite is named afterwards
+        with np.errstate(invalid="ignore"):  # refuse_not_finite names a target that is not
             return target if weights is None else target * weights.astype(target.dtype)
 
     def backward(self) -> Array:

@@ -38,15 +38,15 @@ class CTCLoss(Loss):
     Parameters
     ----------
     blank : int
-        The class that says nothing.
+        Index of the blank class.
     per_label : bool
         True divides each sequence's loss by the number of its labels (by 1 where there are none)
         before the mean over the batch is taken, as PyTorch's ``reduction="mean"`` does. False takes
         the mean of ``-log p(l)`` as it is, in nats a sequence.
     zero_infinity : bool
-        What becomes of a target that no path stands for: it has more labels than there are steps,
-        a blank between equal neighbours counted. False: the loss is infinite, and the gradient of
-        the sequence is nan. True: such a sequence gives a loss and a gradient of zero.
+        For targets that no path stands for: with more labels than there are steps, counting a
+        blank between equal neighbours. False: the loss is infinite, and the gradient of the
+        sequence is nan. True: such a sequence has a loss and a gradient of zero.
 
     Shapes
     ------
@@ -65,8 +65,8 @@ class CTCLoss(Loss):
     References
     ----------
     Graves, Fernandez, Gomez and Schmidhuber, Connectionist temporal classification: labelling
-    unsegmented sequence data with recurrent neural networks, ICML 2006. As there, `ctc_greedy` and
-    `ctc_beam` read the labels off a prediction.
+    unsegmented sequence data with recurrent neural networks, ICML 2006. `ctc_greedy` and `ctc_beam`
+    decode a prediction.
 
     Examples
     --------
@@ -82,7 +82,7 @@ class CTCLoss(Loss):
     """
 
     takes_target_mask = True
-    """Says to a Trainer that the mask of the inputs and that of the targets are both wanted."""
+    """Tells a Trainer to pass the mask of the inputs and that of the targets."""
 
     def __init__(
         self, blank: int = 0, *, per_label: bool = True, zero_infinity: bool = False

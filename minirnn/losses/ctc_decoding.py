@@ -1,4 +1,4 @@
-"""Reading the labels off a prediction that `CTCLoss` has trained."""
+"""Decoding: the labels of a prediction that `CTCLoss` has trained."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ def ctc_greedy(prediction: Any, mask: Any = None, *, blank: int = 0) -> list[Arr
     mask : boolean array (batch, time), optional
         True where the step is valid.
     blank : int
-        The class that says nothing.
+        Index of the blank class.
 
     Returns
     -------
@@ -55,10 +55,9 @@ def ctc_beam(
 ) -> tuple[list[Array], Array]:
     """Return the most likely labels of each sequence, all their paths added up.
 
-    From step to step the `width` most likely beginnings of labels are kept, each with two
-    probabilities: that of the paths that end in a blank, and of those that end in its last label,
-    for only after a blank can the same label come again. With a width of all possible labels the
-    result is exact.
+    From step to step the `width` most likely prefixes are kept, each with two probabilities: that
+    of its paths that end in a blank, and of those that end in its last label, because only after a
+    blank can the same label follow. With a width of all possible prefixes the result is exact.
 
     Parameters
     ----------
@@ -66,9 +65,9 @@ def ctc_beam(
     mask : boolean array (batch, time), optional
         True where the step is valid.
     blank : int
-        The class that says nothing.
+        Index of the blank class.
     width : int
-        How many beginnings are kept.
+        How many prefixes are kept.
 
     Returns
     -------
@@ -84,7 +83,7 @@ def ctc_beam(
 
     Examples
     --------
-    The most likely path says nothing at all, and yet label 1 is more likely than nothing:
+    The most likely path is all blanks, and yet label 1 is more likely than no label:
 
     >>> import numpy as np
     >>> y = np.array([[[0.6, 0.4], [0.6, 0.4]]])
@@ -99,23 +98,23 @@ def ctc_beam(
     log_y = log_softmax(prediction.astype(np.float64))
     labels, log_probabilities = [], []
     for rows, steps in zip(log_y, valid, strict=True):
-        beginnings: _Beginnings = {(): (0.0, -math.inf)}
+        prefixes: _Prefixes = {(): (0.0, -math.inf)}
         for row in rows[steps].tolist():
-            beginnings = _best(_extended(beginnings, row, blank), width)
-        best = max(beginnings, key=lambda one: _sum(*beginnings[one]))
+            prefixes = _best(_extended(prefixes, row, blank), width)
+        best = max(prefixes, key=lambda one: _sum(*prefixes[one]))
         labels.append(np.array(best, int))
-        log_probabilities.append(_sum(*beginnings[best]))
+        log_probabilities.append(_sum(*prefixes[best]))
     return labels, np.array(log_probabilities)
 
 
-_Beginnings = dict[tuple[int, ...], tuple[float, float]]
+_Prefixes = dict[tuple[int, ...], tuple[float, float]]
 """From labels to two logarithms: of the paths that end in a blank, and in the last label."""
 
 
-def _extended(beginnings: _Beginnings, log_y: list[float], blank: int) -> _Beginnings:
-    """Return the beginnings after one more step."""
-    result: _Beginnings = {}
-    for labels, (in_blank, in_label) in beginnings.items():
+def _extended(prefixes: _Prefixes, log_y: list[float], blank: int) -> _Prefixes:
+    """Return the prefixes after one more step."""
+    result: _Prefixes = {}
+    for labels, (in_blank, in_label) in prefixes.items():
         either = _sum(in_blank, in_label)
         for k, log_p in enumerate(log_y):
             if k == blank:
@@ -128,16 +127,16 @@ def _extended(beginnings: _Beginnings, log_y: list[float], blank: int) -> _Begin
     return result
 
 
-def _add(result: _Beginnings, labels: tuple[int, ...], in_blank: float, in_label: float) -> None:
+def _add(result: _Prefixes, labels: tuple[int, ...], in_blank: float, in_label: float) -> None:
     before = result.get(labels, (-math.inf, -math.inf))
     result[labels] = _sum(before[0], in_blank), _sum(before[1], in_label)
 
 
-def _best(beginnings: _Beginnings, width: int) -> _Beginnings:
-    if len(beginnings) <= width:
-        return beginnings
-    order = sorted(beginnings, key=lambda one: _sum(*beginnings[one]), reverse=True)
-    return {labels: beginnings[labels] for labels in order[:width]}
+def _best(prefixes: _Prefixes, width: int) -> _Prefixes:
+    if len(prefixes) <= width:
+        return prefixes
+    order = sorted(prefixes, key=lambda one: _sum(*prefixes[one]), reverse=True)
+    return {labels: prefixes[labels] for labels in order[:width]}
 
 
 def _sum(a: float, b: float) -> float:

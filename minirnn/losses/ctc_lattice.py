@@ -1,4 +1,4 @@
-"""The positions of a target with blanks between its labels, and all paths through them."""
+"""The positions of a target with blanks between its labels, and the sums over all paths."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ __all__ = ["Lattice"]
 
 
 class Lattice(NamedTuple):
-    """The positions of ``l'``, ``(batch, positions)``, and the ways between them.
+    """The positions of ``l'``, ``(batch, positions)``, and the transitions between them.
 
     Attributes
     ----------
@@ -84,7 +84,7 @@ class Lattice(NamedTuple):
 
 
 def _shifted(array: Array, by: int) -> Array:
-    """Return the array moved along its last axis, minus infinity coming in."""
+    """Return the array shifted along its last axis, filled with minus infinity."""
     result = np.full_like(array, -np.inf)
     if by > 0:
         result[:, by:] = array[:, :-by]

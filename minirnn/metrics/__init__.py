@@ -1,4 +1,4 @@
-"""Metrics: numbers to watch, added up batch by batch."""
+"""Metrics: scores of predictions, accumulated batch by batch."""
 
 from minirnn.metrics.base import Metric, check_metric
 from minirnn.metrics.classification import Accuracy, BinaryAccuracy, TopKAccuracy

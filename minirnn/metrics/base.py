@@ -1,4 +1,4 @@
-"""Metric: sums over batches, and the number that is made of them."""
+"""Metric: sums over batches, and the score computed from them."""
 
 from __future__ import annotations
 
@@ -19,16 +19,16 @@ __all__ = ["Metric", "check_metric"]
 class Metric(KeywordHints):
     """A mean over all valid positions seen since the last `reset`.
 
-    A metric of your own names itself, says which way is better, and writes `measure`; adding up is
-    done here.
+    To write your own, set `name` and `higher_is_better` and define `measure`; the sums over batches
+    are kept here.
 
     Attributes
     ----------
     name : str
-        Under which name it stands in a `History`.
+        Its name in a `History`.
     higher_is_better : bool or None
-        Which way is better: what compares values of a metric asks for it. None if neither is, or
-        if that is not known.
+        Which way is better, for whatever compares values. None if neither is, or if that is not
+        known.
     value : float
         The metric over everything since the last reset. For another formula than the mean, write a
         property of this name over `sums`.
@@ -129,8 +129,8 @@ class Metric(KeywordHints):
         """Return the sums, or say that there was no update."""
         if self.sums is None:
             raise RuntimeError(
-                f"{type(self).__name__}: value was asked for before any update: there is nothing "
-                f"to average"
+                f"{type(self).__name__}: value was read before any update: there is nothing to "
+                f"average"
             )
         return self.sums
 
@@ -169,7 +169,7 @@ def check_metric(owner: object, metric: Any) -> None:
     Parameters
     ----------
     owner : object
-        Who asks; its name stands in front of the message.
+        The caller; its name begins the message.
     metric : Metric, or anything with its methods
     """
     if isinstance(metric, Metric):

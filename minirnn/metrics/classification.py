@@ -1,4 +1,4 @@
-"""Shares of right answers."""
+"""Accuracy: the share of right predictions."""
 
 from __future__ import annotations
 
@@ -64,7 +64,7 @@ class Accuracy(Metric):
 class TopKAccuracy(Metric):
     """Share of positions whose target class is among the `k` largest predictions.
 
-    Of equal predictions the first counts as the larger, so that ``TopKAccuracy(1)`` is `Accuracy`.
+    Of equal predictions the first ranks higher, so that ``TopKAccuracy(1)`` is `Accuracy`.
     For logits and probabilities alike.
 
     Parameters
@@ -114,7 +114,7 @@ class BinaryAccuracy(Metric):
     Parameters
     ----------
     threshold : float
-        In (0, 1): what has a larger probability counts as yes.
+        In (0, 1): a larger probability counts as yes.
     from_logits : bool
         False for a model that ends in `Sigmoid`.
 
@@ -125,8 +125,8 @@ class BinaryAccuracy(Metric):
     Raises
     ------
     ValueError
-        For targets that are not 0 or 1, and for predictions that are no probabilities in spite of
-        ``from_logits=False``.
+        For targets that are not 0 or 1; with ``from_logits=False``, for predictions that are not
+        probabilities.
 
     Examples
     --------

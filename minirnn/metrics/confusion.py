@@ -1,4 +1,4 @@
-"""What was taken for what: the confusion matrix, and the scores that are made of it."""
+"""The confusion matrix, and the scores computed from it."""
 
 from __future__ import annotations
 
@@ -15,19 +15,19 @@ __all__ = ["F1", "ConfusionMatrix", "Precision", "Recall"]
 
 
 class ConfusionMatrix(Metric):
-    """How often each class was taken for each other one.
+    """How often each class was predicted, for each true class.
 
     ``value[true, predicted]`` is the number of valid positions (or the sum of their weights). The
     predicted class is the largest prediction, for logits and probabilities alike; of a single
     output it is 1 above a threshold and 0 otherwise.
 
-    `value` is an array, so that it has no place in the history of a training run: use it with
-    ``trainer.evaluate``, or by itself.
+    `value` is an array, which a `History` cannot hold: use it with ``trainer.evaluate``, or by
+    itself.
 
     Parameters
     ----------
     threshold : float
-        In (0, 1), for a single output: what has a larger probability counts as class 1.
+        In (0, 1), for a single output: a larger probability counts as class 1.
     from_logits : bool
         For a single output: False if the model ends in `Sigmoid`.
     ignore_class : int, optional
@@ -89,7 +89,7 @@ class ConfusionMatrix(Metric):
 
 
 class _OfConfusion(ConfusionMatrix):
-    """A score made of the confusion matrix."""
+    """A score computed from the confusion matrix."""
 
     higher_is_better = True
 
@@ -136,7 +136,7 @@ class _OfConfusion(ConfusionMatrix):
 
 
 class Precision(_OfConfusion):
-    """Of what was taken for a class, the share that belongs to it.
+    """Of the positions predicted as a class, the share that belongs to it.
 
     ::
 
@@ -169,7 +169,7 @@ class Precision(_OfConfusion):
 
 
 class Recall(_OfConfusion):
-    """Of what belongs to a class, the share that was found.
+    """Of the positions that belong to a class, the share predicted as it.
 
     ::
 

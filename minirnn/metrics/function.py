@@ -18,8 +18,8 @@ __all__ = ["FunctionMetric"]
 class FunctionMetric(Metric):
     """Any function of all valid predictions and targets, called once at the end.
 
-    For what is not a mean over batches, such as the area under a curve, and for all metrics that
-    others have written. The predictions of all batches are kept until the next `reset`.
+    For scores that are not means over batches, such as the area under a curve, and for the metrics
+    of other libraries. The predictions of all batches are kept until the next `reset`.
 
     Parameters
     ----------
@@ -28,7 +28,7 @@ class FunctionMetric(Metric):
         take the targets first. Where the batches have weights, it is called with
         ``sample_weight=`` too.
     name : str
-        Under which name it stands in a `History`.
+        Its name in a `History`.
     higher_is_better : bool or None
         Which way is better; None if neither is.
 
@@ -95,10 +95,10 @@ class FunctionMetric(Metric):
 
     @property
     def value(self) -> float:
-        """What the function makes of everything since the last reset."""
+        """The function of everything since the last reset."""
         if not self._parts:
             raise RuntimeError(
-                f"FunctionMetric {self.name}: value was asked for before any update: there is "
+                f"FunctionMetric {self.name}: value was read before any update: there is "
                 f"nothing to call the function with"
             )
         arguments = self._joined()

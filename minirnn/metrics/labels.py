@@ -1,4 +1,4 @@
-"""Labels in order, read off a prediction without alignment."""
+"""Errors in sequences of labels, for predictions without alignment."""
 
 from __future__ import annotations
 
@@ -16,11 +16,11 @@ __all__ = ["LabelErrorRate"]
 
 
 class LabelErrorRate(Metric):
-    """Edits that turn what is read into the target, for each label of the targets; for `CTCLoss`.
+    """Edits that turn the decoded labels into the target, for each target label; for `CTCLoss`.
 
-    An edit puts in, takes out or changes one label; the fewest that will do are counted, over all
-    sequences, and divided by the number of all labels. What is read is that of `ctc_greedy`. 0 is
-    without an error; nothing read at all is 1, and more is possible.
+    An edit inserts, deletes or substitutes one label. The smallest number of edits is summed over
+    all sequences and divided by the number of target labels. Decoding is that of `ctc_greedy`. 0 is
+    without an error; decoding nothing at all gives 1, and more is possible.
 
     Parameters
     ----------
@@ -42,10 +42,10 @@ class LabelErrorRate(Metric):
     Examples
     --------
     >>> import numpy as np
-    >>> path = np.array([[1, 1, 0, 2, 2, 0]])       # reads 1 2
+    >>> path = np.array([[1, 1, 0, 2, 2, 0]])       # decodes to 1 2
     >>> metric = LabelErrorRate()
     >>> metric.update(np.eye(4)[path], np.array([[1, 3, 2, -1]]))
-    >>> round(metric.value, 3)                      # of three labels, one has to be put in
+    >>> round(metric.value, 3)                      # one insertion for three labels
     0.333
     """
 
@@ -73,9 +73,9 @@ class LabelErrorRate(Metric):
 def _edits(read: Array, labels: Array) -> int:
     """Return the fewest edits from one to the other."""
     columns = np.arange(len(labels) + 1)
-    row = columns  # from nothing read so far to the first labels
+    row = columns  # from no label read to the first labels of the target
     for count, label in enumerate(read, 1):
-        without_putting_in = np.minimum(row[1:] + 1, row[:-1] + (labels != label))
-        row = np.append(count, without_putting_in)
+        without_insertion = np.minimum(row[1:] + 1, row[:-1] + (labels != label))
+        row = np.append(count, without_insertion)
         row = np.minimum.accumulate(row - columns) + columns
     return int(row[-1])

@@ -58,7 +58,7 @@ class LogLoss(Metric):
 
 
 class Perplexity(LogLoss):
-    """``exp`` of the mean cross-entropy: among how many equally likely tokens the model hesitates.
+    """``exp`` of the mean cross-entropy: as uncertain as a choice among so many equal tokens.
 
     1 is certainty; the size of the vocabulary is a blind guess.
 

@@ -1,4 +1,4 @@
-"""Optimizers: from gradients to new values."""
+"""Optimizers: from gradients to updated values."""
 
 from minirnn.optimizers.adagrad import Adagrad
 from minirnn.optimizers.adam import Adam

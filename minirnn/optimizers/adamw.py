@@ -10,7 +10,7 @@ __all__ = ["AdamW"]
 class AdamW(Adam):
     """Adam with decoupled weight decay.
 
-    The value shrinks by itself, untouched by the running root mean square::
+    The decay acts on the value directly, not through the running mean squares::
 
         value *= 1 - learning_rate * weight_decay        then as Adam without weight decay
 

@@ -17,7 +17,7 @@ __all__ = ["WeightAverage"]
 
 
 class WeightAverage:
-    """Average of the weights over the steps of training; it mostly generalizes better than them.
+    """Average of the weights over the steps of training; it mostly generalizes better.
 
     After the ``k``-th update, with weights ``w_k``::
 
@@ -34,12 +34,12 @@ class WeightAverage:
     parameters : iterable of Parameter
         ``model.parameters()``.
     decay : float, optional
-        In [0, 1), 0.999 say; without, a plain mean.
+        In [0, 1), such as 0.999; None for a plain mean.
 
     Attributes
     ----------
     count : int
-        How many updates there were.
+        How many updates have been averaged.
 
     References
     ----------
@@ -68,7 +68,7 @@ class WeightAverage:
         self._averages: list[Array] = []
 
     def update(self) -> None:
-        """Take the present weights into the average."""
+        """Add the current weights to the average."""
         self.count += 1
         share = 1 / self.count if self.decay is None else 1 - self.decay
         if not self._averages:
@@ -79,7 +79,7 @@ class WeightAverage:
 
     @contextmanager
     def applied(self) -> Iterator[None]:
-        """Let the parameters have the average inside a ``with`` block."""
+        """Set the parameters to the average inside a ``with`` block."""
         before = [parameter.value.copy() for parameter in self.parameters]
         self.apply()
         try:
@@ -89,7 +89,7 @@ class WeightAverage:
                 parameter.value = value
 
     def apply(self) -> None:
-        """Give the parameters the average."""
+        """Set the parameters to the average."""
         if not self._averages:
             raise RuntimeError(
                 "WeightAverage: there is no average before the first update; call update() after "

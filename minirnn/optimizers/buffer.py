@@ -16,18 +16,18 @@ __all__ = ["Buffer", "ParameterGroup", "Slots", "as_parameters", "grouped"]
 
 
 class ParameterGroup:
-    """Parameters with a learning rate or a weight decay of their own.
+    """Parameters with their own learning rate or weight decay.
 
-    Groups stand in the list of parameters that an optimizer is made from; what is not in a group
-    has the optimizer's settings.
+    An optimizer takes groups in its list of parameters; parameters outside of a group have its own
+    settings.
 
     Parameters
     ----------
     parameters : iterable of Parameter
         ``layer.parameters()``.
     rate_factor : float
-        By it the optimizer's learning rate is multiplied, so that a schedule serves all groups; 0
-        leaves these parameters as they are.
+        Multiplies the optimizer's learning rate, so that one schedule serves all groups; 0 freezes
+        these parameters.
     weight_decay : float, optional
         In place of the optimizer's.
 
@@ -65,14 +65,14 @@ class ParameterGroup:
 class Slots(dict[str, Array]):
     """Vectors that an optimizer keeps from step to step, each zero at first.
 
-    ``slots["momentum"]`` is a vector of the length of the values, made of zeros when it is first
-    asked for. Change it in place, or assign to ``slots["momentum"]``.
+    ``slots["momentum"]`` is a vector of the length of the values, created as zeros at its first
+    use. Change it in place, or assign to ``slots["momentum"]``.
 
     Attributes
     ----------
     scratch : array
-        One more such vector to compute in: with it an update needs no temporary arrays. What it
-        holds does not last.
+        Another such vector, for intermediate results: with it an update needs no temporary arrays.
+        It may be overwritten between updates.
     """
 
     def __init__(self, like: Array) -> None:
@@ -134,7 +134,7 @@ class Buffer:
 
 
 def as_parameters(owner: object, given: Any, *, groups: bool = False) -> list[Any]:
-    """Return Parameters (and groups, where they may be) as a list; say what else was given."""
+    """Return Parameters (and groups, where allowed) as a list; raise for anything else."""
     name = checks.name_of(owner)
     if isinstance(given, Layer):
         raise TypeError(f"{name}: takes parameters, got a layer; write model.parameters()")

@@ -20,7 +20,7 @@ __all__ = ["Nadam"]
 
 
 class Nadam(Optimizer):
-    """Adam with Nesterov's look ahead: the momentum of the next step is applied in this one.
+    """Adam with Nesterov momentum: the momentum of the next step is applied in this one.
 
     With ``t`` counted from 1, a momentum that warms up, and its product ``P``::
 

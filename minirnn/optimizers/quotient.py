@@ -1,4 +1,4 @@
-"""A vector divided by a root of squares: the step of every adaptive optimizer."""
+"""A vector divided by the root of mean squares: the step of every adaptive optimizer."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ def divided(
 ) -> Array:
     """Return ``rate * vector / (sqrt(squares / bias) + epsilon)``, written to `out`.
 
-    Both sides of the fraction times ``sqrt(bias)``: that is one pass over the vector less.
+    Computed with both sides of the fraction multiplied by ``sqrt(bias)``, which saves a pass.
     """
     root = math.sqrt(bias)
     np.sqrt(squares, out=out)

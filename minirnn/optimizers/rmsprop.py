@@ -26,8 +26,8 @@ class RMSProp(Optimizer):
         d = g / (sqrt(s) + epsilon)
         value -= learning_rate * d
 
-    With ``centered=True`` the running mean ``a`` of the gradient is taken off, so that the root is
-    that of an estimated variance; with a momentum, steps accumulate::
+    With ``centered=True`` the running mean ``a`` of the gradient is subtracted, so that the root
+    is that of an estimated variance; with a momentum, steps accumulate::
 
         a = rho * a + (1 - rho) * g                 d = g / (sqrt(s - a^2) + epsilon)
         v = momentum * v + d                        value -= learning_rate * v

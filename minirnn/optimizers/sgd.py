@@ -17,7 +17,7 @@ __all__ = ["SGD"]
 
 
 class SGD(Optimizer):
-    """Stochastic gradient descent, with momentum if you like.
+    """Stochastic gradient descent, with or without momentum.
 
     ::
 

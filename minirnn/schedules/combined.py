@@ -1,4 +1,4 @@
-"""Schedules that are made of others."""
+"""Schedules composed of other schedules."""
 
 from __future__ import annotations
 
@@ -23,8 +23,8 @@ class Warmup:
     ``schedule(0) * (step + 1) / (steps + 1)`` while ``step < steps``; ``schedule(step - steps)``
     from then on.
 
-    The line begins above 0, so that the first update is not lost, and reaches ``schedule(0)`` just
-    when that begins.
+    The line begins above 0, so that the first update counts, and would reach ``schedule(0)`` at the
+    step where that schedule begins.
 
     Examples
     --------
@@ -81,7 +81,7 @@ class Join:
 
 @dataclass(frozen=True)
 class Product:
-    """All schedules at once: their rates multiplied.
+    """The product of several schedules.
 
     Examples
     --------

@@ -12,7 +12,7 @@ __all__ = ["Cosine", "OneCycle", "WarmRestarts"]
 
 @dataclass(frozen=True)
 class Cosine:
-    """Half a wave of a cosine, from `rate` down to `final`, which then stays.
+    """Half a cosine wave from `rate` down to `final`, then constant.
 
     ``final + (rate - final) * (1 + cos(pi * min(step / steps, 1))) / 2``
 
@@ -42,10 +42,10 @@ class Cosine:
 
 @dataclass(frozen=True)
 class OneCycle:
-    """Up along half a cosine wave to `rate`, then down along another, almost to nothing.
+    """Up along half a cosine wave to `rate`, then down along another to `final`.
 
-    With ``up = warm * steps`` the number of steps of the way up, ``low = rate / divide`` the first
-    rate and ``final`` the last::
+    With ``up = warm * steps`` steps of warm-up, the first rate ``low = rate / divide`` and the last
+    rate ``final``::
 
         low  + (rate - low)   * (1 - cos(pi * step / up)) / 2                        step < up
         final + (rate - final) * (1 + cos(pi * (step - up) / (steps - up))) / 2      then
@@ -130,6 +130,6 @@ class WarmRestarts:
 
 
 def _half_wave(first: float, last: float, share: float) -> float:
-    """Return the rate when this share of the way from `first` to `last` is gone; exact at both."""
+    """Return the rate after this share of the way from `first` to `last`; exact at both ends."""
     left = (1 + math.cos(math.pi * share)) / 2
     return first * left + last * (1 - left)

@@ -34,7 +34,7 @@ class Constant:
 
 @dataclass(frozen=True)
 class StepDecay:
-    """A stair: ``rate * factor ** floor(step / every)``.
+    """A staircase: ``rate * factor ** floor(step / every)``.
 
     Examples
     --------
@@ -84,7 +84,7 @@ class Exponential:
 
 @dataclass(frozen=True)
 class Polynomial:
-    """A power of what is left, from `rate` down to `final`, which then stays; a line at power 1.
+    """From `rate` to `final` by a power of the steps left, then constant; a line at power 1.
 
     ``final + (rate - final) * (1 - min(step / steps, 1)) ** power``
 
@@ -137,14 +137,14 @@ class Piecewise:
 
 
 def check_boundaries(owner: object, boundaries: Sequence[int], pieces: int, what: str) -> None:
-    """Raise unless there is one boundary less than there are pieces, each above the one before."""
+    """Raise unless there is one boundary fewer than pieces, each above the one before."""
     name = checks.name_of(owner)
     if len(boundaries) != pieces - 1:
         raise ValueError(
-            f"{name}: there should be one boundary less than {what}, got {len(boundaries)} "
+            f"{name}: there should be one boundary fewer than {what}, got {len(boundaries)} "
             f"boundaries and {pieces} {what}"
         )
     for k, boundary in enumerate(boundaries):
         checks.positive_int(owner, f"boundaries[{k}]", boundary)
     if any(later <= earlier for earlier, later in pairwise(boundaries)):
-        raise ValueError(f"{name}: boundaries should rise, got {list(boundaries)}")
+        raise ValueError(f"{name}: boundaries should increase, got {list(boundaries)}")

@@ -1,6 +1,6 @@
 """The classic tests of long memory: adding two marked numbers, copying, temporal order.
 
-What the answer depends on lies many steps back, between steps that say nothing. A network that
+The answer depends on a few steps far back, between steps that carry no information. A network that
 forgets can do no better than the score of guessing in each docstring.
 """
 
@@ -107,7 +107,7 @@ def copying_memory(
 
     The delay is ``delay - 1`` blanks and the go signal. An input is thus one of ``symbols + 2``
     integers (the vocabulary of an `Embedding`), a target one of ``symbols + 1``: "go" is never
-    asked for.
+    a target.
 
     Guessing: without memory a network can know where blanks are due, for a loss of 0 there, and
     no more than equal probabilities for the symbols at the end, ``ln(symbols)`` each. The mean
@@ -117,8 +117,7 @@ def copying_memory(
     Parameters
     ----------
     count : number of sequences, 1 or more
-    delay : steps between the last symbol seen and the first one asked for, T in the paper; 1 or
-        more
+    delay : steps from the last symbol seen to the first one due, T in the paper; 1 or more
     symbols : number of different symbols, 2 or more
     remember : number of symbols to remember, 1 or more
     rng : None, int seed or Generator
@@ -166,7 +165,7 @@ TEMPORAL_ORDER_SYMBOLS = "EBabcdXY"
 
 
 class TemporalOrder(NamedTuple):
-    """What `temporal_order` returns; ``time`` is the largest length that was asked for."""
+    """What `temporal_order` returns; ``time`` is the largest of the lengths."""
 
     inputs: Array
     """float array (count, time, 8): the symbols one-hot, as in the paper; zeros in the padding."""
@@ -242,7 +241,7 @@ def temporal_order(
     float_type = float_dtype("temporal_order", dtype)
     random = generator("temporal_order", rng)
 
-    real_steps = random.integers(shortest, longest + 1, size=count)
+    steps = random.integers(shortest, longest + 1, size=count)
     tokens = random.integers(2, 6, size=(count, longest))  # a, b, c, d
     first = random.integers(shortest // 10, shortest // 5 + 1, size=count)
     second = random.integers(shortest // 2, 3 * shortest // 5 + 1, size=count)
@@ -253,9 +252,9 @@ def temporal_order(
     tokens[row, first] = x + targets // 2
     tokens[row, second] = x + targets % 2
     tokens[:, 0] = TEMPORAL_ORDER_SYMBOLS.index("E")
-    tokens[row, real_steps - 1] = TEMPORAL_ORDER_SYMBOLS.index("B")
+    tokens[row, steps - 1] = TEMPORAL_ORDER_SYMBOLS.index("B")
 
-    mask = np.arange(longest) < real_steps[:, np.newaxis]
+    mask = np.arange(longest) < steps[:, np.newaxis]
     tokens[~mask] = 0
     inputs = np.eye(len(TEMPORAL_ORDER_SYMBOLS), dtype=float_type)[tokens]
     inputs[~mask] = 0

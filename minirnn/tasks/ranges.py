@@ -11,7 +11,7 @@ __all__ = ["bounded", "two_ends"]
 def bounded(
     function: str, argument: str, number: float, smallest: float, largest: float = math.inf
 ) -> None:
-    """Refuse a number outside the range that `function` can work with, both ends allowed."""
+    """Raise for a number outside the range, both ends allowed."""
     if not smallest <= number <= largest:
         wanted = f"at least {smallest}" if largest == math.inf else f"from {smallest} to {largest}"
         raise ValueError(f"{function}: {argument} should be {wanted}, got {number}")

@@ -96,8 +96,8 @@ def encode_embedded_reber(
 ) -> EmbeddedReber:
     """Turn strings of the embedded grammar into arrays, padded to the longest.
 
-    Step ``k`` of a string shows its symbol ``k`` and asks for symbol ``k + 1``, so a string of
-    ``n`` symbols fills ``n - 1`` steps. Guessing scores what `embedded_reber` says.
+    The input at step ``k`` is symbol ``k`` of the string, the target symbol ``k + 1``, so a string
+    of ``n`` symbols fills ``n - 1`` steps. Guessing scores what `embedded_reber` says.
 
     Parameters
     ----------

@@ -1,7 +1,7 @@
 """Small synthetic tasks: a spiral to classify, binary addition, sine waves to continue.
 
-Each function draws fresh data from ``rng`` and says in its docstring what a guess would score, so
-that a loss can be read as "has learned" or "has not". The tasks that test how long a network
+Each function draws new data from ``rng``. Its docstring says what guessing scores, so that a loss
+can be read as "has learned" or "has not". The tasks that test how long a network
 remembers are in `minirnn.tasks.long_memory`, the Reber grammar is in `minirnn.tasks.reber`.
 """
 
@@ -91,9 +91,9 @@ def binary_addition(
 ) -> tuple[Array, Array]:
     """Draw pairs of binary numbers, lowest bit first, with their sums.
 
-    Step ``k`` shows bit ``k`` of both numbers and asks for bit ``k`` of the sum. All a network
-    has to remember is one carry bit. Two numbers of 8 bits may need 9 for their sum, so one more
-    step follows the last bits: there the inputs are 0 and the target is the final carry. Every
+    The input at step ``k`` is bit ``k`` of both numbers, the target bit ``k`` of the sum. All a
+    network has to remember is one carry bit. Two numbers of 8 bits may need 9 for their sum, so one
+    more step follows the last bits: there the inputs are 0 and the target is the final carry. Every
     sum is therefore exact.
 
     Guessing: the numbers are uniform from 0 to ``2**bits - 1``. Each bit of the sum but the last

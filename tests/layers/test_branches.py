@@ -104,7 +104,7 @@ def test_branches_that_end_without_time():
 
 REFUSED = {
     "another number of features": (lambda: m.Residual(m.Dense(4, 3)), "takes 4 features.* gives 3"),
-    "no time left": (lambda: m.Residual(m.LastStep()), "LastStep takes the time axis away"),
+    "no time left": (lambda: m.Residual(m.LastStep()), "LastStep removes the time axis"),
     "some keep time": (lambda: m.Parallel([m.LastStep(), m.Tanh()]), "LastStep False, Tanh True"),
     "other inputs": (lambda: m.Parallel([m.Dense(4, 2), m.Dense(3, 2)]), "input_size is 3 and 4"),
     "sizes that do not add": (

@@ -73,7 +73,7 @@ def test_padding_does_not_count(kind):
 @pytest.mark.parametrize("kind", [m.Accuracy, m.Perplexity])
 def test_a_refused_update_changes_nothing(kind):
     metric = kind()
-    with pytest.raises(RuntimeError, match=f"{kind.__name__}: value was asked for before any"):
+    with pytest.raises(RuntimeError, match=f"{kind.__name__}: value was read before any"):
         metric.value  # noqa: B018
     metric.update(np.array([[2.0, 0.0], [0.0, 1.0]]), [0, 0])
     before = metric.value

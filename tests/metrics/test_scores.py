@@ -200,7 +200,7 @@ def test_reset_and_copies(name):
     metric.update(*_drawn(name, (10,), seed=4))
     before, twin = copy.deepcopy(metric.value), copy.deepcopy(metric)
     metric.reset()
-    with pytest.raises(RuntimeError, match="value was asked for before any update"):
+    with pytest.raises(RuntimeError, match="value was read before any update"):
         metric.value  # noqa: B018
     for one in (metric, fresh):
         one.update(*_drawn(name, (9,), seed=5))

@@ -158,7 +158,7 @@ def test_training_reaches_the_last_rate():
         (lambda: Polynomial(0.1, 10, power=0), ValueError, "power should be greater than 0"),
         (lambda: Piecewise([0.1], [5]), ValueError, "got 1 boundaries and 1 rates"),
         (lambda: Piecewise([0.1, -1], [5]), ValueError, r"rates\[1\] should be at least 0"),
-        (lambda: Piecewise([1, 2, 3], [5, 5]), ValueError, r"should rise, got \[5, 5\]"),
+        (lambda: Piecewise([1, 2, 3], [5, 5]), ValueError, r"should increase, got \[5, 5\]"),
         (lambda: Piecewise([1, 2], [0]), ValueError, r"boundaries\[0\] should be at least 1"),
         (lambda: WarmRestarts(0.1, 10, growth=1.5), TypeError, "growth should be a whole number"),
         (lambda: Join([Constant(1.0), 0.1], [5]), TypeError, "Join: schedule should be .* float"),
