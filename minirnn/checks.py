@@ -8,6 +8,7 @@ with, cast to the layer's dtype where that is needed and the caller's own array 
 from __future__ import annotations
 
 import operator
+from inspect import signature
 from typing import Any
 
 import numpy as np
@@ -31,6 +32,7 @@ __all__ = [
     "instance",
     "locate",
     "name_of",
+    "one_input",
     "positive_float",
     "positive_int",
     "sequence",
@@ -68,8 +70,8 @@ def locate(error: Exception, where: str) -> None:
 # ---------------------------------------------------------------- constructor arguments
 
 
-def positive_int(owner: object, name: str, value: Any) -> int:
-    """Return `value` as an int of at least 1."""
+def positive_int(owner: object, name: str, value: Any, *, zero: bool = False) -> int:
+    """Return `value` as an int of at least 1 (or of at least 0 where `zero` is allowed)."""
     try:
         number = operator.index(value)
     except TypeError:
@@ -79,8 +81,9 @@ def positive_int(owner: object, name: str, value: Any) -> int:
             f"{name_of(owner)}: {name} should be a whole number, got {value!r} "
             f"({type(value).__name__})"
         )
-    if number < 1:
-        raise ValueError(f"{name_of(owner)}: {name} should be at least 1, got {number}")
+    least = 0 if zero else 1
+    if number < least:
+        raise ValueError(f"{name_of(owner)}: {name} should be at least {least}, got {number}")
     return number
 
 
@@ -177,6 +180,24 @@ def instance(owner: object, name: str, value: Any, kind: type) -> None:
     raise TypeError(
         f"{name_of(owner)}: {name} should be {article} {kind.__name__}, got {got}{hint}"
     )
+
+
+def one_input(owner: object, layer: Any) -> None:
+    """Raise if a layer's forward needs several arguments, where it will be given one."""
+    wanted = [
+        name
+        for name, one in signature(layer.forward).parameters.items()
+        if one.default is one.empty
+        and one.kind is one.POSITIONAL_OR_KEYWORD
+        and name not in ("mask", "state")
+    ]
+    if len(wanted) > 1:
+        names = ", ".join(wanted)
+        raise TypeError(
+            f"{name_of(owner)}: {type(layer).__name__}.forward takes {names}, and will be given "
+            f"one argument: several inputs come as one tuple. Write a layer of your own with "
+            f"def forward(self, inputs): {names} = inputs"
+        )
 
 
 def generator(owner: object, rng: Any) -> np.random.Generator:

@@ -263,13 +263,19 @@ class Layer(KeywordHints):
             if type(layer).reset_state is not Layer.reset_state:
                 layer.reset_state()
 
-    def summary(self) -> Table:
+    def summary(self, x: Any = None, mask: Any = None) -> Table:
         """Return a table of the layers inside: output shapes, parameters, and what runs cells.
 
-        Shapes are those of the latest `forward`; before, what is not known yet stands as a word.
         A parameter used in several places is counted once; the other places say ``tied``.
+
+        Parameters
+        ----------
+        x : whatever `forward` takes, optional
+            Shapes are those of a prediction for it. Without, those of the latest `forward`, as far
+            as a `Sequential` has kept them, and names of axes in place of unknown sizes.
+        mask : boolean array (batch, time), optional
         """
-        return summary_of(self)
+        return summary_of(self, x, mask)
 
     def _saved(self) -> Any:
         """Return what `forward` kept, or say that there was no forward."""

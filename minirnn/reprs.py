@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import inspect
 import os
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
 
-__all__ = ["as_call", "html_table", "html_text"]
+__all__ = ["arguments_of", "as_call", "html_table", "html_text"]
 
 _ABSENT = object()
 _WIDTH = 88
@@ -33,9 +33,10 @@ def as_call(thing: object) -> str:
     (Window(size=5), Window(size=5, stride=2))
     """
     shown: list[str] = []
-    for name, parameter in inspect.signature(type(thing)).parameters.items():
-        value = vars(thing).get(f"_{name}", getattr(thing, name, _ABSENT))
-        if name in ("rng", "parameters") or value is _ABSENT or _same(value, parameter.default):
+    parameters = inspect.signature(type(thing)).parameters
+    for name, value in arguments_of(thing):
+        parameter = parameters[name]
+        if _same(value, parameter.default):
             continue
         if parameter.kind is parameter.VAR_POSITIONAL:
             shown += map(_shown, value)
@@ -45,6 +46,17 @@ def as_call(thing: object) -> str:
         parts = {name: value for name, value in vars(thing).items() if _holds_layers(value)}
         shown = [f"{name}={_shown(value)}" for name, value in parts.items()]
     return _call(type(thing).__name__, shown)
+
+
+def arguments_of(thing: object) -> Iterator[tuple[str, Any]]:
+    """Yield the constructor's arguments that an object keeps under their names.
+
+    All but generators and parameters, which are no settings.
+    """
+    for name in inspect.signature(type(thing)).parameters:
+        value = vars(thing).get(f"_{name}", getattr(thing, name, _ABSENT))
+        if name not in ("rng", "parameters") and value is not _ABSENT:
+            yield name, value
 
 
 def _call(name: str, shown: Sequence[str], brackets: str = "()") -> str:

@@ -5,6 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any, NamedTuple
 
+import numpy as np
+
+from minirnn import masks
 from minirnn.reprs import html_text
 
 __all__ = ["Table", "summary_of"]
@@ -29,13 +32,17 @@ class _Row(NamedTuple):
     shape: tuple[Any, ...]
 
 
-def summary_of(model: Any) -> Table:
+def summary_of(model: Any, x: Any = None, mask: Any = None) -> Table:
     """Return the table of a layer and of all that is inside it.
 
-    Shapes are those of the latest forward; before the first one, what is not known yet stands as a
-    word. A parameter that was counted in a row above is not counted again; the row says ``tied``.
+    Shapes are those of a prediction for `x`, where that is given; else those of the latest forward,
+    where they are kept, and words for sizes that are not known. A parameter that was counted in a
+    row above is not counted again; the row says ``tied``.
     """
     rows = list(_rows(model, 0, ())) or [_Row(0, "", model, _expected(model, ()))]
+    if x is not None:
+        shapes = _shapes_for(model, x, mask)
+        rows = [row._replace(shape=shapes.get(id(row.layer), ())) for row in rows]
     words = [getattr(row.layer, "engine", "") for row in rows]
     lines = [("layer", "output shape", "parameters", "engine")]
     counted: set[int] = set()
@@ -46,6 +53,25 @@ def summary_of(model: Any) -> Table:
         lines.append((title if row.name else title.lstrip(), shape, count, word))
     lines.append(("total", "", f"{model.parameter_count:,}", ""))
     return _drawn([line[: 4 if any(words) else 3] for line in lines])
+
+
+def _shapes_for(model: Any, x: Any, mask: Any) -> dict[int, tuple[Any, ...]]:
+    """Return the output shape of each layer when a copy of the model predicts for x."""
+    copied = model.evaluation_copy()
+    shapes: dict[int, tuple[Any, ...]] = {}
+
+    def noting(layer: Any, forward: Any) -> Any:
+        def noted(*args: Any, **keywords: Any) -> Any:
+            y = forward(*args, **keywords)
+            shapes[id(layer)] = np.shape(y)
+            return y
+
+        return noted
+
+    for (_, layer), (_, twin) in zip(model.named_layers(), copied.named_layers(), strict=True):
+        vars(twin)["forward"] = noting(layer, twin.forward)
+    masks.apply(copied, x, mask)
+    return shapes
 
 
 def _drawn(lines: list[tuple[str, ...]]) -> Table:
@@ -77,7 +103,7 @@ def _rows(model: Any, depth: int, shape: tuple[Any, ...]) -> Iterator[_Row]:
     seen = (chain and model.output_shapes) or ()
     for k, (name, layer) in enumerate(_inside(model)):
         incoming = shape
-        shape = tuple(seen[k] or ()) if seen else _expected(layer, incoming) if chain else ()
+        shape = tuple(seen[k] or ()) if seen else _expected(layer, incoming if chain else ())
         yield _Row(depth, name.removeprefix("layers."), layer, shape)
         yield from _rows(layer, depth + 1, incoming)
 

@@ -70,7 +70,9 @@ class Watch:
         """Take over what `state_dict` returned."""
         best = state["best"]
         self.best = None if best is None else float(best)
-        self.epochs_since = checks.positive_int(self, "epochs_since", state["epochs_since"] + 1) - 1
+        self.epochs_since = checks.positive_int(
+            self, "epochs_since", state["epochs_since"], zero=True
+        )
 
 
 class EarlyStopping(Callback):

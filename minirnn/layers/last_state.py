@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Iterable
 from typing import Any, Self
 
@@ -9,7 +10,7 @@ import numpy as np
 
 from minirnn import checks
 from minirnn.core import Layer
-from minirnn.layers.pooling import PickedStep, last_valid, one_step_a_feature
+from minirnn.layers.pooling import LastStep, PickedStep, last_valid, one_step_a_feature
 from minirnn.typing import Array, Mask
 
 __all__ = ["LastState", "connect_last_states"]
@@ -111,6 +112,14 @@ def connect_last_states(chain: Iterable[Layer]) -> None:
                     "LastStep"
                 )
             layer.follow(before)
+        backwards = any(back for _, back in getattr(before, "directions", ()))
+        if isinstance(layer, LastStep) and backwards:
+            warnings.warn(
+                f"Sequential: LastStep behind {type(before).__name__}: at the last step, the "
+                f"backward direction has seen that one step only. LastState() takes each direction "
+                f"where it has read the whole sequence, as Keras and PyTorch's h_n do",
+                stacklevel=3,
+            )
         if getattr(layer, "directions", None) is not None:
             before = layer
         elif not layer.keeps_time or hasattr(layer, "output_size"):

@@ -94,7 +94,7 @@ def load(path: str | os.PathLike[str], classes: Iterable[type] = ()) -> Any:
     ----------
     path : path of the file
     classes : iterable of classes
-        Your own layers, cells and extras that the file speaks of.
+        Your own layers, cells and extras that the file names.
 
     Returns
     -------
@@ -106,7 +106,7 @@ def load(path: str | os.PathLike[str], classes: Iterable[type] = ()) -> Any:
     FileNotFoundError
         If there is no such file.
     CheckpointError
-        If the file is damaged, or something else, or speaks of a class that is neither minirnn's
+        If the file is damaged, or something else, or names a class that is neither minirnn's
         nor among `classes`. Nothing has been built then.
     """
     own: dict[str, type] = {}
@@ -290,8 +290,8 @@ class _Reader:
         if unknown:
             listed = ", ".join(unknown[:5])
             raise CheckpointError(
-                f"speaks of {listed}, which minirnn does not have; if that is yours, "
-                f"load(path, classes=({listed},))"
+                f"names {listed}, not among the classes of minirnn; for classes of your own, "
+                f"write load(path, classes=[{listed}])"
             )
 
     def value(self, described: Any) -> Any:

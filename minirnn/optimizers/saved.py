@@ -82,5 +82,12 @@ class Saved:
         for buffer, new in zip(self._buffers, slots, strict=True):
             buffer.slots = new
 
+    def group_settings(self) -> list[list[float | None]]:
+        """Return the rate factor and the weight decay of each group and dtype; None: not its own.
+
+        A resumed run needs the same.
+        """
+        return [[buffer.rate_factor, buffer.weight_decay] for buffer in self._buffers]
+
     def _sizes(self) -> list[list[int]]:
         return [[parameter.size for parameter in buffer.parameters] for buffer in self._buffers]

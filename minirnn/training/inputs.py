@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
-from inspect import signature
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -134,15 +133,24 @@ def validation_batches(validation: Any, batch_size: int | None, rng: np.random.G
     if isinstance(validation, tuple) and len(validation) > 1 and not is_nested(validation[1]):
         data = as_batch(validation)
         return as_batches(data, None, batch_size=batch_size, shuffle=False, rng=rng)
-    arrays = isinstance(validation, list) and validation and hasattr(validation[0], "shape")
-    nested = isinstance(validation, dict) or hasattr(validation, "shape")
-    if arrays or nested or not isinstance(validation, Iterable):
+    if isinstance(validation, dict) or _is_arrays(validation):
+        got = type(validation).__name__
+        if isinstance(validation, dict):
+            keys = ", ".join(map(repr, validation)) or "none"
+            got = f"a dictionary with the keys {keys}; take inputs and targets out of it"
         raise TypeError(
             f"{_OWNER}: validation should be (inputs, targets) or (inputs, targets, mask) in round "
-            f"brackets, or batches of these, got {type(validation).__name__}"
+            f"brackets, or batches of these, got {got}"
         )
     refuse_generator(validation, "validation")
     return validation
+
+
+def _is_arrays(validation: Any) -> bool:
+    """Return whether it is an array, a list of arrays, or nothing that batches could be."""
+    if isinstance(validation, list):
+        return bool(validation) and hasattr(validation[0], "shape")
+    return hasattr(validation, "shape") or not isinstance(validation, Iterable)
 
 
 def refuse_generator(batches: Any, what: str = "the batches") -> None:
@@ -239,25 +247,9 @@ def run(model: Layer, inputs: Any, mask: Any) -> Array:
     """Return the model's output, with the mask if the model takes one."""
     if is_nested(inputs):
         _check_several(inputs, mask)
-        _check_takes_one(model)
     if mask is not None and model.uses_mask:
         return model.forward(inputs, mask)  # type: ignore[no-any-return]
     return model.forward(inputs)  # type: ignore[no-any-return]
-
-
-def _check_takes_one(model: Layer) -> None:
-    """Raise if forward wants several inputs as so many arguments: they come as they were given."""
-    wanted = [
-        name
-        for name, one in signature(model.forward).parameters.items()
-        if one.default is one.empty and one.kind is one.POSITIONAL_OR_KEYWORD and name != "mask"
-    ]
-    if len(wanted) > 1:
-        raise TypeError(
-            f"{_OWNER}: several inputs are one argument of the model, but {type(model).__name__}"
-            f".forward takes {', '.join(wanted)}; write def forward(self, inputs): "
-            f"{', '.join(wanted)} = inputs"
-        )
 
 
 def valid_positions(model: Layer, prediction: Array, batch: Batch) -> Any:

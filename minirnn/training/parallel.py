@@ -26,6 +26,7 @@ from minirnn.errors import CheckpointError
 from minirnn.files import write_tree
 from minirnn.training import state
 from minirnn.training.averages import Measured
+from minirnn.training.generators import generator_states, set_generator_states
 from minirnn.training.inputs import Batch, run, valid_positions
 from minirnn.typing import Array
 
@@ -171,7 +172,7 @@ class Ranks:
     def save(self, trainer: Trainer, path: str | os.PathLike[str]) -> None:
         """Let the first rank write the run, with every rank's generators; all wait for it."""
         tree = state.state_dict(trainer)
-        tree["ranks"] = self._communicator.allgather(_states(trainer))
+        tree["ranks"] = self._communicator.allgather(generator_states(trainer.generators))
         if self.rank == 0:
             write_tree(path, tree)
         self._communicator.allgather(None)
@@ -184,8 +185,7 @@ class Ranks:
                 f"are {self.size}: a model that draws random numbers goes on with as many"
             )
         if ranks is not None and trainer.generators:
-            for name, own in ranks[self.rank].items():
-                trainer.generators[name].bit_generator.state = own
+            set_generator_states(trainer.generators, ranks[self.rank])
 
     @contextmanager
     def all_fail_together(self) -> Iterator[None]:
@@ -200,7 +200,3 @@ class Ranks:
             sys.stderr.flush()
             self._communicator.Abort(1)
             raise
-
-
-def _states(trainer: Trainer) -> dict[str, Any]:
-    return {name: dict(one.bit_generator.state) for name, one in trainer.generators.items()}

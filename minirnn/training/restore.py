@@ -11,22 +11,12 @@ import numpy as np
 from minirnn.core import Layer
 from minirnn.recurrent.recurrent import Recurrent
 
-__all__ = ["Restored", "modes_restored", "random_generators", "recurrent_layers"]
+__all__ = ["Restored", "modes_restored", "recurrent_layers"]
 
 
 def recurrent_layers(model: Layer) -> dict[str, Recurrent]:
     """Return the recurrent layers of a model by their dotted names."""
     return {name: one for name, one in model.named_layers() if isinstance(one, Recurrent)}
-
-
-def random_generators(model: Layer) -> dict[str, np.random.Generator]:
-    """Return the random generators that a model's layers hold, by their dotted names."""
-    return {
-        f"{name}.{attribute}".lstrip("."): value
-        for name, layer in model.named_layers()
-        for attribute, value in vars(layer).items()
-        if isinstance(value, np.random.Generator)
-    }
 
 
 @contextmanager

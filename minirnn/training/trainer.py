@@ -29,6 +29,7 @@ from minirnn.training import state
 from minirnn.training.averages import Averages, Measured, measure
 from minirnn.training.diagnosis import first_gradient_not_finite, first_not_finite
 from minirnn.training.first_batch import FirstBatch
+from minirnn.training.generators import random_generators
 from minirnn.training.history import History
 from minirnn.training.inputs import Batch, as_batch
 from minirnn.training.inspection import (
@@ -40,13 +41,9 @@ from minirnn.training.inspection import (
 )
 from minirnn.training.interrupts import Halfway, Uninterrupted
 from minirnn.training.parallel import Ranks
+from minirnn.training.position import Position
 from minirnn.training.progress import Progress
-from minirnn.training.restore import (
-    Restored,
-    modes_restored,
-    random_generators,
-    recurrent_layers,
-)
+from minirnn.training.restore import Restored, modes_restored, recurrent_layers
 from minirnn.training.run import Run
 from minirnn.typing import Array, RandomSource
 
@@ -131,6 +128,7 @@ class Trainer(KeywordHints):
         rng: RandomSource = None,
     ) -> None:
         checks.instance(self, "model", model, Layer)
+        checks.one_input(self, model)
         warn_of_mixed_dtypes(model)
         checks.instance(self, "optimizer", optimizer, Optimizer)
         check_loss_argument(loss)
@@ -151,7 +149,7 @@ class Trainer(KeywordHints):
         self.directions = {m.name: getattr(m, "higher_is_better", None) for m in self.metrics}
         self.history = History(self.directions)
         self.averages = Averages(self.metrics)
-        self.position = state.Position()
+        self.position = Position()
         self.recurrent = list(recurrent_layers(model).values())
         self.generators = random_generators(model)
         self.halfway = Halfway()
@@ -355,7 +353,7 @@ class Trainer(KeywordHints):
         inspect_fit(self, batches, held_out)
         if not self.resumed:
             self.history, self.epoch, self.batch = History(self.directions), 0, 0
-            self.stop, self.position = False, state.Position()
+            self.stop, self.position = False, Position()
             self.accumulated, self.halfway.what = 0, None
             self._around_batch = Restored(self.recurrent)
         bar = Progress(

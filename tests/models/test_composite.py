@@ -212,8 +212,8 @@ def test_tied_weights_are_counted_once_and_marked():
     tied.W = logits.W
     model = m.Sequential([embedding, m.Parallel([logits, tied], merge="sum")])
     lines = str(model.summary()).splitlines()
-    assert lines[4].split() == ["0", "Dense", "21"]
-    assert lines[5].split() == ["1", "Dense", "0", "tied"]
+    assert lines[4].split() == ["0", "Dense", "(...,", "7)", "21"]
+    assert lines[5].split() == ["1", "Dense", "(...,", "7)", "0", "tied"]
     assert lines[-1].split() == ["total", "42"]
     assert model.parameter_count == 42
 

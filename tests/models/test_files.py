@@ -228,9 +228,9 @@ W, B = np.zeros((4, 2), np.float32), np.zeros(2, np.float32)
 DENSE = {"model.W": W, "model.b": B}
 RIGHT = node("Dense", input_size=4, output_size=2)
 HOSTILE = {
-    "a module's function": (node("os.system", command="true"), DENSE, "speaks of os.system"),
-    "a builtin": (node("eval", source="1"), DENSE, "speaks of eval, which minirnn does not have"),
-    "an own class": (node("Highway", size=2, layer=RIGHT), DENSE, r"classes=\(Highway,\)"),
+    "a module's function": (node("os.system", command="true"), DENSE, "names os.system, not among"),
+    "a builtin": (node("eval", source="1"), DENSE, "names eval, not among"),
+    "an own class": (node("Highway", size=2, layer=RIGHT), DENSE, r"classes=\[Highway\]"),
     "no layer": (node("Vocabulary", characters="ab"), {}, "its model is no layer"),
     "text": ("Dense", {}, "its model is no layer"),
     "huge": (node("Dense", input_size=10**7, output_size=10**7), DENSE, "larger than the weights"),
@@ -247,7 +247,7 @@ HOSTILE = {
     "missing argument": (node("Dense", input_size=4), DENSE, "missing 1 required positional"),
     "wrong kind": (node("Dense", input_size="4", output_size=2), DENSE, "should be a whole number"),
     "no arguments": ({"minirnn.class": "Dense"}, DENSE, "holds no complete model"),
-    "a list of classes": ({"minirnn.class": ["Dense"], "arguments": {}}, DENSE, r"speaks of"),
+    "a list of classes": ({"minirnn.class": ["Dense"], "arguments": {}}, DENSE, r"names "),
     "weights missing": (RIGHT, {"model.W": W}, r"missing: b \(2,\)"),
     "weights too many": (RIGHT, DENSE | {"model.c": B}, "unexpected: c"),
     "weights misshapen": (RIGHT, {"model.W": W.T, "model.b": B}, r"W should be \(4, 2\)"),

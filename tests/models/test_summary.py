@@ -91,3 +91,44 @@ def test_a_size_that_only_a_run_tells_is_not_guessed():
     assert "(batch, ?)" in model.summary()
     model.forward(np.ones((2, 5, 3)))
     assert "(2, 8)" in model.summary()
+
+
+class Own(m.Layer):
+    """A model of a user's own, with an attribute for each layer."""
+
+    uses_mask = True
+
+    def __init__(self):
+        self.project = m.Dense(3, 4, rng=0)
+        self.read = m.LSTM(4, 5, rng=1)
+        self.wide = m.Sequential([m.ReLU(), m.Dense(5, 7, rng=2)])
+
+    def forward(self, x, mask=None):
+        return self.wide.forward(self.read.forward(self.project.forward(x), mask))
+
+
+def test_a_model_of_ones_own_shows_the_shapes_for_an_input():
+    for model in (Own(), m.Sequential([Own(), m.LastStep()])):
+        rows = str(model.summary(np.ones((2, 6, 3)), np.ones((2, 6), bool))).splitlines()
+        shapes = {row.split()[1]: row.split("(")[1].split(")")[0] for row in rows if "(" in row}
+        assert shapes["LSTM"] == "2, 6, 5"
+        assert shapes["ReLU"] == "2, 6, 5"
+        assert shapes["Sequential"] == "2, 6, 7"
+        assert any("Dense" in row and "(2, 6, 4)" in row for row in rows)
+        assert any("Dense" in row and "(2, 6, 7)" in row for row in rows)
+
+
+def test_without_an_input_a_model_of_ones_own_shows_the_sizes_that_are_known():
+    rows = str(Own().summary()).splitlines()
+    assert any("project Dense" in row and "(..., 4)" in row for row in rows)
+    assert any("read LSTM" in row and "(batch, time, 5)" in row for row in rows)
+
+
+def test_a_summary_for_an_input_changes_nothing():
+    model = _model()
+    y = model.forward(np.zeros((2, 5), int))
+    kept = model[1][0].state
+    model.summary(np.zeros((3, 4), int))
+    assert model[1][0].state is kept
+    model.backward(np.ones_like(y))  # belongs to the forward before
+    assert "(2, 5, 100)" in model.summary()

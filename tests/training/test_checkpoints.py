@@ -73,7 +73,7 @@ def test_the_file_has_what_later_callbacks_made_of_the_event():
             return {"done": self.done}
 
     fit(trainer_with(Checkpoint("{batch}", every_batches=1), Later()), epochs=1)
-    assert [read_tree(name)["callbacks"][1]["state"]["done"] for name in "12"] == [1, 2]
+    assert [read_tree(name)["callbacks"][1]["done"] for name in "12"] == [1, 2]
 
 
 def test_old_files_go_only_when_the_new_one_is_whole(monkeypatch):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import re
 import zipfile
+from functools import partial
 
 import numpy as np
 import pytest
@@ -12,6 +13,7 @@ import pytest
 from minirnn import (
     GRU,
     LSTM,
+    RNN,
     SGD,
     Accuracy,
     Adam,
@@ -20,12 +22,16 @@ from minirnn import (
     Dense,
     Dropout,
     Embedding,
+    FunctionMetric,
     Huber,
     LastStep,
     MeanSquaredError,
+    ParameterGroup,
     Perplexity,
+    ReLU,
     Sequential,
     SoftmaxCrossEntropy,
+    Tanh,
     Trainer,
 )
 from minirnn.callbacks import Callback, EarlyStopping, ReduceOnPlateau
@@ -190,7 +196,8 @@ def layers_with(recurrent, *others):
         (
             {
                 "layers": layers_with(
-                    LSTM(3, 4), Dropout(0.5, rng=np.random.Generator(np.random.MT19937(0)))
+                    LSTM(3, 4, stateful=True),
+                    Dropout(0.5, rng=np.random.Generator(np.random.MT19937(0))),
                 )
             },
             "the generator layers.2.rng was a PCG64, now it is a MT19937",
@@ -214,7 +221,7 @@ def square(*, loss=None, order=slice(None), dtype=np.float32) -> Trainer:
     [
         ({"loss": Huber()}, "the file has loss MeanSquaredError, the trainer Huber"),
         ({"dtype": np.float64}, "parameter layers.0.W of dtype float32, the trainer float64"),
-        ({"order": slice(None, None, -1)}, r"in its optimizer \[\['layers.0.W', .*the trainer"),
+        ({"order": slice(None, None, -1)}, r"in its optimizer \['layers.0.W', .*the trainer"),
         ({"order": slice(2)}, "in its optimizer"),
     ],
 )
@@ -224,12 +231,77 @@ def test_another_loss_dtype_or_order_where_every_shape_fits(options, message, pa
     refused(square(**options), path, message)
 
 
+def adam(parameters, rate=0.1, **options):
+    return Adam(parameters, rate, **{"betas": (0.9, 0.99), "clip_norm": 1.0, **options})
+
+
+def small(layer=None, loss=None, optimizer=adam, metric=None) -> Trainer:
+    """Return a trainer whose parts have settings."""
+    model = Sequential([layer or RNN(3, 4, rng=0), LastStep(), Dense(4, 3, rng=1)])
+    return Trainer(
+        model,
+        loss or Huber(1.0),
+        optimizer(model.parameters()),
+        metrics=[metric or FunctionMetric(np.mean, name="mean", higher_is_better=True)],
+        callbacks=[EarlyStopping("loss", patience=2)],
+        rng=0,
+    )
+
+
+def weighted(*weights, **options):
+    return SoftmaxCrossEntropy(class_weight=list(weights), **options)
+
+
+def slow_first(parameters, factor=0.1):
+    return Adam([ParameterGroup(parameters[:2], rate_factor=factor), *parameters[2:]], 0.1)
+
+
+@pytest.mark.parametrize(
+    ("one", "two", "message"),
+    [
+        ({}, {"loss": Huber(2.0)}, "Huber with delta 1.0, the trainer 2.0; to go on with another"),
+        (
+            {"loss": weighted(1, 2, 3)},
+            {"loss": weighted(1, 2, 4)},
+            r"with class_weight \[1.0, 2.0, 3.0\], the trainer \[1.0, 2.0, 4.0\]",
+        ),
+        (
+            {"loss": weighted(1, 2, 3)},
+            {"loss": weighted(1, 2, 3, label_smoothing=0.1)},
+            "with label_smoothing 0.0, the trainer 0.1",
+        ),
+        (
+            {"loss": SoftmaxCrossEntropy()},
+            {"loss": SoftmaxCrossEntropy(ignore_class=0)},
+            "with ignore_class None, the trainer 0",
+        ),
+        ({}, {"optimizer": partial(adam, betas=(0.8, 0.99))}, r"Adam with betas \[0.9, 0.99\]"),
+        ({}, {"optimizer": partial(adam, clip_norm=None)}, "with clip_norm 1.0, the trainer None"),
+        ({}, {"optimizer": partial(adam, weight_decay=0.1)}, "with weight_decay 0.0, the trainer"),
+        (
+            {"optimizer": slow_first},
+            {"optimizer": partial(slow_first, factor=0.2)},
+            r"groups of parameters \[.*\[0.1, None\].*the trainer \[.*\[0.2, None\]",
+        ),
+        ({}, {"layer": RNN(3, 4, activation="relu")}, "with activation tanh, the trainer relu"),
+        (
+            {"layer": Sequential([Dense(3, 4, rng=0), Tanh()])},
+            {"layer": Sequential([Dense(3, 4, rng=0), ReLU()])},
+            "as layers.0.layers.1 Tanh, the trainer ReLU",
+        ),
+    ],
+)
+def test_settings_that_the_numbers_depend_on(one, two, message, path):
+    small(**one).save(path)
+    refused(small(**two), path, message)
+
+
 def test_dropout_that_is_missing_is_named(path):
     """Parameters alike, yet the rest of the run would not be the same."""
     one = [Dense(6, 4), Dropout(0.5), Dense(4, 2)]
     two = [Dense(6, 4), LastStep(), Dense(4, 2)]
     trainer_of(one).save(path)
-    refused(trainer_of(two), path, r"generators \['layers.1.rng', 'trainer'\], the trainer")
+    refused(trainer_of(two), path, r"random generators \['layers.1.rng'\], the trainer \[\]")
 
 
 @pytest.mark.parametrize("entry", ["averages", "history", "callbacks", "position", "optimizer"])
@@ -256,6 +328,15 @@ def test_a_callback_that_does_not_take_its_state_is_named(path):
     with pytest.raises(CheckpointError, match=re.escape("callback Unwilling: not this one")):
         trainer.resume(path)
     assert trainer.epoch == 0
+
+
+def test_settings_that_may_change(path):
+    """The learning rate, what callbacks do, and what runs the cells."""
+    small().save(path)
+    other = small(layer=RNN(3, 4, rng=0, engine="off"), optimizer=partial(adam, rate=lambda k: 0.5))
+    other.callbacks[0].patience = 7
+    other.resume(path)
+    assert other.optimizer.current_learning_rate() == 0.5
 
 
 def test_a_refused_file_does_not_disturb_the_run(path):

@@ -93,7 +93,7 @@ def test_the_runs_do_what_they_are_for(uninterrupted):
     ends = {name: end for name, (_, end) in uninterrupted.items()}
     assert ends["one_generator"]["stop"], "EarlyStopping had nothing to do"
     assert ends["one_generator"]["epoch"] < 6
-    assert ends["padded_batches"]["optimizer"]["state"]["learning_rate"] < 0.05, "no plateau"
+    assert ends["padded_batches"]["optimizer"]["learning_rate"] < 0.05, "no plateau"
     assert all(state is not None for state in ends["stream"]["carried"].values())
 
 
@@ -174,7 +174,7 @@ def ctrl_c(trainer):
 @pytest.mark.parametrize("name", RUNS)
 def test_saved_after_a_stop_and_resumed(name, action, copied):
     end = copied(name)
-    total = end["optimizer"]["state"]["step"]
+    total = end["optimizer"]["step"]
     for batches in range(1, total, 1 if action is ctrl_c else 3):
         run = interrupted(name, batches, action)
         run.trainer.save("stopped.npz")
@@ -189,7 +189,7 @@ def test_saved_after_a_stop_and_resumed(name, action, copied):
 def test_interrupted_again_and_again(name, copied):
     end = copied(name)
     fresh(name).trainer.save("on.npz")
-    for _ in range(end["optimizer"]["state"]["step"] + 1):
+    for _ in range(end["optimizer"]["step"] + 1):
         run = fresh(name)
         run.trainer.resume("on.npz")
         run.trainer.callbacks.append(callback := At(1, ctrl_c))

@@ -291,7 +291,6 @@ def test_a_forward_of_two_arguments_is_told_how_inputs_come():
             return self.head.forward(left + right)
 
     model = TwoArguments()
-    trainer = m.Trainer(model, m.SoftmaxCrossEntropy(), m.SGD(model.parameters(), 0.1))
-    x = np.ones((4, 3))
-    with pytest.raises(TypeError, match=r"TwoArguments.forward takes left, right; .*= inputs"):
-        trainer.train_step((x, x), np.zeros(4, int))
+    optimizer = m.SGD(model.parameters(), 0.1)
+    with pytest.raises(TypeError, match=r"TwoArguments.forward takes left, right, .*= inputs"):
+        m.Trainer(model, m.SoftmaxCrossEntropy(), optimizer)
