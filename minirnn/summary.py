@@ -41,7 +41,7 @@ def summary_of(model: Any, x: Any = None, mask: Any = None) -> Table:
     """
     rows = list(_rows(model, 0, ())) or [_Row(0, "", model, _expected(model, ()))]
     if x is not None:
-        shapes = _shapes_for(model, x, mask)
+        shapes = _shapes_for(model, {id(row.layer) for row in rows}, x, mask)
         rows = [row._replace(shape=shapes.get(id(row.layer), ())) for row in rows]
     words = [getattr(row.layer, "engine", "") for row in rows]
     lines = [("layer", "output shape", "parameters", "engine")]
@@ -55,8 +55,8 @@ def summary_of(model: Any, x: Any = None, mask: Any = None) -> Table:
     return _drawn([line[: 4 if any(words) else 3] for line in lines])
 
 
-def _shapes_for(model: Any, x: Any, mask: Any) -> dict[int, tuple[Any, ...]]:
-    """Return the output shape of each layer when a copy of the model predicts for x."""
+def _shapes_for(model: Any, shown: set[int], x: Any, mask: Any) -> dict[int, tuple[Any, ...]]:
+    """Return the output shapes of the layers shown when a copy of the model predicts for x."""
     copied = model.evaluation_copy()
     shapes: dict[int, tuple[Any, ...]] = {}
 
@@ -69,7 +69,8 @@ def _shapes_for(model: Any, x: Any, mask: Any) -> dict[int, tuple[Any, ...]]:
         return noted
 
     for (_, layer), (_, twin) in zip(model.named_layers(), copied.named_layers(), strict=True):
-        vars(twin)["forward"] = noting(layer, twin.forward)
+        if id(layer) in shown:
+            vars(twin)["forward"] = noting(layer, twin.forward)
     masks.apply(copied, x, mask)
     return shapes
 

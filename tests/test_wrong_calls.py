@@ -454,7 +454,7 @@ ROWS = {
     ),
     "validation in a dictionary": (
         lambda: _fit(X, Y, validation={"inputs": X, "targets": Y}),
-        r"validation should be \(inputs, targets\).*got dict",
+        r"validation should be \(inputs, targets\).*got a dictionary with the keys 'inputs', 'targ",
     ),
     "an optimizer without super": (
         lambda: OwnRate(_model().parameters(), 0.1).step(),

@@ -409,14 +409,16 @@ class Trainer(KeywordHints):
 
         The trainer is to be built as it was: the same model, loss, optimizer, metrics and
         callbacks, and `fit` is to be called with the same data. On the same machine and number of
-        threads the result is then bit for bit that of a run that was never interrupted.
+        threads the result is then bit for bit that of a run that was never interrupted. The
+        learning rate may be another schedule, and callbacks may have other settings; to change
+        anything else, resume first and set it then.
 
         Raises
         ------
         CheckpointError
             If the file is truncated, corrupted, foreign, or of another version; if it belongs to
-            another model, loss, optimizer or set of callbacks, it says what differs. The trainer is
-            then as it was.
+            another model, loss, optimizer or set of callbacks, or to one with other settings, it
+            says what differs. The trainer is then as it was.
         """
         tree = read_tree(path)
         ranks = tree.pop("ranks", None)

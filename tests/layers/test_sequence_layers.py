@@ -137,3 +137,23 @@ def test_dropout_shared_over_time_draws_once_for_a_sequence():
     np.testing.assert_allclose(layer.backward(grad), grad * y / 3, rtol=1e-12)
     with pytest.raises(ValueError, match=r"Dropout: .*\(batch, time, features\), got shape \(3, 4"):
         layer.forward(np.ones((3, 4)))
+
+
+@pytest.mark.parametrize(
+    "before",
+    [
+        lambda: [m.Bidirectional(m.GRU(3, 2), m.GRU(3, 2)), m.Dropout(0.5)],
+        lambda: [m.RNN(3, 4, reverse=True)],
+        lambda: [m.Sequential([m.Dense(3, 3), m.Bidirectional(m.GRU(3, 2), m.GRU(3, 2))])],
+    ],
+)
+def test_the_last_step_of_what_was_read_backwards_is_warned_of(before):
+    with pytest.warns(UserWarning, match=r"LastStep behind .* one step only. LastState\(\) takes"):
+        m.Sequential([*before(), m.LastStep(), m.Dense(4, 2)])
+
+
+def test_the_last_step_of_what_was_read_forwards_is_not():
+    m.Sequential([m.GRU(3, 4), m.LastStep()])
+    both = m.Bidirectional(m.GRU(3, 2), m.GRU(3, 2))
+    m.Sequential([both, m.GRU(4, 4), m.LastStep()])
+    m.Sequential([both, m.LastState()])

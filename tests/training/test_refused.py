@@ -24,6 +24,7 @@ from minirnn import (
     Embedding,
     FunctionMetric,
     Huber,
+    LastState,
     LastStep,
     MeanSquaredError,
     ParameterGroup,
@@ -173,8 +174,8 @@ def test_another_architecture_lists_names_and_shapes(path):
         assert line in str(caught.value)
 
 
-def layers_with(recurrent, *others):
-    return [Embedding(6, 3), recurrent, *others, LastStep(), Dense(recurrent.output_size, 2)]
+def layers_with(recurrent, *others, last=LastStep):
+    return [Embedding(6, 3), recurrent, *others, last(), Dense(recurrent.output_size, 2)]
 
 
 @pytest.mark.parametrize(
@@ -190,7 +191,11 @@ def layers_with(recurrent, *others):
         ),
         ({"layers": layers_with(GRU(3, 4), Dropout(0.5))}, "misshapen: layers.1.cell.Wx"),
         (
-            {"layers": layers_with(Bidirectional(LSTM(3, 4), LSTM(3, 4)), Dropout(0.5))},
+            {
+                "layers": layers_with(
+                    Bidirectional(LSTM(3, 4), LSTM(3, 4)), Dropout(0.5), last=LastState
+                )
+            },
             "missing: layers.1.forward_layer.cell.Wx",
         ),
         (

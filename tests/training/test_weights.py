@@ -7,7 +7,7 @@ import pytest
 
 import minirnn
 from minirnn import GRU, LSTM, Adam, Bidirectional, CheckpointError, Dense, Embedding, Sequential
-from minirnn.layers import LastStep
+from minirnn.layers import LastState
 from minirnn.weights import write_safetensors
 
 
@@ -17,7 +17,7 @@ def model(seed: int, hidden: int = 4) -> Sequential:
         [
             Embedding(6, 3, rng=rng),
             Bidirectional(LSTM(3, hidden, rng=rng), GRU(3, 2, rng=rng)),
-            LastStep(),
+            LastState(),
             Dense(hidden + 2, 2, dtype=np.float64, rng=rng),
         ]
     )
