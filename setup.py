@@ -10,7 +10,9 @@ setup(
         Extension(
             "minirnn.engine._native",
             sources=["minirnn/engine/native/machine.c"],
-            depends=["minirnn/engine/native/kernels.h"],
+            depends=[
+                f"minirnn/engine/native/{name}.h" for name in ("kernels", "step", "step_calls")
+            ],
             extra_compile_args=["-O3", "-g0", "-fno-math-errno", "-pthread"],
             extra_link_args=["-pthread"],
             optional=True,

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import copy
 from contextlib import suppress
-from importlib import import_module
 from types import FunctionType
 from typing import Any
 
@@ -14,13 +13,8 @@ from minirnn.cells.cell import Cell
 from minirnn.core import Layer, Parameter
 from minirnn.engine.program import Program
 from minirnn.engine.schedule import Schedule
+from minirnn.engine.settings import compiled as _native
 from minirnn.engine.trace import Tape, Untraceable, trace
-
-_native: Any
-try:
-    _native = import_module("minirnn.engine._native")
-except ImportError:  # built without a C compiler
-    _native = None
 
 __all__ = ["Code", "code_of", "frozen", "native"]
 

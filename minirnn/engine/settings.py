@@ -3,16 +3,30 @@
 from __future__ import annotations
 
 import os
+from importlib import import_module
+from operator import attrgetter
 from typing import Any, Self
 
-__all__ = ["ENGINES", "current", "default_threads", "use"]
+__all__ = ["ENGINES", "compiled", "current", "default_threads", "use"]
 
 ENGINES = ("auto", "off", "require")
 
+compiled: Any
+try:
+    compiled = import_module("minirnn.engine._native")
+except ImportError:  # built without a C compiler
+    compiled = None
+
 
 class _Settings:
-    engine: str
+    native: Any  # what is compiled, and None while the engine is off: one attribute to look at
     threads: int
+
+    def _set_engine(self, engine: str) -> None:
+        self._engine = engine
+        self.native = None if engine == "off" else compiled
+
+    engine = property(attrgetter("_engine"), _set_engine)
 
 
 def default_engine() -> str:

@@ -8,6 +8,7 @@ import numpy as np
 
 from minirnn import checks
 from minirnn.core import Layer, Parameter
+from minirnn.engine import current
 from minirnn.initializers import glorot_uniform
 from minirnn.typing import Array, RandomSource
 
@@ -79,27 +80,36 @@ class Dense(Layer):
         return self._apply(checks.features(self, x_t, self.input_size, self.W.value.dtype))
 
     def _apply(self, x: Array) -> Array:
-        rows = x.reshape(-1, self.input_size)  # one matrix product, whatever the rank
-        y: Array = rows.dot(self.W.value)
-        if self.b is not None:
-            y += self.b.value
-        return y.reshape(*x.shape[:-1], self.output_size)
+        W, b = self.W.value, None if self.b is None else self.b.value
+        y = np.empty((*x.shape[:-1], self.output_size), x.dtype)
+        if current.native is not None and current.native.affine(x, W, b, y):
+            return y
+        rows: Array = x.reshape(-1, self.input_size).dot(W)  # one product, whatever the rank
+        if b is not None:
+            rows += b
+        return rows.reshape(y.shape)
 
     def backward(self, grad: Any) -> Array:
         """Return the gradient on x ``(..., input_size)`` for that on y ``(..., output_size)``."""
-        grad_x: Array = self._accumulate(grad).dot(self.W.value.T)
-        return grad_x.reshape(self._cache.shape)
+        grad_x = self._backward(grad, need_grad_x=True)
+        assert grad_x is not None
+        return grad_x
 
     def backward_parameters(self, grad: Any, grad_state: Any = None) -> None:
         """Add to the parameters' gradients, without the product for the input's."""
-        self._accumulate(grad)
+        self._backward(grad, need_grad_x=False)
 
-    def _accumulate(self, grad: Any) -> Array:
-        x = self._saved()
+    def _backward(self, grad: Any, *, need_grad_x: bool) -> Array | None:
+        x, W, b = self._saved(), self.W, self.b
         shape = (*x.shape[:-1], self.output_size)
         grad = checks.check_shape(self, grad, shape, x.dtype, "the gradient")
-        rows: Array = grad.reshape(-1, self.output_size)
-        self.W.grad += x.reshape(-1, self.input_size).T.dot(rows)
-        if self.b is not None:
-            self.b.grad += np.ones(len(rows), rows.dtype).dot(rows)  # as sum, ten times as fast
-        return rows
+        grad_x: Array | None = np.empty(x.shape, x.dtype) if need_grad_x else None
+        if current.native is not None:
+            grads = W.grad, None if b is None else b.grad, grad_x
+            if current.native.affine_backward(x, grad, W.value, *grads):
+                return grad_x
+        rows = grad.reshape(-1, self.output_size)
+        W.grad += x.reshape(-1, self.input_size).T.dot(rows)
+        if b is not None:
+            b.grad += np.ones(len(rows), rows.dtype).dot(rows)  # as sum, ten times as fast
+        return rows.dot(W.value.T).reshape(x.shape) if need_grad_x else None

@@ -6,10 +6,29 @@ from typing import Any
 
 import numpy as np
 
-from minirnn.engine import current, native
+from minirnn.engine import current
 from minirnn.typing import Array
 
-__all__ = ["add_at_class", "at_class", "nats", "softmax_and_nats"]
+__all__ = ["add_at_class", "at_class", "natively", "nats", "softmax_and_nats"]
+
+
+def natively(
+    logits: Any, target: Any, mask: Any, sample_weight: Any, ignored: int | None
+) -> tuple[float, float, Array] | None:
+    """Return the mean cross-entropy of classes, the sum of the weights, and the gradient.
+
+    That is one call of native code. None where there is no such code, or where it finds anything
+    that it is not made for, be it wrong or only unusual: then NumPy says what.
+    """
+    if current.native is None or type(logits) is not np.ndarray or type(target) is not np.ndarray:
+        return None
+    if target.dtype.kind in "iu":
+        target = np.ascontiguousarray(target, np.int64)
+    if mask is not None:
+        mask = np.ascontiguousarray(mask)
+    rows, grad = np.ascontiguousarray(logits), np.empty(logits.shape, logits.dtype)
+    found = current.native.cross_entropy(rows, target, mask, sample_weight, ignored, grad)
+    return None if found is None else (*found, grad)
 
 
 def softmax_and_nats(logits: Array, target: Array) -> tuple[Array, Array, Array]:
@@ -18,12 +37,6 @@ def softmax_and_nats(logits: Array, target: Array) -> tuple[Array, Array, Array]
     The parts are ``e = exp(x - max x)``, of the shape of the logits, and its sums over the classes:
     ``p = e / sum e``.
     """
-    rows = getattr(native(), "softmax", None) if current.engine != "off" else None
-    if rows is not None and target.shape != logits.shape and logits.dtype.char in "fd":
-        e = np.empty(logits.shape, logits.dtype)
-        sums, terms = np.empty((2, *target.shape), logits.dtype)
-        rows(logits, np.ascontiguousarray(target, np.int64), e, sums, terms)
-        return terms, e, sums
     # over a short last axis, these two are two and ten times as fast as max and sum
     firsts = _first_places(logits)
     peak = np.maximum.reduceat(logits.reshape(-1), firsts).reshape(logits.shape[:-1])

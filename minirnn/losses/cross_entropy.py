@@ -16,7 +16,7 @@ from minirnn.losses.arguments import (
     without_class,
 )
 from minirnn.losses.base import Loss
-from minirnn.losses.classes import add_at_class, softmax_and_nats
+from minirnn.losses.classes import add_at_class, natively, softmax_and_nats
 from minirnn.typing import Array
 
 __all__ = ["SoftmaxCrossEntropy"]
@@ -100,6 +100,11 @@ class SoftmaxCrossEntropy(Loss):
         self, prediction: Any, target: Any, mask: Any = None, sample_weight: Any = None
     ) -> float:
         """Return the mean cross-entropy in nats."""
+        if self.class_weight is None and not self.label_smoothing:
+            found = natively(prediction, target, mask, sample_weight, self.ignore_class)
+            if found is not None:
+                loss, self.batch_weight, self._cache = found
+                return loss
         prediction, mask = valid_prediction(self, prediction, mask)
         if self.ignore_class is not None:
             mask = without_class(self, self.ignore_class, target, prediction, mask)
@@ -141,7 +146,10 @@ class SoftmaxCrossEntropy(Loss):
 
     def backward(self) -> Array:
         """Return the gradient on the logits, zero in the padding."""
-        e, sums, target, positions = self._saved()
+        kept = self._saved()
+        if isinstance(kept, np.ndarray):  # the gradient itself, from the native code
+            return kept.copy()
+        e, sums, target, positions = kept
         share, sums = positions.share(), sums[..., None]
         grad: Array
         if target.shape == e.shape:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable
 from typing import Unpack
 
@@ -9,6 +10,7 @@ import numpy as np
 
 from minirnn import checks
 from minirnn.core import Parameter
+from minirnn.engine import current
 from minirnn.optimizers.base import LearningRate, Optimizer, Options
 from minirnn.optimizers.buffer import ParameterGroup, Slots
 from minirnn.optimizers.quotient import divided
@@ -78,14 +80,19 @@ class Adam(Optimizer):
         """
         (beta1, beta2), t = self.betas, self.step_count + 1
         m, v, scratch = slots["m"], slots["v"], slots.scratch
+        rate = learning_rate * (1 - beta1) / (1 - beta1**t)
+        bias = (1 - beta2**t) / (1 - beta2)
+        if current.native is not None and not self.amsgrad:  # the same, in one pass
+            root = math.sqrt(bias)
+            numbers = beta1, beta2, rate * root, self.epsilon * root
+            if current.native.adam(value, grad, m, v, *numbers):
+                return
         m *= beta1
         m += grad
         v *= beta2
         v += np.multiply(grad, grad, out=scratch)
         if self.amsgrad:
             v = np.maximum(slots["u"], v, out=slots["u"])
-        rate = learning_rate * (1 - beta1) / (1 - beta1**t)
-        bias = (1 - beta2**t) / (1 - beta2)
         value -= divided(m, v, rate, bias, self.epsilon, scratch)
 
 

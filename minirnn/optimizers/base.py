@@ -10,6 +10,7 @@ import numpy as np
 
 from minirnn import checks
 from minirnn.core import Parameter
+from minirnn.engine import current
 from minirnn.foreign import KeywordHints
 from minirnn.kernels import one_blas_thread
 from minirnn.optimizers.buffer import Buffer, ParameterGroup, Slots, grouped
@@ -197,8 +198,7 @@ class Optimizer(Saved, KeywordHints):
         learning_rate = self.current_learning_rate()
         for buffer in self._buffers:
             buffer.gather()
-        with one_blas_thread():
-            scale = self._norm_scale()
+        scale = self._norm_scale()
         for buffer in self._buffers:
             decay = self.weight_decay if buffer.weight_decay is None else buffer.weight_decay
             grad = self._effective_gradient(buffer, scale, decay)
@@ -234,8 +234,7 @@ class Optimizer(Saved, KeywordHints):
         """Return whether every number in the gradients is finite."""
         for buffer in self._buffers:
             buffer.gather()
-            with np.errstate(over="ignore", invalid="ignore"):
-                finite = math.isfinite(float(np.dot(buffer.grads, buffer.grads)))
+            finite = math.isfinite(_sum_of_squares(buffer.grads))
             if not finite and not np.isfinite(buffer.grads).all():
                 return False
         return True
@@ -277,7 +276,10 @@ class Optimizer(Saved, KeywordHints):
 
 
 def _sum_of_squares(vector: Array) -> float:
-    with np.errstate(over="ignore"):
+    squares = None if current.native is None else current.native.squares(vector)
+    if squares is not None:
+        return squares  # type: ignore[no-any-return]
+    with one_blas_thread(), np.errstate(over="ignore", invalid="ignore"):
         total = float(np.dot(vector, vector))
         if not math.isfinite(total):  # too large for float32 is not yet too large
             wide = vector.astype(np.float64)

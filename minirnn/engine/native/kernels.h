@@ -539,25 +539,11 @@ static void NAME(add)(void *to, const void *from, int64_t n) {
   for (int64_t i = 0; i < n; i++) ((REAL *)to)[i] += ((const REAL *)from)[i];
 }
 
-/* Of each row: e = exp(x - max x), its sum, and log(sum) - (x - max x) at the row's class. */
-static void NAME(softmax)(const void *from, const int64_t *class, int64_t rows, int64_t n, void *to,
-                          void *sums, void *terms) {
-  for (int64_t i = 0; i < rows; i++) {
-    const REAL *x = (const REAL *)from + i * n;
-    REAL *e = (REAL *)to + i * n, top = x[0], sum = 0;
-    for (int64_t k = 1; k < n; k++) top = x[k] > top || x[k] != x[k] ? x[k] : top;
-    for (int64_t k = 0; k < n; k += VL) {
-      int64_t count = n - k < VL ? n - k : VL;
-      vec v = NAME(exponential)(NAME(part)(x + k, count) - top);
-      for (int64_t q = 0; q < count; q++) sum += e[k + q] = v[q];
-    }
-    ((REAL *)sums)[i] = sum;
-    ((REAL *)terms)[i] = (REAL)(log((double)sum) - (x[class[i]] - top));
-  }
-}
+#include "step.h"
 
-static const backend NAME(backend) = {NAME(forward), NAME(backward), NAME(clean), NAME(add),
-                                      NAME(softmax), NR, VL};
+static const backend NAME(backend) = {
+    NAME(forward), NAME(backward), NAME(clean), NAME(add), NAME(cross_entropy), NAME(affine),
+    NAME(affine_gradients), NAME(squares), NAME(adam), NR, VL};
 
 #undef vec
 #undef ivec

@@ -75,7 +75,14 @@ typedef struct job { /* one call, or one thread's rows of it */
 typedef struct backend { /* the machine for one dtype and instruction set */
   void (*forward)(job *), (*backward)(job *), (*clean)(job *, int64_t, void *);
   void (*add)(void *, const void *, int64_t);
-  void (*softmax)(const void *, const int64_t *, int64_t, int64_t, void *, void *, void *);
+  double (*cross_entropy)(const void *, const int64_t *, const double *, double, int64_t, int64_t,
+                          void *);
+  void (*affine)(const void *, const void *, int64_t, int64_t, const void *, int64_t, int64_t,
+                 int64_t, void *, void *);
+  void (*affine_gradients)(const void *, const void *, int64_t, int64_t, int64_t, void *, void *,
+                           void *);
+  double (*squares)(const void *, int64_t);
+  void (*adam)(void *, const void *, void *, void *, int64_t, const double *);
   int64_t panel, vector;
 } backend;
 
@@ -543,40 +550,7 @@ static PyObject *py_holds(PyObject *self, PyObject *const *args, Py_ssize_t n) {
   Py_RETURN_TRUE;
 }
 
-/* softmax(x, classes, e, sums, terms): contiguous arrays, (rows, n) the first and third, (rows,)
-   the others; classes int64, all others of one float type. */
-static PyObject *py_softmax(PyObject *self, PyObject *const *args, Py_ssize_t count) {
-  Py_buffer v[5];
-  int got = 0;
-  PyObject *result = NULL;
-  (void)self;
-  if (count != 5) return PyErr_SetString(PyExc_TypeError, "softmax takes five arrays"), NULL;
-  for (; got < 5; got++)
-    if (PyObject_GetBuffer(args[got], &v[got],
-                           PyBUF_C_CONTIGUOUS | (got > 1 ? PyBUF_WRITABLE : 0)) < 0)
-      goto done;
-  int64_t size = v[0].itemsize, rows = v[1].len / 8, n = rows ? v[0].len / (rows * size) : 0;
-  int right = (size == 4 || size == 8) && v[1].itemsize == 8 && n > 0 &&
-              v[0].len == rows * n * size && v[2].len == v[0].len && v[3].len == rows * size &&
-              v[4].len == rows * size;
-  for (int k = 2; k < 5; k++) right = right && v[k].itemsize == size;
-  for (int64_t i = 0; right && i < rows; i++) {
-    int64_t class = ((const int64_t *)v[1].buf)[i];
-    right = class >= 0 && class < n;
-  }
-  if (!right) {
-    PyErr_SetString(PyExc_ValueError, "softmax: a wrong shape or dtype, or a class out of range");
-    goto done;
-  }
-  Py_BEGIN_ALLOW_THREADS
-  all_sets[chosen_set].of[size == 8]->softmax(v[0].buf, v[1].buf, rows, n, v[2].buf, v[3].buf,
-                                              v[4].buf);
-  Py_END_ALLOW_THREADS
-  result = Py_NewRef(Py_None);
-done:
-  while (got) PyBuffer_Release(&v[--got]);
-  return result;
-}
+#include "step_calls.h"
 
 static PyObject *py_instruction_sets(PyObject *self, PyObject *unused) {
   PyObject *names = PyList_New(0);
@@ -612,7 +586,11 @@ static PyMethodDef methods[] = {
     {"backward", (PyCFunction)(void (*)(void))py_backward, METH_FASTCALL, "Run backward."},
     {"kept_bytes", py_kept_bytes, METH_VARARGS, "Return the bytes that forward keeps."},
     {"holds", (PyCFunction)(void (*)(void))py_holds, METH_FASTCALL, "Compare a dictionary."},
-    {"softmax", (PyCFunction)(void (*)(void))py_softmax, METH_FASTCALL, "Of rows of logits."},
+    {"cross_entropy", (PyCFunction)(void (*)(void))py_cross_entropy, METH_FASTCALL, "And gradient."},
+    {"affine", (PyCFunction)(void (*)(void))py_affine, METH_FASTCALL, "Run a Dense forward."},
+    {"affine_backward", (PyCFunction)(void (*)(void))py_affine_backward, METH_FASTCALL, "And back."},
+    {"squares", py_squares, METH_O, "Return the sum of squares."},
+    {"adam", (PyCFunction)(void (*)(void))py_adam, METH_FASTCALL, "Take a step of Adam."},
     {"instruction_sets", py_instruction_sets, METH_NOARGS, "Return those of this processor."},
     {"instruction_set", py_instruction_set, METH_VARARGS, "Return the one in use, or set it."},
     {"poison", py_poison, METH_O, "Fill memory with NaN before it is used, for tests."},
