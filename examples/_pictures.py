@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from minirnn.insight import plot_attention
+from minirnn.insight import plot_attention, plot_gates, plot_gradients, plot_histograms
 
 OUTPUT = Path(__file__).parent / "output"
 BLUE, ORANGE, GREEN, RED, GREY = "#4c72b0", "#dd8452", "#55a868", "#c44e52", "#8c8c8c"
@@ -167,10 +167,12 @@ def vowels(plt: Any, counts: Any, score: float) -> Any:
 def sunspots(plt: Any, years: Any, spots: Any, guesses: dict[str, Any], held_out: int) -> Any:
     """Sunspots of the last 60 years, the ten held-out ones shaded, with the three forecasts."""
     figure, ax = plt.subplots(figsize=(10, 4.6), layout="constrained")
-    known, held = slice(-60, -held_out), slice(-held_out - 1, None)
+    known, unseen = slice(-60, -held_out), slice(-held_out - 1, None)
     ax.axvspan(years[-held_out] - 0.5, years[-1] + 0.5, color="0.94")
     ax.plot(years[known], spots[known], color="0.25", linewidth=1.6, label="counted")
-    ax.plot(years[held], spots[held], "o-", color="0.25", markersize=5, label="counted, held out")
+    ax.plot(
+        years[unseen], spots[unseen], "o-", color="0.25", markersize=5, label="counted, held out"
+    )
     for (name, guess), (colour, line) in zip(
         guesses.items(), [(RED, "-"), (GREEN, "--"), (BLUE, ":")], strict=True
     ):
@@ -252,6 +254,22 @@ def translate(plt: Any, dates: list[tuple[str, str, Any]]) -> Any:
     for ax, (text, guess, weights) in zip(axes, dates, strict=True):
         plot_attention(weights, source=text, target=guess, ax=ax)
     return figure
+
+
+def insight_gradients(plt: Any, seen: Any) -> Any:
+    """Norm of the gradient on the state at each time step."""
+    return plot_gradients(seen)
+
+
+def insight_gates(plt: Any, layer: Any, text: str) -> Any:
+    """Gates of the LSTM while it reads one sequence."""
+    title = "An LSTM copies two symbols over sixty steps: the gates of some of its units"
+    return plot_gates(layer, text=text, units=range(min(16, layer.hidden.shape[2])), title=title)
+
+
+def insight_histograms(plt: Any, seen: Any) -> Any:
+    """How the LSTM's gates and states are spread, before and after."""
+    return plot_histograms(seen)
 
 
 def digit_strings(plt: Any, strips: list[tuple[Any, Any, Any, Any]]) -> Any:

@@ -4,7 +4,7 @@ A cell is one time step: `forward` from the input and the state to the next stat
 same way back. This one (Zhou, Wu, Zhang and Zhou, "Minimal gated unit for recurrent neural
 networks", 2016, arXiv:1603.09420) is a GRU with a single gate, so two thirds of its parameters.
 Nothing more has to be written: `Recurrent` runs it over time, under a mask, in reverse and in
-pieces, and `check_gradients` compares every gradient with central differences. The script shows
+chunks, and `check_gradients` compares every gradient with central differences. The script shows
 each of these, then trains the cell beside the built-in ones on the temporal order task: two of the
 symbols in a string of 30 to 35 are X or Y; which is the first, and which the second? The gated
 cells learn that every time, the plain RNN only from some seeds.
@@ -106,14 +106,14 @@ def check(rng):
     y = Recurrent(cell).forward(x)
     backwards = Recurrent(cell, reverse=True).forward(x[:, ::-1])[:, ::-1]
     stateful = Recurrent(cell, stateful=True)
-    pieces = np.concatenate([stateful.forward(x[:, :2]), stateful.forward(x[:, 2:])], axis=1)
+    chunks = np.concatenate([stateful.forward(x[:, :2]), stateful.forward(x[:, 2:])], axis=1)
     short = Recurrent(cell).forward(x[1:, :4])
     masked = Recurrent(cell).forward(x, mask)[1:, :4]
     stream = Recurrent(cell)
     steps = np.stack([stream.step(x[:, t]) for t in range(6)], axis=1)
     errors = {
         "reverse=True on reversed input": np.abs(backwards - y).max(),
-        "stateful=True, in two pieces": np.abs(pieces - y).max(),
+        "stateful=True, in two chunks": np.abs(chunks - y).max(),
         "a masked sequence, beside it alone": np.abs(masked - short).max(),
         "step by step": np.abs(steps - y).max(),
     }

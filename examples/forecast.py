@@ -4,8 +4,8 @@ A GRU reads the last values of the series and says the next ones all at once, as
 the last value. The file is split in time: the first 70 % to learn from, the next 15 % to stop in
 time and to find out how far off the forecasts are, the last 15 % for the score. The error stands
 beside those of two forecasts that need no learning: the last value, over and over (naive), and the
-values one season before (seasonal naive). The interval around a forecast is what held nine of ten
-values in the middle part, at each distance into the future by itself.
+values one season before (seasonal naive). The interval around a forecast is as wide as it had to
+be for nine of ten values in the middle part, at each distance into the future by itself.
 
     python examples/forecast.py                       yearly sunspots, ten years; a few seconds
     python examples/forecast.py sales.csv --column units --horizon 12 --season 12 --save sales.model
@@ -100,7 +100,7 @@ def build_and_score(series, options):
     length = options.length or max(3 * season, 2 * horizon)
     rng = np.random.default_rng(options.seed)
 
-    # Split in time. Each part may read what was before it, and is asked about its own values only.
+    # Split in time. Each part may read what was before it, but its targets are its own values.
     known, middle = len(series) * 70 // 100, len(series) * 85 // 100
     if min(known - length, middle - known, len(series) - middle) < horizon:
         stop(f"{options.file}: {len(series)} rows are too few to read {length} and say {horizon}")
@@ -125,8 +125,8 @@ def build_and_score(series, options):
     print(f"\n{len(truth)} forecasts of {horizon} values in the last part of the file")
     for name, value in errors.items():
         print(f"  {name:<36}{value:10.4g}   (root of the mean squared error)")
-    held = np.mean(np.abs(guess - truth) <= width)
-    print(f"  {held:.0%} of the values were inside the interval, made to hold 90 %")
+    inside = np.mean(np.abs(guess - truth) <= width)
+    print(f"  {inside:.0%} of the values were inside the interval, made to hold 90 %")
     return model, {"scaler": scaler, "length": length, "width": width}, errors
 
 

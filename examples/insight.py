@@ -15,13 +15,14 @@ from __future__ import annotations
 import sys
 import time
 
+import _pictures as pictures
 import numpy as np
 from _pictures import save_picture
 from _script import counting, parser_for
 
 from minirnn import LSTM, RNN, Adam, Dense, Recurrent, Sequential, SoftmaxCrossEntropy
 from minirnn.data import one_hot
-from minirnn.insight import Recorder, plot_gates, plot_gradients, plot_histograms
+from minirnn.insight import Recorder
 from minirnn.tasks import copying_memory
 
 SYMBOLS, REMEMBER, DELAY = 4, 2, 60
@@ -72,23 +73,6 @@ def look(learner: Learner, test: tuple[np.ndarray, np.ndarray]) -> Recorder:
     return record
 
 
-def insight_gradients(plt, seen):
-    """Norm of the gradient on the state at each time step."""
-    return plot_gradients(seen)
-
-
-def insight_gates(plt, layer, tokens):
-    """Gates of the LSTM while it reads one sequence."""
-    text = "".join(ALPHABET[token] for token in tokens)
-    title = "An LSTM copies two symbols over sixty steps: the gates of some of its units"
-    return plot_gates(layer, text=text, units=range(min(16, layer.hidden.shape[2])), title=title)
-
-
-def insight_histograms(plt, seen):
-    """How the LSTM's gates and states are spread, before and after."""
-    return plot_histograms(seen)
-
-
 def main(argv: list[str] | None = None) -> int:
     """Look, train, look again."""
     options = parser_for(__doc__, quick="20 updates").parse_args(argv)
@@ -117,9 +101,10 @@ def main(argv: list[str] | None = None) -> int:
         print()
 
     lstm = {when: record["layers.0"] for when, record in seen["LSTM"].items()}
-    save_picture(insight_gradients, seen)
-    save_picture(insight_gates, list(lstm.values())[-1], test[0][0])
-    save_picture(insight_histograms, lstm)
+    save_picture(pictures.insight_gradients, seen)
+    text = "".join(ALPHABET[token] for token in test[0][0])
+    save_picture(pictures.insight_gates, list(lstm.values())[-1], text)
+    save_picture(pictures.insight_histograms, lstm)
     print(f"{time.perf_counter() - started:.0f} s in all")
     return 0
 

@@ -9,8 +9,8 @@ it away:
 --task reber    Name every symbol that may come next in strings of the embedded Reber grammar, whose
                 last symbol but one repeats the second. (H. and S. 1997)
 
-Run it with ``python examples/long_memory.py --task adding``; a task takes less than a minute. What
-exactly is asked, and with which settings, stands in `memory_tasks.py`. A network stops as soon as
+Run it with ``python examples/long_memory.py --task adding``; a task takes less than a minute. The
+tasks and their settings are in `memory_tasks.py`. A network stops as soon as
 its score on the test reaches the goal.
 
 The LSTM and the GRU solve all four, and the exit status is 0 if they do. The plain RNN takes part

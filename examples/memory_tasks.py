@@ -1,4 +1,4 @@
-"""The four tests of `long_memory.py`: what is asked, how it is scored, what has been published.
+"""The four tasks of `long_memory.py`: their data, their scores, and what has been published.
 
 Every training batch is drawn anew, but for the Reber grammar, whose 256 training strings are
 fixed, as published.
@@ -25,7 +25,7 @@ from minirnn.tasks import adding_problem, copying_memory, embedded_reber, tempor
 
 @dataclass
 class Task:
-    """What is asked, how it is scored, and how long a network may train."""
+    """The data of a task, its score, and how long a network may train."""
 
     about: str
     input_size: int

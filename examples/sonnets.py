@@ -6,7 +6,7 @@ The recipe, step by step:
 2. The model: an embedding, an LSTM (or a GRU, or a plain RNN), and a dense layer that scores every
    character as the next one.
 3. Truncated backpropagation through time: the text is laid out in 32 rows, read 50 characters at a
-   time. The state is carried from one piece to the next (``stateful=True``), the gradient is not.
+   time. The state is carried from one chunk to the next (``stateful=True``), the gradient is not.
 4. Writing: one character at a time, each drawn from the scores and fed back (`generate`).
 
 Run it with ``python examples/sonnets.py``, or for instance with
@@ -42,11 +42,12 @@ from minirnn import (
     generate,
 )
 from minirnn.data import StreamBatches, Vocabulary
+from minirnn.schedules import Polynomial
 
 TEXT = Path(__file__).parent / "data" / "sonnets.txt"
 CELLS = {"lstm": LSTM, "gru": GRU, "rnn": RNN}
 
-# Nats per character of the same model in PyTorch: 128 units, pieces of 50 steps, 32 rows, Adam with
+# Nats per character of the same model in PyTorch: 128 units, chunks of 50 steps, 32 rows, Adam with
 # 3e-3, 1,200 updates. Published for two cells; the GRU has to reach what the LSTM does.
 PUBLISHED = {"lstm": ("LSTM", 1.788), "gru": ("LSTM", 1.788), "rnn": ("RNN", 1.865)}
 
@@ -69,9 +70,9 @@ def build_model(
 
 
 def loss_from_scratch(trainer: Trainer, tokens: np.ndarray, steps: int) -> float:
-    """Nats per token, if the text is read in pieces of `steps`, each with an empty memory."""
-    pieces = (len(tokens) - 1) // steps
-    side_by_side = StreamBatches(tokens, batch_size=pieces, steps=steps)
+    """Nats per token, if the text is read in chunks of `steps`, each from an empty memory."""
+    chunks = (len(tokens) - 1) // steps
+    side_by_side = StreamBatches(tokens, batch_size=chunks, steps=steps)
     return trainer.evaluate(side_by_side)["loss"]
 
 
@@ -99,10 +100,10 @@ def main(argv: list[str] | None = None) -> int:
     batches = StreamBatches(train, batch_size=rows, steps=50)
     validation = StreamBatches(held_out, batch_size=1, steps=len(held_out) - 1)
 
-    # The model, and Adam with a learning rate that falls in a straight line to nothing.
+    # The model, and Adam with a learning rate that falls in a straight line to 0.
     updates = epochs * len(batches)
     model = build_model(options.cell, len(vocabulary), 64, hidden_size, rng)
-    optimizer = Adam(model.parameters(), lambda step: 3e-3 * (1 - step / updates))
+    optimizer = Adam(model.parameters(), Polynomial(3e-3, steps=updates))
     trainer = Trainer(model, SoftmaxCrossEntropy(), optimizer)
     print(f"{len(tokens):,} characters, {len(vocabulary)} of them distinct; {updates:,} updates.\n")
     print(model.summary(), "\n")

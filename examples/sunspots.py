@@ -3,7 +3,7 @@
 The number of spots on the sun has been counted since 1700; it rises and falls in about eleven
 years, never twice to the same height. A GRU learns to say the next year's number from all the years
 before. To forecast, it reads the record year by year with ``model.step``, which keeps its memory
-inside; from then on it is fed its own answers, ten times. The last ten years, 1999 to 2008, are
+inside; from then on its input is its own answer, ten times. The last ten years, 1999 to 2008, are
 held out: no choice and no training has seen them.
 
 Two forecasts need no learning at all and are hard to beat: the last value, ten times over, and the

@@ -66,8 +66,8 @@ def train(settings: dict[str, Any]) -> dict[str, Any]:
     sequences, speakers = utterances(settings["data"])
     order = rng.permutation(len(sequences))
     parts = np.split(order, [len(order) // 5])
-    (x_held, held_mask), (x, mask) = (pad_sequences([sequences[k] for k in part]) for part in parts)
-    held, rest = parts
+    (x_val, val_mask), (x, mask) = (pad_sequences([sequences[k] for k in part]) for part in parts)
+    validation, training = parts
     layer, size = CELLS[settings["cell"]], settings["hidden_size"]
     model = Sequential(
         [
@@ -79,7 +79,7 @@ def train(settings: dict[str, Any]) -> dict[str, Any]:
     optimizer = Adam(model.parameters(), settings["learning_rate"], clip_norm=1.0)
     trainer = Trainer(model, SoftmaxCrossEntropy(), optimizer, metrics=[Accuracy()], rng=rng)
     history = trainer.fit(
-        x, speakers[rest], mask=mask, validation=(x_held, speakers[held], held_mask),
+        x, speakers[training], mask=mask, validation=(x_val, speakers[validation], val_mask),
         epochs=settings["epochs"], batch_size=32, progress=False,
     )  # fmt: skip
     if trainer.epoch < settings["epochs"]:

@@ -1,4 +1,4 @@
-"""Dates as people write them, turned into ISO dates by an encoder, a decoder and attention.
+"""Dates as people write them, translated to ISO dates by an encoder, a decoder and attention.
 
     the twenty-first of March 1987   ->   1987-03-21
     Sat, 3/21/87                     ->   1987-03-21

@@ -116,7 +116,7 @@ def cross_validate(utterances, mask, speakers, epochs, seed, folds=5):
     """Return the % right when each fifth of the training utterances is left out in turn.
 
     A fifth is six utterances in a row of every speaker: neighbours, recorded together, stay
-    together, so that the net is always asked about another moment than those it has learned from.
+    together, so that the net is always tested on another moment than those it has learned from.
     """
     fold, right = np.empty(len(speakers), int), 0
     for speaker in range(SPEAKERS):

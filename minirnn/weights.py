@@ -102,7 +102,7 @@ def _read(file: IO[bytes]) -> tuple[dict[str, Array], dict[str, str]]:
         )
     length = int.from_bytes(start, "little")
     if len(start) < 8 or length > size - 8:
-        raise ValueError("its header should be longer than the file")
+        raise ValueError("its header claims to be longer than the file")
     text = file.read(length)
     header = read_json(text, size)
     metadata = header.pop(_METADATA, {})
