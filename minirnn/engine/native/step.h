@@ -121,18 +121,20 @@ static void NAME(affine_gradients)(const void *x, const void *g, int64_t rows, i
       }
     }
   }
-  if (!db) return;
-  REAL *total = db;
-  int64_t j = 0;
-  for (; j + VL <= N; j += VL) {
-    vec sums = {0};
-    for (int64_t i = 0; i < rows; i++) sums += NAME(load)((const REAL *)g + i * N + j);
-    NAME(store)(total + j, NAME(load)(total + j) + sums);
-  }
-  for (; j < N; j++) {
-    REAL last = 0;
-    for (int64_t i = 0; i < rows; i++) last += ((const REAL *)g)[i * N + j];
-    total[j] += last;
+  for (int64_t first = 0; db && first < rows; first += 32) { /* in parts: less is lost in rounding */
+    const REAL *row = (const REAL *)g + first * N;
+    int64_t R = rows - first < 32 ? rows - first : 32, j = 0;
+    REAL *to = db;
+    for (; j + VL <= N; j += VL) {
+      vec part = {0};
+      for (int64_t i = 0; i < R; i++) part += NAME(load)(row + i * N + j);
+      NAME(store)(to + j, NAME(load)(to + j) + part);
+    }
+    for (; j < N; j++) {
+      REAL part = 0;
+      for (int64_t i = 0; i < R; i++) part += row[i * N + j];
+      to[j] += part;
+    }
   }
 }
 
