@@ -1,11 +1,11 @@
 """minirnn: recurrent networks in NumPy, to read, to check and to train."""
 
-from importlib import import_module
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from minirnn.cells import Cell, GRUCell, LSTMCell, RNNCell
 from minirnn.core import Layer, Parameter
 from minirnn.errors import CheckpointError, NotFiniteError
+from minirnn.later import later
 from minirnn.layers import (
     Dense,
     Dropout,
@@ -251,13 +251,7 @@ _LATER = {
 }
 
 
-def __getattr__(name: str) -> Any:
-    if name not in _LATER:
-        raise AttributeError(f"module 'minirnn' has no attribute {name!r}")
-    module = import_module(_LATER[name])
-    value = module if module.__name__ == f"minirnn.{name}" else getattr(module, name)
-    globals()[name] = value
-    return value
+__getattr__ = later(__name__, _LATER)
 
 
 def __dir__() -> list[str]:

@@ -32,6 +32,7 @@ __all__ = [
     "instance",
     "locate",
     "name_of",
+    "not_a_tuple",
     "one_input",
     "positive_float",
     "positive_int",
@@ -333,8 +334,8 @@ def sequence(owner: object, x: Any, size: int | None, dtype: Any) -> Array:
                 "x[:, :, None], for one sequence x[None], for a single time step call step(x_t)"
             )
         raise ValueError(
-            f"{name_of(owner)}: the input should be (batch, time, features), got {array.ndim} axes "
-            f"in shape {array.shape}{hint}"
+            f"{name_of(owner)}: the input should be (batch, time, features), got {array.ndim} "
+            f"{'axis' if array.ndim == 1 else 'axes'} in shape {array.shape}{hint}"
         )
     if 0 in array.shape[:-1]:
         _refuse_empty(owner, array)
@@ -364,6 +365,13 @@ def _refuse_empty(owner: object, x: Array) -> None:
         f"{name_of(owner)}: {_axis_name(x.shape.index(0), x.ndim)} should be at least 1, got 0 in "
         f"shape {x.shape}: there is nothing to run on"
     )
+
+
+def not_a_tuple(given: Any, wanted: str) -> Exception:
+    """Return the error for states that are no tuple, or one of another length."""
+    if isinstance(given, tuple | list):
+        return ValueError(f"{wanted}, got {type(given).__name__} of {len(given)}")
+    return TypeError(f"{wanted}, got {type(given).__name__}")
 
 
 def check_shape(owner: object, x: Any, shape: tuple[int, ...], dtype: Any, what: str) -> Array:

@@ -1,5 +1,8 @@
 """Layers that do not recur over time."""
 
+from typing import TYPE_CHECKING
+
+from minirnn.later import later
 from minirnn.layers.activations import LogSoftmax, ReLU, Sigmoid, Softmax, Tanh
 from minirnn.layers.dense import Dense
 from minirnn.layers.dropout import Dropout
@@ -9,19 +12,44 @@ from minirnn.layers.parallel import Parallel
 from minirnn.layers.pooling import LastStep, MaxOverTime, MeanOverTime
 from minirnn.layers.residual import Residual
 
+if TYPE_CHECKING:
+    from minirnn.layers.attention import Attention
+    from minirnn.layers.normalization import LayerNorm
+    from minirnn.layers.rectifiers import ELU, GELU, LeakyReLU, SiLU, Softplus
+
 __all__ = [
+    "ELU",
+    "GELU",
+    "Attention",
     "Dense",
     "Dropout",
     "Embedding",
     "LastState",
     "LastStep",
+    "LayerNorm",
+    "LeakyReLU",
     "LogSoftmax",
     "MaxOverTime",
     "MeanOverTime",
     "Parallel",
     "ReLU",
     "Residual",
+    "SiLU",
     "Sigmoid",
     "Softmax",
+    "Softplus",
     "Tanh",
 ]
+
+__getattr__ = later(
+    __name__,
+    {
+        "Attention": "minirnn.layers.attention",
+        "ELU": "minirnn.layers.rectifiers",
+        "GELU": "minirnn.layers.rectifiers",
+        "LayerNorm": "minirnn.layers.normalization",
+        "LeakyReLU": "minirnn.layers.rectifiers",
+        "SiLU": "minirnn.layers.rectifiers",
+        "Softplus": "minirnn.layers.rectifiers",
+    },
+)

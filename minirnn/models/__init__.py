@@ -1,5 +1,13 @@
 """Layers composed into models."""
 
+from typing import TYPE_CHECKING
+
+from minirnn.later import later
 from minirnn.models.sequential import Sequential
 
-__all__ = ["Sequential"]
+if TYPE_CHECKING:
+    from minirnn.models.encoder_decoder import EncoderDecoder
+
+__all__ = ["EncoderDecoder", "Sequential"]
+
+__getattr__ = later(__name__, {"EncoderDecoder": "minirnn.models.encoder_decoder"})

@@ -63,10 +63,10 @@ def check_sizes(layers: list[Layer]) -> None:
 def check_states(given: Any, count: int, what: str) -> Any:
     """Return the states of so many layers."""
     if not isinstance(given, tuple | list) or len(given) != count:
-        raise TypeError(
+        raise checks.not_a_tuple(
+            given,
             f"Sequential: {what} should be a tuple with an entry for each of the {count} "
-            f"layers, None where a layer has no state, got {type(given).__name__}"
-            + (f" of {len(given)}" if isinstance(given, tuple | list) else "")
+            f"layers, None where a layer has no state",
         )
     return given
 

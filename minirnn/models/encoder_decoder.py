@@ -160,7 +160,9 @@ class EncoderDecoder(Layer):
                 context = self.attention.forward(h, annotations, mask=masks[0])
                 h = np.concatenate([h, context], axis=2)
             y = after.forward(h, masks[1])
-            self._cache = annotations.shape, annotations.dtype
+            written = None if masks[1] is None or np.ndim(y) < 3 else np.asarray(masks[1])
+            y = after.without_padding(y, written)
+            self._cache = annotations.shape, annotations.dtype, written
         return y
 
     def backward(self, grad: Any) -> tuple[Any, Any]:
@@ -170,9 +172,11 @@ class EncoderDecoder(Layer):
         ----------
         grad : array, of the shape of the output
         """
-        shape, dtype = self._saved()
+        shape, dtype, written = self._saved()
         encoder, _ = self._chains()
         before, after = self._halves()
+        if written is not None and np.shape(grad)[:2] == written.shape:
+            grad = after.without_padding(grad, written)
         with one_blas_thread():
             grad = after.backward(grad)
             grad_annotations = np.zeros(shape, dtype)

@@ -6,6 +6,8 @@ from collections.abc import Iterable, Iterator
 from operator import attrgetter
 from typing import Any
 
+import numpy as np
+
 from minirnn import masks
 from minirnn.copies import Restored
 from minirnn.core import Layer, dtype_of
@@ -36,7 +38,8 @@ class Sequential(Layer):
     Notes
     -----
     A mask goes to every layer with ``uses_mask``, until a layer takes the time axis away. What
-    stands in the padding of the input is replaced by zeros first, so it may be anything.
+    stands in the padding of the input is replaced by zeros first, so it may be anything; the
+    output is zero there, and no gradient comes in.
 
     An error inside a layer says which: "LSTM (layer 1 of the model): ...". A refused call leaves
     parameters, gradients, states and what layers keep as they were.
@@ -80,7 +83,9 @@ class Sequential(Layer):
         self.layers = list(layers)
         if not self.layers:
             raise ValueError("Sequential: the list of layers is empty")
-        self._shapes: list[Any] = []  # of the latest forward: of the input, and of each output
+        # Of the latest forward: shapes of the input and of each output, and the mask of the last
+        # output, where the last layer takes none.
+        self._latest: tuple[list[Any], Any] = [], None
         self._parts = chain.check_layers(self.layers)  # all layers, those inside others too
         chain.check_sizes(self.layers)
         connect_last_states(flat(self.layers))
@@ -105,7 +110,7 @@ class Sequential(Layer):
     @property
     def output_shapes(self) -> list[Any] | None:
         """The shape of each layer's output in the latest `forward`; None before."""
-        return self._shapes[1:] or None
+        return self._latest[0][1:] or None
 
     @property
     def state(self) -> tuple[Any, ...]:
@@ -158,7 +163,11 @@ class Sequential(Layer):
             except Exception as error:
                 chain.locate(error, k, self.layers[k])
                 raise
-        self._shapes = shapes
+        valid = None
+        if mask is not None and not self.layers[-1].uses_mask:
+            valid = mask.reshape(mask.shape + (1,) * (x.ndim - 2))
+            x = np.where(valid, x, x.dtype.type(0))
+        self._latest = shapes, valid
         return x
 
     def backward(self, grad: Any, grad_state: Any = None) -> Any:
@@ -188,6 +197,9 @@ class Sequential(Layer):
         states = [None] * len(self.layers)
         if grad_state is not None:
             states = chain.check_states(grad_state, len(self.layers), "grad_state")
+        shapes, valid = self._latest
+        if valid is not None and np.shape(grad)[:2] == valid.shape[:2]:
+            grad = np.where(valid, grad, np.zeros_like(grad, shape=()))
         k = 0
         try:
             for k in range(len(self.layers) - 1, first - 1, -1):
@@ -197,7 +209,7 @@ class Sequential(Layer):
                     backward = layer.backward_parameters
                 grad = backward(grad) if states[k] is None else backward(grad, states[k])
                 if k > first:
-                    shape = self._shapes[k] if self._shapes else None
+                    shape = shapes[k] if shapes else None
                     known = shape is not None and hasattr(grad, "shape")
                     if grad is None or (known and grad.shape != shape):
                         chain.refuse_gradient(layer, grad, shape)

@@ -169,9 +169,10 @@ class Bidirectional(Layer):
             return None, None
         sizes = [len(r.cell.initial_state(1)) for r in (self.forward_layer, self.backward_layer)]
         if not isinstance(arrays, tuple | list) or len(arrays) != sum(sizes):
-            raise TypeError(
+            raise checks.not_a_tuple(
+                arrays,
                 f"Bidirectional: the state should be a tuple of {sum(sizes)} arrays, "
-                f"{sizes[0]} for the forward layer and {sizes[1]} for the backward layer"
+                f"{sizes[0]} for the forward layer and {sizes[1]} for the backward layer",
             )
         return tuple(arrays[: sizes[0]]), tuple(arrays[sizes[0] :])
 

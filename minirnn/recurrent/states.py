@@ -46,10 +46,8 @@ def initial_state(cell: Cell, batch: int, dtype: np.dtype[Any]) -> State:
 def states_like(owner: object, arrays: Any, model: State, what: str) -> State:
     """Return copies of `arrays`, a tuple with the shapes and dtypes of `model`."""
     if not isinstance(arrays, tuple | list) or len(arrays) != len(model):
-        got = type(arrays).__name__
-        got += f" of {len(arrays)}" if isinstance(arrays, tuple | list) else ""
-        raise TypeError(
-            f"{type(owner).__name__}: {what} should be a tuple of {len(model)} arrays, got {got}"
+        raise checks.not_a_tuple(
+            arrays, f"{type(owner).__name__}: {what} should be a tuple of {len(model)} arrays"
         )
     checked = [
         checks.check_shape(owner, array, like.shape, like.dtype, f"{what}[{k}] (batch, ...)")

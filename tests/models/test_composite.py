@@ -55,7 +55,7 @@ def test_gradients_flow_through_states_as_through_time():
 
 def test_a_state_of_another_form_is_refused():
     model = stack()
-    with pytest.raises(TypeError, match=r"state should be a tuple with an entry for each of the 3"):
+    with pytest.raises(ValueError, match=r"a tuple with an entry for each of the 3"):
         model.forward(X, state=(None,))
     with pytest.raises(TypeError, match=r"Dense \(layer 2 of the model\): has no state"):
         model.forward(X, state=(None, None, (X[:, 0],)))

@@ -120,6 +120,17 @@ def test_padding_does_not_matter(name, attention):
         np.testing.assert_allclose(alone[0, : times[1]], y[row, : times[1]], rtol=1e-12)
 
 
+@pytest.mark.parametrize("attention", [None, "dot"])
+def test_padding_of_the_target_gives_zeros_and_takes_no_gradient(attention):
+    model = build("numbers", attention)
+    for p in model.parameters():
+        p.value += 0.1  # biases too
+    y = model.forward(tokens_in("numbers"), (SOURCE_MASK, TARGET_MASK))
+    assert not y[~TARGET_MASK].any()
+    model.backward(np.where(TARGET_MASK[..., None], np.ones_like(y), np.nan))
+    assert all(np.isfinite(p.grad).all() for p in model.parameters())
+
+
 def score(model, source, mask, sequence):
     """Return the log-probability of one target, by teacher forcing."""
     target_in = np.array([[START, *sequence[:-1]]])

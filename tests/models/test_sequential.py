@@ -284,3 +284,24 @@ def test_backward_parameters_stops_at_the_first_layer_that_learns():
     bare = Sequential([Untouchable()])
     bare.forward(_x())
     assert bare.backward_parameters(_x()) is None
+
+
+@pytest.mark.parametrize(
+    "layers",
+    [
+        lambda: [m.Dense(3, 2, rng=0)],
+        lambda: [m.Dense(3, 3, rng=0), m.Softmax()],
+        lambda: [m.GRU(3, 4, rng=0), m.Dense(4, 2, rng=1), m.Tanh()],
+    ],
+)
+def test_masked_steps_give_zeros_and_take_no_gradient_behind_any_last_layer(layers):
+    mask = helpers.make_mask("trailing", 2, 6)
+    model = Sequential(layers())
+    for _, p in model.named_parameters():
+        p.value += 0.5  # biases too
+    y = model.forward(_x(), mask)
+    assert not y[~mask].any()
+    grad_x = model.backward(np.where(mask[..., None], np.ones_like(y), np.nan))
+    assert not grad_x[~mask].any()
+    assert all(np.isfinite(p.grad).all() for p in model.parameters())
+    assert m.check_gradients(model, _x(), mask=mask).passed
