@@ -7,7 +7,8 @@ from typing import Any
 
 from minirnn import checks
 from minirnn.foreign import KeywordHints
-from minirnn.losses.arguments import Positions, like_prediction, refuse_not_finite, valid_prediction
+from minirnn.losses.arguments import like_prediction, refuse_not_finite, valid_prediction
+from minirnn.losses.positions import Positions
 from minirnn.reprs import as_call
 from minirnn.typing import Array
 

@@ -9,7 +9,6 @@ import numpy as np
 
 from minirnn import checks
 from minirnn.losses.arguments import (
-    Positions,
     as_classes,
     refuse_not_finite,
     valid_prediction,
@@ -17,6 +16,7 @@ from minirnn.losses.arguments import (
 )
 from minirnn.losses.base import Loss
 from minirnn.losses.classes import add_at_class, natively, softmax_and_nats
+from minirnn.losses.positions import Positions
 from minirnn.typing import Array
 
 __all__ = ["SoftmaxCrossEntropy"]

@@ -7,7 +7,6 @@ from typing import Any
 import numpy as np
 
 from minirnn.losses.arguments import (
-    Positions,
     as_classes,
     check_probabilities,
     refuse_not_finite,
@@ -15,6 +14,7 @@ from minirnn.losses.arguments import (
 )
 from minirnn.losses.base import Loss
 from minirnn.losses.classes import add_at_class, nats
+from minirnn.losses.positions import Positions
 from minirnn.typing import Array
 
 __all__ = ["CrossEntropy"]

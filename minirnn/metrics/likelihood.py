@@ -64,10 +64,8 @@ class Perplexity(LogLoss):
 
     Parameters
     ----------
-    from_logits : bool
-        False for a model that ends in `Softmax`.
-    ignore_class : int, optional
-        Positions with this target do not count, as in `SoftmaxCrossEntropy`.
+    from_logits, ignore_class
+        As in `LogLoss`.
 
     Examples
     --------

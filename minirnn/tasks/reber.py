@@ -107,8 +107,7 @@ def encode_embedded_reber(
     Returns
     -------
     EmbeddedReber
-        with ``inputs`` (count, time, 7), ``targets`` (count, time), ``mask`` (count, time),
-        ``legal`` (count, time, 7), ``tokens`` (count, time) and ``strings``.
+        As from `embedded_reber`, ``count`` the number of strings.
 
     References
     ----------
