@@ -1,4 +1,4 @@
-"""The pictures of all scripts, and the one place where they ask for matplotlib.
+"""The pictures of all scripts, and the only place that imports matplotlib.
 
 Each function is given ``matplotlib.pyplot`` and what to show, and returns a figure. Its name is
 that of the file, and the first line of its docstring says on the terminal what there is to see.

@@ -1,9 +1,9 @@
 """Strings of handwritten digits, read from a strip of pixels that is not cut into digits.
 
 A strip is eight pixels high and holds three to seven digits, close together, some touching. A
-recurrent layer reads it column by column, from both ends. For training it is told which digits are
-there, in order, and not where: connectionist temporal classification finds that by itself. At each
-column the net says a digit, or nothing (the blank); that is drawn.
+recurrent layer reads it column by column, from both ends. The targets are the digits in
+their order, not their places: connectionist temporal classification finds these by itself. At each
+column the net predicts a digit or the blank, which means none; that is drawn.
 
 Strips for training are made of the first 1,297 images, strips for the test of the last 500, which
 are by other writers.

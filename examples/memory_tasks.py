@@ -3,7 +3,7 @@
 Every training batch is drawn anew, but for the Reber grammar, whose 256 training strings are
 fixed, as published.
 
-The published figures of the first three are PyTorch's: on the adding problem with 64 units, batches
+The published results of the first three are PyTorch's: on the adding problem with 64 units, batches
 of 50, Adam with 5e-3 and gradients clipped to a norm of 1, which is what we take for the other two
 as well. (At 8e-3 the LSTM often learns copying sooner, and from some seeds not at all.) Those of
 the Reber grammar are of 1997, when strings were shown one by one; they count strings, so our

@@ -7,7 +7,7 @@ script writes down how large the gradients of the first two layers are. A sigmoi
 steeper than 1/4, so that each one takes a good part of the gradient on its way back: the first
 layer hears little at the start, and the loss hardly moves for a thousand steps.
 
-The setup, and the figures printed beside ours, are those of a well-known notebook on vanishing
+The setup, and the results printed beside ours, are those of a well-known notebook on vanishing
 gradients, grown out of A. Karpathy's case study for the Stanford course CS231n (2015).
 
     python examples/spiral.py                  # both nets, about half a minute together
@@ -75,7 +75,7 @@ def train(name, activation, points, labels, iterations, rng):
 
 
 def report(name, losses, accuracy):
-    """Print our figures beside the published ones; return whether they are as good."""
+    """Print our results beside the published ones; return whether they are as good."""
     published = PUBLISHED[name]
     print(f"\n{name:<22}{'ours':>10}{'published':>12}")
     for iteration, loss in losses.items():
@@ -109,7 +109,7 @@ def main(argv=None) -> int:
     print("as large under ReLU as under the sigmoid.")
     save_picture(pictures.spiral_regions, models, points, labels)
     save_picture(pictures.spiral_gradients, gradients)
-    return verdict(options.quick, all(reached), "the published figures")
+    return verdict(options.quick, all(reached), "the published results")
 
 
 if __name__ == "__main__":

@@ -90,7 +90,7 @@ class RecurrentRecord:
     bounds : dict of (low, high)
         Between what numbers the bounded gates and states lie.
     words : dict of str
-        What each gate does, where the cell says so.
+        What each gate does, where the cell has words for it.
     output : str or None
         The state that is the output of the cell as well; None if none is.
     mask : boolean array (batch, time), or None

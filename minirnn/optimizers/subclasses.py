@@ -45,7 +45,7 @@ def update_and_check(optimizer: Optimizer, buffer: Buffer, grad: Array, rate: fl
     if returned is not None:
         buffer.values[:] = before
         raise TypeError(
-            f"{name}: update returned {type(returned).__name__}, which is not looked at; change "
+            f"{name}: update returned {type(returned).__name__}, which is ignored; change "
             f"value in place, value -= ..., and return nothing"
         )
     if not rate or not grad.any():

@@ -36,8 +36,8 @@ class Bidirectional(Layer):
 
     Notes
     -----
-    `LastStep` after this layer takes from the backward layer what it made of one single step. To
-    give each sequence one vector from both ends, take `LastState`, `MeanOverTime` or `MaxOverTime`.
+    After this layer, `LastStep` takes an output of the backward layer that has seen a single step.
+    For one vector a sequence, from both ends, take `LastState`, `MeanOverTime` or `MaxOverTime`.
 
     Schuster and Paliwal, Bidirectional recurrent neural networks, IEEE Transactions on Signal
     Processing 45, 1997.

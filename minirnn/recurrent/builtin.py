@@ -67,7 +67,7 @@ class RNN(Recurrent):
 class LSTM(Recurrent):
     """A layer of long short-term memory: `Recurrent` over an `LSTMCell`.
 
-    The equations stand in `LSTMCell`; the output at ``t`` is ``h_t``, the state ``(h, c)``.
+    For the equations see `LSTMCell`; the output at ``t`` is ``h_t``, the state ``(h, c)``.
 
     Parameters
     ----------

@@ -42,16 +42,16 @@ class Recurrent(Layer):
         y_t, state_t = cell(x_t, state_{t-1})          t = 0 .. time - 1
 
     and backpropagation through time, from the last step to the first, where the gradient on a
-    state is what the later steps sent back. Masks, initial and final states, reversed and carried
-    runs are there for every cell. The loop itself is `minirnn.recurrent.loop`; where something
-    faster can run the cell, it gives the same numbers.
+    state comes from the later steps. Masks, initial and final states, reading in reverse and
+    carried states work for every cell. The loop itself is `minirnn.recurrent.loop`; faster code for
+    a cell gives the same numbers.
 
     Parameters
     ----------
     cell : Cell
         A built-in one or your own.
     stateful : bool
-        True carries the state from call to call, so that a long sequence can come in pieces; no
+        True carries the state from call to call, so that a long sequence can come in chunks; no
         gradient flows from one call to the one before (truncated backpropagation through time).
     reverse : bool
         True reads time backwards. The output stays aligned with the input: ``y[:, t]`` belongs to
@@ -68,7 +68,7 @@ class Recurrent(Layer):
     grad_state : tuple of arrays, or None
         After `backward`, the gradient on the initial state of that `forward`.
     observer : object, or None
-        Is told of every time step: see `minirnn.insight.observers`. While there is one, `forward`
+        Called with every time step: see `minirnn.insight.observers`. While there is one, `forward`
         and `backward` run the loop over the cell.
 
     Notes

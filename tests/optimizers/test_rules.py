@@ -227,7 +227,7 @@ def test_an_own_update_that_returns_is_refused():
         return value - learning_rate * grad
 
     parameter, optimizer = _ready(_own(update))
-    with pytest.raises(TypeError, match=r"Own: update returned ndarray, which is not looked at"):
+    with pytest.raises(TypeError, match=r"Own: update returned ndarray, which is ignored"):
         optimizer.step()
     np.testing.assert_array_equal(parameter.value, [1, 1])
 
