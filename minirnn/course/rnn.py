@@ -9,7 +9,7 @@ import numpy as np
 from minirnn.cells.rnn import RNNCache, RNNCell
 from minirnn.course.activations import softmax
 from minirnn.course.arguments import Arguments
-from minirnn.course.weights import load_dense, load_rnn_cell, rnn_weights
+from minirnn.course.layout import load_dense, load_rnn_cell, rnn_weights
 from minirnn.layers.dense import Dense
 from minirnn.typing import Array
 
