@@ -65,9 +65,7 @@ class Restored:
     """
 
     def __init__(self, layers: Iterable[Any], *, gradients: bool = False) -> None:
-        self._before: list[tuple[Any, dict[str, Any]]] = []
-        for layer in layers:
-            self._before.append((layer, vars(layer).copy()))
+        self._before = [(layer, vars(layer).copy()) for layer in layers]
         self._gradients: list[tuple[Any, Array]] = []
         if gradients:
             unique = {id(p): p for layer, _ in self._before for p in layer.parameters()}

@@ -15,6 +15,7 @@ from minirnn.engine.program import Program
 from minirnn.engine.schedule import Schedule
 from minirnn.engine.settings import compiled as _native
 from minirnn.engine.trace import Tape, Untraceable, trace
+from minirnn.typing import Array
 
 __all__ = ["Code", "code_of", "frozen", "native"]
 
@@ -46,24 +47,33 @@ class Code:
             raise Untraceable("a state array that is not (batch, n)")
         self.widths = tuple(a.shape[1] for a in state)
         self.inputs, self.outputs = cell.input_size, cell.output_size
-        program = Program(self._tapes(cell), len(self.widths))
-        sizes = {name: p.size for name, p in parameters}
-        self.arrays = tuple(a.astype(self.dtype) for a in program.arrays)
-        sizes |= {f"#{k}": a.size for k, a in enumerate(self.arrays)}
-        self.schedule = s = Schedule(program, sizes, self.inputs, self.outputs, self.widths)
-        self.program = program
-        self.work = sum(p.size for _, p in parameters)
-        tables = [
-            np.ascontiguousarray(part).tobytes()
-            for table in (s.forward, s.backward, s.backward_x)
-            for part in table
-        ]
-        rest = np.array(s.outers, np.int64).tobytes(), np.array(s.constants, float).tobytes()
-        slots = np.array(s.slots, np.int64).tobytes()
-        if _native is not None:
-            self.native = _native.compile(self.dtype.itemsize, slots, *tables, *rest)
+        self._sizes = {name: p.size for name, p in parameters}
+        self._tapes = self._trace(cell)
+        self.work = sum(self._sizes.values())
+        self.program, self._plain = self._compile(masked=False)
+        self._masked: Any = None
+        self.arrays = tuple(Parameter(a.astype(self.dtype)) for a in self.program.arrays)
 
-    def _tapes(self, cell: Cell) -> list[Tape]:
+    def program_for(self, mask: Array | None) -> Any:
+        """Return what the native module runs, with or without a mask."""
+        if mask is None:
+            return self._plain
+        if self._masked is None:
+            _, self._masked = self._compile(masked=True)
+        return self._masked
+
+    def _compile(self, *, masked: bool) -> tuple[Program, Any]:
+        program = Program(self._tapes, len(self.widths), masked=masked)
+        sizes = self._sizes | {f"#{k}": a.size for k, a in enumerate(program.arrays)}
+        s = Schedule(program, sizes, self.inputs, self.outputs, self.widths)
+        tables: list[Any] = [np.array(s.slots, np.int64), np.array(s.outers, np.int64)]
+        tables += [np.array(s.constants, float), *s.forward, *s.backward, *s.backward_x]
+        if _native is None:
+            return program, None
+        numbers = tuple(np.ascontiguousarray(table).tobytes() for table in tables)
+        return program, _native.compile(self.dtype.itemsize, len(self.widths), len(sizes), numbers)
+
+    def _trace(self, cell: Cell) -> list[Tape]:
         for name in ("forward", "backward"):
             if name in vars(cell):
                 raise Untraceable(f"{name} was put on this object")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from operator import attrgetter, is_
+from operator import is_
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -15,7 +15,6 @@ from minirnn.typing import Array, Mask, State
 
 __all__ = ["Machine"]
 
-_values, _grads = attrgetter("value"), attrgetter("grad")
 LEAST_WORK = 5_000_000  # multiplications: some tenths of a millisecond
 
 
@@ -25,7 +24,7 @@ class _Kept(NamedTuple):
     memory: Array
     number: int  # of the forward call
     x: Array
-    mask: Mask | None
+    mask: Array | None
     reverse: bool
     threads: int
 
@@ -41,11 +40,9 @@ class Machine:
 
     def __init__(self, cell: Cell, code: Code) -> None:
         self.cell, self.code, self._native = cell, code, native()
-        self._parameters = cell.parameters()
+        self._parameters = (*cell.parameters(), *code.arrays)
         self._memory = np.empty(0, np.uint8)
         self._calls = 0
-        self._sizes: tuple[Any, ...] = ()
-        self._bytes = 0
         self._attributes = tuple(vars(cell).values())
         plain = (*PLAIN, Parameter)
         self._frozen = None if all(isinstance(a, plain) for a in self._attributes) else frozen(cell)
@@ -56,7 +53,7 @@ class Machine:
             return False
         if self._frozen is None:
             return True
-        now = cell.parameters()
+        now = (*cell.parameters(), *self.code.arrays)
         same = len(now) == len(self._parameters) and all(map(is_, now, self._parameters))
         return same and self._frozen == frozen(cell)
 
@@ -64,34 +61,38 @@ class Machine:
         self, x: Array, mask: Mask | None, state: State, *, reverse: bool, keep: bool
     ) -> tuple[Array, State, Any]:
         """Run over whole sequences."""
-        code = self.code
         batch, time, _ = x.shape
         threads = self._threads(batch, time)
-        y = np.empty((batch, time, code.outputs), code.dtype)
-        memory = None
-        if keep:
-            self._calls += 1
-            memory = self._room(batch, time, threads, mask is not None)
-        x, final = self._run(threads, reverse, x, mask, y, state, memory)
-        if memory is None:
-            return y, final, None
-        return y, final, _Kept(memory, self._calls, x, mask, reverse, threads)
+        numbers = None if mask is None else mask[:, :, np.newaxis].astype(self.code.dtype)
+        y = np.empty((batch, time, self.code.outputs), self.code.dtype)
+        if not keep:
+            return y, self._run(threads, reverse, x, y, numbers, state, None)[1], None
+        self._calls += 1
+        x, final = self._run(threads, reverse, x, y, numbers, state, self._memory)
+        return y, final, _Kept(self._memory, self._calls, x, numbers, reverse, threads)
 
     def step(self, x_t: Array, state: State) -> tuple[Array, State]:
         """Run one step."""
         y = np.empty((len(x_t), self.code.outputs), self.code.dtype)
-        return y, self._run(1, False, x_t, None, y, state, None)[1]
+        return y, self._run(1, False, x_t, y, None, state, None)[1]
 
     def _run(
-        self, threads: int, reverse: bool, x: Array, mask: Any, y: Array, state: State, memory: Any
+        self,
+        threads: int,
+        reverse: bool,
+        x: Array,
+        y: Array,
+        mask: Array | None,
+        state: State,
+        memory: Array | None,
     ) -> tuple[Array, State]:
         """Return x, or a copy of it that the machine can read, and the final state."""
         code, batch = self.code, len(x)
-        final = tuple([np.empty((batch, n), code.dtype) for n in code.widths])
-        values = (*map(_values, self._parameters), *code.arrays)
-        rest = mask, y, state, final, values, memory
+        final = [np.empty((batch, n), code.dtype) for n in code.widths]
+        arrays = x, y, None, None, mask, *state, *final
+        program = code.program_for(mask)
         try:
-            self._native.forward(code.native, threads, reverse, x, *rest)
+            needed = self._native.run(program, threads, reverse, arrays, self._parameters, memory)
         except ValueError:  # numbers of a row that do not lie side by side, or a wrong state
             if [a.shape for a in state] != [a.shape for a in final]:
                 raise ValueError(
@@ -99,10 +100,13 @@ class Machine:
                     f"{[a.shape for a in final]}, got {[a.shape for a in state]}: does "
                     f"initial_state return (batch, n) for the batch size that it is given?"
                 ) from None
-            x, state = np.array(x, order="C"), tuple(np.array(a, order="C") for a in state)
-            rest = mask, y, state, final, values, memory
-            self._native.forward(code.native, threads, reverse, x, *rest)
-        return x, final
+            x = _rows_whole(x)
+            arrays = x, y, None, None, mask, *map(_rows_whole, state), *final
+            needed = self._native.run(program, threads, reverse, arrays, self._parameters, memory)
+        if needed:
+            self._memory = np.empty(needed, np.uint8)
+            self._native.run(program, threads, reverse, arrays, self._parameters, self._memory)
+        return x, tuple(final)
 
     def backward(
         self, grad: Array, grad_state: State | None, caches: Any, *, need_grad_x: bool
@@ -114,17 +118,14 @@ class Machine:
                 f"{type(self.cell).__name__}: backward belongs to the latest forward, and there "
                 f"was another one since"
             )
-        grad = _rows_whole(grad)
-        batch = len(grad)
+        absent = (None,) * len(code.widths)
         grad_x = np.empty(kept.x.shape, code.dtype) if need_grad_x else None
-        if grad_state is not None:
-            grad_state = tuple([_rows_whole(a) for a in grad_state])
-        first = tuple([np.empty((batch, n), code.dtype) for n in code.widths])
-        values = (*map(_values, self._parameters), *code.arrays)
-        grads = tuple(map(_grads, self._parameters))
-        self._native.backward(
-            code.native, kept.threads, kept.reverse, kept.x, kept.mask, grad, grad_x, grad_state,
-            first, values, grads, kept.memory,
+        last = absent if grad_state is None else map(_rows_whole, grad_state)
+        first = tuple([np.empty((len(grad), n), code.dtype) for n in code.widths])
+        arrays = kept.x, None, _rows_whole(grad), grad_x, kept.mask, *absent, *absent, *last, *first
+        self._native.run(
+            code.program_for(kept.mask),
+            kept.threads, kept.reverse, arrays, self._parameters, kept.memory,
         )  # fmt: skip
         return grad_x, first
 
@@ -132,17 +133,6 @@ class Machine:
         """Return how many threads are worth their start: rows for each, and work for each."""
         threads = min(current.threads, batch // 4)
         return threads if threads > 1 and batch * time * self.code.work > LEAST_WORK else 1
-
-    def _room(self, batch: int, time: int, threads: int, masked: bool) -> Array:
-        """Return memory for what is kept: that of the call before, if it is large enough."""
-        sizes = batch, time, threads, masked
-        if sizes != self._sizes:
-            self._sizes = sizes
-            self._bytes = self._native.kept_bytes(self.code.native, *sizes)
-        if len(self._memory) < self._bytes:
-            memory = np.empty(self._bytes + 64, np.uint8)
-            self._memory = memory[-memory.ctypes.data % 64 :]
-        return self._memory
 
 
 def _rows_whole(a: Array) -> Array:

@@ -47,7 +47,7 @@ class Node:
 
 
 FOLDS = {"sum of columns": "sum", "max of columns": "rowmax", "min of columns": "rowmin"}
-LEAVES = {"x", "state", "grad_y", "grad_state", "parameter", "const"}
+LEAVES = {"x", "state", "mask", "grad_y", "grad_state", "parameter", "const"}
 _SIMPLE: dict[str, Callable[..., Any]] = {
     "add": np.add, "sub": np.subtract, "mul": np.multiply, "div": np.divide, "neg": np.negative,
     "sqrt": np.sqrt, "max": np.maximum, "min": np.minimum, "exp": np.exp, "tanh": np.tanh,
@@ -139,7 +139,7 @@ class Graph:
             return self.node("outer", (a.args[0], b), None, b.width)
         if b.name != "parameter" or a.row or len(b.attr[1]) != 2:
             raise Untraceable("a product with a matrix that is computed")
-        if a.name == "concat" and all(p.name in ("x", "state") for p in a.args):
+        if a.name == "concat" and all(_given(p) for p in a.args):
             total, at, (view, shape) = None, 0, b.attr
             for part in a.args:
                 offset = view.offset + at * view.strides[0]
@@ -158,6 +158,11 @@ class Graph:
     def fold(self, name: str, a: Node) -> Node:
         """Return one number for each row."""
         return self.node(name, (a,), None, 1)
+
+
+def _given(a: Node) -> bool:
+    """Whether it is x or a state: nothing is gained by copying it beside others."""
+    return a.name in ("x", "state") or (a.name == "where" and a.args[1].name == "x")
 
 
 def _sums_products(a: Node) -> bool:
@@ -201,10 +206,21 @@ class Program:
         Whose sum over the batch is added to this part of a gradient.
     arrays : list of arrays
         Weights that are not learned; as parameters they are named "#0", "#1" ...
+
+    Parameters
+    ----------
+    tapes : list of Tape
+        Of the same cell, for different batch sizes.
+    states : int
+        Arrays of the state.
+    masked : bool
+        Whether there is a mask. It is a part of the program: masked rows of what is given are
+        taken as zero, and of what is computed they are not handed on.
     """
 
-    def __init__(self, tapes: list[Tape], states: int) -> None:
+    def __init__(self, tapes: list[Tape], states: int, *, masked: bool = False) -> None:
         self.graph = Graph()
+        self._mask = self.graph.node("mask", (), None, 1) if masked else None
         self.arrays: list[np.ndarray] = []
         self.outer: list[tuple[View, Node, Node]] = []
         self.sums: list[tuple[View, Node]] = []
@@ -220,6 +236,8 @@ class Program:
         out = [nodes[k] for k in tapes[0].outputs]
         self.y, self.states = out[0], out[1 : 1 + states]
         self.grad_x, self.grad_states = out[1 + states], out[2 + states :]
+        if masked:
+            self._hand_on()
         for view, shape, number in tapes[0].added:
             self._add(view, shape, nodes[number], self.graph.const(1.0))
         self._chained: set[int] = set()
@@ -244,7 +262,8 @@ class Program:
         if first.name == "parameter":
             return graph.parameter(first.attr, first.shape)
         if first.name in LEAVES:
-            return graph.node(first.name, (), first.attr, first.shape[-1])
+            leaf = graph.node(first.name, (), first.attr, first.shape[-1])
+            return leaf if first.name == "state" else self._valid(leaf, graph.const(0.0))
         if first.name == "slice":
             return graph.slice(args[0], *first.attr)
         if first.name == "transpose":
@@ -268,6 +287,17 @@ class Program:
             if a.name == "parameter" and len(a.attr[1]) == 2 and a.attr[1][0] != 1:
                 raise Untraceable("a matrix of weights is changed before it is multiplied by")
         return graph.ew(first.name, *args)
+
+    def _valid(self, n: Node, otherwise: Node) -> Node:
+        """Return `n` where the step is valid."""
+        return n if self._mask is None else self.graph.ew("where", self._mask, n, otherwise)
+
+    def _hand_on(self) -> None:
+        """Where a step is masked let zeros go out, and states go on as they came."""
+        node, zero = self.graph.node, self.graph.const(0.0)
+        self.y, self.grad_x = self._valid(self.y, zero), self._valid(self.grad_x, zero)
+        for name, ends in (("state", self.states), ("grad_state", self.grad_states)):
+            ends[:] = [self._valid(n, node(name, (), k, n.width)) for k, n in enumerate(ends)]
 
     def _add(self, view: View, shape: Shape, value: Node, scale: Node) -> None:
         """Take apart what is added to a gradient: a sum of products and of sums over the batch."""

@@ -23,8 +23,9 @@ from minirnn.engine.trace import Untraceable, View
 __all__ = ["Schedule"]
 
 # As in machine.c.
-(X, Y, GRAD_Y, GRAD_X, STATE, NEXT_STATE, GRAD_STATE, ASIDE, NEXT_GRAD_STATE,
- PARAMETER, GRADIENT, KEPT, RINGED, SCRATCH, REGISTER) = range(15)  # fmt: skip
+X, Y, GRAD_Y, GRAD_X, MASK, FIRST_STATE = range(6)  # the first slots
+(BATCH, STATE, NEXT_STATE, GRAD_STATE, NEXT_GRAD_STATE, PARAMETER, GRADIENT,
+ KEPT, RINGED, SCRATCH, REGISTER) = range(11)  # fmt: skip
 NONE, VECTOR, THIN, CONST = range(4)
 OPERATIONS = ("id", "add", "sub", "mul", "div", "neg", "abs", "sign", "max", "min", "gt", "ge",
     "eq", "ne", "where", "muladd", "submul", "mulrest", "mulrest2", "sigmoid", "tanh", "exp",
@@ -33,7 +34,7 @@ OPERATIONS = ("id", "add", "sub", "mul", "div", "neg", "abs", "sign", "max", "mi
 CHEAP = {"id", "add", "sub", "mul", "neg", "abs", "sign", "max", "min", "gt", "ge", "eq", "ne",
     "where", "muladd", "submul", "mulrest", "mulrest2"}  # fmt: skip
 FREE = {"slice", "concat"}  # parts of what lies elsewhere
-LEAVES = {"x", "state", "grad_y", "grad_state", "parameter", "const"}
+LEAVES = {"x", "state", "mask", "grad_y", "grad_state", "parameter", "const"}
 STRIP = 1024  # numbers of the widest row of a strip
 
 Place = tuple[int, int]  # slot, and the column in it
@@ -51,7 +52,7 @@ class Schedule:
 
     Attributes
     ----------
-    slots : list of (kind, width, index)
+    slots : list of (kind, width)
     forward, backward, backward_x : Table
         Backward without and with the gradient on x.
     outers : list of the rows of machine.c
@@ -68,32 +69,24 @@ class Schedule:
     ) -> None:
         self.program = program
         self.constants: list[tuple[float, int]] = []
-        self.slots: list[list[int]] = [
-            [kind, n, 0]
-            for kind, n in ((X, inputs), (Y, outputs), (GRAD_Y, outputs), (GRAD_X, inputs))
-        ]
+        batches = inputs, outputs, outputs, inputs, 1
+        self.slots: list[list[int]] = [[BATCH, n] for n in batches]
+        for kind in (STATE, NEXT_STATE, GRAD_STATE, NEXT_GRAD_STATE):
+            self.slots += [[kind, n] for n in widths]
+        self._states = len(widths)
         self._home: dict[int, Place] = {}
         self._registers: list[int] = []
         self._register_width = 0
-        for kinds in ((STATE, NEXT_STATE), (GRAD_STATE, ASIDE, NEXT_GRAD_STATE)):
-            for k, width in enumerate(widths):
-                self.slots += [[kind, width, k] for kind in kinds]
-        self._parameter: dict[str, int] = {}
-        self._gradient: dict[str, int] = {}
-        for k, (name, size) in enumerate(sizes.items()):
-            self._parameter[name] = self._slot(PARAMETER, size, k)
-            if not name.startswith("#"):
-                self._gradient[name] = self._slot(GRADIENT, size, k)
+        self._parameter = {name: self._slot(PARAMETER, n) for name, n in sizes.items()}
+        self._gradient = {name: self._slot(GRADIENT, n) for name, n in sizes.items()}
         p = program
-        outputs_of_forward = [(1, p.y)] + [
-            (self._find(NEXT_STATE, k), n) for k, n in enumerate(p.states)
-        ]
-        gradients = [(self._find(NEXT_GRAD_STATE, k), n) for k, n in enumerate(p.grad_states)]
+        next_states = [(self._state(NEXT_STATE, k), n) for k, n in enumerate(p.states)]
+        gradients = [(self._state(NEXT_GRAD_STATE, k), n) for k, n in enumerate(p.grad_states)]
         kept = self._kept(p)
         for n in kept:
             if id(n) not in self._home:
                 self._home[id(n)] = self._slot(KEPT, n.width), 0
-        self.forward = self._table(outputs_of_forward, [], kept, set())
+        self.forward = self._table([(Y, p.y), *next_states], [], kept, set())
         for _, a, d in p.outer:
             for n in (_base(a), _base(d)):
                 if n.name not in LEAVES and id(n) not in self._home:
@@ -101,7 +94,7 @@ class Schedule:
         known = {id(n) for n in kept}
         wanted = [n for _, a, d in p.outer for n in (_base(a), _base(d))]
         self.backward = self._table(gradients, p.sums, wanted, known)
-        self.backward_x = self._table([*gradients, (3, p.grad_x)], p.sums, wanted, known)
+        self.backward_x = self._table([*gradients, (GRAD_X, p.grad_x)], p.sums, wanted, known)
         for slot in self.slots:
             if slot[0] == REGISTER:
                 slot[1] = self._register_width
@@ -109,12 +102,12 @@ class Schedule:
 
     # ------------------------------------------------------------ slots
 
-    def _slot(self, kind: int, width: int, index: int = 0) -> int:
-        self.slots.append([kind, width, index])
+    def _slot(self, kind: int, width: int) -> int:
+        self.slots.append([kind, width])
         return len(self.slots) - 1
 
-    def _find(self, kind: int, index: int) -> int:
-        return next(i for i, (k, _, at) in enumerate(self.slots) if (k, at) == (kind, index))
+    def _state(self, kind: int, k: int) -> int:
+        return FIRST_STATE + (kind - STATE) * self._states + k
 
     def _place(self, n: Node) -> Place:
         """Return where a node lies."""
@@ -126,10 +119,10 @@ class Schedule:
             if len(shape) > 0 and shape[-1] > 1 and view.strides[-1] != 1:
                 raise Untraceable(f"a column of {view.name} that takes part elementwise")
             return self._parameter[view.name], view.offset
-        if n.name in ("x", "grad_y"):
-            return {"x": 0, "grad_y": 2}[n.name], 0
+        if n.name in ("x", "grad_y", "mask"):
+            return {"x": X, "grad_y": GRAD_Y, "mask": MASK}[n.name], 0
         if n.name in ("state", "grad_state"):
-            return self._find(STATE if n.name == "state" else GRAD_STATE, n.attr), 0
+            return self._state(STATE if n.name == "state" else GRAD_STATE, n.attr), 0
         return self._home[id(n)]
 
     # ------------------------------------------------------------ what is kept
@@ -140,11 +133,11 @@ class Schedule:
         inside = {id(n) for n in reach(roots) if n.name not in LEAVES}
         for k, n in enumerate(p.states):
             if n.name not in LEAVES | FREE and id(n) not in self._home:
-                self._home[id(n)] = self._find(NEXT_STATE, k), 0  # kept at no cost
+                self._home[id(n)] = self._state(NEXT_STATE, k), 0  # kept at no cost
         fixed: dict[int, bool] = {}
         for n in reach(roots):  # whether it can be had again from what is kept or given
             again = n.name in CHEAP and all(
-                a.name in ("x", "state", "const")
+                a.name in ("x", "state", "mask", "const")
                 or fixed.get(id(a), False)
                 or (a.name not in LEAVES | FREE | {"product", "sum", "rowmax", "rowmin"})
                 for a in n.args

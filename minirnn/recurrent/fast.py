@@ -89,7 +89,8 @@ class KernelRunner(Runner):
     def step(self, x_t: Array, state: State) -> tuple[Array, State]:
         """Run the kernel's step."""
         with kernels.one_blas_thread():
-            return self._kernel.step(self.cell, x_t, state)
+            y_t, state = self._kernel.step(self.cell, x_t, state)
+        return y_t.copy(), state
 
     def describe(self) -> str:
         """Say that it is the kernel."""

@@ -245,9 +245,9 @@ class Recurrent(Layer):
                 self, x_t, getattr(self.cell, "input_size", None), dtype_of(self.cell)
             )
             state = self._initial_state(None, len(x_t), x_t.dtype, state)
-        y_t, self.carried_state = self._find_runner().step(x_t, state)
-        self.state = self.carried_state
-        return y_t.copy()  # mostly it is a part of the state, which is ours
+        y_t, state = self._find_runner().step(x_t, state)
+        vars(self).update(carried_state=state, state=state)
+        return y_t
 
     def _goes_on(self, x_t: Any, state: State) -> bool:
         """Whether a step is of the kind of the step before, and needs no other check."""

@@ -90,7 +90,10 @@ class Runner:
         raise NotImplementedError
 
     def step(self, x_t: Array, state: State) -> tuple[Array, State]:
-        """Return the output ``(batch, output)`` and the next state of one step, without a cache."""
+        """Return the output ``(batch, output)`` and the next state of one step, without a cache.
+
+        They share no memory.
+        """
         raise NotImplementedError
 
     def describe(self) -> str:
@@ -183,7 +186,8 @@ class LoopRunner(Runner):
         y_t, next_state, _ = self.cell.forward(x_t, state)
         check_step(self.cell, y_t, next_state, state)
         dtype = x_t.dtype
-        return np.asarray(y_t, dtype), tuple(np.asarray(array, dtype) for array in next_state)
+        y_t = np.array(y_t, dtype)  # a copy: mostly it is a part of the state
+        return y_t, tuple(np.asarray(array, dtype) for array in next_state)
 
     def describe(self) -> str:
         """Say that it is the loop, and why nothing faster runs."""

@@ -167,34 +167,33 @@ static void NAME(product)(const REAL *A, int64_t ra, const REAL *P, int64_t rows
   }
 }
 
+/* C (N) += A (R) @ W (R, N), rows of W as they lie in memory; C stays in the first cache. */
+INL void NAME(add_rows)(const REAL *A, const REAL *W, int64_t rs, int64_t N, REAL *C, const int R) {
+  int64_t j = 0;
+  for (; j + 2 * VL <= N; j += 2 * VL) {
+    vec c0 = NAME(load)(C + j), c1 = NAME(load)(C + j + VL);
+    for (int i = 0; i < R; i++) {
+      c0 += A[i] * NAME(load)(W + i * rs + j);
+      c1 += A[i] * NAME(load)(W + i * rs + j + VL);
+    }
+    NAME(store)(C + j, c0);
+    NAME(store)(C + j + VL, c1);
+  }
+  for (; j < N; j++)
+    for (int i = 0; i < R; i++) C[j] += A[i] * W[i * rs + j];
+}
+
 /* One row: C (N) = D + A (K) @ W, weights as they lie; packing them would cost as much. */
 static void NAME(row_product)(const REAL *A, const REAL *W, int64_t rs, int64_t cs, int64_t K,
                               int64_t N, const REAL *D, REAL *C) {
-  int64_t j = 0;
   if (cs == 1) {
-    for (; j + 8 * VL <= N; j += 8 * VL) {
-      vec c[8];
-      for (int i = 0; i < 8; i++) c[i] = D ? NAME(load)(D + j + i * VL) : (vec){0};
-      const REAL *w = W + j;
-      for (int64_t k = 0; k < K; k++, w += rs)
-        for (int i = 0; i < 8; i++) c[i] += A[k] * NAME(load)(w + i * VL);
-      for (int i = 0; i < 8; i++) NAME(store)(C + j + i * VL, c[i]);
-    }
-    for (; j < N; j += VL) { /* four sums are under way at a time */
-      int64_t n = N - j < VL ? N - j : VL, k = 0;
-      vec c[4] = {{0}, {0}, {0}, {0}};
-      const REAL *w = W + j;
-      if (D) c[0] = NAME(part)(D + j, n);
-      if (n == VL)
-        for (; k + 4 <= K; k += 4, w += 4 * rs)
-          for (int i = 0; i < 4; i++) c[i] += A[k + i] * NAME(load)(w + i * rs);
-      for (; k < K; k++, w += rs) c[0] += A[k] * NAME(part)(w, n);
-      c[0] = (c[0] + c[1]) + (c[2] + c[3]);
-      memcpy(C + j, &c[0], (size_t)n * sizeof(REAL));
-    }
+    int64_t k = 0;
+    for (int64_t j = 0; j < N; j++) C[j] = D ? D[j] : 0;
+    for (; k + 4 <= K; k += 4) NAME(add_rows)(A + k, W + k * rs, rs, N, C, 4);
+    for (; k < K; k++) NAME(add_rows)(A + k, W + k * rs, rs, N, C, 1);
     return;
   }
-  for (; j < N; j += 4) { /* columns are contiguous, or nothing is: four dot products at a time */
+  for (int64_t j = 0; j < N; j += 4) { /* columns are contiguous, or nothing is: four dot products at a time */
     int64_t m = N - j < 4 ? N - j : 4, k = 0;
     vec c[4] = {{0}, {0}, {0}, {0}};
     REAL s[4] = {0, 0, 0, 0};
@@ -322,7 +321,7 @@ INL REAL *NAME(find)(const job *J, const operand *o, int64_t t, int64_t s, int64
   }
   *rs = P->rs;
   if (P->mode == RING) t -= J->t0;
-  return (REAL *)P->p + t * P->ts + (P->mode == BLOCK ? q : s) * P->rs + o->off;
+  return (REAL *)P->p + t * P->ts + (P->mode == OF_BLOCK ? q : s) * P->rs + o->off;
 }
 
 INL NAME(source) NAME(fetch)(const job *J, const operand *o, int64_t t, int64_t s, int64_t q,
@@ -449,59 +448,15 @@ static void NAME(one_step)(job *J, int64_t t) {
   }
 }
 
-/* Rows of a masked step: zeros go out, and the state is handed on as it came. */
-static void NAME(masked_rows)(job *J, int64_t t, int out, int next) {
-  for (int64_t s = 0; s < J->rows; s++) {
-    if (J->mask[t * J->mask_ts + s * J->mask_rs]) continue;
-    for (int64_t i = 0; i < J->program->slot_count; i++) {
-      const slot *l = &J->program->slots[i];
-      const place *p = &J->places[i], *old = p - 1; /* of a `next` slot: what it follows */
-      REAL *row = (REAL *)p->p + t * p->ts + s * p->rs;
-      if (l->kind == out && p->p) memset(row, 0, (size_t)l->width * sizeof(REAL));
-      if (l->kind == next)
-        memcpy(row, (REAL *)old->p + t * old->ts + s * old->rs, (size_t)l->width * sizeof(REAL));
-    }
+/* What a step computed as next is what the one before or after it begins with. */
+static void NAME(swap)(job *J, int kind) {
+  int64_t n = J->program->state_count;
+  place *first = J->places + FIRST_STATE + (kind == STATE ? 0 : 2 * n);
+  for (int64_t i = 0; i < n; i++) {
+    void *p = first[i].p;
+    first[i].p = first[i + n].p;
+    first[i + n].p = p;
   }
-}
-
-/* Before a masked step on the way back: put the gradient on the state aside, and take it as 0. */
-static void NAME(set_aside)(job *J, int64_t t) {
-  for (int64_t s = 0; s < J->rows; s++) {
-    if (J->mask[t * J->mask_ts + s * J->mask_rs]) continue;
-    for (int64_t i = 0; i < J->program->slot_count; i++)
-      if (J->program->slots[i].kind == GRAD_STATE) {
-        size_t bytes = (size_t)J->program->slots[i].width * sizeof(REAL);
-        REAL *row = (REAL *)J->places[i].p + s * J->places[i].rs;
-        memcpy((REAL *)J->places[i + 1].p + s * J->places[i + 1].rs, row, bytes);
-        memset(row, 0, bytes);
-      }
-  }
-}
-
-/* A copy of a batch (rows, time, width), time first, with zeros where the mask says so. */
-static void NAME(clean)(job *J, int64_t i, void *to) {
-  place *p = &J->places[i];
-  int64_t w = J->program->slots[i].width;
-  REAL *out = to;
-  for (int64_t t = 0; t < J->time; t++)
-    for (int64_t s = 0; s < J->rows; s++, out += w) {
-      if (J->mask[t * J->mask_ts + s * J->mask_rs])
-        memcpy(out, (REAL *)p->p + t * p->ts + s * p->rs, (size_t)w * sizeof(REAL));
-      else
-        memset(out, 0, (size_t)w * sizeof(REAL));
-    }
-  p->p = to;
-  p->rs = w;
-  p->ts = J->rows * w;
-}
-
-static void NAME(swap)(job *J, int one, int distance) {
-  for (int64_t i = 0; i < J->program->slot_count; i++)
-    if (J->program->slots[i].kind == one) {
-      void *p = J->places[i].p;
-      J->places[i].p = J->places[i + distance].p;
-      J->places[i + distance].p = p;
-    }
 }
 
 static void NAME(forward)(job *J) {
@@ -509,8 +464,7 @@ static void NAME(forward)(job *J) {
   NAME(pack_all)(J);
   for (int64_t t = 0; t < J->time; t++) {
     NAME(one_step)(J, t);
-    if (J->mask) NAME(masked_rows)(J, t, Y, NEXT_STATE);
-    if (!J->keep) NAME(swap)(J, STATE, 1);
+    if (!J->keep) NAME(swap)(J, STATE);
   }
 }
 
@@ -521,10 +475,8 @@ static void NAME(backward)(job *J) {
   for (int64_t t1 = J->time; t1 > 0; t1 -= J->chunk) { /* the chunk t0 .. t1 */
     J->t0 = t1 > J->chunk ? t1 - J->chunk : 0;
     for (int64_t t = t1 - 1; t >= J->t0; t--) {
-      if (J->mask) NAME(set_aside)(J, t);
       NAME(one_step)(J, t);
-      if (J->mask) NAME(masked_rows)(J, t, GRAD_X, NEXT_GRAD_STATE);
-      NAME(swap)(J, GRAD_STATE, 2);
+      NAME(swap)(J, GRAD_STATE);
     }
     for (int64_t i = 0, k = 0; i < P->outer_count; i = k) { /* those of one d together */
       while (k < P->outer_count && P->outers[k].d == P->outers[i].d &&
@@ -542,7 +494,7 @@ static void NAME(add)(void *to, const void *from, int64_t n) {
 #include "step.h"
 
 static const backend NAME(backend) = {
-    NAME(forward), NAME(backward), NAME(clean), NAME(add), NAME(cross_entropy), NAME(affine),
+    NAME(forward), NAME(backward), NAME(add), NAME(cross_entropy), NAME(affine),
     NAME(affine_gradients), NAME(squares), NAME(adam), NR, VL};
 
 #undef vec

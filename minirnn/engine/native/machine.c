@@ -18,13 +18,14 @@
 #define BLOCK_ROWS 32 /* rows that go through a step together */
 #define CHUNK 256     /* rows, of several steps, in one product for a weight's gradient */
 
-/* What a slot holds. NEXT_STATE follows its STATE; NEXT_GRAD_STATE follows a place to put rows
-   aside, which follows its GRAD_STATE. */
-enum {
-  X, Y, GRAD_Y, GRAD_X, STATE, NEXT_STATE, GRAD_STATE, ASIDE, NEXT_GRAD_STATE,
-  PARAMETER, GRADIENT, KEPT, RINGED, SCRATCH, REGISTER
+/* The first slots are the arrays of a call: X to MASK, then n states, the n next ones, as many
+   gradients on either, and all parameters and gradients. Behind them stands what a step computes. */
+enum { X, Y, GRAD_Y, GRAD_X, MASK, FIRST_STATE };
+enum { /* what a slot holds */
+  BATCH, STATE, NEXT_STATE, GRAD_STATE, NEXT_GRAD_STATE, PARAMETER, GRADIENT,
+  KEPT, RINGED, SCRATCH, REGISTER
 };
-enum { ROWS, BLOCK, LOCAL, RING }; /* how a row is found in a slot */
+enum { ROWS, OF_BLOCK, LOCAL, RING }; /* how a row is found in a slot */
 enum { NONE, VECTOR, THIN, CONST }; /* kinds of operands */
 enum {
   ID, ADD, SUB, MUL, DIV, NEG, ABS, SIGN, MAX, MIN, GT, GE, EQ, NE, WHERE, MULADD, SUBMUL, MULREST,
@@ -39,7 +40,7 @@ typedef struct {
   int64_t k, rs, cs; /* of a product: rows of b, and its strides */
 } instruction;
 typedef struct { int64_t first, end, strip; } stage; /* strip: rows at a time; 0: products */
-typedef struct { int64_t kind, width, index; } slot;
+typedef struct { int64_t kind, width; } slot;
 typedef struct { int64_t d, d_off, n, a, a_off, k, grad, grad_off, grad_rs; } outer_t;
 typedef struct { double value, power; } constant; /* value * batch ** power */
 
@@ -50,31 +51,20 @@ typedef struct {
 } table;
 enum { FORWARD, BACKWARD, BACKWARD_X, TABLES }; /* backward without and with the gradient on x */
 
-typedef struct {
-  int64_t itemsize, slot_count, outer_count, constant_count;
-  slot *slots;
-  table tables[TABLES];
-  outer_t *outers;
-  constant *constants;
-} program;
-
 typedef struct { void *p; int64_t ts, rs, mode; } place; /* distances in numbers, not bytes */
 
 typedef struct job { /* one call, or one thread's rows of it */
-  const program *program;
+  const struct program *program;
   const struct backend *backend;
   place *places;
   int64_t time, batch, rows, chunk, t0;
-  int keep;
+  int keep, back;
   const table *table;
-  const char *mask;
-  int64_t mask_ts, mask_rs;
-  void *constants, *packs, *panel, *clean_x, *clean_grad;
+  void *constants, *packs, *panel;
 } job;
 
 typedef struct backend { /* the machine for one dtype and instruction set */
-  void (*forward)(job *), (*backward)(job *), (*clean)(job *, int64_t, void *);
-  void (*add)(void *, const void *, int64_t);
+  void (*forward)(job *), (*backward)(job *), (*add)(void *, const void *, int64_t);
   double (*cross_entropy)(const void *, const int64_t *, const double *, double, int64_t, int64_t,
                           void *);
   void (*affine)(const void *, const void *, int64_t, int64_t, const void *, int64_t, int64_t,
@@ -85,6 +75,18 @@ typedef struct backend { /* the machine for one dtype and instruction set */
   void (*adam)(void *, const void *, void *, void *, int64_t, const double *);
   int64_t panel, vector;
 } backend;
+
+typedef struct { job *jobs; char *block; } layout; /* jobs and their places; their memory */
+
+typedef struct program {
+  int64_t itemsize, state_count, parameter_count, slot_count, outer_count, constant_count;
+  slot *slots;
+  table tables[TABLES];
+  outer_t *outers;
+  constant *constants;
+  layout step; /* of one step of one row, once that has been asked for */
+  int small;
+} program;
 
 /* ------------------------------------------------------------------ one backend each */
 
@@ -169,76 +171,64 @@ static void *take(arena *a, int64_t numbers, int64_t itemsize) {
 
 /* Lay out the memory of a job: what backward reads in `kept`, all else in `scratch`. With arenas
    that have no base it only counts. */
-static void lay_out(job *J, arena *kept, arena *scratch, int back, int own_gradients) {
+static void lay_out(job *J, arena *kept, arena *scratch, int own_gradients) {
   const program *P = J->program;
-  int64_t size = P->itemsize, B = J->rows, T = J->time;
-  int64_t block = B < BLOCK_ROWS ? B : BLOCK_ROWS, NR = J->backend->panel;
+  int64_t size = P->itemsize, B = J->rows, T = J->time, NR = J->backend->panel;
+  arena *lasting = J->keep ? kept : scratch;
   J->chunk = CHUNK / B < 1 ? 1 : CHUNK / B < T ? CHUNK / B : T;
   for (int64_t i = 0; i < P->slot_count; i++) {
     int64_t w = P->slots[i].width;
-    place p = {NULL, 0, w, ROWS};
+    place *p = &J->places[i];
+    *p = (place){NULL, 0, w, ROWS};
     switch (P->slots[i].kind) {
       case STATE:
-        if (J->keep) {
-          p.p = take(kept, (T + 1) * B * w, size);
-          p.ts = B * w;
-        } else {
-          p.p = take(scratch, B * w, size);
-        }
+        p->ts = J->keep ? B * w : 0;
+        p->p = take(lasting, (J->keep ? T + 1 : 1) * B * w, size);
         break;
-      case NEXT_STATE:
-        if (J->keep) {
-          p = J->places[i - 1];
-          if (p.p) p.p = (char *)p.p + B * w * size;
-        } else {
-          p.p = take(scratch, B * w, size);
-        }
+      case NEXT_STATE: /* the state of the next step, where all are kept */
+        if (J->keep) *p = J->places[i - P->state_count], p->p = (char *)p->p + B * w * size;
+        else p->p = take(scratch, B * w, size);
         break;
       case KEPT:
-        p.p = J->keep ? take(kept, T * B * w, size) : take(scratch, B * w, size);
-        p.ts = J->keep ? B * w : 0;
+        p->ts = J->keep ? B * w : 0;
+        p->p = take(lasting, (J->keep ? T : 1) * B * w, size);
         break;
-      case GRAD_STATE: case ASIDE: case NEXT_GRAD_STATE:
-        if (back) p.p = take(scratch, B * w, size);
+      case GRAD_STATE: case NEXT_GRAD_STATE:
+        if (J->back) p->p = take(scratch, B * w, size);
         break;
       case RINGED:
-        if (back) p.p = take(scratch, J->chunk * B * w, size);
-        p.ts = B * w;
-        p.mode = RING;
+        *p = (place){J->back ? take(scratch, J->chunk * B * w, size) : NULL, B * w, w, RING};
         break;
       case SCRATCH:
-        p.p = take(scratch, block * w, size);
-        p.mode = BLOCK;
+        *p = (place){take(scratch, (B < BLOCK_ROWS ? B : BLOCK_ROWS) * w, size), 0, w, OF_BLOCK};
         break;
-      case REGISTER:
-        p.p = take(scratch, w, size);
-        p.mode = LOCAL;
-        break;
-      case GRADIENT:
-        if (!own_gradients || !back) continue;
-        p.p = take(scratch, w, size);
-        p.rs = 0;
-        break;
-      default: continue; /* arrays of the caller */
+      case REGISTER: *p = (place){take(scratch, w, size), 0, w, LOCAL}; break;
+      case GRADIENT: if (own_gradients) *p = (place){take(scratch, w, size), 0, 0, ROWS};
     }
-    J->places[i] = p;
   }
   J->constants = take(scratch, (P->constant_count + 1) * J->backend->vector, size);
-  int64_t packed = 0, most = 0, sum = 0;
+  int64_t packed = 0, most = 0;
   const instruction *I = J->table->code;
   for (; I < J->table->code + J->table->count; I++)
     if (I->op == PRODUCT) packed += I->k * ((I->w + NR - 1) / NR) * NR;
   J->packs = B > 1 ? take(scratch, packed, size) : NULL;
-  for (int64_t i = 0; back && i < P->outer_count; i++) sum += P->outers[i].k, most = sum;
-  if (back) J->panel = take(scratch, J->chunk * B * (NR + most), size);
-  if (J->mask) J->clean_x = J->keep ? take(kept, T * B * P->slots[0].width, size)
-                                    : take(scratch, T * B * P->slots[0].width, size);
-  if (J->mask && back) J->clean_grad = take(scratch, T * B * P->slots[2].width, size);
+  for (int64_t i = 0; i < P->outer_count; i++) most += P->outers[i].k;
+  if (J->back) J->panel = take(scratch, J->chunk * B * (NR + most), size);
 }
 
 /* ------------------------------------------------------------------ calls from Python */
 
 #define MOST_THREADS 64
+#define SMALL (1 << 20) /* numbers in the parameters of what is done without giving up the GIL */
+
+static PyObject *value_name, *grad_name;
+
+static char *align(void *p) { return (char *)(((uintptr_t)p + 63) & ~(uintptr_t)63); }
+
+static void free_layout(layout *L) {
+  free(L->jobs), free(L->block);
+  *L = (layout){NULL, NULL};
+}
 
 static program *program_of(PyObject *capsule) {
   return PyCapsule_GetPointer(capsule, "minirnn.engine.program");
@@ -247,294 +237,225 @@ static program *program_of(PyObject *capsule) {
 static void free_program(PyObject *capsule) {
   program *P = program_of(capsule);
   for (int i = 0; i < TABLES; i++) free(P->tables[i].code), free(P->tables[i].stages);
-  free(P->slots);
-  free(P->outers);
-  free(P->constants);
-  free(P);
+  free(P->slots), free(P->outers), free(P->constants), free_layout(&P->step), free(P);
 }
 
-static int copy_table(PyObject *bytes, size_t row, void **to, int64_t *count) {
-  char *p;
+static int copy_table(PyObject *tables, int which, size_t row, void *to, int64_t *count) {
+  PyObject *bytes = PyTuple_GetItem(tables, which);
+  char *p, *copy;
   Py_ssize_t n;
-  if (PyBytes_AsStringAndSize(bytes, &p, &n) < 0) return -1;
-  *to = malloc((size_t)n + 1);
-  if (!*to) return PyErr_NoMemory(), -1;
-  memcpy(*to, p, (size_t)n);
+  if (!bytes || PyBytes_AsStringAndSize(bytes, &p, &n) < 0) return -1;
+  if (!(copy = malloc((size_t)n + 1))) return PyErr_NoMemory(), -1;
+  *(void **)to = memcpy(copy, p, (size_t)n);
   *count = n / (Py_ssize_t)row;
   return 0;
 }
 
-/* compile(itemsize, slots, then instructions and stages of three tables, outers, constants) */
+/* compile(itemsize, states, parameters, tables): bytes of the slots, outers and constants, and of
+   the instructions and stages of three tables. */
 static PyObject *py_compile(PyObject *self, PyObject *args) {
-  PyObject *slots, *parts[2 * TABLES], *outers, *constants;
-  long long itemsize;
+  PyObject *tables;
+  long long itemsize, states, parameters;
   (void)self;
-  if (!PyArg_ParseTuple(args, "LSSSSSSSSS", &itemsize, &slots, &parts[0], &parts[1], &parts[2],
-                        &parts[3], &parts[4], &parts[5], &outers, &constants))
+  if (!PyArg_ParseTuple(args, "LLLO!", &itemsize, &states, &parameters, &PyTuple_Type, &tables))
     return NULL;
   program *P = calloc(1, sizeof *P);
   if (!P) return PyErr_NoMemory();
-  P->itemsize = itemsize;
+  P->itemsize = itemsize, P->state_count = states, P->parameter_count = parameters;
   PyObject *capsule = PyCapsule_New(P, "minirnn.engine.program", free_program);
-  int bad = !capsule ||
-            copy_table(slots, sizeof *P->slots, (void **)&P->slots, &P->slot_count) < 0 ||
-            copy_table(outers, sizeof *P->outers, (void **)&P->outers, &P->outer_count) < 0 ||
-            copy_table(constants, sizeof *P->constants, (void **)&P->constants,
-                       &P->constant_count) < 0;
+  int bad = !capsule || copy_table(tables, 0, sizeof(slot), &P->slots, &P->slot_count) < 0 ||
+            copy_table(tables, 1, sizeof(outer_t), &P->outers, &P->outer_count) < 0 ||
+            copy_table(tables, 2, sizeof(constant), &P->constants, &P->constant_count) < 0;
   for (int i = 0; !bad && i < TABLES; i++) {
     table *t = &P->tables[i];
-    bad = copy_table(parts[2 * i], sizeof *t->code, (void **)&t->code, &t->count) < 0 ||
-          copy_table(parts[2 * i + 1], sizeof *t->stages, (void **)&t->stages, &t->stage_count) < 0;
+    bad = copy_table(tables, 3 + 2 * i, sizeof(instruction), &t->code, &t->count) < 0 ||
+          copy_table(tables, 4 + 2 * i, sizeof(stage), &t->stages, &t->stage_count) < 0;
   }
+  int64_t numbers = 0;
+  for (int64_t i = 0; !bad && i < P->slot_count; i++)
+    if (P->slots[i].kind == PARAMETER) numbers += P->slots[i].width;
+  P->small = numbers < SMALL;
   if (bad) Py_CLEAR(capsule);
   return capsule;
 }
 
-typedef struct { /* arrays of the caller, to be released after the call */
+typedef struct { /* a call, and the arrays of the caller by their slots */
+  program *P;
   Py_buffer *views;
-  int64_t count, itemsize;
-} arrays;
+  int64_t count, batch, time;
+  int threads, reverse, back;
+} call;
 
-static Py_buffer *view_of(arrays *A, PyObject *array, int flags) {
-  Py_buffer *v = &A->views[A->count];
-  if (PyObject_GetBuffer(array, v, flags) < 0) return NULL;
-  A->count++;
-  return v;
-}
-
-/* Whether an array is (batch, time, width), or (batch, width) with one step, its rows whole. */
-static int fits(const Py_buffer *v, int64_t batch, int64_t time, int64_t width) {
+/* Whether an array is what a slot asks for: (batch, time, width), or (batch, width) with one step,
+   its rows whole; of a parameter only the size counts. */
+static int fits(const call *c, const Py_buffer *v, const slot *s) {
+  int64_t time = s->kind == BATCH ? c->time : 1;
+  if (s->kind >= PARAMETER) return v->len == s->width * c->P->itemsize;
   for (int i = 0; i < v->ndim; i++)
     if (v->strides[i] % v->itemsize) return 0;
-  return (v->ndim == 3 || (v->ndim == 2 && time == 1)) && v->shape[0] == batch &&
-         (v->ndim == 2 || v->shape[1] == time) && v->shape[v->ndim - 1] == width &&
-         (width == 1 || v->strides[v->ndim - 1] == v->itemsize) &&
+  return (v->ndim == 3 || (v->ndim == 2 && time == 1)) && v->shape[0] == c->batch &&
+         (v->ndim == 2 || v->shape[1] == time) && v->shape[v->ndim - 1] == s->width &&
+         (s->width == 1 || v->strides[v->ndim - 1] == v->itemsize) &&
          (uintptr_t)v->buf % (uintptr_t)v->itemsize == 0;
 }
 
-/* Find the rows from `row` on of a batch (batch, time, width) or of one step (batch, width). */
-static place batch_place(const arrays *A, const Py_buffer *v, int64_t row, int64_t time,
-                         int reverse) {
-  int64_t rs = v->strides[0] / A->itemsize, ts = v->ndim == 3 ? v->strides[1] / A->itemsize : 0;
-  char *p = (char *)v->buf + row * rs * A->itemsize;
-  if (reverse) p += (time - 1) * ts * A->itemsize;
-  return (place){p, reverse ? -ts : ts, rs, ROWS};
+/* Take hold of all arrays. */
+static int collect(call *c, PyObject *arrays, PyObject *parameters) {
+  int64_t n = PyTuple_GET_SIZE(arrays), p = PyTuple_GET_SIZE(parameters);
+  int64_t first = FIRST_STATE + 4 * c->P->state_count;
+  c->back = n > GRAD_Y && PyTuple_GET_ITEM(arrays, GRAD_Y) != Py_None;
+  int right = n == (c->back ? first : FIRST_STATE + 2 * c->P->state_count);
+  c->count = first + 2 * p;
+  c->views = PyMem_Calloc((size_t)c->count, sizeof *c->views);
+  if (!c->views) return PyErr_NoMemory(), 0;
+  for (int64_t i = 0; right && i < n; i++)
+    if (PyTuple_GET_ITEM(arrays, i) != Py_None &&
+        PyObject_GetBuffer(PyTuple_GET_ITEM(arrays, i), &c->views[i], PyBUF_STRIDES) < 0)
+      return 0;
+  for (int64_t i = 0; i < (c->back ? 2 * p : p); i++) {
+    PyObject *array = PyObject_GetAttr(PyTuple_GET_ITEM(parameters, i % p), i < p ? value_name : grad_name);
+    int failed = !array || PyObject_GetBuffer(array, &c->views[first + i], PyBUF_C_CONTIGUOUS) < 0;
+    Py_XDECREF(array); /* the view has its own reference */
+    if (failed) return 0;
+  }
+  right = right && p == c->P->parameter_count && c->views[X].obj && c->views[X].ndim > 1;
+  if (right) {
+    c->batch = c->views[X].shape[0];
+    c->time = c->views[X].ndim == 3 ? c->views[X].shape[1] : 1;
+  }
+  for (int64_t i = 0; right && i < c->count; i++)
+    right = !c->views[i].obj || fits(c, &c->views[i], &c->P->slots[i]);
+  if (!right) PyErr_SetString(PyExc_ValueError, "an array of another shape or dtype than the program's");
+  return right;
 }
 
-typedef struct { job *job; int back; } task;
+/* Tell a job where the arrays of its rows are, and copy the states that it begins with. */
+static void bind(const call *c, job *J, int64_t row) {
+  for (int64_t i = 0; i < c->count; i++) {
+    const slot *s = &c->P->slots[i];
+    const Py_buffer *v = &c->views[i];
+    place *p = &J->places[i];
+    size_t bytes = (size_t)(s->width * c->P->itemsize);
+    if (s->kind == (c->back ? GRAD_STATE : STATE)) {
+      if (!v->obj) memset(p->p, 0, bytes * (size_t)J->rows);
+      for (int64_t r = 0; v->obj && r < J->rows; r++)
+        memcpy((char *)p->p + (size_t)r * bytes, (char *)v->buf + (row + r) * v->strides[0], bytes);
+    } else if (s->kind == BATCH && v->obj) {
+      int64_t ts = v->ndim == 3 ? v->strides[1] : 0;
+      p->p = (char *)v->buf + row * v->strides[0] + (c->reverse ? (c->time - 1) * ts : 0);
+      p->ts = (c->reverse ? -ts : ts) / v->itemsize;
+      p->rs = v->strides[0] / v->itemsize;
+    } else if (s->kind == GRADIENT && p->p && row) {
+      memset(p->p, 0, bytes); /* of this job alone, to be added to the first one's */
+    } else if (s->kind >= PARAMETER) {
+      *p = (place){v->buf, 0, 0, ROWS};
+    }
+  }
+}
+
+/* Hand out the states that a job ends with; add its gradients to those of the first. */
+static void finish(const call *c, const job *J, const job *first, int64_t row) {
+  for (int64_t i = 0; i < c->count; i++) {
+    const slot *s = &c->P->slots[i];
+    const place *p = &J->places[i];
+    if (s->kind == GRADIENT && c->back && row) J->backend->add(first->places[i].p, p->p, s->width);
+    if (s->kind != (c->back ? GRAD_STATE : STATE)) continue;
+    size_t bytes = (size_t)(s->width * c->P->itemsize);
+    const char *from = (char *)p->p + (c->back ? 0 : c->time * p->ts * c->P->itemsize);
+    char *to = (char *)c->views[i + c->P->state_count].buf + (size_t)row * bytes;
+    memcpy(to, from, (size_t)J->rows * bytes);
+  }
+}
 
 static void *work(void *pointer) {
-  task *t = pointer;
-  (t->back ? t->job->backend->backward : t->job->backend->forward)(t->job);
+  job *J = pointer;
+  (J->back ? J->backend->backward : J->backend->forward)(J);
   return NULL;
 }
 
-static void run_all(task *tasks, int count) {
+static void run_all(job *jobs, int count) {
   pthread_t threads[MOST_THREADS];
   int started = 1;
-  while (started < count && !pthread_create(&threads[started], NULL, work, &tasks[started]))
+  while (started < count && !pthread_create(&threads[started], NULL, work, &jobs[started]))
     started++;
-  work(&tasks[0]);
-  for (int i = started; i < count; i++) work(&tasks[i]); /* the system gave no more threads */
+  work(&jobs[0]);
+  for (int i = started; i < count; i++) work(&jobs[i]); /* the system gave no more threads */
   for (int i = 1; i < started; i++) pthread_join(threads[i], NULL);
 }
 
-/* forward(program, threads, reverse, x, mask, y, states, finals, parameters, kept)
-   backward(program, threads, reverse, x, mask, grad_y, grad_x, grad_states, firsts, parameters,
-            gradients, kept): arrays of the shapes that Runner names, tuples of them, or None. */
-static PyObject *run(PyObject *const *args, int back) {
-  program *P = program_of(args[0]);
-  if (!P) return NULL;
-  int threads = (int)PyLong_AsLong(args[1]), reverse = PyObject_IsTrue(args[2]);
-  PyObject *mask = args[4], *y = args[5], *grad_x = back ? args[6] : Py_None;
-  PyObject *states = args[6 + back], *ends = args[7 + back], *parameters = args[8 + back];
-  PyObject *gradients = back ? args[10] : NULL, *memory = args[9 + 2 * back];
-  if (states != Py_None && PyTuple_GET_SIZE(states) != PyTuple_GET_SIZE(ends))
-    return PyErr_SetString(PyExc_ValueError, "a state of another length"), NULL;
-  int64_t count = 5 + PyTuple_GET_SIZE(ends) * 2 + PyTuple_GET_SIZE(parameters) * 2;
-  arrays A = {PyMem_Calloc((size_t)count, sizeof(Py_buffer)), 0, P->itemsize};
-  PyObject *result = NULL;
-  char *block = NULL;
-  Py_buffer *vx, *vy, *vg = NULL, *vm = NULL, *vk = NULL;
-  Py_buffer **vs = PyMem_Calloc((size_t)count, sizeof *vs), **ve = vs + PyTuple_GET_SIZE(ends);
-  Py_buffer **vp = ve + PyTuple_GET_SIZE(ends), **vd = vp + PyTuple_GET_SIZE(parameters);
-  if (!A.views || !vs) {
-    PyErr_NoMemory();
-    goto done;
-  }
-  if (!(vx = view_of(&A, args[3], PyBUF_STRIDES)) || !(vy = view_of(&A, y, PyBUF_STRIDES))) goto done;
-  if (mask != Py_None && !(vm = view_of(&A, mask, PyBUF_STRIDES))) goto done;
-  if (grad_x != Py_None && !(vg = view_of(&A, grad_x, PyBUF_STRIDES))) goto done;
-  if (memory != Py_None && !(vk = view_of(&A, memory, PyBUF_SIMPLE))) goto done;
-  for (Py_ssize_t i = 0; i < PyTuple_GET_SIZE(ends); i++) {
-    if (states != Py_None && !(vs[i] = view_of(&A, PyTuple_GET_ITEM(states, i), PyBUF_STRIDES)))
-      goto done;
-    if (!(ve[i] = view_of(&A, PyTuple_GET_ITEM(ends, i), PyBUF_STRIDES))) goto done;
-  }
-  for (Py_ssize_t i = 0; i < PyTuple_GET_SIZE(parameters); i++) {
-    if (!(vp[i] = view_of(&A, PyTuple_GET_ITEM(parameters, i), PyBUF_C_CONTIGUOUS))) goto done;
-    if (back && i < PyTuple_GET_SIZE(gradients) &&
-        !(vd[i] = view_of(&A, PyTuple_GET_ITEM(gradients, i), PyBUF_C_CONTIGUOUS)))
-      goto done;
-  }
-  int64_t batch = vx->shape[0], time = vx->ndim == 3 ? vx->shape[1] : 1;
-  int right = fits(vx, batch, time, P->slots[X].width) &&
-              fits(vy, batch, time, P->slots[back ? GRAD_Y : Y].width) &&
-              (!vg || fits(vg, batch, time, P->slots[GRAD_X].width)) &&
-              (!vm || (vm->ndim == 2 && vm->shape[0] == batch && vm->shape[1] == time));
-  for (int64_t i = 0; i < P->slot_count; i++) {
-    const slot *s = &P->slots[i];
-    if (s->kind == (back ? GRAD_STATE : STATE))
-      right = right && (!vs[s->index] || fits(vs[s->index], batch, 1, s->width)) &&
-              fits(ve[s->index], batch, 1, s->width);
-    if (s->kind == PARAMETER) right = right && vp[s->index]->len == s->width * P->itemsize;
-    if (s->kind == GRADIENT && back) right = right && vd[s->index]->len == s->width * P->itemsize;
-  }
-  if (!right) {
-    PyErr_SetString(PyExc_ValueError, "an array of another shape or dtype than the program's");
-    goto done;
-  }
-  if (threads > batch) threads = (int)batch;
-  if (threads > MOST_THREADS) threads = MOST_THREADS;
-  job jobs[MOST_THREADS];
-  task tasks[MOST_THREADS];
-  place *places;
-  size_t table = (size_t)P->slot_count * sizeof(place);
-  arena kept = {vk ? vk->buf : NULL, 0}, counted = {NULL, 0}, scratch = {NULL, 0};
-  const backend *machine = all_sets[chosen_set].of[P->itemsize == 8];
-  places = calloc((size_t)threads, table);
-  if (!places) {
-    PyErr_NoMemory();
-    goto done;
-  }
+/* Share the rows among jobs and lay out their memory. Returns 0 with an error; with `needed` bytes
+   if the memory for what is kept has fewer. */
+static int share(const call *c, layout *L, const Py_buffer *memory, size_t *needed) {
+  L->jobs = calloc((size_t)c->threads, sizeof(job) + (size_t)c->P->slot_count * sizeof(place));
+  if (!L->jobs) return PyErr_NoMemory(), 0;
+  arena kept = {NULL, 0}, scratch = {NULL, 0};
   for (int pass = 0; pass < 2; pass++) { /* count, then lay out */
-    for (int k = 0; k < threads; k++) {
-      int64_t row = batch * k / threads;
-      job *J = &jobs[k];
-      *J = (job){.program = P, .backend = machine, .time = time, .batch = batch, .keep = vk != NULL,
-                 .rows = batch * (k + 1) / threads - row, .table = &P->tables[!back ? FORWARD : vg ? BACKWARD_X : BACKWARD]};
-      J->places = (place *)((char *)places + (size_t)k * table);
-      if (vm) {
-        J->mask_rs = vm->strides[0];
-        J->mask_ts = vm->strides[1] * (reverse ? -1 : 1);
-        J->mask = (char *)vm->buf + row * vm->strides[0] + (reverse ? (time - 1) * vm->strides[1] : 0);
-      }
-      lay_out(J, pass ? &kept : &counted, &scratch, back, k > 0);
-      tasks[k] = (task){J, back};
-      for (int64_t i = 0; i < P->slot_count; i++) {
-        const slot *s = &P->slots[i];
-        place *p = &J->places[i];
-        switch (s->kind) {
-          case X: *p = batch_place(&A, vx, row, time, reverse); break;
-          case Y: if (!back) *p = batch_place(&A, vy, row, time, reverse); break;
-          case GRAD_Y: if (back) *p = batch_place(&A, vy, row, time, reverse); break;
-          case GRAD_X: if (vg) *p = batch_place(&A, vg, row, time, reverse); break;
-          case PARAMETER: *p = (place){vp[s->index]->buf, 0, 0, ROWS}; break;
-          case GRADIENT: if (back && k == 0) *p = (place){vd[s->index]->buf, 0, 0, ROWS}; break;
-        }
-      }
+    for (int k = 0; k < c->threads; k++) {
+      int64_t row = c->batch * k / c->threads, end = c->batch * (k + 1) / c->threads;
+      L->jobs[k] = (job){
+          .program = c->P, .backend = all_sets[chosen_set].of[c->P->itemsize == 8],
+          .places = (place *)(L->jobs + c->threads) + k * c->P->slot_count, .time = c->time,
+          .batch = c->batch, .rows = end - row, .keep = memory->obj != NULL, .back = c->back,
+          .table = &c->P->tables[!c->back ? FORWARD : c->views[GRAD_X].obj ? BACKWARD_X : BACKWARD]};
+      lay_out(&L->jobs[k], &kept, &scratch, c->back && k > 0);
     }
     if (pass) break;
-    if (vk && (size_t)vk->len < counted.used) {
-      PyErr_SetString(PyExc_RuntimeError, "the memory kept for backward is too small");
-      free(places);
+    if (memory->obj && (size_t)memory->len < kept.used + 64) return *needed = kept.used + 64, 1;
+    L->block = malloc(scratch.used + 64);
+    if (!L->block) return PyErr_NoMemory(), 0;
+    if (poisoned) memset(L->block, 0xff, scratch.used + 64);
+    if (poisoned && memory->obj && !c->back) memset(memory->buf, 0xff, (size_t)memory->len);
+    kept = (arena){align(memory->buf), 0};
+    scratch = (arena){align(L->block), 0};
+  }
+  return 1;
+}
+
+static void run_jobs(const call *c, job *jobs) {
+  for (int k = 0; k < c->threads; k++) bind(c, &jobs[k], c->batch * k / c->threads);
+  run_all(jobs, c->threads);
+  for (int k = 0; k < c->threads; k++) finish(c, &jobs[k], jobs, c->batch * k / c->threads);
+}
+
+/* run(program, threads, reverse, arrays, parameters, memory)
+
+   arrays: x, y, None, None, mask, states, next states for forward; with the gradients on y and x,
+   and on the next states and the states, for backward. Any but x and y may be None. In `memory`
+   forward keeps what backward needs. Returns None, or how many bytes that takes if it has fewer. */
+static PyObject *py_run(PyObject *self, PyObject *const *args, Py_ssize_t n) {
+  PyObject *result = NULL;
+  Py_buffer memory = {0};
+  layout own = {0};
+  size_t needed = 0;
+  (void)self;
+  if (n != 6 || !PyTuple_Check(args[3]) || !PyTuple_Check(args[4]))
+    return PyErr_SetString(PyExc_TypeError, "run takes six arguments, two of them tuples"), NULL;
+  call c = {.P = program_of(args[0]), .reverse = args[2] == Py_True};
+  if (!c.P || !collect(&c, args[3], args[4])) goto done;
+  if (args[5] != Py_None && PyObject_GetBuffer(args[5], &memory, PyBUF_SIMPLE) < 0) goto done;
+  long threads = PyLong_AsLong(args[1]), most = c.batch < MOST_THREADS ? c.batch : MOST_THREADS;
+  c.threads = (int)(threads < 1 ? 1 : threads < most ? threads : most);
+  if (c.batch * c.time == 1 && !c.back && !memory.obj && c.P->small && !poisoned) {
+    layout *L = &c.P->step; /* one step of one row: laid out once, and the GIL is not given up */
+    if (L->jobs && L->jobs->backend != all_sets[chosen_set].of[c.P->itemsize == 8]) free_layout(L);
+    if (!L->jobs && !share(&c, L, &memory, &needed)) {
+      free_layout(L);
       goto done;
     }
-    block = malloc(scratch.used + 64);
-    if (!block) {
-      PyErr_NoMemory();
-      free(places);
-      goto done;
-    }
-    if (poisoned) {
-      memset(block, 0xff, scratch.used + 64);
-      if (vk && !back) memset(vk->buf, 0xff, counted.used);
-    }
-    scratch = (arena){(char *)(((uintptr_t)block + 63) & ~(uintptr_t)63), 0};
+    run_jobs(&c, L->jobs);
+  } else {
+    if (!share(&c, &own, &memory, &needed)) goto done;
+    Py_BEGIN_ALLOW_THREADS
+    if (!needed) run_jobs(&c, own.jobs);
+    Py_END_ALLOW_THREADS
   }
-  Py_BEGIN_ALLOW_THREADS
-  for (int k = 0; k < threads; k++) {
-    job *J = &jobs[k];
-    int64_t row = batch * k / threads;
-    for (int64_t i = 0; i < P->slot_count; i++) {
-      const slot *s = &P->slots[i];
-      place *p = &J->places[i];
-      if (s->kind == GRADIENT && back && k) memset(p->p, 0, (size_t)(s->width * P->itemsize));
-      if (s->kind != (back ? GRAD_STATE : STATE)) continue;
-      size_t bytes = (size_t)(s->width * P->itemsize);
-      for (int64_t r = 0; r < J->rows; r++) {
-        char *to = (char *)p->p + (size_t)r * bytes;
-        if (vs[s->index])
-          memcpy(to, (char *)vs[s->index]->buf + (row + r) * vs[s->index]->strides[0], bytes);
-        else
-          memset(to, 0, bytes);
-      }
-    }
-    if (J->mask && !back) machine->clean(J, 0, J->clean_x);
-    if (J->mask && back) {
-      J->places[0] = (place){J->clean_x, J->rows * P->slots[0].width, P->slots[0].width, ROWS};
-      machine->clean(J, 2, J->clean_grad);
-    }
-  }
-  run_all(tasks, threads);
-  for (int k = 0; k < threads; k++) {
-    int64_t row = batch * k / threads;
-    for (int64_t i = 0; i < P->slot_count; i++) {
-      const slot *s = &P->slots[i];
-      const place *p = &jobs[k].places[i];
-      if (s->kind == GRADIENT && back && k) machine->add(jobs[0].places[i].p, p->p, s->width);
-      if (s->kind != (back ? GRAD_STATE : STATE)) continue;
-      size_t bytes = (size_t)(s->width * P->itemsize);
-      const char *from = (char *)p->p + (back ? 0 : time * p->ts * P->itemsize);
-      memcpy((char *)ve[s->index]->buf + (size_t)row * bytes, from, (size_t)jobs[k].rows * bytes);
-    }
-  }
-  Py_END_ALLOW_THREADS
-  free(places);
-  result = Py_NewRef(Py_None);
+  result = needed ? PyLong_FromSize_t(needed) : Py_NewRef(Py_None);
 done:
-  for (int64_t i = 0; i < A.count; i++) PyBuffer_Release(&A.views[i]);
-  PyMem_Free(A.views);
-  PyMem_Free(vs);
-  free(block);
+  for (int64_t i = 0; c.views && i < c.count; i++) PyBuffer_Release(&c.views[i]);
+  PyBuffer_Release(&memory);
+  PyMem_Free(c.views);
+  free_layout(&own);
   return result;
-}
-
-static PyObject *py_forward(PyObject *self, PyObject *const *args, Py_ssize_t n) {
-  (void)self;
-  if (n != 10) return PyErr_SetString(PyExc_TypeError, "forward takes 10 arguments"), NULL;
-  return run(args, 0);
-}
-
-static PyObject *py_backward(PyObject *self, PyObject *const *args, Py_ssize_t n) {
-  (void)self;
-  if (n != 12) return PyErr_SetString(PyExc_TypeError, "backward takes 12 arguments"), NULL;
-  return run(args, 1);
-}
-
-/* kept_bytes(program, batch, time, threads, masked): the memory that backward will need. */
-static PyObject *py_kept_bytes(PyObject *self, PyObject *args) {
-  PyObject *capsule;
-  long long batch, time, threads;
-  int masked;
-  (void)self;
-  if (!PyArg_ParseTuple(args, "OLLLp", &capsule, &batch, &time, &threads, &masked)) return NULL;
-  program *P = program_of(capsule);
-  if (!P) return NULL;
-  place *places = calloc((size_t)P->slot_count, sizeof *places);
-  if (!places) return PyErr_NoMemory();
-  arena kept = {NULL, 0}, scratch = {NULL, 0};
-  if (threads > batch) threads = batch;
-  if (threads > MOST_THREADS) threads = MOST_THREADS;
-  for (long long k = 0; k < threads; k++) {
-    job J = {.program = P, .places = places, .time = time, .batch = batch, .keep = 1,
-             .table = &P->tables[FORWARD],
-             .rows = batch * (k + 1) / threads - batch * k / threads,
-             .mask = masked ? "" : NULL, .backend = all_sets[chosen_set].of[P->itemsize == 8]};
-    lay_out(&J, &kept, &scratch, 0, 0);
-  }
-  free(places);
-  return PyLong_FromSize_t(kept.used + 64);
 }
 
 /* holds(dict, values): whether the values of a dictionary are these very objects, in this order. */
@@ -582,9 +503,7 @@ static PyObject *py_poison(PyObject *self, PyObject *on) {
 
 static PyMethodDef methods[] = {
     {"compile", py_compile, METH_VARARGS, "Return a program from its tables."},
-    {"forward", (PyCFunction)(void (*)(void))py_forward, METH_FASTCALL, "Run forward."},
-    {"backward", (PyCFunction)(void (*)(void))py_backward, METH_FASTCALL, "Run backward."},
-    {"kept_bytes", py_kept_bytes, METH_VARARGS, "Return the bytes that forward keeps."},
+    {"run", (PyCFunction)(void (*)(void))py_run, METH_FASTCALL, "Run forward or backward."},
     {"holds", (PyCFunction)(void (*)(void))py_holds, METH_FASTCALL, "Compare a dictionary."},
     {"cross_entropy", (PyCFunction)(void (*)(void))py_cross_entropy, METH_FASTCALL, "And gradient."},
     {"affine", (PyCFunction)(void (*)(void))py_affine, METH_FASTCALL, "Run a Dense forward."},
@@ -606,5 +525,8 @@ PyMODINIT_FUNC PyInit__native(void) {
 #endif
   for (int i = SET_COUNT - 1; i >= 0; i--)
     if (has_set(i)) chosen_set = i;
+  value_name = PyUnicode_InternFromString("_value");
+  grad_name = PyUnicode_InternFromString("_grad");
+  if (!value_name || !grad_name) return NULL;
   return PyModule_Create(&module);
 }
