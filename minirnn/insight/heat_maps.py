@@ -125,6 +125,8 @@ def plot_attention(
 
     Raises
     ------
+    TypeError
+        For anything but an Attention layer or an array of floats.
     ValueError
         For weights of another shape, or more symbols than steps.
     RuntimeError
@@ -134,28 +136,26 @@ def plot_attention(
     """
     given = weights.weights if isinstance(weights, Attention) else weights
     if given is None:
-        raise RuntimeError("Attention: has no weights to draw before its forward")
+        raise RuntimeError("plot_attention: the layer has no weights to draw before its forward")
     values = np.asarray(given)
+    if values.dtype.kind != "f":
+        raise TypeError(
+            f"plot_attention: takes an Attention layer or an array of floats, got "
+            f"{type(weights).__name__} of {values.dtype}"
+        )
     if isinstance(weights, Attention) and values.ndim == 2:
         values = values[:, None, :]  # one query for each sequence
-    if values.ndim not in (2, 3) or values.dtype.kind != "f":
+    if values.ndim not in (2, 3):
         raise ValueError(
-            f"weights should be numbers (batch, queries, time) or (queries, time), got shape "
-            f"{values.shape} of {values.dtype}"
+            f"plot_attention: the weights should be (batch, queries, time) or (queries, time), got "
+            f"shape {values.shape}"
         )
     if values.ndim == 3:
         _check_sequence(sequence, len(values))
         values = values[sequence]
-    for name, symbols, count in zip(
-        ("target", "source"), (target, source), values.shape, strict=True
-    ):
-        if symbols is not None and len(symbols) > count:
-            raise ValueError(
-                f"{name} should have a symbol for each of the {count} "
-                f"{'queries' if name == 'target' else 'steps read'}, got {len(symbols)}"
-            )
-    values = values[: None if target is None else len(target)]
-    values = values[:, : None if source is None else len(source)]
+    rows = _count("target", target, len(values), "queries")
+    columns = _count("source", source, values.shape[1], "steps read")
+    values = values[:rows, :columns]
     size = (_width(values.shape[1]), 1.4 + 0.25 * len(values))
     (axes,) = all_axes = axes_for(["attention"], ax, size=size)
     _heat_map(axes, values, (0.0, 1.0), "Blues")
@@ -164,6 +164,18 @@ def plot_attention(
     if title is not None:
         axes.set_title(title)
     return finish(all_axes, ax, path)
+
+
+def _count(name: str, symbols: Sequence[str] | None, most: int, of: str) -> int:
+    """Return how many rows or columns are to be drawn."""
+    if symbols is None:
+        return most
+    if len(symbols) > most:
+        raise ValueError(
+            f"plot_attention: {name} should have at most {most} symbols, one for each of the "
+            f"{of}, got {len(symbols)}"
+        )
+    return len(symbols)
 
 
 def _check_sequence(sequence: int, batch: int) -> None:

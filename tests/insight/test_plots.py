@@ -145,15 +145,15 @@ class TestPictures:
         weights = np.zeros((2, 4, 5))
         with pytest.raises(RuntimeError, match="no weights to draw before its forward"):
             plot_attention(Attention(3, 3))
-        with pytest.raises(ValueError, match=r"\(queries, time\), got shape \(5,\) of float64"):
+        with pytest.raises(ValueError, match=r"\(queries, time\), got shape \(5,\)"):
             plot_attention(weights[0, 0])
-        with pytest.raises(ValueError, match=r"got shape \(4, 5\) of int64"):
-            plot_attention(np.zeros((4, 5), np.int64))
+        with pytest.raises(TypeError, match="or an array of floats, got str of"):
+            plot_attention("weights")
         with pytest.raises(ValueError, match="sequence should be below 2"):
             plot_attention(weights, sequence=2)
-        with pytest.raises(ValueError, match="source should have .* 5 steps read, got 6"):
+        with pytest.raises(ValueError, match="source should have at most 5 symbols, .* got 6"):
             plot_attention(weights, source="abcdef")
-        with pytest.raises(ValueError, match="target should have .* 4 queries, got 5"):
+        with pytest.raises(ValueError, match="target should have at most 4 symbols, .* got 5"):
             plot_attention(weights, target="abcde")
 
     def test_histograms_hold_all_values(self, tmp_path):

@@ -226,7 +226,7 @@ def by_pickle(model):
 
 
 @pytest.mark.parametrize("copied", [copy.deepcopy, by_pickle])
-def test_a_copy_made_inside_the_block_lives_its_own_life(copied):
+def test_a_copy_made_inside_the_block_is_not_recorded(copied):
     model, (x, _, mask) = make_model(dtype=np.float64).eval(), data()
     expected = model.forward(2 * x, mask)
     with Recorder(model) as record:
