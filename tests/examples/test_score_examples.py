@@ -165,7 +165,7 @@ class Given(Layer):
         return self.logits
 
 
-def test_vote_does_not_hear_the_padding(example):
+def test_vote_ignores_the_padding(example):
     logits = np.zeros((2, 3, 9))
     logits[0, 0, 4] = 1.0
     logits[0, 1:, 7] = 5.0  # in the padding
@@ -176,7 +176,7 @@ def test_vote_does_not_hear_the_padding(example):
     assert example("vowels").vote(model, np.zeros((2, 3, 12)), mask).tolist() == [4, 2]
 
 
-def test_scaling_is_over_real_steps(example):
+def test_scaling_is_over_valid_steps(example):
     x = np.array([[[1.0], [99.0]], [[3.0], [5.0]]])
     mask = np.array([[True, False], [True, True]])
     mean, spread = example("vowels").scaling(x, mask)

@@ -86,7 +86,7 @@ def test_a_loss_at_every_step_does_not_hide_what_vanishes(x):
     assert "vanishes" in only(record)[0]
 
 
-def test_time_read_backwards_is_told_that_way_round(x):
+def test_time_read_backwards_is_described_in_that_direction(x):
     record = seen(scaled(RNN(3, 4, rng=0, reverse=True), 0.5), x, at=0)
     assert "the gradient reaching step 99 is" in only(record)[0]
     assert "of that at step 0: it vanishes" in only(record)[0]

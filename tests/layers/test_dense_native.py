@@ -41,7 +41,7 @@ def test_the_same_numbers(sizes, dtype, tolerance, leading):
         np.testing.assert_allclose(a, b, rtol=0, atol=tolerance * max(1, np.abs(b).max()))
 
 
-def test_arrays_that_lie_otherwise():
+def test_arrays_of_other_memory_orders():
     rng = np.random.default_rng(0)
     layer = Dense(4, 5, rng=rng, dtype=np.float64)
     x, grad = rng.standard_normal((6, 3, 4)), rng.standard_normal((6, 3, 5))

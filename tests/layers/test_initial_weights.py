@@ -55,7 +55,7 @@ def test_dense_and_embedding():
 @pytest.mark.parametrize(
     "make", [lambda rng: m.LSTM(3, 4, rng=rng), lambda rng: m.Dense(3, 4, rng=rng)]
 )
-def test_a_seed_is_a_seed_and_the_global_generator_has_no_say(make):
+def test_a_seed_is_a_seed_and_the_global_generator_is_not_used(make):
     before = np.random.get_state()[1].copy()
     one, two, other = make(5), make(np.random.default_rng(5)), make(6)
     for name, value in one.state_dict().items():

@@ -28,7 +28,7 @@ def test_layer_norm_knows_each_position_alone():
     np.testing.assert_allclose(layer.forward(x[1, 2]), y[1, 2], rtol=1e-14)
 
 
-def test_mean_and_maximum_are_over_real_steps():
+def test_mean_and_maximum_are_over_valid_steps():
     x = np.random.default_rng(0).normal(size=(3, 4, 2))
     for layer, function in [(m.MeanOverTime(), np.mean), (m.MaxOverTime(), np.max)]:
         y = layer.forward(x, MASK)

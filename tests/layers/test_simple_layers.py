@@ -132,7 +132,7 @@ def test_dropout_in_evaluation_draws_nothing():
     np.testing.assert_array_equal(one.forward(x), two.forward(x))
 
 
-def test_last_step_takes_the_last_real_step():
+def test_last_step_takes_the_last_valid_step():
     x = np.arange(24.0).reshape(3, 4, 2)
     mask = np.array([[1, 1, 1, 1], [1, 0, 1, 0], [1, 0, 0, 0]], bool)
     layer = m.LastStep()

@@ -91,7 +91,7 @@ def test_softmax_and_cross_entropy_are_softmax_cross_entropy():
 
 @CASES
 @pytest.mark.parametrize("filling", [np.nan, np.inf, -1e30])
-def test_a_masked_loss_is_the_loss_of_the_real_steps(case, filling):
+def test_a_masked_loss_is_the_loss_of_the_valid_steps(case, filling):
     loss = case.make()
     prediction, target = case.draw((3, 4))
     mask = helpers.make_mask("empty row", 3, 4) & helpers.make_mask("holes", 3, 4)
@@ -139,7 +139,7 @@ def test_after_last_step_a_mask_is_refused_even_if_its_shape_fits(case):
 
 
 @CASES
-def test_a_mask_without_a_real_step_has_no_mean(case):
+def test_a_mask_without_a_valid_step_has_no_mean(case):
     prediction, target = case.draw((2, 3))
     with pytest.raises(ValueError, match="the mask has no valid step"):
         case.make().forward(prediction, target, np.zeros((2, 3), bool))
@@ -247,7 +247,7 @@ def test_wrong_predictions_and_order(case):
 
 
 @pytest.mark.parametrize("loss_type", [m.SoftmaxCrossEntropy, m.CrossEntropy])
-def test_a_prediction_may_lie_in_memory_as_it_likes(loss_type):
+def test_a_prediction_may_have_any_memory_order(loss_type):
     prediction = np.random.default_rng(0).dirichlet(np.ones(3), (4, 5))
     target = np.random.default_rng(1).integers(3, size=(4, 5))
     others = [np.asfortranarray(prediction), prediction[::-1].copy()[::-1]]

@@ -70,7 +70,7 @@ def test_an_ignored_class(ignored):
 
 
 @pytest.mark.parametrize("bad", [np.nan, np.inf])
-def test_what_stands_in_the_padding_is_not_looked_at(bad):
+def test_what_stands_in_the_padding_is_ignored(bad):
     logits, target, numbers = problem((4, 5, 3), np.float32)
     mask = numbers < 0.6
     clean = both(logits, target, mask)[0]

@@ -72,7 +72,7 @@ def test_the_gradient_under_weights(case, masked):
 
 
 @CASES
-def test_weights_in_the_padding_are_not_looked_at(case):
+def test_weights_in_the_padding_are_ignored(case):
     prediction, target = case.draw((3, 4))
     mask = helpers.make_mask("holes", 3, 4)
     weights = _draw_weights((3, 4)) + 1

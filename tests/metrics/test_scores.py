@@ -164,7 +164,7 @@ def test_as_scikit_learn(name, weighted, count):
 
 @BY_NAME
 @pytest.mark.parametrize("weighted", [False, True])
-def test_in_pieces_under_a_mask_it_is_that_of_all_valid_steps(name, weighted):
+def test_in_chunks_under_a_mask_it_is_that_of_all_valid_steps(name, weighted):
     make = METRICS[name][0]
     y, t = _drawn(name, (7, 4))
     mask = np.random.default_rng(2).random((7, 4)) < 0.6
