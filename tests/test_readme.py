@@ -20,6 +20,7 @@ PAGES = sorted(
 NEEDS = {  # what a block has in it, and the library that it then needs
     ".plot(": "matplotlib",
     "matplotlib.pyplot": "matplotlib",
+    "plot_attention(": "matplotlib",
     "sklearn": "sklearn",
 }
 
