@@ -139,7 +139,7 @@ class Graph:
             return self.node("outer", (a.args[0], b), None, b.width)
         if b.name != "parameter" or a.row or len(b.attr[1]) != 2:
             raise Untraceable("a product with a matrix that is computed")
-        if a.name == "concat" and all(_given(p) for p in a.args):
+        if a.name == "concat" and all(p.name == "state" or _is_x(p) for p in a.args):
             total, at, (view, shape) = None, 0, b.attr
             for part in a.args:
                 offset = view.offset + at * view.strides[0]
@@ -160,9 +160,9 @@ class Graph:
         return self.node(name, (a,), None, 1)
 
 
-def _given(a: Node) -> bool:
-    """Whether it is x or a state: nothing is gained by copying it beside others."""
-    return a.name in ("x", "state") or (a.name == "where" and a.args[1].name == "x")
+def _is_x(a: Node) -> bool:
+    """Whether it is x, or the valid rows of x."""
+    return a.name == "x" or (a.name == "where" and a.args[1].name == "x")
 
 
 def _sums_products(a: Node) -> bool:
@@ -502,7 +502,7 @@ def _leaf_name(n: Node) -> str | None:
 
 
 def _over_x(n: Node) -> bool:
-    return n.name == "product" and n.args[0].name == "x"
+    return n.name == "product" and _is_x(n.args[0])
 
 
 def _number(n: Node) -> float | None:
