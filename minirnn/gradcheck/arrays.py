@@ -9,7 +9,7 @@ import numpy as np
 
 from minirnn.typing import Array
 
-__all__ = ["arrays_in", "difference", "same"]
+__all__ = ["arrays_in", "difference", "same", "same_rows"]
 
 CLOSE = 1e-5
 """Two gradients that differ by less than this, relative to their largest element, are the same.
@@ -20,6 +20,9 @@ element, is not to be expected.
 
 SMALLEST = 1e-8
 """A difference below this may be rounding, and no diagnosis is built on it."""
+
+FLOOR = 0.1 * SMALLEST / CLOSE
+"""Gradients whose largest element is below this are compared as if it were this."""
 
 
 def arrays_in(value: Any, label: str, depth: int = 4) -> Iterator[tuple[str, Array]]:
@@ -35,16 +38,20 @@ def arrays_in(value: Any, label: str, depth: int = 4) -> Iterator[tuple[str, Arr
 
 
 def difference(a: Array, b: Array) -> float:
-    """Return the largest difference, relative to the largest element of both.
-
-    Elements below 1e-4 count as 1e-4: their differences are rounding.
-    """
+    """Return the largest difference, relative to the largest element of both."""
     if not (np.isfinite(a).all() and np.isfinite(b).all()):
         return np.inf
     scale = max(np.abs(a).max(initial=0.0), np.abs(b).max(initial=0.0))
-    return float(np.abs(a - b).max(initial=0.0) / max(scale, 0.1 * SMALLEST / CLOSE))
+    return float(np.abs(a - b).max(initial=0.0) / max(scale, FLOOR))
 
 
 def same(a: Array, b: Array) -> bool:
     """Whether two gradients are the same but for rounding."""
     return difference(a, b) <= CLOSE
+
+
+def same_rows(rows: Array, one: Array) -> Array:
+    """Return which rows are the same as one flat array but for rounding."""
+    scale = np.maximum(np.abs(rows).max(axis=1, initial=FLOOR), np.abs(one).max(initial=0.0))
+    gaps: Array = np.abs(rows - one).max(axis=1, initial=0.0)
+    return gaps <= CLOSE * scale

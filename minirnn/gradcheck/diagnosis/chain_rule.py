@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 import numpy as np
 
@@ -10,22 +10,17 @@ from minirnn.gradcheck.arrays import CLOSE, SMALLEST
 from minirnn.gradcheck.diagnosis.case import Case, Prediction
 from minirnn.gradcheck.diagnosis.factors import (
     ENOUGH,
-    Factors,
     candidates,
-    equal_pairs,
     equal_products,
-    equal_rows,
-    make_factors,
+    factors_of,
     with_shape,
 )
-from minirnn.gradcheck.diagnosis.jacobians import (
-    Explanation,
-    normalized_rows,
-    softmax_jacobian,
-)
+from minirnn.gradcheck.diagnosis.jacobians import normalized_rows, softmax_jacobian
 from minirnn.typing import Array
 
 __all__ = ["wrong_derivative"]
+
+_Experiment = tuple[Array, Array, dict[str, Array]]
 
 
 def wrong_derivative(case: Case) -> Iterator[Prediction]:
@@ -47,41 +42,11 @@ def wrong_derivative(case: Case) -> Iterator[Prediction]:
             return
 
 
-def _in_blocks(experiments: list[_Experiment], size: int) -> Prediction | None:
-    """Return what explains every wrong block of columns of this size, in every experiment."""
-    found: dict[tuple[str, str], dict[str, None]] = {}
-    ours, theirs = [], []
-    for analytic, numeric, arrays in experiments:
-        for block in _wrong_blocks(analytic, numeric, size):
-            one = _explain(analytic[..., block], numeric[..., block], arrays)
-            if one is None:
-                return None
-            kind, words, left, right = one
-            everything = size == numeric.shape[-1]
-            where = "" if everything else f"{block.start} to {block.stop - 1}"
-            found.setdefault((kind, words), {})[where] = None
-            ours.append(left.ravel())
-            theirs.append(right.ravel())
-    if not found:
-        return None
-    sentences = [
-        words.replace("@", f" in columns {', '.join(columns)}" if any(columns) else "")
-        for (_, words), columns in found.items()
-    ]
-    text = "looks like " + "; and ".join(sentences)
-    kind = next(iter(found))[0]
-    return Prediction(kind, text, np.concatenate(theirs), np.concatenate(ours))
-
-
-_Experiment = tuple[Array, Array, dict[str, Array]]
-
-
 def _experiments(case: Case) -> Iterator[_Experiment]:
     """Yield analytic and numeric gradients and the arrays, all with the same leading axes."""
     evidence, name = case.evidence, case.name
     several = len(evidence.shapes) > 1
-    parts: list[int | None] = [*range(len(evidence.shapes))] if several else [None]
-    for part in parts:
+    for part in range(len(evidence.shapes)) if several else [None]:
         if not case.is_parameter:
             one = evidence.only(part)
             pair = evidence.analytic(one)[name], evidence.numeric(name, one)
@@ -90,107 +55,130 @@ def _experiments(case: Case) -> Iterator[_Experiment]:
             sites = evidence.sites
             weights = [evidence.only(part, site) for site in sites]
             middle = (1,) * (case.numeric.ndim - 1)
-            shape = evidence.shapes[0][:-1]
             arrays = {
                 label: array
                 if array.ndim == 1
                 else np.stack([array[site] for site in sites]).reshape(len(sites), *middle, -1)
-                for label, array in with_shape(evidence, shape).items()
+                for label, array in with_shape(evidence, evidence.shapes[0][:-1]).items()
             }
-            yield (
-                np.stack([evidence.analytic(w)[name] for w in weights]),
-                np.stack([evidence.numeric(name, w) for w in weights]),
-                arrays,
-            )
+            analytic = np.stack([evidence.analytic(w)[name] for w in weights])
+            yield analytic, np.stack([evidence.numeric(name, w) for w in weights]), arrays
 
 
-def _wrong_blocks(analytic: Array, numeric: Array, size: int) -> list[slice]:
-    """Return the blocks of columns, of equal size, that are wrong."""
-    blocks = [slice(k, k + size) for k in range(0, numeric.shape[-1], size)]
-    scale = max(np.abs(analytic).max(), np.abs(numeric).max())
-    gaps = [np.abs(analytic[..., b] - numeric[..., b]).max() for b in blocks]
-    least = max(CLOSE * scale, SMALLEST)
-    return [block for block, gap in zip(blocks, gaps, strict=True) if gap > least]
+def _in_blocks(experiments: list[_Experiment], size: int) -> Prediction | None:
+    """Return what explains every wrong block of columns of this size, in every experiment."""
+    columns: dict[tuple[str, str], dict[str, None]] = {}
+    measured, predicted = [], []
+    for analytic, numeric, arrays in experiments:
+        scale = max(np.abs(analytic).max(), np.abs(numeric).max())
+        for start in range(0, numeric.shape[-1], size):
+            ours, theirs = (a[..., start : start + size] for a in (analytic, numeric))
+            if np.abs(ours - theirs).max() <= max(CLOSE * scale, SMALLEST):
+                continue
+            one = _explained(ours, theirs, arrays)
+            if one is None or one.measured is None:
+                return None
+            where = "" if size == numeric.shape[-1] else f"{start} to {start + size - 1}"
+            columns.setdefault((one.kind, one.text), {})[where] = None
+            measured.append(one.measured.ravel())
+            predicted.append(one.gradient.ravel())
+    if not columns:
+        return None
+    sentences = [
+        text.replace("@", f" in columns {', '.join(where)}" if any(where) else "")
+        for (_, text), where in columns.items()
+    ]
+    kind = next(iter(columns))[0]
+    text = "looks like " + "; and ".join(sentences)
+    return Prediction(kind, text, np.concatenate(predicted), np.concatenate(measured))
 
 
-def _explain(analytic: Array, numeric: Array, arrays: dict[str, Array]) -> Explanation | None:
-    """Return what makes two gradients equal, the simplest that does."""
-    factors = make_factors(arrays, analytic.shape)
-    explained = _one_factor(analytic, numeric, factors)
-    if explained is None and analytic.size >= ENOUGH:
-        explained = (
+def _explained(analytic: Array, numeric: Array, arrays: dict[str, Array]) -> Prediction | None:
+    """Return what makes two gradients equal, the simplest that does; ``@`` is for the place."""
+    found = _factors(analytic, numeric, arrays, 1)
+    if found is None and analytic.size >= ENOUGH:
+        found = (
             softmax_jacobian(analytic, numeric, arrays)
             or normalized_rows(analytic, numeric, arrays)
-            or _two_factors(analytic, numeric, factors)
+            or _factors(analytic, numeric, arrays, 2)
             or _product_rule(analytic, numeric, arrays)
         )
-    return explained
+    return found
 
 
-def _one_factor(analytic: Array, numeric: Array, factors: Factors) -> Explanation | None:
-    """Find a derivative left out, taken twice, or of another function; or a factor left out."""
-    a, n, f = analytic.ravel(), numeric.ravel(), factors.values
-    left_out, twice = equal_rows(a * f, n[None]), equal_rows(a[None], n * f)
-    for k in sorted({*left_out, *twice}):
-        if not factors.named(k):
-            continue
-        if k in left_out:
-            text = f"the derivative of {factors.named(k)} left out@: what backward gives, times "
-            return "derivative", f"{text}{factors.words[k]}, is the truth", a * f[k], n
-        if factors.named(k) != "relu":
-            text = f"the derivative of {factors.named(k)} taken twice@: what backward gives is the "
-            return "derivative", f"{text}truth times {factors.words[k]}", a, n * f[k]
-    named = [k for k in range(len(f)) if factors.named(k)]
-    for k, j in ((named[k], named[j]) for k, j in equal_pairs(a * f[named], n * f[named])):
-        if j != k and factors.arrays[j] == factors.arrays[k]:
-            text = f"the wrong derivative@: {factors.words[j]} where {factors.words[k]}, that of "
-            return "derivative", f"{text}{factors.named(k)}, belongs", a * f[k], n * f[j]
-    for k in left_out:
-        text = f"a factor left out@: what backward gives, times {factors.words[k]}, is the truth"
-        return "derivative", text, a * f[k], n
+# Each relation: what stands beside the analytic and beside the numeric gradient (0 and 1 are the
+# first and the second factor of a pair, named ones are derivatives), and what it is called.
+_RELATIONS = {
+    1: [
+        ("named", (0,), (), "the derivative of {name} left out@: what backward gives, times {0}, "
+         "is the truth"),
+        ("no relu", (), (0,), "the derivative of {name} taken twice@: what backward gives is the "
+         "truth times {0}"),
+        ("one array", (0,), (1,), "the wrong derivative@: {1} where {0}, that of {name}, belongs"),
+        ("any", (0,), (), "a factor left out@: what backward gives, times {0}, is the truth"),
+    ],
+    2: [
+        ("some", (), (0,), "a factor too many@: what backward gives is the truth times {0}"),
+        ("pairs", (0,), (1,), "the wrong factor@: {1} where {0} belongs"),
+        ("pairs", (0, 1), (), "two factors left out@: what backward gives, times {0} and {1}, is "
+         "the truth"),
+        ("pairs", (), (0, 1), "two factors too many@: what backward gives is the truth times {0} "
+         "and {1}"),
+    ],
+}  # fmt: skip
+
+
+def _factors(
+    analytic: Array, numeric: Array, arrays: dict[str, Array], count: int
+) -> Prediction | None:
+    """Find factors left out, too many, or in the place of others."""
+    factors, rows = factors_of(arrays, analytic.shape)
+    a, n = analytic.ravel(), numeric.ravel()
+    named = [k for k, f in enumerate(factors) if f.name]
+    some = [k for k, f in enumerate(factors) if f.name != "relu" and f.formula.text != "1 / {}"]
+    both, labels = _pairs(named), np.array([factor.array for factor in factors])
+    alike = (labels[both[0]] == labels[both[1]]) & (both[0] != both[1])
+    choices = {
+        "named": np.array([named], int),
+        "no relu": np.array([[k for k in named if factors[k].name != "relu"]], int),
+        "one array": both[:, alike],
+        "any": np.arange(len(factors))[None],
+        "some": np.array([some], int),
+        "pairs": _pairs(some),
+    }
+    for which, left, right, words in _RELATIONS[count]:
+        chosen = choices[which]
+        sides = [tuple(chosen[k] for k in side) for side in (left, right)]
+        for fit in equal_products(a, sides[0], n, sides[1], rows):
+            ours, theirs = (np.prod([rows[one[fit]] for one in side], axis=0) for side in sides)
+            if left and right and not np.ptp(ours / theirs) > 1e-3:
+                continue  # they say the same
+            pair = [factors[k] for k in chosen[:, fit]]
+            text = words.format(*pair, name=pair[0].name)
+            return Prediction("derivative", text, n * theirs, a * ours)
     return None
 
 
-def _two_factors(analytic: Array, numeric: Array, factors: Factors) -> Explanation | None:
-    """Find two factors left out, one too many, or one in the place of another."""
-    some = [
-        k
-        for k, formula in enumerate(factors.formulas)
-        if formula.name != "relu" and not formula.formula.startswith("1 / ")
-    ]
-    a, n, f = analytic.ravel(), numeric.ravel(), factors.values[some]
-    words = [factors.words[k] for k in some]
-    for k in equal_rows(a[None], n * f):
-        text = f"a factor too many@: what backward gives is the truth times {words[k]}"
-        return "derivative", text, a, n * f[k]
-    for j, k in equal_pairs(a * f, n * f):
-        if np.ptp(f[j] / f[k]) > 1e-3:
-            text = f"the wrong factor@: {words[k]} where {words[j]} belongs"
-            return "derivative", text, a * f[j], n * f[k]
-    for j, k in equal_products(a, f, n):
-        text = f"two factors left out@: what backward gives, times {words[j]} and {words[k]},"
-        return "derivative", f"{text} is the truth", a * f[j] * f[k], n
-    for j, k in equal_products(n, f, a):
-        text = f"two factors too many@: what backward gives is the truth times {words[j]} and"
-        return "derivative", f"{text} {words[k]}", a, n * f[j] * f[k]
-    return None
+def _pairs(of: Sequence[int]) -> Array:
+    """Return every pair of numbers, as two rows."""
+    return np.stack([np.repeat(np.array(of, int), len(of)), np.tile(np.array(of, int), len(of))])
 
 
-def _product_rule(analytic: Array, numeric: Array, arrays: dict[str, Array]) -> Explanation | None:
+def _product_rule(analytic: Array, numeric: Array, arrays: dict[str, Array]) -> Prediction | None:
     """Find a sum or a difference of two arrays of which one is left out."""
     found = list(candidates(arrays, analytic.shape))
     if not found:
         return None
-    a, n = analytic.ravel(), numeric.ravel()
     stack = np.stack([s.ravel() for _, s in found])
-    for k, (label, _) in enumerate(found):
-        s = stack[k]
-        for sign, totals in (("+", s + stack), ("-", s - stack), ("-", stack - s)):
-            for other in equal_rows(a * totals, (n * s)[None]):
-                if other != k:
-                    text = (
-                        f"a term of a product rule left out@: backward has {label} alone where "
-                        f"{label} {sign} {found[other][0]} belongs"
-                    )
-                    return "term", text, a * totals[other], n * s
+    j, k = _pairs(range(len(found)))
+    rows = np.concatenate([stack, stack[j] + stack[k], stack[j] - stack[k], stack[k] - stack[j]])
+    a, n = analytic.ravel(), numeric.ravel()
+    whole, one, other = np.arange(len(stack), len(rows)), np.tile(j, 3), np.tile(k, 3)
+    for fit in equal_products(a, (whole,), n, (one,), rows):
+        if one[fit] != other[fit]:
+            label, second = found[one[fit]][0], found[other[fit]][0]
+            words = ("{0} + {1}", "{0} - {1}", "{1} - {0}")[fit // len(j)].format(label, second)
+            text = f"a term of a product rule left out@: backward has {label} alone where {words}"
+            ours, theirs = a * rows[whole[fit]], n * rows[one[fit]]
+            return Prediction("term", f"{text} belongs", theirs, ours)
     return None

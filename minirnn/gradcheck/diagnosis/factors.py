@@ -4,38 +4,32 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 
 from minirnn.functions import sigmoid
-from minirnn.gradcheck.arrays import CLOSE, SMALLEST, same
+from minirnn.gradcheck.arrays import CLOSE, FLOOR, same
 from minirnn.gradcheck.diagnosis.evidence import Evidence
 from minirnn.typing import Array
 
-__all__ = [
-    "ENOUGH",
-    "FORMULAS",
-    "SIMPLE",
-    "Factors",
-    "candidates",
-    "equal_pairs",
-    "equal_products",
-    "equal_rows",
-    "make_factors",
-    "with_shape",
-]
+__all__ = ["ENOUGH", "SIMPLE", "Factor", "candidates", "equal_products", "factors_of", "with_shape"]
 
-ENOUGH = 6  # numbers; fewer agree by chance, where many combinations are tried
+ENOUGH = 6
+"""Numbers; fewer agree by chance, where many combinations are tried."""
 
 
-@dataclass(frozen=True)
-class _Formula:
+class _Formula(NamedTuple):
     """A factor of the chain rule made from an array s, which stands in it as ``{}``."""
 
-    name: str
-    formula: str
+    name: str  # of the function whose derivative it is; empty for a plain factor
+    text: str
     function: Callable[[Array], Array]
+
+
+def _logit(s: Array) -> Array:
+    z: Array = np.log(s / (1 - s))
+    return z
 
 
 # Written in terms of the function's value, of its argument, and as the commonest mix of both.
@@ -55,28 +49,27 @@ FORMULAS = [
 SIMPLE = [FORMULAS[k] for k in (0, 1, 7, 8)]  # what terms of two factors are made of
 
 
-def _logit(s: Array) -> Array:
-    z: Array = np.log(s / (1 - s))
-    return z
+class Factor(NamedTuple):
+    """What one row of numbers is: a formula of an array that the layer has."""
 
+    formula: _Formula
+    array: str
 
-@dataclass(frozen=True)
-class Factors:
-    """Every factor that the arrays can make and that varies, as rows of one array."""
+    @property
+    def name(self) -> str:
+        """The function whose derivative it is; empty for a plain factor."""
+        return self.formula.name
 
-    formulas: list[_Formula]
-    words: list[str]
-    arrays: list[str]
-    values: Array
+    def __str__(self) -> str:
+        said = self.formula.text.replace("{}", "s")
+        short = {"s": self.array, "1 / s": f"1 / {self.array}"}
+        return short.get(said, f"{said} with s = {self.array}")
 
-    def inside(self, k: int) -> str:
-        """Return factor k as it stands in a product."""
-        said = self.formulas[k].formula.replace("{}", self.arrays[k])
-        return f"({said})" if " " in said.replace(self.arrays[k], "") else said
-
-    def named(self, k: int) -> str:
-        """Return the function whose derivative factor k is; empty for a plain factor."""
-        return self.formulas[k].name
+    @property
+    def in_a_product(self) -> str:
+        """The words for it as one factor among several."""
+        said = self.formula.text.replace("{}", self.array)
+        return f"({said})" if " " in said.replace(self.array, "") else said
 
 
 def with_shape(evidence: Evidence, leading: tuple[int, ...]) -> dict[str, Array]:
@@ -101,69 +94,44 @@ def candidates(arrays: dict[str, Array], shape: tuple[int, ...]) -> Iterator[tup
                 yield f"{label}[{index}{k}:{k + width}]", np.broadcast_to(block, shape)
 
 
-def make_factors(
-    arrays: dict[str, Array], shape: tuple[int, ...], formulas: list[_Formula] | None = None
-) -> Factors:
-    """Return every factor that the arrays can make and that varies."""
-    formulas = formulas or FORMULAS
-    found = list(candidates(arrays, shape))
-    size = math.prod(shape)
+def factors_of(
+    arrays: dict[str, Array], shape: tuple[int, ...], formulas: list[_Formula] = FORMULAS
+) -> tuple[list[Factor], Array]:
+    """Return every factor that the arrays can make and that varies, and their numbers as rows."""
+    found, size = list(candidates(arrays, shape)), math.prod(shape)
     if not found:
-        return Factors([], [], [], np.empty((0, size)))
+        return [], np.empty((0, size))
     stack = np.stack([s.ravel() for _, s in found])
-    values = np.stack([formula.function(stack) for formula in formulas], axis=1)
-    values = values.reshape(-1, size)
-    chosen = formulas * len(found)
-    labels = [label for label, _ in found for _ in formulas]
-    good = np.isfinite(values).all(axis=1)
-    good[good] = np.ptp(values[good], axis=1) >= 1e-3
+    rows = np.stack([formula.function(stack) for formula in formulas], axis=1).reshape(-1, size)
+    good = np.isfinite(rows).all(axis=1)
+    good[good] = np.ptp(rows[good], axis=1) >= 1e-3
     if size < 8:  # so few signs agree by chance
-        good &= [formula.name != "relu" for formula in chosen]
-    kept = np.flatnonzero(good)
-    words = []
-    for k in kept:
-        said = chosen[k].formula.replace("{}", "s")
-        short = {"s": labels[k], "1 / s": f"1 / {labels[k]}"}
-        words.append(short.get(said, f"{said} with s = {labels[k]}"))
-    return Factors([chosen[k] for k in kept], words, [labels[k] for k in kept], values[kept])
+        good &= [formula.name != "relu" for formula in formulas] * len(found)
+    factors = [Factor(formula, label) for label, _ in found for formula in formulas]
+    return [factors[k] for k in np.flatnonzero(good)], rows[good]
 
 
-# ---------------------------------------------------------------- comparing many at once
+def equal_products(
+    a: Array, left: tuple[Array, ...], n: Array, right: tuple[Array, ...], rows: Array
+) -> Iterator[int]:
+    """Yield the positions at which ``a * rows[left] = n * rows[right]``, but for rounding.
 
+    Left and right are tuples of indices of rows, as many in each: the rows of a tuple are
+    multiplied with one another; an empty one is a factor of 1. A few places of the arrays are
+    looked at first, where most candidates end.
+    """
+    largest = np.abs(rows).max(axis=1, initial=0.0)
+    few = np.unique(np.linspace(0, a.size - 1, 4).astype(int))
 
-def equal_rows(left: Array, right: Array) -> list[int]:
-    """Return the rows in which two stacks of flat arrays are the same but for rounding."""
-    if not max(len(left), len(right)):
-        return []
-    scale = np.maximum(np.abs(left).max(axis=1), np.abs(right).max(axis=1))
-    gap = np.abs(left - right).max(axis=1)
-    least = np.maximum(scale, 0.1 * SMALLEST / CLOSE)
-    return [int(k) for k in np.flatnonzero(gap <= CLOSE * least)]
+    def side(base: Array, indices: tuple[Array, ...], table: Array) -> Array:
+        for index in indices:
+            base = base * table[index]
+        return base
 
-
-def equal_pairs(left: Array, right: Array) -> list[tuple[int, int]]:
-    """Return which rows of one stack are the same as which rows of the other."""
-    if not len(left) or not len(right):
-        return []
-    scale = np.maximum(np.abs(left).max(axis=1)[:, None], np.abs(right).max(axis=1))
-    least = CLOSE * np.maximum(scale, 0.1 * SMALLEST / CLOSE)
-    few = _few(left.shape[1])
-    near = (np.abs(left[:, None, few] - right[:, few]) <= least[..., None]).all(axis=2)
-    return [(int(j), int(k)) for j, k in np.argwhere(near) if same(left[j], right[k])]
-
-
-def equal_products(base: Array, factors: Array, target: Array) -> list[tuple[int, int]]:
-    """Return the pairs of rows j <= k with ``base * factors[j] * factors[k] = target``."""
-    few = _few(len(target))
-    products = (base * factors)[:, None, few] * factors[:, few]
-    near = (np.abs(products - target[few]) <= CLOSE * np.abs(target).max()).all(axis=2)
-    return [
-        (int(j), int(k))
-        for j, k in np.argwhere(near)
-        if j <= k and same(base * factors[j] * factors[k], target)
-    ]
-
-
-def _few(size: int) -> Array:
-    """Return a few places to look at first: most candidates end there."""
-    return np.unique(np.linspace(0, size - 1, 4).astype(int))
+    scale = np.maximum(side(np.abs(a).max(), left, largest), side(np.abs(n).max(), right, largest))
+    least = CLOSE * np.maximum(scale, FLOOR)
+    gap = np.abs(side(a[few], left, rows[:, few]) - side(n[few], right, rows[:, few]))
+    for k in np.flatnonzero((gap <= least[:, None]).all(axis=1)):
+        at_k = [tuple(index[k] for index in indices) for indices in (left, right)]
+        if same(side(a, at_k[0], rows), side(n, at_k[1], rows)):
+            yield int(k)

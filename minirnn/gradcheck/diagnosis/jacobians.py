@@ -11,15 +11,12 @@ from minirnn.gradcheck.diagnosis.case import Case, Prediction
 from minirnn.gradcheck.diagnosis.factors import candidates
 from minirnn.typing import Array
 
-__all__ = ["Explanation", "normalization", "normalized_rows", "softmax_jacobian"]
-
-Explanation = tuple[str, str, Array, Array]
-"""Kind and words, with ``@`` for the place, and two arrays that should be equal."""
+__all__ = ["normalization", "normalized_rows", "softmax_jacobian"]
 
 
 def softmax_jacobian(
     analytic: Array, numeric: Array, arrays: dict[str, Array]
-) -> Explanation | None:
+) -> Prediction | None:
     """Find the Jacobian of a softmax of which only the diagonal is used, or the sum is missing.
 
     With ``a = softmax(z)``, ``grad_z = a (g - sum(g a))``. The sum is one number in each row; it is
@@ -32,21 +29,20 @@ def softmax_jacobian(
         without = numeric + _multiple(analytic - numeric, a)
         if same(analytic, without):
             text = f"a softmax without the sum@: a * g where {belongs}"
-            return "diagonal", text, analytic, without
+            return Prediction("diagonal", text, without, analytic)
         diagonal = numeric * (1 - a)
         own = diagonal + _multiple(analytic - diagonal, a * (1 - a))
         if same(analytic, own):
             text = f"a Jacobian cut down to its diagonal@: a * (1 - a) * g where {belongs}"
-            return "diagonal", text, analytic, own
+            return Prediction("diagonal", text, own, analytic)
         handed_on = a * analytic + _multiple(numeric - a * analytic, a)
         if same(numeric, handed_on):
-            return "diagonal", f"the softmax left out@: g where {belongs}", numeric, handed_on
+            text = f"the softmax left out@: g where {belongs}"
+            return Prediction("diagonal", text, handed_on, numeric)
     return None
 
 
-def normalized_rows(
-    analytic: Array, numeric: Array, arrays: dict[str, Array]
-) -> Explanation | None:
+def normalized_rows(analytic: Array, numeric: Array, arrays: dict[str, Array]) -> Prediction | None:
     """Find a wrong term in the Jacobian of a normalisation over the last axis.
 
     With ``n = (z - mean(z)) / std(z)``, ``grad_z = (g - mean(g) - n mean(g n)) / std(z)``. Each of
@@ -63,7 +59,7 @@ def normalized_rows(
             wrong = numeric + _multiple(analytic - numeric, s)
             if same(analytic, wrong):
                 text = f"the term {term} left out@, or with another weight (as ddof=1 gives), {of}"
-                return "normalisation", text, analytic, wrong
+                return Prediction("normalisation", text, wrong, analytic)
     return None
 
 

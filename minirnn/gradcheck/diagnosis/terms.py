@@ -4,19 +4,19 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator
-from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 
-from minirnn.gradcheck.arrays import SMALLEST
+from minirnn.gradcheck.arrays import SMALLEST, same_rows
 from minirnn.gradcheck.diagnosis.case import Case, Prediction
 from minirnn.gradcheck.diagnosis.evidence import Evidence
 from minirnn.gradcheck.diagnosis.factors import (
     ENOUGH,
     SIMPLE,
+    Factor,
     candidates,
-    equal_rows,
-    make_factors,
+    factors_of,
     with_shape,
 )
 from minirnn.typing import Array
@@ -76,65 +76,61 @@ def missing_term(case: Case) -> Iterator[Prediction]:
     for place, shape, part in places:
         if not gaps or len(shape) < 2 or math.prod(shape) < ENOUGH:
             continue
-        terms = _terms(evidence, shape)
+        terms, values = _terms(evidence, shape)
         jacobian = None if part is None else evidence.jacobian_of(part, name)
         for words, bases in _bases(evidence, shape, list(gaps)):
             if jacobian is None:
                 through = {k: np.diag(base.ravel()) for k, base in bases.items()}
             else:
                 through = {k: base.reshape(-1, 1) * jacobian for k, base in bases.items()}
-            fits, values = np.arange(len(terms.words)), terms.values
+            fits, left = np.arange(len(terms)), values
             for k, gap in gaps.items():
-                flat, largest = gap.reshape(1, -1), np.argsort(-np.abs(gap), axis=None)[:ENOUGH]
+                largest = np.argsort(-np.abs(gap), axis=None)[:ENOUGH]
                 for some in (largest, slice(None)):  # most candidates end at the largest
-                    good = equal_rows(values @ through[k][:, some], flat[:, some])
-                    fits, values = fits[good], values[good]
-            for fit, term in zip(fits, values, strict=True):
-                kind, said = terms.said(int(fit), words)
-                text = f"looks like {said}{place}"
-                wrong = sum(term @ through[k] for k in gaps).reshape(case.numeric.shape)
-                yield Prediction(kind, text, case.numeric - wrong)
+                    good = same_rows(left @ through[k][:, some], gap.ravel()[some])
+                    fits, left = fits[good], left[good]
+            for fit in fits:
+                kind, said = terms[fit].said(words)
+                wrong = sum(values[fit] @ through[k] for k in gaps).reshape(case.numeric.shape)
+                yield Prediction(kind, f"looks like {said}{place}", case.numeric - wrong)
 
 
-@dataclass(frozen=True)
-class _Terms:
-    """Products of factors that may be missing, as rows; and of those of which one is missing."""
+class _Term(NamedTuple):
+    """A product of up to two factors; or one of which the last factor is missing."""
 
-    words: list[tuple[str, str]]
-    named: dict[str, str]
-    values: Array
+    used: tuple[Factor, ...]
+    missing: Factor | None
 
-    def said(self, k: int, base: str) -> tuple[str, str]:
-        """Return the kind and the sentence about row k, for terms that begin with `base`."""
-        used, left_out = self.words[k]
-        if not left_out:
-            return "term", f"a term left out: what is missing is exactly {' * '.join([base, used])}"
-        has = " * ".join(word for word in (base, used) if word)
-        what = f"the derivative of {self.named[left_out]}" if left_out in self.named else "a factor"
-        text = f"{what} left out of one term: {has} where {has} * {left_out} belongs"
+    def said(self, base: str) -> tuple[str, str]:
+        """Return the kind and the sentence about a term that begins with `base`."""
+        used = " * ".join([base, *(factor.in_a_product for factor in self.used)])
+        if self.missing is None:
+            return "term", f"a term left out: what is missing is exactly {used}"
+        name, left_out = self.missing.name, self.missing.in_a_product
+        what = f"the derivative of {name}" if name else "a factor"
+        text = f"{what} left out of one term: {used} where {used} * {left_out} belongs"
         return "derivative", text
 
 
-def _terms(evidence: Evidence, shape: tuple[int, ...]) -> _Terms:
-    """Return all terms of up to two factors for gradients of this shape, the simple ones first."""
+def _terms(evidence: Evidence, shape: tuple[int, ...]) -> tuple[list[_Term], Array]:
+    """Return the terms of one or two factors of this shape, and their numbers; simple ones first.
+
+    What is missing of a term ``u * v`` that lacks its factor v is ``u * (v - 1)``.
+    """
     if shape not in evidence.terms:
-        factors = make_factors(with_shape(evidence, shape[:-1]), shape, SIMPLE)
-        f, one = factors.values, range(len(factors.values))
-        names = [factors.inside(k) for k in one]
-        mixed = ["1 - " in name and not factors.named(k) for k, name in enumerate(names)]
-        pairs = sorted(
-            ((j, k) for j in one for k in one), key=lambda pair: mixed[pair[0]] + mixed[pair[1]]
-        )
-        two = [(j, k) for j, k in pairs if j <= k]
-        both = [(j, k) for j, k in pairs if j != k]
-        words = [(names[k], "") for k in one] + [("", names[k]) for k in one]
-        words += [(f"{names[j]} * {names[k]}", "") for j, k in two]
-        words += [(names[j], names[k]) for j, k in both]
-        values = [f, f - 1, *(f[[pair[0] for pair in two]] * f[[pair[1] for pair in two]],)]
-        values += [f[[j for j, _ in both]] * (f[[k for _, k in both]] - 1)]
-        named = {names[k]: factors.named(k) for k in one if factors.named(k)}
-        evidence.terms[shape] = _Terms(words, named, np.concatenate(values))
-    found: _Terms = evidence.terms[shape]
+        factors, f = factors_of(with_shape(evidence, shape[:-1]), shape, SIMPLE)
+        one = range(len(factors))
+        mixed = [factor.formula.text == "1 - {}" for factor in factors]
+        pairs = sorted(((j, k) for j in one for k in one), key=lambda p: mixed[p[0]] + mixed[p[1]])
+        terms = [_Term((factor,), None) for factor in factors]
+        terms += [_Term((), factor) for factor in factors]
+        terms += [_Term((factors[j], factors[k]), None) for j, k in pairs if j <= k]
+        terms += [_Term((factors[j],), factors[k]) for j, k in pairs if j != k]
+        whole = np.array([pair for pair in pairs if pair[0] <= pair[1]], int).reshape(-1, 2).T
+        lacking = np.array([pair for pair in pairs if pair[0] != pair[1]], int).reshape(-1, 2).T
+        values = [f, f - 1, f[whole[0]] * f[whole[1]], f[lacking[0]] * (f[lacking[1]] - 1)]
+        evidence.terms[shape] = terms, np.concatenate(values)
+    found: tuple[list[_Term], Array] = evidence.terms[shape]
     return found
 
 
