@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 import numpy as np
 
 from minirnn.typing import Array
 
-__all__ = ["arrays_in", "difference", "same", "same_rows"]
+__all__ = ["arrays_in", "changed", "copies", "difference", "same", "same_rows"]
 
 CLOSE = 1e-5
 """Two gradients that differ by less than this, relative to their largest element, are the same.
@@ -55,3 +55,17 @@ def same_rows(rows: Array, one: Array) -> Array:
     scale = np.maximum(np.abs(rows).max(axis=1, initial=FLOOR), np.abs(one).max(initial=0.0))
     gaps: Array = np.abs(rows - one).max(axis=1, initial=0.0)
     return gaps <= CLOSE * scale
+
+
+def copies(arrays: Mapping[Any, Array]) -> dict[Any, Array]:
+    """Return a copy of each array, under the same name."""
+    return {name: array.copy() for name, array in arrays.items()}
+
+
+def changed(now: Mapping[Any, Array], before: Mapping[Any, Array]) -> dict[Any, float]:
+    """Return the names of the arrays that are no longer as they were, and by how much at most."""
+    return {
+        name: float(np.nanmax(np.abs(now[name].astype(float) - old.astype(float)), initial=0.0))
+        for name, old in before.items()
+        if name in now and not np.array_equal(now[name], old, old.dtype.kind == "f")
+    }

@@ -13,6 +13,7 @@ import numpy as np
 
 from minirnn import checks
 from minirnn.core import Layer, Parameter
+from minirnn.gradcheck.arrays import arrays_in
 from minirnn.gradcheck.nested import Names, flattened, kind_of, mapped
 from minirnn.gradcheck.report import GradientError, wrong_kind
 from minirnn.gradcheck.returned import matched, one_gradient
@@ -126,6 +127,10 @@ class CheckedFunction:
             for path, part in self.parts.items()
             for attribute, value in vars(part).items()
         }
+
+    def kept_arrays(self) -> dict[str, Array]:
+        """Return the arrays in what forward kept."""
+        return dict(item for name, value in self.kept.items() for item in arrays_in(value, name))
 
     # ------------------------------------------------------------ running
 

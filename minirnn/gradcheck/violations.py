@@ -8,7 +8,7 @@ from __future__ import annotations
 import numpy as np
 
 from minirnn.gradcheck.arguments import CellFunction
-from minirnn.gradcheck.arrays import arrays_in, same
+from minirnn.gradcheck.arrays import changed, copies, same
 from minirnn.gradcheck.function import CheckedFunction, RefusedError
 from minirnn.gradcheck.report import Diagnosis
 from minirnn.typing import Array
@@ -19,9 +19,14 @@ __all__ = ["overwritten", "violations"]
 def violations(function: CheckedFunction) -> list[Diagnosis]:
     """Return the rules that are broken even where every number is right."""
     found = in_place(function)
-    if not found:
-        one = reused_output(function) or spoilt_cache(function) or stale_cache(function)
-        found += [one] if one else []
+    given = function.given
+    for experiment in (reused_output, spoilt_cache, stale_cache):
+        if not found:
+            try:
+                found = experiment(function)
+            except RefusedError:  # such a layer may refuse other inputs, or a second backward
+                found = []
+            function.given = given
     function.restart()
     return found
 
@@ -35,20 +40,19 @@ def in_place(function: CheckedFunction) -> list[Diagnosis]:
     if not function.weights:
         function.fresh_outputs()
     function.restart()
-    values = {name: parameter.value.copy() for name, parameter in function.parameters.items()}
+    values = {name: parameter.value for name, parameter in function.parameters.items()}
+    before = copies(function.given | values)
     outputs = function.forward()
-    guilty: dict[str, tuple[str, float]] = {}
-    _add_changed(guilty, "forward", function.handed, function.given)
-    _add_changed(guilty, "forward", _values(function), values)
+    guilty = {k: ("forward", by) for k, by in changed(function.handed | values, before).items()}
     seen = {"output": outputs[0]} | {f"new state[{k}]": a for k, a in enumerate(outputs[1:])}
-    before = {name: array.copy() for name, array in (function.handed | seen).items()}
+    before |= copies(seen)
     function.go_back(function.weights)
-    handed_back = [name for name in function.handed if name.startswith("grad")]
-    before |= dict(zip(handed_back, function.weights, strict=False))
-    _add_changed(guilty, "backward", function.handed | seen, before)
-    _add_changed(guilty, "backward", _values(function), values)
+    incoming = [name for name in function.handed if name.startswith("grad")]
+    before |= dict(zip(incoming, function.weights, strict=False))
+    for name, by in changed(function.handed | values | seen, before).items():
+        guilty.setdefault(name, ("backward", by))
     for name, value in values.items():
-        function.parameters[name].value[...] = value
+        value[...] = before[name]
     return [
         Diagnosis(
             "in place",
@@ -61,42 +65,20 @@ def in_place(function: CheckedFunction) -> list[Diagnosis]:
     ]
 
 
-def _values(function: CheckedFunction) -> dict[str, Array]:
-    return {name: parameter.value for name, parameter in function.parameters.items()}
-
-
-def _add_changed(
-    guilty: dict[str, tuple[str, float]], call: str, now: dict[str, Array], before: dict[str, Array]
-) -> None:
-    for name, old in before.items():
-        if name in now and name not in guilty and not np.array_equal(now[name], old, True):
-            gap = np.abs(now[name].astype(float) - old.astype(float))
-            guilty[name] = call, float(np.nanmax(gap, initial=0.0))
-
-
-def reused_output(function: CheckedFunction) -> Diagnosis | None:
+def reused_output(function: CheckedFunction) -> list[Diagnosis]:
     """Run forward again, on other numbers: what the first returned should still stand there.
 
     Evidence: a copy of the first outputs, compared after the second call.
     """
-    given = function.given
-    try:
-        outputs = function.fresh_outputs()
-        before = [output.copy() for output in outputs]
-        function.given = given | _others(function)
-        function.forward()
-    except RefusedError:  # such a layer may refuse the other inputs
-        return None
-    finally:
-        function.given = given
-    if all(np.array_equal(a, b, True) for a, b in zip(outputs, before, strict=True)):
-        return None
-    return Diagnosis(
-        "in place",
-        ("output",),
+    outputs = dict(enumerate(function.fresh_outputs()))
+    before = copies(outputs)
+    function.given = function.given | _others(function)
+    function.forward()
+    text = (
         "looks like an output changed in place: forward returns the same array every time and "
-        "writes into it, so the next call changes what this one returned. Return a new array",
+        "writes into it, so the next call changes what this one returned. Return a new array"
     )
+    return [Diagnosis("in place", ("output",), text)] if changed(outputs, before) else []
 
 
 def _others(function: CheckedFunction) -> dict[str, Array]:
@@ -108,81 +90,66 @@ def _others(function: CheckedFunction) -> dict[str, Array]:
     return other
 
 
-def spoilt_cache(function: CheckedFunction) -> Diagnosis | None:
+def spoilt_cache(function: CheckedFunction) -> list[Diagnosis]:
     """Run backward twice after one forward: the second should give the same once more.
 
     Evidence: the two results differ, and an array that forward kept has changed in between. (Only
     both together count: a layer may write into a scratch array of its own.)
     """
-    try:
-        function.fresh_outputs()
-        arrays = dict(item for name, v in function.kept.items() for item in arrays_in(v, name))
-        before = {name: array.copy() for name, array in arrays.items()}
-        first = function.backward(function.weights)
-        changed = [k for k, a in arrays.items() if not np.array_equal(a, before[k], True)]
-        if not changed:
-            return None
-        second = function.backward(function.weights)
-    except RefusedError:  # such a layer may refuse a second backward
-        return None
+    function.fresh_outputs()
+    arrays = function.kept_arrays()
+    before = copies(arrays)
+    first = function.backward(function.weights)
+    spoilt = changed(arrays, before)
+    second = function.backward(function.weights) if spoilt else first
     if not _finite(first) or all(same(first[name], second[name]) for name in first):
-        return None
-    return Diagnosis(
-        "in place",
-        tuple(changed),
+        return []
+    text = (
         f"looks like a cache changed in place: backward writes into what forward kept, so a second "
         f"backward differs from the first by up to {_apart(first, second):.2g}. Where an array is "
-        f"kept by two steps, the first result is wrong as well. Work on a copy",
+        f"kept by two steps, the first result is wrong as well. Work on a copy"
     )
+    return [Diagnosis("in place", tuple(spoilt), text)]
 
 
-def stale_cache(function: CheckedFunction) -> Diagnosis | None:
+def stale_cache(function: CheckedFunction) -> list[Diagnosis]:
     """Put a forward with other inputs in between, which should make no difference.
 
     Evidence: a layer is run on other inputs before, a cell on another step after its forward; the
     outputs are the same as without, the gradients are not.
     """
-    is_cell = isinstance(function, CellFunction)
-    other = _others(function)
-    given = function.given
-    try:
-        fresh = [output.copy() for output in function.fresh_outputs()]
-        expected = function.backward(function.weights)
-        function.restart()
-        if isinstance(function, CellFunction):
-            again, cache = [output.copy() for output in function.forward()], function.cache
-            function.given = given | other
-            function.forward()
-            function.given, function.cache = given, cache
-        else:
-            function.given = given | other
-            function.forward()
-            function.given = given
-            function.rewind()
-            again = function.forward()
-        if not all(np.array_equal(a, b, True) for a, b in zip(fresh, again, strict=True)):
-            return None  # it carries something from call to call, on purpose
-        gradients = function.backward(function.weights)
-    except RefusedError:  # such a layer may refuse the other inputs
-        return None
-    finally:
-        function.given = given
-    wrong = tuple(name for name in expected if not same(expected[name], gradients[name]))
-    if not wrong or not _finite(expected):
-        return None
-    by = f"(by up to {_apart(expected, gradients):.2g})"
-    if is_cell:
+    given, other = function.given, function.given | _others(function)
+    fresh = [output.copy() for output in function.fresh_outputs()]
+    expected = function.backward(function.weights)
+    function.restart()
+    if isinstance(function, CellFunction):
+        again, cache = [output.copy() for output in function.forward()], function.cache
+        function.given = other
+        function.forward()
+        function.given, function.cache = given, cache
         text = (
-            f"looks like a stale cache: a later forward changes what backward gives {by} although "
-            f"it is handed the same cache. A cell runs once for each step, so what backward needs "
-            f"goes into the cache that forward returns, not on self"
+            "a later forward changes what backward gives{} although it is handed the same cache. A "
+            "cell runs once for each step, so what backward needs goes into the cache that forward "
+            "returns, not on self"
         )
     else:
+        function.given = other
+        function.forward()
+        function.given = given
+        function.rewind()
+        again = function.forward()
         text = (
-            f"looks like a stale cache: an earlier forward on other numbers changes what backward "
-            f"gives {by}. Each forward should replace all that the one before it kept"
+            "an earlier forward on other numbers changes what backward gives{}. Each forward "
+            "should replace all that the one before it kept"
         )
-    return Diagnosis("stale cache", wrong, text)
+    if not all(np.array_equal(a, b, True) for a, b in zip(fresh, again, strict=True)):
+        return []  # it carries something from call to call, on purpose
+    gradients = function.backward(function.weights)
+    wrong = tuple(name for name in expected if not same(expected[name], gradients[name]))
+    if not wrong or not _finite(expected):
+        return []
+    by = f" (by up to {_apart(expected, gradients):.2g})"
+    return [Diagnosis("stale cache", wrong, f"looks like a stale cache: {text.format(by)}")]
 
 
 def _finite(gradients: dict[str, Array]) -> bool:

@@ -10,9 +10,10 @@ from typing import Any
 import numpy as np
 
 from minirnn.gradcheck.arguments import CellFunction, LossFunction
-from minirnn.gradcheck.arrays import arrays_in, same
-from minirnn.gradcheck.compare import Measurement
-from minirnn.gradcheck.function import CheckedFunction
+from minirnn.gradcheck.arrays import same
+from minirnn.gradcheck.compare import Measurement, measure
+from minirnn.gradcheck.function import CheckedFunction, RefusedError
+from minirnn.gradcheck.report import GradientError
 from minirnn.typing import Array
 
 __all__ = ["Evidence", "Site", "TooLargeError"]
@@ -79,6 +80,19 @@ class Evidence:
         return {name: given[name][:, :1] for name in ("input", "mask") if name in given}
 
     # ------------------------------------------------------------ experiments
+
+    def again(self, **changes: Array) -> Evidence | None:
+        """Check the layer on other arrays; None where it does not take them."""
+        try:
+            other = self.function.similar(**changes)
+            found = measure(other, self.epsilon, self.tolerance)
+        except (RefusedError, GradientError):
+            return None
+        return Evidence(other, found, self.epsilon, self.tolerance)
+
+    def passed(self) -> bool:
+        """Whether every gradient agrees."""
+        return all(measurement.passed for measurement in self.measurements.values())
 
     def analytic(self, weights: Sequence[Array]) -> dict[str, Array]:
         """Return what backward gives for these weights, from gradients that begin at zero."""
@@ -150,8 +164,7 @@ class Evidence:
         for name, array in self.function.given.items():
             if not name.startswith(("mask", "target_mask")):
                 found["the input x" if name == "input" else f"the {name} given"] = array
-        for name, value in self.function.kept.items():
-            found |= dict(arrays_in(value, name))
+        found |= self.function.kept_arrays()
         chosen: dict[str, Array] = {}
         for label, array in found.items():
             if array.dtype.kind == "f" and array.ndim and np.isfinite(array).all():
