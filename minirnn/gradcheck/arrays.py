@@ -1,15 +1,26 @@
-"""Looking for arrays in what a layer keeps, and comparing them."""
+"""Arrays by themselves and in nested tuples and dictionaries: found, named, compared."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 import numpy as np
 
 from minirnn.typing import Array
 
-__all__ = ["arrays_in", "changed", "copies", "difference", "same", "same_rows"]
+__all__ = [
+    "Names",
+    "arrays_in",
+    "changed",
+    "copies",
+    "difference",
+    "flattened",
+    "kind_of",
+    "mapped",
+    "same",
+    "same_rows",
+]
 
 CLOSE = 1e-5
 """Two gradients that differ by less than this, relative to their largest element, are the same.
@@ -23,18 +34,6 @@ SMALLEST = 1e-8
 
 FLOOR = 0.1 * SMALLEST / CLOSE
 """Gradients whose largest element is below this are compared as if it were this."""
-
-
-def arrays_in(value: Any, label: str, depth: int = 4) -> Iterator[tuple[str, Array]]:
-    """Yield ``(label, array)`` for every array in nested tuples, lists and dictionaries."""
-    if isinstance(value, np.ndarray):
-        yield label, value
-    elif depth and isinstance(value, list | tuple):
-        for k, item in enumerate(value):
-            yield from arrays_in(item, f"{label}[{k}]", depth - 1)
-    elif depth and isinstance(value, dict):
-        for key, item in value.items():
-            yield from arrays_in(item, f"{label}[{key!r}]", depth - 1)
 
 
 def difference(a: Array, b: Array) -> float:
@@ -69,3 +68,58 @@ def changed(now: Mapping[Any, Array], before: Mapping[Any, Array]) -> dict[Any, 
         for name, old in before.items()
         if name in now and not np.array_equal(now[name], old, old.dtype.kind == "f")
     }
+
+
+# ---------------------------------------------------------------- nested tuples and dictionaries
+
+Names = Any
+"""The name of an array, or a tuple or dictionary of them; None where there is no array."""
+
+
+def flattened(
+    name: str,
+    value: Any,
+    arrays: dict[str, Array],
+    convert: Callable[[Any], Array] = np.asarray,
+) -> Names:
+    """Put the arrays of nested tuples and dictionaries into `arrays`; return their names."""
+    if value is None:
+        return None
+    if isinstance(value, dict):
+        return {k: flattened(f"{name}[{k!r}]", v, arrays, convert) for k, v in value.items()}
+    if isinstance(value, tuple):
+        return tuple(
+            flattened(f"{name}[{k}]", item, arrays, convert) for k, item in enumerate(value)
+        )
+    arrays[name] = convert(value)
+    return name
+
+
+def mapped(value: Any, function: Callable[[Any], Any]) -> Any:
+    """Return nested tuples and dictionaries with `function` of everything in them; None stays."""
+    if isinstance(value, dict):
+        return {key: mapped(item, function) for key, item in value.items()}
+    if isinstance(value, tuple | list):
+        return tuple(mapped(item, function) for item in value)
+    return None if value is None else function(value)
+
+
+def kind_of(value: Any) -> str:
+    """Return what something is, in words."""
+    if isinstance(value, np.ndarray):
+        return f"an array {value.shape}"
+    if isinstance(value, tuple | list | dict):
+        return f"a {type(value).__name__} of {len(value)}"
+    return type(value).__name__
+
+
+def arrays_in(value: Any, label: str, depth: int = 4) -> Iterator[tuple[str, Array]]:
+    """Yield ``(label, array)`` for every array in nested tuples, lists and dictionaries."""
+    if isinstance(value, np.ndarray):
+        yield label, value
+    elif depth and isinstance(value, list | tuple):
+        for k, item in enumerate(value):
+            yield from arrays_in(item, f"{label}[{k}]", depth - 1)
+    elif depth and isinstance(value, dict):
+        for key, item in value.items():
+            yield from arrays_in(item, f"{label}[{key!r}]", depth - 1)

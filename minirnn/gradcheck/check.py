@@ -9,8 +9,7 @@ import numpy as np
 
 from minirnn import checks
 from minirnn.core import Layer
-from minirnn.gradcheck.arguments import checked_function
-from minirnn.gradcheck.boundary import check_arguments
+from minirnn.gradcheck.arguments import check_arguments, checked_function
 from minirnn.gradcheck.compare import measure
 from minirnn.gradcheck.diagnosis.diagnose import diagnose
 from minirnn.gradcheck.engines import beside_the_loop

@@ -13,10 +13,9 @@ import numpy as np
 
 from minirnn import checks
 from minirnn.core import Layer, Parameter
-from minirnn.gradcheck.arrays import arrays_in
-from minirnn.gradcheck.nested import Names, flattened, kind_of, mapped
-from minirnn.gradcheck.report import GradientError, wrong_kind
-from minirnn.gradcheck.returned import matched, one_gradient
+from minirnn.gradcheck.arrays import Names, arrays_in, mapped
+from minirnn.gradcheck.report import GradientError
+from minirnn.gradcheck.returned import one_gradient
 from minirnn.losses import Loss
 from minirnn.typing import Array
 
@@ -34,8 +33,8 @@ class RefusedError(Exception):
 class CheckedFunction:
     """A number that depends on arrays, and the gradients on them that backward gives.
 
-    The number is ``sum(r * y)``, over the output ``y`` and the final state. This class is that of a
-    layer; `CellFunction` and `LossFunction` are those of a cell and a loss.
+    The number is ``sum(r * y)``, over the output ``y`` and the final state. There is a subclass for
+    layers, for cells and for losses.
 
     Attributes
     ----------
@@ -71,7 +70,6 @@ class CheckedFunction:
             parameter.move(np.empty(parameter.shape), np.empty(parameter.shape))
         self._start = {path: dict(vars(part)) for path, part in self.parts.items()}
         self._generators = list(_generators(self.parts.values()))
-        self._final: Names = ()
         self.weights: list[Array] = []
         movable = {name: a for name, a in given.items() if a.dtype.kind == "f"}
         self.variables = {k: a for k, a in movable.items() if not k.startswith("target")}
@@ -81,43 +79,11 @@ class CheckedFunction:
 
     def outputs(self) -> list[Array]:
         """Run forward and return the arrays that the number is made of."""
-        keywords = {k: self.hand(self.names[k]) for k in ("mask", "state") if k in self.names}
-        x = self.hand(self.names["input"])
-        y = (
-            self.layer.forward(*x, **keywords)
-            if self.several
-            else self.layer.forward(x, **keywords)
-        )
-        if not isinstance(y, np.ndarray | np.generic):
-            raise wrong_kind(
-                f"{type(self.layer).__name__}.forward",
-                "output",
-                f"forward should return one array, and gives {kind_of(y)}",
-            )
-        if "state" not in self.names:
-            return [np.asarray(y)]
-        final: dict[str, Array] = {}
-        self._final = flattened("grad_state", self.layer.state, final)
-        return [np.asarray(y), *final.values()]
+        raise NotImplementedError
 
     def run_backward(self, weights: Sequence[Array]) -> dict[str, Any]:
-        """Run backward and return the gradients on inputs and state."""
-        grad_y = self._hand_back("grad", weights[0])
-        if "state" not in self.names:
-            return self._returned("input", self.layer.backward(grad_y))
-        rest = iter(weights[1:])
-        states = mapped(self._final, lambda name: self._hand_back(name, next(rest)))
-        gradients = self._returned("input", self.layer.backward(grad_y, states))
-        return gradients | self._returned("state", self.layer.grad_state)
-
-    def _returned(self, argument: str, gradients: Any) -> dict[str, Any]:
-        where = f"{type(self.layer).__name__}.backward"
-        return dict(matched(where, argument, self.names[argument], gradients, self.variables))
-
-    @property
-    def several(self) -> bool:
-        """Whether forward takes its inputs as arguments of their own."""
-        return "several" in self.names
+        """Run backward and return the gradients on what forward was given."""
+        raise NotImplementedError
 
     @property
     def kept(self) -> dict[str, Any]:
@@ -154,7 +120,7 @@ class CheckedFunction:
 
         return mapped(names, copied)
 
-    def _hand_back(self, name: str, weight: Array) -> Array:
+    def hand_back(self, name: str, weight: Array) -> Array:
         """Return a copy of the gradient on an output, and remember it."""
         self.handed[name] = weight.copy()
         return self.handed[name]

@@ -6,8 +6,8 @@ import ast
 import linecache
 import math
 import traceback
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from collections.abc import Callable, Sequence
+from contextlib import suppress
 from types import FrameType
 from typing import Any
 
@@ -15,8 +15,7 @@ import numpy as np
 
 from minirnn import checks
 from minirnn.cells.cell import Cell
-from minirnn.core import Layer, Parameter
-from minirnn.gradcheck.arguments import step_gradients, step_result
+from minirnn.core import Layer
 from minirnn.gradcheck.function import CheckedFunction, RefusedError
 from minirnn.gradcheck.report import (
     Diagnosis,
@@ -25,6 +24,7 @@ from minirnn.gradcheck.report import (
     wrong_kind,
     wrong_shape,
 )
+from minirnn.gradcheck.returned import step_gradients, step_result
 from minirnn.typing import Array
 
 __all__ = ["located"]
@@ -41,8 +41,9 @@ def located(function: CheckedFunction, error: Exception) -> Exception:
     try:
         with function.replaced(hooks.methods()):
             function.fresh_outputs()
-            with hooks.gradients_guarded():
-                function.backward(function.weights)
+            for name, parameter in function.parameters.items():
+                parameter.move(parameter.value, _Guarded.of(parameter.grad, name, hooks.running))
+            function.backward(function.weights)
     except GradientError as found:
         found.args = hooks.said or found.args  # without what a model put in front of it
         return found
@@ -135,61 +136,37 @@ class _Hooks:
             if np.shape(array) != shape:
                 raise wrong_shape(where, what, np.shape(array), shape)
 
-    @contextmanager
-    def gradients_guarded(self) -> Iterator[None]:
-        """Within this block, a gradient refuses an array that has more axes than its own."""
-        names = {id(parameter): name for name, parameter in self.function.parameters.items()}
 
-        def refuse(parameter: Parameter, got: tuple[int, ...]) -> None:
-            name = names[id(parameter)]
+class _Guarded(np.ndarray[Any, Any]):
+    """A gradient that refuses to add an array with more axes than its own."""
+
+    name = ""
+    running: Sequence[str] = ()
+
+    @classmethod
+    def of(cls, grad: Array, name: str, running: Sequence[str]) -> _Guarded:
+        view = np.array(grad).view(cls)
+        view.name, view.running = name, running
+        return view
+
+    def _look(self, new: Any) -> None:
+        shape, own = np.shape(new), self.shape
+        if self.name and len(shape) > len(own) and shape[len(shape) - len(own) :] == own:
             text = (
-                f"looks like a sum over the batch that is missing: an array {got} is added to a "
-                f"gradient {parameter.shape}; write .sum(axis=0), over all axes but the last"
+                f"looks like a sum over the batch that is missing: an array {shape} is added to a "
+                f"gradient {own}; write .sum(axis=0), over all axes but the last"
             )
-            found = Diagnosis("not summed", (name,), text)
+            found = Diagnosis("not summed", (self.name,), text)
             message = f"{self.running[-1]}: {found!r}"
-            raise GradientShapeError(message, name, (), math.nan, math.nan, (found,))
+            raise GradientShapeError(message, self.name, (), math.nan, math.nan, (found,))
 
-        guarded = _guarded_parameter(refuse)
-        for parameter in self.function.parameters.values():
-            parameter.__class__ = guarded
-        try:
-            yield
-        finally:
-            for parameter in self.function.parameters.values():
-                parameter.__class__ = Parameter
+    def __add__(self, other: Any) -> Any:  # type: ignore[override]
+        self._look(other)
+        return np.asarray(self) + other
 
-
-def _guarded_parameter(refuse: Callable[[Parameter, tuple[int, ...]], None]) -> type[Parameter]:
-    """Return a kind of Parameter that calls `refuse` where a sum over the batch is forgotten."""
-
-    def look(parameter: Parameter, new: Any) -> None:
-        shape, own = np.shape(new), parameter.shape
-        if len(shape) > len(own) and shape[len(shape) - len(own) :] == own:
-            refuse(parameter, shape)
-
-    class Gradient(np.ndarray[Any, Any]):
-        owner: Parameter
-
-        def __iadd__(self, other: Any) -> Any:  # type: ignore[misc]
-            look(self.owner, other)
-            return np.ndarray.__iadd__(self, other)
-
-    class Guarded(Parameter):
-        __slots__ = ()
-
-        @property
-        def grad(self) -> Array:
-            view = self._grad.view(Gradient)
-            view.owner = self
-            return view
-
-        @grad.setter
-        def grad(self, new: Any) -> None:
-            look(self, new)
-            self._copy_into(self._grad, new, "the gradient")
-
-    return Guarded
+    def __iadd__(self, other: Any) -> Any:  # type: ignore[misc]
+        self._look(other)
+        return np.ndarray.__iadd__(self, other)
 
 
 # ---------------------------------------------------------------- the line

@@ -1,4 +1,4 @@
-"""What backward should return, and what is said where it does not."""
+"""What forward and backward should return, and what is said where they do not."""
 
 from __future__ import annotations
 
@@ -7,11 +7,12 @@ from typing import Any
 
 import numpy as np
 
-from minirnn.gradcheck.nested import Names, items, kind_of, mapped
-from minirnn.gradcheck.report import wrong_kind, wrong_shape
+from minirnn.data.nested import leaves
+from minirnn.gradcheck.arrays import Names, kind_of
+from minirnn.gradcheck.report import GradientError, wrong_kind, wrong_shape
 from minirnn.typing import Array
 
-__all__ = ["matched", "one_gradient"]
+__all__ = ["matched", "one_gradient", "step_gradients", "step_result", "wrong_forward"]
 
 
 def matched(
@@ -19,39 +20,30 @@ def matched(
 ) -> Iterator[tuple[str, Any]]:
     """Yield ``(name, gradient)`` for each array of an argument; raise if they are built otherwise.
 
-    Parameters
-    ----------
-    where : str
-        Class and method, for the error.
-    label : str
-        What the argument is called.
-    names : names of its arrays
-    gradient : what backward gave for it
-    moved : names of the arrays that are moved; tokens are not, and need no gradient
+    Tokens are not moved, and need no gradient: None will do for what holds tokens alone.
     """
     if isinstance(names, str):
         yield names, gradient
-    elif names is not None:
-        if gradient is None and not any(name in moved for name in _leaves(names)):
-            return
-        own = items(names)
-        if not isinstance(gradient, dict if isinstance(names, dict) else tuple | list) or (
-            {key for key, _ in items(gradient)} != {key for key, _ in own}
-        ):
-            raise wrong_kind(
-                where,
-                label,
-                f"the gradient on {label} should be a {type(names).__name__} of {len(own)} "
-                f"arrays, as {label} is, and is {kind_of(gradient)}",
-            )
-        for key, item in own:
-            yield from matched(where, f"{label}[{key!r}]", item, gradient[key], moved)
-
-
-def _leaves(names: Names) -> list[str]:
-    found: list[str] = []
-    mapped(names, found.append)
-    return found
+        return
+    if names is None:
+        return
+    if gradient is None and not any(name in moved for _, name in leaves(names)):
+        return
+    kind = dict if isinstance(names, dict) else tuple | list
+    keys = names.keys() if isinstance(names, dict) else range(len(names))
+    if (
+        not isinstance(gradient, kind)
+        or len(gradient) != len(names)
+        or (isinstance(gradient, dict) and gradient.keys() != keys)
+    ):
+        raise wrong_kind(
+            where,
+            label,
+            f"the gradient on {label} should be a {type(names).__name__} of {len(names)} "
+            f"arrays, as {label} is, and is {kind_of(gradient)}",
+        )
+    for key in keys:
+        yield from matched(where, f"{label}[{key!r}]", names[key], gradient[key], moved)
 
 
 def one_gradient(where: str, name: str, gradient: Any, shape: tuple[int, ...]) -> Array:
@@ -63,3 +55,40 @@ def one_gradient(where: str, name: str, gradient: Any, shape: tuple[int, ...]) -
         raise wrong_shape(where, name, np.shape(gradient), shape)
     copied: Array = np.array(gradient, np.float64)  # the layer may go on to use its array
     return copied
+
+
+def wrong_forward(layer: Any, name: str, expected: str, result: Any) -> GradientError:
+    """Return the error about a forward that returns something else than one array, or number."""
+    said = f"forward should return {expected}, and gives {kind_of(result)}"
+    return wrong_kind(f"{type(layer).__name__}.forward", name, said)
+
+
+def step_result(cell: Any, result: Any, states: int, where: str = "") -> tuple[Any, Any, Any]:
+    """Return the three things that a cell's forward gives; raise if it does not."""
+    if not isinstance(result, tuple) or len(result) != 3:
+        said = "three things, (y_t, state, cache)"
+    elif not isinstance(result[1], tuple) or len(result[1]) != states:
+        said = f"(y_t, state, cache) with state a tuple of {states} arrays, as the one given"
+        result = result[1]
+    else:
+        return result
+    raise wrong_kind(
+        where or f"{type(cell).__name__}.forward",
+        "output",
+        f"a cell's forward gives {said}; this one gives {kind_of(result)}",
+    )
+
+
+def step_gradients(cell: Any, result: Any, where: str = "") -> tuple[Any, Any]:
+    """Return the two things that a cell's backward gives; raise if it does not."""
+    pair = isinstance(result, tuple) and len(result) == 2
+    if pair and isinstance(result[1], tuple | list):
+        return result[0], result[1]
+    got = f"(grad_x, {kind_of(result[1])})" if pair else kind_of(result)
+    raise wrong_kind(
+        where or f"{type(cell).__name__}.backward",
+        "input",
+        f"a cell's backward gives two things, (grad_x, grad_state), the second a tuple with an "
+        f"array for each state; this one gives {got}",
+        "a missing return" if result is None else "a wrong return",
+    )

@@ -7,9 +7,9 @@ from __future__ import annotations
 
 import numpy as np
 
-from minirnn.gradcheck.arguments import CellFunction
 from minirnn.gradcheck.arrays import changed, copies, same
 from minirnn.gradcheck.function import CheckedFunction, RefusedError
+from minirnn.gradcheck.kinds import CellFunction
 from minirnn.gradcheck.report import Diagnosis
 from minirnn.typing import Array
 

@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from minirnn.gradcheck.nested import mapped
+from minirnn.gradcheck.arrays import mapped
 from minirnn.typing import Array
 
 __all__ = ["cast", "equal", "flat", "part", "same"]

@@ -9,8 +9,8 @@ import numpy as np
 
 from minirnn.cells.cell import Cell
 from minirnn.gradcheck import GradientError
-from minirnn.gradcheck.arguments import step_result
-from minirnn.gradcheck.nested import mapped
+from minirnn.gradcheck.arrays import mapped
+from minirnn.gradcheck.returned import step_result
 from minirnn.recurrent import Recurrent
 from minirnn.testing.arrays import equal, flat, part, same
 from minirnn.testing.layers import LAYER_CHECKS, wrong_gradients

@@ -6,7 +6,7 @@ from typing import Any
 
 from minirnn.cells.cell import Cell
 from minirnn.core import Layer
-from minirnn.gradcheck.boundary import check_arguments
+from minirnn.gradcheck.arguments import check_arguments
 from minirnn.losses import Loss
 from minirnn.optimizers import Optimizer
 from minirnn.testing.callbacks import check_callback, is_callback

@@ -10,7 +10,7 @@ import numpy as np
 from minirnn.core import Layer
 from minirnn.data.nested import each
 from minirnn.gradcheck import GradientError, check_gradients
-from minirnn.gradcheck.nested import mapped
+from minirnn.gradcheck.arrays import mapped
 from minirnn.testing.arrays import cast, equal, flat, part, same
 from minirnn.testing.layer_calls import engines, gradients_add, latest_forward, steps
 from minirnn.testing.layer_state import copies, modes, refusals, saved_state

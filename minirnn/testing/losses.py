@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from minirnn.gradcheck import GradientError, check_gradients
-from minirnn.gradcheck.nested import mapped
+from minirnn.gradcheck.arrays import mapped
 from minirnn.losses import Loss
 from minirnn.testing.arrays import equal, part, same
 from minirnn.testing.report import Advice, ContractReport, NotApplicableError, run

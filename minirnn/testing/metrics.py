@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from minirnn.gradcheck.nested import mapped
+from minirnn.gradcheck.arrays import mapped
 from minirnn.testing.arrays import equal, part, same
 from minirnn.testing.losses import TargetSubject, takes_mask
 from minirnn.testing.report import Advice, ContractReport, NotApplicableError, run

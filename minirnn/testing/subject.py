@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from minirnn.core import Layer, Parameter
-from minirnn.gradcheck.nested import mapped
+from minirnn.gradcheck.arrays import mapped
 from minirnn.testing.arrays import cast, equal, part
 from minirnn.testing.report import NotApplicableError
 from minirnn.typing import Array

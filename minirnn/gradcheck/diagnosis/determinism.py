@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+
 import numpy as np
 
 from minirnn.gradcheck.arrays import changed, copies, difference, same

@@ -9,10 +9,10 @@ from typing import Any
 
 import numpy as np
 
-from minirnn.gradcheck.arguments import CellFunction, LossFunction
 from minirnn.gradcheck.arrays import same
 from minirnn.gradcheck.compare import Measurement, measure
 from minirnn.gradcheck.function import CheckedFunction, RefusedError
+from minirnn.gradcheck.kinds import CellFunction, LossFunction
 from minirnn.gradcheck.report import GradientError
 from minirnn.typing import Array
 
