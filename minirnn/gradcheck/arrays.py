@@ -52,8 +52,8 @@ def same(a: Array, b: Array) -> bool:
 def same_rows(rows: Array, one: Array) -> Array:
     """Return which rows are the same as one flat array but for rounding."""
     scale = np.maximum(np.abs(rows).max(axis=1, initial=FLOOR), np.abs(one).max(initial=0.0))
-    gaps: Array = np.abs(rows - one).max(axis=1, initial=0.0)
-    return gaps <= CLOSE * scale
+    close: Array = np.abs(rows - one).max(axis=1, initial=0.0) <= CLOSE * scale
+    return close
 
 
 def copies(arrays: Mapping[Any, Array]) -> dict[Any, Array]:

@@ -160,11 +160,11 @@ class _Guarded(np.ndarray[Any, Any]):
             message = f"{self.running[-1]}: {found!r}"
             raise GradientShapeError(message, self.name, (), math.nan, math.nan, (found,))
 
-    def __add__(self, other: Any) -> Any:  # type: ignore[override]
+    def __add__(self, other: Any) -> Any:
         self._look(other)
         return np.asarray(self) + other
 
-    def __iadd__(self, other: Any) -> Any:  # type: ignore[misc]
+    def __iadd__(self, other: Any) -> Any:
         self._look(other)
         return np.ndarray.__iadd__(self, other)
 
