@@ -4,6 +4,7 @@ How they behave within layers, over random calls, is in tests/recurrent/test_ker
 """
 
 import copy
+import tracemalloc
 from typing import Any
 from unittest.mock import patch
 
@@ -218,3 +219,20 @@ def test_an_error_within_backward_leaves_no_gradient_behind(kind):
     runner.backward(grad, grad_state, caches, need_grad_x=True)
     found = [p.grad.copy() for p in cell.parameters()]
     assert_close(found, run(LoopRunner, cell, (x, state, grad, grad_state))[-len(found) :])
+
+
+@pytest.mark.parametrize(("kind", "numbers"), [("tanh", 2), ("lstm", 8), ("gru", 6)])
+def test_of_many_steps_only_their_numbers_stay(kind, numbers):
+    """Views of single steps, 100 bytes each, would be several times the numbers they show."""
+    hidden, time = 8, 3 * driver._MOST_VIEWS // 2
+    cell = cell_of(kind, 3, hidden, np.float32)
+    runner = kernel_runner(cell)
+    x, state, grad, _ = draw(cell, 1, time)
+    tracemalloc.start()
+    try:
+        y, _, caches = runner.forward(x, None, state, reverse=False, keep=True)
+        runner.backward(grad, None, caches, need_grad_x=True)
+        held = tracemalloc.get_traced_memory()[0] - y.nbytes
+    finally:
+        tracemalloc.stop()
+    assert held < 1.4 * 4 * time * (hidden * numbers + 3 + 1), f"{held / time:.0f} bytes a step"

@@ -5,8 +5,10 @@ from __future__ import annotations
 import os
 from threading import Thread
 
+import numpy as np
 import pytest
 
+import minirnn as m
 from minirnn.kernels import threads
 
 
@@ -105,3 +107,51 @@ def test_numpys_own_blas_is_heard():
     with threads.one_blas_thread():
         assert blas.get() == 1
     assert blas.get() == before
+
+
+def test_a_product_outside_a_block_leaves_the_number_alone(blas):
+    """Setting it around each product raced with the blocks of other threads."""
+    layer, x = m.Dense(600, 500, rng=0), np.ones((400, 600), np.float32)  # 1.2e8 multiplications
+    layer.forward(x)
+    layer.backward(np.ones((400, 500), np.float32))
+    assert blas.calls == []
+
+
+class Counting(m.Layer):
+    """Notes how many threads BLAS has at each call."""
+
+    def __init__(self, blas):
+        self._note = lambda: seen.append(blas.count)
+        self.seen = seen = []
+
+    def forward(self, x):
+        self._note()
+        return x
+
+    def backward(self, grad):
+        self._note()
+        return grad
+
+
+def test_a_training_step_has_one_thread_also_for_large_products(blas):
+    """On a busy machine, a second thread makes them two to four times as slow."""
+    counting = Counting(blas)
+    model = m.Sequential([m.Dense(600, 500, rng=0), counting, m.Dense(500, 2, rng=1)])
+    trainer = m.Trainer(model, m.MeanSquaredError(), m.SGD(model.parameters(), 1e-6))
+    x, y = np.ones((400, 600), np.float32), np.ones((400, 2), np.float32)
+    trainer.train_step(x, y)
+    assert set(counting.seen) == {1}
+    assert blas.calls == [1, 4], "set once each way, and not around single products"
+
+
+def test_blocks_of_many_threads_end_with_the_number_there_was(blas):
+    def use_blocks():
+        for _ in range(200):
+            use_a_block()
+
+    workers = [Thread(target=use_blocks) for _ in range(4)]
+    for worker in workers:
+        worker.start()
+    for worker in workers:
+        worker.join()
+    assert blas.count == 4
