@@ -2,10 +2,11 @@
 
 from minirnn.callbacks.averaging import AverageWeights
 from minirnn.callbacks.base import Callback
+from minirnn.callbacks.early_stopping import EarlyStopping
+from minirnn.callbacks.plateau import ReduceOnPlateau
 from minirnn.callbacks.pruning import OptunaPruning
 from minirnn.callbacks.saving import Checkpoint, CSVLogger
 from minirnn.callbacks.tensorboard import TensorBoard
-from minirnn.callbacks.watching import EarlyStopping, ReduceOnPlateau
 
 __all__ = [
     "AverageWeights",

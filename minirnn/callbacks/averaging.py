@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from minirnn import checks
 from minirnn.callbacks.base import Callback
-from minirnn.callbacks.watching import EarlyStopping
+from minirnn.callbacks.early_stopping import EarlyStopping
 from minirnn.optimizers import WeightAverage
 
 if TYPE_CHECKING:
@@ -54,7 +54,7 @@ class AverageWeights(Callback):
         self.start_epoch = checks.positive_int(self, "start_epoch", start_epoch)
         self.average: WeightAverage | None = None
         self._saved: Mapping[str, Any] | None = None  # of a run to go on with
-        self._last: dict[str, Any] | None = None  # the weights whose place the average took
+        self._last: dict[str, Any] | None = None  # weights before the average was put in
         self._steps = 0
 
     def on_train_begin(self, trainer: Trainer) -> None:

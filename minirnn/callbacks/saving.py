@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from minirnn import checks
 from minirnn.callbacks.base import Callback
-from minirnn.callbacks.watching import Watch
+from minirnn.callbacks.best import BestSoFar
 from minirnn.files import check_place, replacing
 
 if TYPE_CHECKING:
@@ -75,8 +75,8 @@ class Checkpoint(Callback):
         self.every_batches = every_batches
         self.keep_last = keep_last
         self.monitor = monitor
-        self._watch = None if monitor is None else Watch(self, monitor, mode, 0.0)
-        if self._watch is not None and every_batches is not None:
+        self._best = None if monitor is None else BestSoFar(self, monitor, mode, 0.0)
+        if self._best is not None and every_batches is not None:
             raise ValueError("Checkpoint: what is monitored is known only at the end of an epoch")
         self._written: list[tuple[int, int]] = []  # epoch and batch of each file
         self._due = False
@@ -99,12 +99,12 @@ class Checkpoint(Callback):
     def on_train_begin(self, trainer: Trainer) -> None:
         """Look whether the folder is there, before any time is spent."""
         check_place(self._name(1, 1))
-        if self._watch is not None:
-            self._watch.higher_is_better(trainer)
+        if self._best is not None:
+            self._best.higher_is_better(trainer)
         if not trainer.resumed:
             self._written = []
-            if self._watch is not None:
-                self._watch.reset()
+            if self._best is not None:
+                self._best.reset()
 
     def on_batch_end(self, trainer: Trainer) -> None:
         """Save if it is time."""
@@ -112,9 +112,9 @@ class Checkpoint(Callback):
 
     def on_epoch_end(self, trainer: Trainer) -> None:
         """Save if it is time, and the value is the best."""
-        best = self._watch is None or self._watch.better(trainer)
+        better = self._best is None or self._best.update(trainer)
         time = self.every_epochs is not None and trainer.epoch % self.every_epochs == 0
-        self._due = best and time
+        self._due = better and time
 
     def on_train_end(self, trainer: Trainer) -> None:
         """Forget what an error kept from being saved."""
@@ -144,14 +144,14 @@ class Checkpoint(Callback):
 
     def state_dict(self) -> dict[str, Any]:
         """Return the best value so far and the epochs and batches of the files written."""
-        watch = None if self._watch is None else self._watch.state_dict()
-        return {"watch": watch, "written": [list(one) for one in self._written]}
+        best = None if self._best is None else self._best.state_dict()
+        return {"best": best, "written": [list(one) for one in self._written]}
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         """Take over what `state_dict` returned."""
         written = [(int(epoch), int(batch)) for epoch, batch in state["written"]]
-        if self._watch is not None and state["watch"] is not None:
-            self._watch.load_state_dict(state["watch"])
+        if self._best is not None and state["best"] is not None:
+            self._best.load_state_dict(state["best"])
         self._written = written
 
 

@@ -75,7 +75,7 @@ def pad_sequences(
 
 
 def lengths_to_mask(lengths: Any, time: int | None = None) -> Mask:
-    """Return the mask of sequences that are real in their first ``lengths[k]`` steps.
+    """Return the mask of sequences whose first ``lengths[k]`` steps are valid.
 
     Parameters
     ----------

@@ -9,7 +9,7 @@ import numpy as np
 
 from minirnn import checks
 from minirnn.core import Layer
-from minirnn.data.batching import Batches
+from minirnn.data.batches import Batches
 from minirnn.data.nested import each, is_nested, leaves
 from minirnn.data.sequences import lengths_to_mask
 from minirnn.typing import Array

@@ -187,7 +187,7 @@ def _check_monitors(trainer: Trainer, validation: bool) -> None:
         elif close := difflib.get_close_matches(name, names, 1, 0.5):
             hint = f"; is it {close[0]!r}?"
         raise ValueError(
-            f"{type(callback).__name__}: there will be no {name!r} to watch; this run will have "
+            f"{type(callback).__name__}: there will be no {name!r} to monitor; this run will have "
             f"{', '.join(names)}{hint}"
         )
 

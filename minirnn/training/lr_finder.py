@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from minirnn import checks
-from minirnn.data.batching import Batches
+from minirnn.data.batches import Batches
 from minirnn.errors import NotFiniteError
 from minirnn.plots import axes_for, finish
 from minirnn.training.inputs import Batch, as_batch

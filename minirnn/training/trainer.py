@@ -14,7 +14,7 @@ import numpy as np
 from minirnn import checks
 from minirnn.callbacks.base import Callback
 from minirnn.core import Layer
-from minirnn.data.batching import Batches
+from minirnn.data.batches import Batches
 from minirnn.data.nested import leaves
 from minirnn.errors import NotFiniteError
 from minirnn.files import read_tree, write_tree

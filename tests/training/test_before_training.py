@@ -64,12 +64,12 @@ class F1(m.Metric):
         (
             "val_acc",
             True,
-            "no 'val_acc' to watch; .* have loss, accuracy, .*; is it 'val_accuracy'",
+            "no 'val_acc' to monitor; .* have loss, accuracy, .*; is it 'val_accuracy'",
         ),
         (
             "val_loss",
             False,
-            "no 'val_loss' to watch; .* have loss, accuracy; pass validation= to f",
+            "no 'val_loss' to monitor; .* have loss, accuracy; pass validation= to f",
         ),
         ("val_perplexity", True, "no 'val_perplexity'"),
     ],
@@ -80,10 +80,10 @@ def test_a_name_that_the_run_will_not_have(callback, monitor, validation, messag
 
 
 def test_a_callback_of_ones_own_says_what_it_watches():
-    class Watch(Callback):
+    class Monitoring(Callback):
         monitor = "val_accuracy"
 
-    refused(trainer_of(callbacks=[Watch()]), "Watch: there will be no 'val_accuracy'", X, Y)
+    refused(trainer_of(callbacks=[Monitoring()]), "Monitoring: there will be no", X, Y)
 
 
 @pytest.mark.parametrize(
@@ -123,7 +123,7 @@ def test_the_metric_says_which_way_is_better(higher):
         ([(X[:2], Y[:2, :3])], ValueError, "validation, first batch: SoftmaxCrossEntropy: the ta"),
         ((X, Y[:5]), ValueError, "Batches: axis 0 .batch. of the targets should be as long as"),
         ((X, Y.astype(float)), TypeError, "validation, first batch: .*should be integers in 0..3"),
-        ({"x": X, "y": Y}, TypeError, "validation should be .inputs, targets. .*got dict"),
+        ({"x": X, "y": Y}, TypeError, "validation should be .inputs, targets. .*got a dictionary"),
     ],
 )
 def test_validation_that_would_fail_after_the_epoch(validation, kind, message):

@@ -414,7 +414,7 @@ def test_a_file_of_a_strangers_names_no_file_to_be_deleted(tmp_path, monkeypatch
     callback = Checkpoint("{epoch}", keep_last=1)
     for wrong in ([["thesis.txt", 1]], [["../1", 1]], ["thesis.txt"], [[1]]):
         with pytest.raises((ValueError, TypeError)):
-            callback.load_state_dict({"watch": None, "written": wrong})
+            callback.load_state_dict({"best": None, "written": wrong})
 
 
 def test_resume_refuses_states_that_no_layer_or_generator_can_have(tmp_path):

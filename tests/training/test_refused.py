@@ -344,6 +344,25 @@ def test_settings_that_may_change(path):
     assert other.optimizer.current_learning_rate() == 0.5
 
 
+class Interrupted(Callback):
+    """A callback during whose load_state_dict Ctrl-C is pressed until it is heard."""
+
+    def state_dict(self):
+        return {"epochs": 2}
+
+    def load_state_dict(self, state):
+        raise KeyboardInterrupt
+
+
+def test_a_resume_that_is_interrupted_leaves_the_trainer_as_it_was(path):
+    trained(trainer_of(callbacks=[Interrupted()])).save(path)
+    trainer = trained(trainer_of(callbacks=[Interrupted()]), epochs=1)
+    before = whole_state(trainer)
+    with pytest.raises(KeyboardInterrupt):
+        trainer.resume(path)
+    assert_same(whole_state(trainer), before)
+
+
 def test_a_refused_file_does_not_disturb_the_run(path):
     """Train, be refused, train on: as if the file had never been tried."""
     path.write_bytes(b"PK and nothing")

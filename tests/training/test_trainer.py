@@ -147,12 +147,12 @@ def test_a_stream_carries_its_state_within_an_epoch_and_begins_anew_with_the_nex
     )
     seen = []
 
-    class Watch(Callback):
+    class Monitoring(Callback):
         def on_batch_end(self, trainer):
             seen.append(trainer.model[1].carried_state[0].copy())
 
     optimizer = m.SGD(model.parameters(), 1e-12)  # as good as none: the states can be compared
-    trainer = m.Trainer(model, m.SoftmaxCrossEntropy(), optimizer, callbacks=[Watch()])
+    trainer = m.Trainer(model, m.SoftmaxCrossEntropy(), optimizer, callbacks=[Monitoring()])
     batches = StreamBatches(tokens, batch_size=2, steps=10)
     trainer.fit(batches, epochs=2, progress=False)
     whole = m.Sequential(model.layers[:1])

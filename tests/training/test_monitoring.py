@@ -1,4 +1,4 @@
-"""Callbacks that watch a figure: stop, lower the rate, log."""
+"""Callbacks that monitor a value of the history: stop, lower the rate, log."""
 
 from __future__ import annotations
 
@@ -118,7 +118,7 @@ def test_a_figure_that_is_not_there(callback):
     ):
         fit(trainer_with(callback()))
     with pytest.raises(
-        ValueError, match=r"will be no 'acuracy' to watch; this run will have loss$"
+        ValueError, match=r"will be no 'acuracy' to monitor; this run will have loss$"
     ):
         fit(trainer_with(callback("acuracy")))
 
