@@ -182,7 +182,7 @@ def _spreads(record: Record, *, alone: bool) -> list[tuple[str, Array, Bounds | 
     """Return title, values and bounds of each histogram of one layer."""
     whose = f"{record.name} ({record.kind})"
     if isinstance(record, ActivationRecord):
-        return [(whose, record.values, record.bounds)]
+        return [(whose, record.output, record.bounds)]
     return [
         (
             record.title(name) if alone else f"{whose}\n{record.title(name)}",

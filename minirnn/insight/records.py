@@ -214,10 +214,15 @@ class ActivationRecord:
         self._others = list(others)
 
     @property
-    def output(self) -> Array | None:
+    def output(self) -> Array:
         """What the layer returned last; NaN where a recurrent layer of the model saw padding."""
         y = self.latest
-        if y is None or y.ndim < 3:
+        if y is None:
+            raise RuntimeError(
+                f"{self.kind} ({self.name}): no forward was recorded; run the model inside the "
+                f"with block"
+            )
+        if y.ndim < 3:
             return y
         masks = [record.mask for record in self._others if record.mask is not None]
         mask = next((mask for mask in masks if mask.shape == y.shape[:2]), None)
@@ -226,25 +231,14 @@ class ActivationRecord:
         rows = mask.reshape(*mask.shape, *[1] * (y.ndim - 2))
         return np.where(rows, y, y.dtype.type(np.nan))
 
-    @property
-    def values(self) -> Array:
-        """The output, or an error that says that there is none."""
-        output = self.output
-        if output is None:
-            raise RuntimeError(
-                f"{self.kind} ({self.name}): no forward was recorded; run the model inside the "
-                f"with block"
-            )
-        return output
-
     def saturation(self, margin: float = MARGIN) -> Saturation | None:
         """Return the share of outputs near the bounds; None for a layer without."""
-        return None if self.bounds is None else saturation(self.values, self.bounds, margin)
+        return None if self.bounds is None else saturation(self.output, self.bounds, margin)
 
     @property
     def dead(self) -> float | None:
         """Share of the units, on the last axis, that are 0 for every input; None with bounds."""
-        return dead_share(self.values) if self.bounds is None else None
+        return dead_share(self.output) if self.bounds is None else None
 
     def __repr__(self) -> str:
         shape: Any = "nothing recorded" if self.latest is None else f"output {self.latest.shape}"

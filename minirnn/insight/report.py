@@ -147,7 +147,7 @@ def _of_gates(layer: RecurrentRecord) -> list[Finding]:
             found.append(_saturated(name, f"{signal} is", share, (low, high)))
     if layer.dead is not None:
         found.append(_dead(name, layer.dead))
-    if shares and not any(not finding.healthy for finding in found):
+    if shares and all(finding.healthy for finding in found):
         listed = ", ".join(f"{signal} {_percent(share.total)}" for signal, share in shares.items())
         found.append(Finding(name, True, f"values within 5 % of a bound: {listed}: healthy."))
     return found
@@ -155,7 +155,7 @@ def _of_gates(layer: RecurrentRecord) -> list[Finding]:
 
 def _of_activation(activation: ActivationRecord) -> Finding:
     name = f"{activation.name} ({activation.kind})"
-    if activation.output is None:
+    if activation.latest is None:
         return Finding(name, True, "no forward was recorded.")
     if activation.dead is not None:
         return _dead(name, activation.dead)

@@ -434,7 +434,7 @@ def test_what_was_not_recorded_says_so():
     with pytest.raises(RuntimeError, match="no backward was recorded"):
         record["layers.1.layers.0"].gradient_norms  # noqa: B018
     with pytest.raises(RuntimeError, match="no forward was recorded"):
-        record["layers.1.layers.1"].values  # noqa: B018
+        record["layers.1.layers.1"].output  # noqa: B018
     with pytest.raises(RuntimeError, match="only with the optimizer"):
         record.update_ratios  # noqa: B018
     with pytest.raises(KeyError, match=r"no record of lstm; there are layers\.0\.forward_layer"):
