@@ -173,7 +173,7 @@ def table(results: list[dict[str, Any]], names: list[str]) -> list[str]:
 
 def main(argv: list[str] | None = None) -> int:
     """Run what has not been run, and print the table."""
-    from _script import parser_for, stop, verdict, whole_number
+    from _script import parser_for, stop, verdict, whole_number  # workers do without it
 
     parser = parser_for(__doc__ or "", quick="two combinations, two epochs")
     here = Path(__file__).parent

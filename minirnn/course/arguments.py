@@ -1,4 +1,4 @@
-"""Checks that speak the course's names: n_x, n_a, m, xt, a_prev, Wax."""
+"""Checks of arguments, in the course's names: n_x, n_a, m, xt, a_prev, Wax."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ __all__ = ["Arguments"]
 
 
 class Arguments:
-    """The arguments of one call, and the sizes that they have to agree on.
+    """The arguments of one call, and the sizes they must agree on.
 
     The first array that has an axis called ``m`` says what ``m`` is; each later one must have the
     same. An error can therefore give the shape as numbers, and where they come from.

@@ -88,7 +88,7 @@ class ConfusionMatrix(Metric):
         return self.seen().copy()
 
 
-class _OfConfusion(ConfusionMatrix):
+class _ConfusionScore(ConfusionMatrix):
     """A score computed from the confusion matrix."""
 
     higher_is_better = True
@@ -135,7 +135,7 @@ class _OfConfusion(ConfusionMatrix):
         return float(_ratio(scores @ weights, weights.sum()))
 
 
-class Precision(_OfConfusion):
+class Precision(_ConfusionScore):
     """Of the positions predicted as a class, the share that belongs to it.
 
     ::
@@ -168,7 +168,7 @@ class Precision(_OfConfusion):
         return _ratio(right, predicted)
 
 
-class Recall(_OfConfusion):
+class Recall(_ConfusionScore):
     """Of the positions that belong to a class, the share predicted as it.
 
     ::
@@ -197,7 +197,7 @@ class Recall(_OfConfusion):
         return _ratio(right, true)
 
 
-class F1(_OfConfusion):
+class F1(_ConfusionScore):
     """Harmonic mean of precision and recall.
 
     ::
