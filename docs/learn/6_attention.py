@@ -43,6 +43,7 @@ from minirnn import (
     Trainer,
     check_gradients,
 )
+from minirnn.insight import plot_attention
 
 print(inspect.getsource(Attention._scores))
 
@@ -165,11 +166,8 @@ written = model.forward((source, target_in)).argmax(axis=2)
 print(f"{100 * np.mean(written == target):.1f} % of the digits right")
 
 figure, axes = plt.subplots(figsize=(4, 3.4), layout="constrained")
-image = axes.imshow(model.attention.weights[0], cmap="viridis", vmin=0, vmax=1)
-axes.set(xlabel="read", ylabel="written")
-axes.set_xticks(range(6), source[0])
-axes.set_yticks(range(6), written[0])
-figure.colorbar(image, label="weight")
+read, wrote = map(str, source[0]), map(str, written[0])
+plot_attention(model.attention, source=[*read], target=[*wrote], ax=axes)
 plt.show()
 
 # %%
