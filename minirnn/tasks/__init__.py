@@ -1,5 +1,6 @@
 """Toy tasks from the papers: each function draws a data set and says what guessing scores."""
 
+from minirnn.tasks.addition import all_binary_additions, binary_addition
 from minirnn.tasks.grammar import (
     EMBEDDED_REBER_GRAMMAR,
     REBER_GRAMMAR,
@@ -17,7 +18,7 @@ from minirnn.tasks.long_memory import (
     temporal_order,
 )
 from minirnn.tasks.reber import EmbeddedReber, embedded_reber, encode_embedded_reber
-from minirnn.tasks.toy import all_binary_additions, binary_addition, sine_waves, spiral
+from minirnn.tasks.toy import sine_waves, spiral
 
 __all__ = [
     "EMBEDDED_REBER_GRAMMAR",

@@ -9,6 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from minirnn.tasks.addition import all_binary_additions, binary_addition
 from minirnn.tasks.long_memory import (
     TEMPORAL_ORDER_SYMBOLS,
     adding_problem,
@@ -16,7 +17,7 @@ from minirnn.tasks.long_memory import (
     temporal_order,
 )
 from minirnn.tasks.reber import embedded_reber
-from minirnn.tasks.toy import all_binary_additions, binary_addition, sine_waves, spiral
+from minirnn.tasks.toy import sine_waves, spiral
 
 DRAWING = {
     "spiral": spiral,
