@@ -50,14 +50,14 @@ class Code:
         self._sizes = {name: p.size for name, p in parameters}
         self._tapes = self._trace(cell)
         self.work = sum(self._sizes.values())
-        self.program, self._plain = self._compile(masked=False)
+        self.program, self.plain = self._compile(masked=False)
         self._masked: Any = None
         self.arrays = tuple(Parameter(a.astype(self.dtype)) for a in self.program.arrays)
 
     def program_for(self, mask: Array | None) -> Any:
         """Return what the native module runs, with or without a mask."""
         if mask is None:
-            return self._plain
+            return self.plain
         if self._masked is None:
             _, self._masked = self._compile(masked=True)
         return self._masked

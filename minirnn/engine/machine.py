@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from operator import is_
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, Self
 
 import numpy as np
 
@@ -43,19 +43,27 @@ class Machine:
         self._parameters = (*cell.parameters(), *code.arrays)
         self._memory = np.empty(0, np.uint8)
         self._calls = 0
+        self._batch, self._shapes = 0, [(0, 0)]  # of the arrays that a step returns
+        self._dtypes = (code.dtype,) * (1 + len(code.widths))
+        kind: Any = type(cell)
+        self._methods = kind, kind.forward, kind.backward
         self._attributes = tuple(vars(cell).values())
         plain = (*PLAIN, Parameter)
         self._frozen = None if all(isinstance(a, plain) for a in self._attributes) else frozen(cell)
 
-    def stands_for(self, cell: Cell) -> bool:
-        """Whether nothing of the cell has changed that the code was made from."""
+    def serving(self, cell: Cell) -> Self | None:
+        """Return this machine for `cell`, or None if anything has changed that it was made from."""
+        kind: Any = type(cell)
+        if cell is not self.cell or (kind, kind.forward, kind.backward) != self._methods:
+            return None
         if not self._native.holds(vars(cell), self._attributes):
-            return False
-        if self._frozen is None:
-            return True
-        now = (*cell.parameters(), *self.code.arrays)
-        same = len(now) == len(self._parameters) and all(map(is_, now, self._parameters))
-        return same and self._frozen == frozen(cell)
+            return None
+        if self._frozen is not None:
+            now = (*cell.parameters(), *self.code.arrays)
+            same = len(now) == len(self._parameters) and all(map(is_, now, self._parameters))
+            if not same or self._frozen != frozen(cell):
+                return None
+        return self
 
     def forward(
         self, x: Array, mask: Mask | None, state: State, *, reverse: bool, keep: bool
@@ -73,8 +81,16 @@ class Machine:
 
     def step(self, x_t: Array, state: State) -> tuple[Array, State]:
         """Run one step."""
-        y = np.empty((len(x_t), self.code.outputs), self.code.dtype)
-        return y, self._run(1, False, x_t, y, None, state, None)[1]
+        code, batch = self.code, len(x_t)
+        if batch != self._batch:
+            self._batch, self._shapes = batch, [(batch, n) for n in (code.outputs, *code.widths)]
+        y, *final = map(np.empty, self._shapes, self._dtypes)
+        arrays = x_t, y, None, None, None, *state, *final
+        try:
+            self._native.run(code.plain, 1, False, arrays, self._parameters, None)
+        except ValueError:
+            return y, self._run(1, False, x_t, y, None, state, None)[1]
+        return y, tuple(final)
 
     def _run(
         self,

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from minirnn import masks
-from minirnn.copies import Restored
+from minirnn.copies import Restored, put_back
 from minirnn.core import Layer, dtype_of
 from minirnn.layers.last_state import connect_last_states
 from minirnn.models import chain_checks as chain
@@ -232,13 +232,16 @@ class Sequential(Layer):
         array (batch, output)
             In evaluation mode, whatever the mode: nothing is kept for backward.
         """
-        with Restored(self._parts):
-            for k, layer in enumerate(self.layers):
-                try:
-                    x_t = layer.step(x_t)
-                except Exception as error:
-                    chain.locate(error, k, self.layers[k])
-                    raise
+        before = [(part, part.__dict__.copy()) for part in self._parts]
+        layer = self.layers[0]
+        try:
+            for layer in self.layers:
+                x_t = layer.step(x_t)
+        except BaseException as error:
+            put_back(before)
+            if isinstance(error, Exception):
+                chain.locate(error, self.layers.index(layer), layer)
+            raise
         return x_t
 
     # ------------------------------------------------------------ looking in

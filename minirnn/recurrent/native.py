@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import copy
 import warnings
-from typing import Any, Self
+from typing import Any
 
 import numpy as np
 
@@ -23,15 +23,6 @@ class NativeRunner(Machine, Runner):
     def __init__(self, cell: Cell, code: Code) -> None:
         Machine.__init__(self, cell, code)
         self.why = ""
-        self._kind, self._forward, self._backward, *_ = method_key(cell)
-
-    def serving(self, cell: Cell) -> Self | None:
-        """Return this runner for `cell`, or None if it no longer stands for it."""
-        kind: Any = type(cell)
-        same = cell is self.cell and kind is self._kind and kind.forward is self._forward
-        if same and kind.backward is self._backward and self.stands_for(cell):
-            return self
-        return None
 
     def describe(self) -> str:
         """Say that it is the machine, and of which kind."""

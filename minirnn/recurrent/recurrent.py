@@ -10,6 +10,7 @@ import numpy as np
 from minirnn import checks
 from minirnn.cells.cell import Cell
 from minirnn.core import Layer, dtype_of
+from minirnn.engine import current
 from minirnn.recurrent.runner import LoopRunner, Runner
 from minirnn.recurrent.runners import ENGINES, runner_for
 from minirnn.recurrent.states import initial_state, states_like
@@ -184,10 +185,13 @@ class Recurrent(Layer):
         """Return the runner of the call before, or another one if the cell has changed."""
         if self.observer is not None:
             return LoopRunner(self.cell, "a recorder looks at every step", self.observer)
-        runner = runner_for(self.cell, self._engine, self._runner)
-        if runner is not self._runner:
-            self._runner = runner
-        return runner
+        runner, wanted = self._runner, self._engine
+        if wanted == "auto":
+            wanted = current.engine
+        if runner is not None and runner.engine == wanted and runner.serving(self.cell) is runner:
+            return runner
+        self._runner = runner_for(self.cell, wanted, runner)
+        return self._runner
 
     def backward(self, grad: Any, grad_state: Any = None) -> Array:
         """Go back through time.
@@ -234,13 +238,13 @@ class Recurrent(Layer):
 
         The state is carried to the next call, until `reset_state`. Nothing is kept for backward.
         """
-        if self.reverse:
-            raise ValueError(
-                f"{type(self).__name__}: a layer with reverse=True needs the whole sequence; it "
-                f"cannot be run step by step"
-            )
         state = self.carried_state
-        if state is None or not self._goes_on(x_t, state):
+        if state is None or self.reverse or not self._goes_on(x_t, state):
+            if self.reverse:
+                raise ValueError(
+                    f"{type(self).__name__}: a layer with reverse=True needs the whole sequence; "
+                    f"it cannot be run step by step"
+                )
             x_t = checks.step(
                 self, x_t, getattr(self.cell, "input_size", None), dtype_of(self.cell)
             )
@@ -253,7 +257,7 @@ class Recurrent(Layer):
         """Whether a step is of the kind of the step before, and needs no other check."""
         return (
             type(x_t) is np.ndarray
-            and x_t.dtype == state[0].dtype
+            and x_t.dtype is state[0].dtype
             and x_t.shape == (len(state[0]), getattr(self.cell, "input_size", None))
         )
 

@@ -9,7 +9,7 @@ import time
 import numpy as np
 import pytest
 
-from minirnn import GRUCell, LSTMCell, RNNCell
+from minirnn import Adam, GRUCell, LSTMCell, Recurrent, RNNCell
 from minirnn.engine import Code, native
 from minirnn.recurrent.native import NativeRunner
 from minirnn.recurrent.runner import LoopRunner
@@ -263,3 +263,38 @@ def test_a_step_is_a_sequence_of_one():
         np.testing.assert_allclose(y, expected, rtol=1e-13, atol=1e-15)
         for a, b in zip(final, last, strict=True):
             np.testing.assert_allclose(a, b, rtol=1e-13, atol=1e-15)
+
+
+@pytest.mark.parametrize("kind", BUILT_IN)
+def test_one_row_of_a_stream_sees_every_change_of_the_weights(kind, instruction_set):
+    """Its memory is laid out once for all layers alike; nothing of an earlier call may remain."""
+    native().poison(False)  # which has it laid out anew
+    layers = [Recurrent(BUILT_IN[kind](3, 5, np.float64)) for _ in range(2)]
+    optimizer = Adam(layers[0].parameters(), 0.1)
+    rng = np.random.default_rng(0)
+
+    def take_steps():
+        for layer in layers:
+            state, results = layer.cell.initial_state(1), []
+            layer.reset_state()
+            for _ in range(3):
+                x = rng.standard_normal((1, 3))
+                expected, state, _ = layer.cell.forward(x, state)
+                results.append((layer.step(x), layer.state, expected.copy(), state))
+            for y, found, expected, right in results:  # those of the first step are still good
+                np.testing.assert_allclose(y, expected, rtol=1e-12, atol=1e-14)
+                for a, b in zip(found, right, strict=True):
+                    np.testing.assert_allclose(a, b, rtol=1e-12, atol=1e-14)
+
+    take_steps()
+    layers[1].cell.parameters()[0].value[0] += 0.5  # in place
+    take_steps()
+    for p in layers[0].parameters():
+        p.grad += 1.0
+    optimizer.step()
+    take_steps()
+    layers[1].load_state_dict(layers[0].state_dict())
+    take_steps()
+    layers.append(copy.deepcopy(layers[0]))
+    layers[0].cell = BUILT_IN[kind](3, 5, np.float64)
+    take_steps()
