@@ -11,7 +11,7 @@ import numpy as np
 from minirnn.core import Layer
 from minirnn.recurrent.recurrent import Recurrent
 
-__all__ = ["Restored", "modes_restored", "recurrent_layers"]
+__all__ = ["StatesRestored", "modes_restored", "recurrent_layers"]
 
 
 def recurrent_layers(model: Layer) -> dict[str, Recurrent]:
@@ -30,7 +30,7 @@ def modes_restored(model: Layer) -> Iterator[None]:
             layer.training = training
 
 
-class Restored:
+class StatesRestored:
     """A block after which recurrent layers and generators have the states from before.
 
     Parameters

@@ -26,24 +26,24 @@ from minirnn.optimizers import Optimizer
 from minirnn.reprs import html_text
 from minirnn.training import inputs as of
 from minirnn.training import state
+from minirnn.training.arguments import (
+    check_ending,
+    check_loss_argument,
+    listed,
+    warn_of_mixed_dtypes,
+)
 from minirnn.training.averages import Averages, Measured, measure
 from minirnn.training.diagnosis import first_gradient_not_finite, first_not_finite
 from minirnn.training.first_batch import FirstBatch
 from minirnn.training.generators import random_generators
 from minirnn.training.history import History
 from minirnn.training.inputs import Batch, as_batch
-from minirnn.training.inspection import (
-    check_ending,
-    check_loss_argument,
-    inspect_fit,
-    listed,
-    warn_of_mixed_dtypes,
-)
+from minirnn.training.inspection import inspect_fit
 from minirnn.training.interrupts import Halfway, Uninterrupted
 from minirnn.training.parallel import Ranks
 from minirnn.training.position import Position
 from minirnn.training.progress import Progress
-from minirnn.training.restore import Restored, modes_restored, recurrent_layers
+from minirnn.training.restore import StatesRestored, modes_restored, recurrent_layers
 from minirnn.training.run import Run
 from minirnn.typing import Array, RandomSource
 
@@ -153,7 +153,7 @@ class Trainer(KeywordHints):
         self.recurrent = list(recurrent_layers(model).values())
         self.generators = random_generators(model)
         self.halfway = Halfway()
-        self._around_batch = Restored(self.recurrent)  # of the latest batch
+        self._around_batch = StatesRestored(self.recurrent)  # of the latest batch
         self.interrupted = False  # a Ctrl-C was heard, and this fit ends after the batch
         self._first_batch = FirstBatch(model, loss, optimizer.parameters)
         self.ranks = None if communicator is None else Ranks(communicator)
@@ -261,7 +261,7 @@ class Trainer(KeywordHints):
     def _whole_batch(self) -> Iterator[None]:
         """Return the block around a batch: one BLAS thread, and all of the batch or nothing."""
         drawing = [*self.position.generators(self).values(), *self.generators.values()]
-        self._around_batch = Restored(self.recurrent, drawing, only_on_error=True)
+        self._around_batch = StatesRestored(self.recurrent, drawing, only_on_error=True)
         with (
             Uninterrupted(),
             one_blas_thread(),
@@ -355,7 +355,7 @@ class Trainer(KeywordHints):
             self.history, self.epoch, self.batch = History(self.directions), 0, 0
             self.stop, self.position = False, Position()
             self.accumulated, self.halfway.what = 0, None
-            self._around_batch = Restored(self.recurrent)
+            self._around_batch = StatesRestored(self.recurrent)
         bar = Progress(
             progress and self.writes_files, epochs, of.count_of(batches), self.epoch, self.batch
         )
@@ -427,7 +427,7 @@ class Trainer(KeywordHints):
             if self.ranks is not None:
                 self.ranks.load_generators(self, ranks, os.fspath(path))
             self.halfway.what = None
-            self._around_batch = Restored(self.recurrent)
+            self._around_batch = StatesRestored(self.recurrent)
 
     # ------------------------------------------------------------ using the model
 
@@ -460,7 +460,7 @@ class Trainer(KeywordHints):
         batches = of.as_batches(data, lengths, batch_size=batch_size, shuffle=False, rng=self.rng)
         averages = Averages([copy.deepcopy(metric) for metric in self.metrics])
         loss = copy.copy(self.loss)  # so that a loss.backward() to come keeps its forward
-        with self._all_ranks(), modes_restored(self.model), Restored(self.recurrent):
+        with self._all_ranks(), modes_restored(self.model), StatesRestored(self.recurrent):
             self.model.eval()
             self.model.reset_state()
             for batch in map(as_batch, batches):
@@ -491,7 +491,7 @@ class Trainer(KeywordHints):
         count = max((len(x) for _, x in leaves(inputs) if x.ndim), default=0)
         arrays = (inputs,) if mask is None else (inputs, mask)
         outputs = []
-        with modes_restored(self.model), Restored(self.recurrent):
+        with modes_restored(self.model), StatesRestored(self.recurrent):
             self.model.eval()
             self.model.reset_state()
             for part in Batches(
