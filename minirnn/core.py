@@ -368,7 +368,7 @@ class Layer(KeywordHints):
         The file is complete or absent: an old one is replaced only when the new one is on disk.
         Other frameworks read it too.
         """
-        from minirnn.weights import write_safetensors
+        from minirnn.files.safetensors import write_safetensors
 
         write_safetensors(path, self.state_dict(), {"format": "minirnn"})
 
@@ -383,7 +383,7 @@ class Layer(KeywordHints):
         ValueError
             That lists every missing name, unexpected name and misshapen array.
         """
-        from minirnn.weights import read_weights
+        from minirnn.files.safetensors import read_weights
 
         self.load_state_dict(read_weights(path))
 

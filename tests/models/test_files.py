@@ -10,7 +10,7 @@ import pytest
 import minirnn as m
 from minirnn.cells import Cell
 from minirnn.data import Scaler, Vocabulary
-from minirnn.weights import read_safetensors, write_safetensors
+from minirnn.files.safetensors import read_safetensors, write_safetensors
 from tests.training.hostile import damaged
 from tests.training.runs import assert_same
 

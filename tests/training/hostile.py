@@ -8,12 +8,13 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from minirnn import files
+from minirnn.files import archive as zipped
+from minirnn.files import tree as format_
 
 
 def header(**changed: Any) -> bytes:
     """Return the JSON of a checkpoint."""
-    whole = {"format": "minirnn checkpoint", "version": files._VERSION, "tree": {}} | changed
+    whole = {"format": "minirnn checkpoint", "version": format_._VERSION, "tree": {}} | changed
     return json.dumps(whole, separators=(",", ":")).encode()
 
 
@@ -25,8 +26,8 @@ def text_of(tree: bytes) -> bytes:
 def archive(*entries: tuple[str, bytes], directory: Any = lambda entries: entries) -> bytes:
     """Return an archive of these files in the form that `write_tree` gives it."""
     file = io.BytesIO()
-    written = [files._write_entry(file, name, b"", data) for name, data in entries]
-    file.write(files._directory(directory(written), file.tell()))
+    written = [zipped.write_entry(file, name, b"", data) for name, data in entries]
+    file.write(zipped.directory_of(directory(written), file.tell()))
     return file.getvalue()
 
 
@@ -38,7 +39,7 @@ def checkpoint(tree: bytes, *arrays: bytes) -> bytes:
 
 def npy(dtype: str, shape: tuple[int, ...], data: bytes = b"") -> bytes:
     """Return an array with a header that says this."""
-    return files._npy_header(dtype, shape) + data
+    return zipped.npy_header(dtype, shape) + data
 
 
 def leaf(dtype: Any, shape: Any) -> bytes:

@@ -11,7 +11,8 @@ import pytest
 
 from minirnn import LSTM, CheckpointError, Dense, Sequential, files
 from minirnn.files import read_tree, write_tree
-from minirnn.weights import read_safetensors
+from minirnn.files.safetensors import read_safetensors
+from minirnn.files.text import check_weight
 from tests.training.hostile import (
     archive,
     checkpoint,
@@ -104,7 +105,7 @@ def largest(unit: bytes, make) -> bytes:
         middle = (fits + too_many) // 2
         text, file = make(middle)
         try:
-            files.check_weight(text, len(file))
+            check_weight(text, len(file))
         except CheckpointError:
             too_many = middle
         else:

@@ -7,8 +7,8 @@ import pytest
 
 import minirnn
 from minirnn import GRU, LSTM, Adam, Bidirectional, CheckpointError, Dense, Embedding, Sequential
+from minirnn.files.safetensors import write_safetensors
 from minirnn.layers import LastState
-from minirnn.weights import write_safetensors
 
 
 def model(seed: int, hidden: int = 4) -> Sequential:
