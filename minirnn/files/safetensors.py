@@ -17,8 +17,8 @@ from typing import IO, Any
 import numpy as np
 
 from minirnn.errors import CheckpointError
+from minirnn.files.parsing import check_weight, read_json
 from minirnn.files.replacing import existing, replacing
-from minirnn.files.text import check_weight, read_json
 from minirnn.typing import Array
 
 __all__ = ["WHOLE_MODEL", "read_safetensors", "read_weights", "write_safetensors"]

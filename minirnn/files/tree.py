@@ -21,8 +21,8 @@ import numpy as np
 
 from minirnn.errors import CheckpointError
 from minirnn.files.archive import Entry, directory_of, local_header, npy_header, write_entry
+from minirnn.files.parsing import check_weight, read_json
 from minirnn.files.replacing import existing, replacing
-from minirnn.files.text import check_weight, read_json
 
 __all__ = ["read_tree", "write_tree"]
 

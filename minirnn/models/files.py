@@ -15,9 +15,9 @@ import numpy as np
 
 from minirnn.core import Layer, Parameter
 from minirnn.errors import CheckpointError
+from minirnn.files.parsing import read_json
 from minirnn.files.replacing import existing
 from minirnn.files.safetensors import WHOLE_MODEL, read_safetensors, write_safetensors
-from minirnn.files.text import read_json
 from minirnn.models.architecture import BoundedGenerator, Builder, Describer, known_classes
 
 __all__ = ["load", "save"]

@@ -9,10 +9,9 @@ import zipfile
 import numpy as np
 import pytest
 
-from minirnn import LSTM, CheckpointError, Dense, Sequential, files
-from minirnn.files import read_tree, write_tree
+from minirnn import LSTM, CheckpointError, Dense, Sequential
+from minirnn.files import parsing, read_tree, write_tree
 from minirnn.files.safetensors import read_safetensors
-from minirnn.files.text import check_weight
 from tests.training.hostile import (
     archive,
     checkpoint,
@@ -105,7 +104,7 @@ def largest(unit: bytes, make) -> bytes:
         middle = (fits + too_many) // 2
         text, file = make(middle)
         try:
-            check_weight(text, len(file))
+            parsing.check_weight(text, len(file))
         except CheckpointError:
             too_many = middle
         else:
@@ -116,7 +115,7 @@ def largest(unit: bytes, make) -> bytes:
 @pytest.mark.parametrize("kind", UNITS)
 def test_json_is_weighed_before_it_is_parsed(kind, path, monkeypatch):
     """What passes takes no more than ten times the file and some room, here less than usual."""
-    monkeypatch.setattr(files, "_ROOM", 1 << 20)
+    monkeypatch.setattr(parsing, "_ROOM", 1 << 20)
     allowed = (64 / 48) * (1 << 20)
     arrays = npy("<f4", (0,)) if "arrays" in kind else None
 
@@ -139,7 +138,7 @@ def test_json_in_its_usual_room(path):
 
 @pytest.mark.parametrize("kind", ["one list", "many tensors", "long names"])
 def test_the_header_of_weights_is_weighed_too(kind, path, monkeypatch):
-    monkeypatch.setattr(files, "_ROOM", 1 << 20)
+    monkeypatch.setattr(parsing, "_ROOM", 1 << 20)
     long = "n" * 500 * (kind == "long names")
 
     def many(count):
