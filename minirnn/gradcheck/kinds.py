@@ -9,6 +9,7 @@ import numpy as np
 
 from minirnn.gradcheck.arrays import Names, flattened, mapped
 from minirnn.gradcheck.function import CheckedFunction
+from minirnn.gradcheck.report import wrong_kind
 from minirnn.gradcheck.returned import matched, step_gradients, step_result, wrong_forward
 from minirnn.typing import Array
 
@@ -26,6 +27,9 @@ class LayerFunction(CheckedFunction):
         y = self.layer.forward(*self.hand(self.names["inputs"]), **keywords)
         if not isinstance(y, np.ndarray | np.generic):
             raise wrong_forward(self.layer, "output", "one array", y)
+        if not np.size(y):
+            said = f"forward gives an empty array {y.shape}: refuse such an input with a ValueError"
+            raise wrong_kind(f"{type(self.layer).__name__}.forward", "output", said)
         final: dict[str, Array] = {}
         if "state" in self.names:
             self.final = flattened("grad_state", self.layer.state, final)

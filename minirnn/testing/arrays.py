@@ -1,4 +1,4 @@
-"""Arrays, also in nested tuples and dictionaries: cast, indexed and compared."""
+"""Arrays, also in nested tuples and dictionaries: cast, indexed, padded, compared."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import numpy as np
 from minirnn.gradcheck.arrays import mapped
 from minirnn.typing import Array
 
-__all__ = ["cast", "equal", "flat", "part", "same"]
+__all__ = ["cast", "changed", "copied", "equal", "flat", "masks", "padded", "part", "same"]
 
 
 def cast(value: Any, dtype: Any) -> Any:
@@ -22,11 +22,31 @@ def part(value: Any, index: Any) -> Any:
     return mapped(value, lambda a: np.ascontiguousarray(a[index]))
 
 
+def copied(value: Any) -> Any:
+    """Return nested arrays with every array copied."""
+    return mapped(value, np.copy)
+
+
 def flat(value: Any) -> list[Array]:
     """Return the arrays in nested tuples and dictionaries."""
     found: list[Array] = []
     mapped(value, lambda array: found.append(np.asarray(array)))
     return found
+
+
+def masks(batch: int, time: int) -> dict[str, Array]:
+    """Return masks to try: padding at the end, and gaps; each row keeps a valid step."""
+    steps, rows = np.arange(time), np.arange(batch)[:, None]
+    gaps = (steps + rows) % 3 != 0
+    gaps[:, time - 1] |= ~gaps.any(axis=1)
+    return {"padding at the end": steps < np.maximum(1, time - rows), "gaps in the mask": gaps}
+
+
+def padded(x: Array, mask: Array, filling: float, token: int = -5) -> Array:
+    """Return a copy with something else wherever a step is masked; tokens get the integer."""
+    result = x.copy()
+    result[~mask] = filling if x.dtype.kind == "f" else token
+    return result
 
 
 def same(one: Any, two: Any) -> bool:
@@ -38,8 +58,8 @@ def same(one: Any, two: Any) -> bool:
 def _close(a: Array, b: Array) -> bool:
     scale = max(1.0, float(np.abs(np.where(np.isfinite(a), a, 0)).max(initial=0.0)))
     precise = a.dtype == b.dtype == np.float64
-    return bool(np.allclose(a, b, 1e-9 if precise else 1e-4, scale * 1e-11 if precise else 1e-5,
-                            equal_nan=True))  # fmt: skip
+    relative, absolute = (1e-9, 1e-11) if precise else (1e-4, 1e-5)
+    return bool(np.allclose(a, b, relative, scale * absolute, equal_nan=True))
 
 
 def equal(one: Any, two: Any) -> bool:
@@ -54,3 +74,12 @@ def equal(one: Any, two: Any) -> bool:
         a, b = np.asarray(one), np.asarray(two)
         return bool(np.array_equal(a, b, equal_nan=a.dtype.kind == b.dtype.kind == "f"))
     return one is two or bool(one == two)
+
+
+def changed(before: dict[str, Any], after: dict[str, Any]) -> list[str]:
+    """Return the names of what is no longer as it was."""
+    return [
+        name
+        for name in {**before, **after}
+        if name not in before or name not in after or not equal(before[name], after[name])
+    ]

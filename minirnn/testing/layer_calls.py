@@ -1,19 +1,19 @@
-"""The contract of a layer: the order of calls, what is added, steps, engines."""
+"""The contract of a layer: the order of calls, what is added, steps."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
+from functools import partial
 
 import numpy as np
 
-from minirnn import engine
 from minirnn.core import Layer
-from minirnn.recurrent import Recurrent
 from minirnn.testing.arrays import same
+from minirnn.testing.calls import out_of_order
 from minirnn.testing.report import Advice, NotApplicableError
 from minirnn.testing.subject import LayerSubject, both, draw, gradients_of
 
-__all__ = ["engines", "gradients_add", "latest_forward", "steps"]
+__all__ = ["gradients_add", "latest_forward", "steps"]
 
 
 def latest_forward(s: LayerSubject) -> Iterator[str]:
@@ -45,17 +45,9 @@ def latest_forward(s: LayerSubject) -> Iterator[str]:
             "predict between forward and backward changes what backward gives: do not override "
             "predict, it runs a copy of the layer"
         )
-    try:
-        s.made().backward(draw(reference[0]))
-    except RuntimeError:
-        return
-    except Exception as error:
-        yield Advice(
-            f"backward before forward raises {type(error).__name__}: raise a RuntimeError that "
-            f"says so"
-        )
-    else:
-        yield Advice("backward before forward is accepted: raise a RuntimeError that says so")
+    call = partial(s.made().backward, draw(reference[0]))
+    accepted = Advice("backward before forward is accepted: raise a RuntimeError that says so")
+    yield from out_of_order(call, "backward before forward", accepted)
 
 
 def _evaluated(layer: Layer) -> None:
@@ -116,22 +108,3 @@ def steps(s: LayerSubject) -> Iterator[str]:
     layer.reset_state()
     if not same(outputs, [layer.step(x[:, t]) for t in range(x.shape[1])]):
         yield "after reset_state, the same steps give other numbers: it should forget everything"
-
-
-def engines(s: LayerSubject) -> Iterator[str]:
-    """Run what runs the layer fast beside the time loop in Python."""
-    x = s.sequence()
-    layers = [one for _, one in s.layer.named_layers() if isinstance(one, Recurrent)]
-    if all("loop" in one.engine for one in layers):
-        raise NotApplicableError(layers[0].engine if layers else "there is no recurrent layer")
-    cases = [{}, *({"mask": mask} for mask in s.masks().values() if s.layer.uses_mask)]
-    for mask in cases:
-        fast = both(s.made(), (x,), **mask)
-        with engine.use("off"):
-            slow = both(s.made(), (x,), **mask)
-        if not same(fast, slow):
-            yield (
-                f"{layers[0].engine} gives other numbers than the time loop: with engine='off' "
-                f"the loop runs; please report it"
-            )
-            return

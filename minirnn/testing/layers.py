@@ -9,16 +9,17 @@ import numpy as np
 
 from minirnn.core import Layer
 from minirnn.data.nested import each
-from minirnn.gradcheck import GradientError, check_gradients
 from minirnn.gradcheck.arrays import mapped
-from minirnn.testing.arrays import cast, equal, flat, part, same
-from minirnn.testing.layer_calls import engines, gradients_add, latest_forward, steps
+from minirnn.masks import lost_inside
+from minirnn.testing.arrays import cast, changed, copied, equal, flat, padded, part, same
+from minirnn.testing.gradients import first_wrong_gradients
+from minirnn.testing.layer_calls import gradients_add, latest_forward, steps
 from minirnn.testing.layer_state import copies, modes, refusals, saved_state
 from minirnn.testing.report import Advice, ContractReport, NotApplicableError, run
 from minirnn.testing.subject import LayerSubject, both, draw
 from minirnn.typing import Array
 
-__all__ = ["LAYER_CHECKS", "check_any_layer", "wrong_gradients"]
+__all__ = ["LAYER_CHECKS", "check_any_layer"]
 
 
 def check_any_layer(layer: Layer, inputs: tuple[Any, ...], mask: Any) -> ContractReport:
@@ -35,78 +36,44 @@ def gradients(s: LayerSubject) -> Iterator[str]:
 
     Under a mask, once: padding at the end of every other row, gaps in those between.
     """
-    variants: dict[str, tuple[tuple[Any, ...], Array | None]] = {"": (s.inputs, None)}
+    yield from first_wrong_gradients(s.layer, _variants(s))
+
+
+def _variants(s: LayerSubject) -> Iterator[tuple[str, tuple[Any, ...], Array | None]]:
+    yield "", s.inputs, None
     if s.x is None and s.mask is not None:
-        variants["the mask"] = s.inputs, s.mask
-    variants["a batch of one"] = part(s.inputs, slice(1)), None
+        yield "the mask", s.inputs, s.mask
+    yield "a batch of one", part(s.inputs, slice(1)), None
     if s.has_time:
-        one = part(s.inputs, (slice(None), slice(1)))
-        variants["a single step"] = one, None
+        yield "a single step", part(s.inputs, (slice(None), slice(1))), None
         if s.layer.uses_mask:
             x, (trailing, gaps, *given) = s.sequence(), s.masks().values()
             mixed = np.where(np.arange(len(x))[:, None] % 2, trailing, gaps)
-            variants["padding and gaps in the mask"] = (_padded(x, mixed, np.nan),), mixed
+            yield "padding and gaps in the mask", (padded(x, mixed, np.nan, 10**6),), mixed
             for one in given:
-                variants["the mask"] = (_padded(x, one, np.nan),), one
-    for name, (inputs, mask) in variants.items():
-        found = list(wrong_gradients(s, inputs, mask))
-        if (
-            not found
-            and not s.made().forward(*inputs, **({} if mask is None else {"mask": mask})).size
-        ):
-            found = ["forward gives an empty array: refuse such an input with a ValueError"]
-        yield from (f"{name}: {text}" if name else text for text in found)
-        if found:
-            return  # the others would only say the same again
-
-
-def wrong_gradients(s: LayerSubject, inputs: tuple[Any, ...], mask: Any) -> Iterator[str]:
-    """Yield what a gradient check finds for these inputs."""
-    try:
-        report = check_gradients(s.layer, *inputs, mask=mask, raises=False)
-    except GradientError as error:
-        yield str(error)
-        return
-    known = {name for diagnosis in report.diagnoses for name in diagnosis.names}
-    for diagnosis in report.diagnoses:
-        what = "" if diagnosis.kind == "in place" else "the gradient on "
-        yield f"{what}{', '.join(diagnosis.names)}: {diagnosis.text}"
-    for one in report.comparisons:
-        if not one.passed and one.name not in known:
-            yield (
-                f"the gradient on {one.name} is wrong at {one.index}: backward gives "
-                f"{one.analytic:.6g}, central differences {one.numeric:.6g}"
-            )
-
-
-def _padded(x: Array, mask: Array, filling: float) -> Array:
-    """Return a copy with something else wherever a step is masked."""
-    padded = x.copy()
-    padded[~mask] = filling if x.dtype.kind == "f" else (10**6 if filling > 0 else -5)
-    return padded
+                yield "the mask", (padded(x, one, np.nan, 10**6),), one
 
 
 def padding(s: LayerSubject) -> Iterator[str]:
     """Put anything into the padding, and each sequence alone beside the padded batch."""
     if not s.layer.uses_mask:
-        inside = [(path, one) for path, one in s.layer.named_layers() if one.uses_mask]
-        if not inside:
+        inside = lost_inside(s.layer)
+        if inside is None:
             raise NotApplicableError("the layer takes no mask (uses_mask is False)")
-        path, one = inside[0]
         yield (
-            f"{path} ({type(one).__name__}) takes a mask, and {s.name} does not hand it on, so "
-            f"padding is read as data: set uses_mask = True and write forward(x, mask=None)"
+            f"{inside[0]} ({type(inside[1]).__name__}) takes a mask, and {s.name} does not hand it "
+            f"on, so padding is read as data: set uses_mask = True and write forward(x, mask=None)"
         )
         return
     x = s.sequence()
     for name, mask in s.masks().items():
         given = mask.copy()
-        clean = both(s.made(), (_padded(x, mask, 0),), mask=given)
+        clean = both(s.made(), (padded(x, mask, 0),), mask=given)
         if not equal(given, mask):
             yield f"{name}: forward or backward changes the mask in place: work on a copy"
             return
-        for filling in (np.nan, np.inf, -1e30):
-            dirty = both(s.made(), (_padded(x, mask, filling),), mask=mask)
+        for filling, token in ((np.nan, -5), (np.inf, 10**6), (-1e30, -5)):
+            dirty = both(s.made(), (padded(x, mask, filling, token),), mask=mask)
             if not equal(clean, dirty):
                 yield (
                     f"{name}: with {filling:g} in it, the results are others than with 0: replace "
@@ -123,7 +90,7 @@ def padding(s: LayerSubject) -> Iterator[str]:
 
 def _alone(s: LayerSubject, x: Array) -> Iterator[str]:
     mask = s.masks()["padding at the end"]
-    together = s.made().eval().forward(_padded(x, mask, 0), mask=mask)
+    together = s.made().eval().forward(padded(x, mask, 0), mask=mask)
     for row, length in enumerate(mask.sum(axis=1)):
         alone = s.made().eval().forward(x[row : row + 1, :length])
         ours = together[row : row + 1]
@@ -193,16 +160,15 @@ def later_calls(s: LayerSubject) -> Iterator[str]:
     y, grad_x, _ = both(layer, s.inputs)
     kept = {"the output": y, "the gradient on the input": grad_x}
     kept |= {name: getattr(layer, name, None) for name in ("state", "grad_state")}
-    before = {name: mapped(value, np.copy) for name, value in kept.items()}
+    before = copied(kept)
     if hasattr(layer, "reset_state"):
         layer.reset_state()
     again = layer.forward(*s.others())
     layer.backward(-draw(again))
     for parameter in layer.parameters():
         parameter.value += 1
-    for name, value in kept.items():
-        if not equal(before[name], value):
-            yield f"{name} of a call is changed by the next one: return a new array each time"
+    for name in changed(before, kept):
+        yield f"{name} of a call is changed by the next one: return a new array each time"
 
 
 LAYER_CHECKS: dict[str, Callable[[LayerSubject], Iterator[str]]] = {
@@ -214,7 +180,6 @@ LAYER_CHECKS: dict[str, Callable[[LayerSubject], Iterator[str]]] = {
     "latest forward": latest_forward,
     "gradients add": gradients_add,
     "steps": steps,
-    "engine": engines,
     "train and eval": modes,
     "copies": copies,
     "state_dict": saved_state,

@@ -2,65 +2,22 @@
 
 from __future__ import annotations
 
-import copy
 import inspect
 from collections.abc import Callable, Iterator
+from functools import partial
 from typing import Any
 
 import numpy as np
 
-from minirnn.gradcheck import GradientError, check_gradients
 from minirnn.gradcheck.arrays import mapped
 from minirnn.losses import Loss
 from minirnn.testing.arrays import equal, part, same
+from minirnn.testing.calls import out_of_order, refused
+from minirnn.testing.gradients import first_wrong_gradients
 from minirnn.testing.report import Advice, ContractReport, NotApplicableError, run
-from minirnn.typing import Array
+from minirnn.testing.subject import TargetSubject
 
-__all__ = ["TargetSubject", "check_loss"]
-
-
-class TargetSubject:
-    """A loss or a metric, a prediction and a target."""
-
-    def __init__(self, thing: Any, inputs: tuple[Any, ...], mask: Any) -> None:
-        if len(inputs) != 2:
-            raise TypeError(
-                f"check_layer: {type(thing).__name__} takes the prediction and the target"
-            )
-        self.thing, self.mask = thing, mask
-        self.prediction: Array = np.asarray(inputs[0], np.float64)
-        self.target: Any = mapped(inputs[1], np.asarray)
-
-    def made(self) -> Any:
-        """Return a fresh copy."""
-        return copy.deepcopy(self.thing)
-
-    @property
-    def has_time(self) -> bool:
-        """Whether prediction and target have the axes batch and time."""
-        shape = self.prediction.shape[:2]
-        return self.prediction.ndim == 3 and np.shape(self.target)[:2] == shape
-
-    def masked(self) -> Array:
-        """Return a mask with padding at the end and a gap, if there is a time axis."""
-        if not self.has_time:
-            raise NotApplicableError(
-                "prediction and target have no time axis (batch, time, ...) in common"
-            )
-        if self.mask is not None:
-            return np.asarray(self.mask)
-        batch, time = self.prediction.shape[:2]
-        mask: Array = np.arange(time) < np.maximum(1, time - np.arange(batch))[:, None]
-        mask[-1, 0] = time == 1
-        return mask
-
-    def padded(self, mask: Array, filling: float) -> tuple[Array, Array]:
-        """Return prediction and target with something else in the padding."""
-        prediction, target = self.prediction.copy(), self.target.copy()
-        prediction[~mask] = filling
-        valid = filling if np.isfinite(filling) else -7
-        target[~mask] = filling if target.dtype.kind == "f" else valid
-        return prediction, target
+__all__ = ["check_loss", "takes_mask"]
 
 
 def check_loss(loss: Loss, inputs: tuple[Any, ...], mask: Any) -> ContractReport:
@@ -70,28 +27,14 @@ def check_loss(loss: Loss, inputs: tuple[Any, ...], mask: Any) -> ContractReport
 
 def gradients(s: TargetSubject) -> Iterator[str]:
     """Compare the gradient with central differences, with and without a mask."""
-    cases: dict[str, tuple[Array, Any, Any]] = {"": (s.prediction, s.target, None)}
-    one = part((s.prediction, s.target), slice(1))
-    cases["a batch of one"] = (*one, None)
+    variants: list[tuple[str, tuple[Any, ...], Any]] = [
+        ("", (s.prediction, s.target), None),
+        ("a batch of one", part((s.prediction, s.target), slice(1)), None),
+    ]
     if s.has_time and takes_mask(s.thing.forward):
-        cases["masked"] = (*s.padded(s.masked(), 0), s.masked())
-    for name, (prediction, target, mask) in cases.items():
-        where = f"{name}: " if name else ""
-        try:
-            report = check_gradients(s.thing, prediction, target, mask=mask, raises=False)
-        except GradientError as error:
-            yield f"{where}{error}"
-            return
-        for diagnosis in report.diagnoses:
-            yield f"{where}the gradient on the prediction: {diagnosis.text}"
-        if not report.passed and not report.diagnoses:
-            worst = report.comparisons[0]
-            yield (
-                f"{where}the gradient on the prediction is wrong at {worst.index}: backward gives "
-                f"{worst.analytic:.6g}, central differences {worst.numeric:.6g}"
-            )
-        if not report.passed:
-            return
+        variants.append(("masked", s.padded(s.masked(), 0), s.masked()))
+    for text in first_wrong_gradients(s.thing, variants):
+        yield text.replace("the gradient on input", "the gradient on the prediction")
 
 
 def takes_mask(method: Callable[..., Any]) -> bool:
@@ -156,18 +99,12 @@ def padding(s: TargetSubject) -> Iterator[str]:
 
 def order(s: TargetSubject) -> Iterator[str]:
     """Call backward before forward, and forward on other numbers in between."""
-    try:
-        s.made().backward()
-    except RuntimeError:
-        pass
-    except Exception as error:
-        yield Advice(f"backward before forward raises {type(error).__name__}, not a RuntimeError")
-    else:
-        yield "backward before forward is accepted: raise a RuntimeError that says so"
+    accepted = "backward before forward is accepted: raise a RuntimeError that says so"
+    yield from out_of_order(s.made().backward, "backward before forward", accepted)
     loss, fresh = s.made(), s.made()
     fresh.forward(s.prediction, s.target)
     expected = fresh.backward()
-    loss.forward(0.5 * s.prediction[::-1] + 0.25, part(s.target, slice(None, None, -1)))
+    loss.forward(*s.others())
     loss.forward(s.prediction, s.target)
     first = loss.backward()
     if not same(expected, first):
@@ -175,7 +112,7 @@ def order(s: TargetSubject) -> Iterator[str]:
     if not same(first, loss.backward()):
         yield "a second backward after one forward gives other numbers: leave what forward kept"
     kept = np.copy(first)
-    loss.forward(0.5 * s.prediction + 0.25, s.target)
+    loss.forward(*s.others())
     loss.backward()
     if not equal(kept, first):
         yield "the gradient of a call is changed by the next one: return a new array each time"
@@ -189,16 +126,9 @@ def broadcasting(s: TargetSubject) -> Iterator[str]:
         ("without its last axis", s.target[..., 0]),
         ("with one feature only", s.target[..., :1]),
     ):
-        if target.shape == s.target.shape:
-            continue
-        try:
-            s.made().forward(s.prediction, target)
-        except (ValueError, TypeError, IndexError):
-            continue
-        yield Advice(
-            f"a target {what}, {target.shape} for {s.prediction.shape}, is broadcast without a "
-            f"word: raise a ValueError where the shapes differ"
-        )
+        if target.shape != s.target.shape:
+            text = f"a target {what}, {target.shape} for {s.prediction.shape},"
+            yield from refused(partial(s.made().forward, s.prediction, target), text, list)
 
 
 LOSS_CHECKS: dict[str, Callable[[TargetSubject], Iterator[str]]] = {

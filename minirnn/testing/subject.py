@@ -1,4 +1,4 @@
-"""A layer or an optimizer to be checked, copies of it, and what its calls leave behind."""
+"""What is checked, copies of it, and what its calls leave behind."""
 
 from __future__ import annotations
 
@@ -10,15 +10,15 @@ import numpy as np
 
 from minirnn.core import Layer, Parameter
 from minirnn.gradcheck.arrays import mapped
-from minirnn.testing.arrays import cast, equal, part
+from minirnn.testing.arrays import cast, copied, masks, padded, part
 from minirnn.testing.report import NotApplicableError
 from minirnn.typing import Array
 
 __all__ = [
     "LayerSubject",
     "OptimizerSubject",
+    "TargetSubject",
     "both",
-    "changed",
     "draw",
     "gradients_of",
     "importable",
@@ -76,14 +76,84 @@ class LayerSubject:
         return tuple(mapped(reversed_, lambda a: 0.5 * a if a.dtype.kind == "f" else a))
 
     def masks(self) -> dict[str, Array]:
-        """Return masks to try: padding at the end, and gaps; each row keeps a valid step."""
-        batch, time = self.sequence().shape[:2]
-        steps, rows = np.arange(time), np.arange(batch)[:, None]
-        trailing = steps < np.maximum(1, time - rows)
-        gaps = (steps + rows) % 3 != 0
-        gaps[:, time - 1] |= ~gaps.any(axis=1)
-        found = {"padding at the end": trailing, "gaps in the mask": gaps}
-        return found | ({} if self.mask is None else {"the mask": np.asarray(self.mask)})
+        """Return the masks to try, and the one that was given."""
+        given = {} if self.mask is None else {"the mask": np.asarray(self.mask)}
+        return masks(*self.sequence().shape[:2]) | given
+
+
+class TargetSubject:
+    """A loss or a metric, a prediction and a target."""
+
+    def __init__(self, thing: Any, inputs: tuple[Any, ...], mask: Any) -> None:
+        if len(inputs) != 2:
+            raise TypeError(
+                f"check_layer: {type(thing).__name__} takes the prediction and the target"
+            )
+        self.thing, self.mask = thing, mask
+        self.prediction: Array = np.asarray(inputs[0], np.float64)
+        self.target: Any = mapped(inputs[1], np.asarray)
+
+    def made(self) -> Any:
+        """Return a fresh copy."""
+        return copy.deepcopy(self.thing)
+
+    @property
+    def has_time(self) -> bool:
+        """Whether prediction and target have the axes batch and time."""
+        shape = self.prediction.shape[:2]
+        return self.prediction.ndim == 3 and np.shape(self.target)[:2] == shape
+
+    def masked(self) -> Array:
+        """Return the mask, or one with gaps, if there is a time axis."""
+        if not self.has_time:
+            raise NotApplicableError(
+                "prediction and target have no time axis (batch, time, ...) in common"
+            )
+        drawn = masks(*self.prediction.shape[:2])["gaps in the mask"]
+        return drawn if self.mask is None else np.asarray(self.mask)
+
+    def padded(self, mask: Array, filling: float) -> tuple[Array, Array]:
+        """Return prediction and target with something else in the padding."""
+        token = int(filling) if np.isfinite(filling) else -7
+        return padded(self.prediction, mask, filling), padded(self.target, mask, filling, token)
+
+    def others(self) -> tuple[Array, Any]:
+        """Return another prediction and target of the same shapes."""
+        return 0.5 * self.prediction[::-1] + 0.25, part(self.target, slice(None, None, -1))
+
+
+class OptimizerSubject:
+    """An optimizer, or the class of one, and copies of it over parameters of their own."""
+
+    def __init__(self, thing: Any) -> None:
+        self.thing = thing
+        if isinstance(thing, type):
+            rng = np.random.default_rng(0)
+            weights = Parameter(rng.standard_normal((3, 4)))
+            bias = Parameter(rng.standard_normal(4), decay=False)
+            self.thing = thing([weights, bias], 0.01)
+
+    def made(self, *seeds: int, **settings: Any) -> Any:
+        """Return a copy with these settings, after a step with random gradients for each seed."""
+        optimizer = copy.deepcopy(self.thing)
+        optimizer.zero_grad()
+        for name, value in settings.items():
+            setattr(optimizer, name, value)
+        self.steps(optimizer, *seeds)
+        return optimizer
+
+    def fill(self, optimizer: Any, seed: int) -> list[Array]:
+        """Give every parameter a random gradient, and return them."""
+        rng = np.random.default_rng(seed)
+        for parameter in optimizer.parameters:
+            parameter.grad = rng.standard_normal(parameter.shape)
+        return [parameter.grad.copy() for parameter in optimizer.parameters]
+
+    def steps(self, optimizer: Any, *seeds: int) -> None:
+        """Take a step with random gradients for each seed."""
+        for seed in seeds:
+            self.fill(optimizer, seed)
+            optimizer.step()
 
 
 def draw(y: Array, seed: int = 1) -> Array:
@@ -94,6 +164,11 @@ def draw(y: Array, seed: int = 1) -> Array:
 def gradients_of(layer: Any) -> dict[str, Array]:
     """Return copies of the gradients of all parameters."""
     return {name: parameter.grad.copy() for name, parameter in layer.named_parameters()}
+
+
+def values_of(optimizer: Any) -> list[Array]:
+    """Return copies of the values of all parameters."""
+    return [parameter.value.copy() for parameter in optimizer.parameters]
 
 
 def both(layer: Any, inputs: tuple[Any, ...], grad: Array | None = None, **mask: Any) -> Any:
@@ -118,49 +193,5 @@ def snapshot(layer: Layer) -> dict[str, Any]:
         for attribute in ("state", "carried_state", "grad_state"):
             state = getattr(one, attribute, None)
             if state is not None:
-                found[f"{path}.{attribute}".lstrip(".")] = mapped(state, np.copy)
+                found[f"{path}.{attribute}".lstrip(".")] = copied(state)
     return found
-
-
-def changed(before: dict[str, Any], layer: Layer) -> list[str]:
-    """Return the names of what is no longer as it was."""
-    after = snapshot(layer)
-    return [
-        name
-        for name in {**before, **after}
-        if name not in before or name not in after or not equal(before[name], after[name])
-    ]
-
-
-# ---------------------------------------------------------------- optimizers
-
-
-class OptimizerSubject:
-    """An optimizer, or the class of one, and copies of it over parameters of their own."""
-
-    def __init__(self, thing: Any) -> None:
-        self.thing = thing
-        if isinstance(thing, type):
-            rng = np.random.default_rng(0)
-            weights = Parameter(rng.standard_normal((3, 4)))
-            bias = Parameter(rng.standard_normal(4), decay=False)
-            self.thing = thing([weights, bias], 0.01)
-
-    def made(self) -> Any:
-        """Return a copy with parameters of its own, in float64 or whatever they are."""
-        optimizer = copy.deepcopy(self.thing)
-        optimizer.zero_grad()
-        return optimizer
-
-    def fill(self, optimizer: Any, seed: int) -> list[Array]:
-        """Give every parameter a random gradient, and return them."""
-        rng = np.random.default_rng(seed)
-        grads = [rng.standard_normal(parameter.shape) for parameter in optimizer.parameters]
-        for parameter, grad in zip(optimizer.parameters, grads, strict=True):
-            parameter.grad = grad
-        return [parameter.grad.copy() for parameter in optimizer.parameters]
-
-
-def values_of(optimizer: Any) -> list[Array]:
-    """Return copies of all values."""
-    return [parameter.value.copy() for parameter in optimizer.parameters]

@@ -391,7 +391,7 @@ PLANTED = [
     (Contiguous, (ROWS,), "arrays", "not contiguous"),
     (KeepsTraining, (ROWS,), "train and eval", "does not reach inner"),
     (NeverForgets, (SEQUENCES,), "steps", "reset_state"),
-    (Differences, (SEQUENCES,), "gradients", "a single step: forward gives an empty array"),
+    (Differences, (SEQUENCES,), "gradients", "a single step: Differences.forward: output"),
     (LeaksGradient, (SEQUENCES,), "padding", "a gradient that is not zero"),
     (ChangesTheMask, (SEQUENCES,), "gradients", "mask: looks like an array changed in place"),
     (CountsPadding, (SEQUENCES,), "padding", "in a padded batch than alone"),
