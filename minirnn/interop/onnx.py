@@ -25,6 +25,7 @@ from minirnn.interop.proof import (
     ConversionError,
     Pair,
     Side,
+    check_dtype,
     flatten,
     initial_state,
     missing,
@@ -101,6 +102,7 @@ def to_onnx(
             f"to_onnx: a {type(model).__name__} is one time step; write "
             f"Recurrent({type(model).__name__}(...))"
         )
+    check_dtype("to_onnx", model)
     graph = export(model, lengths=lengths, states=states)
     data = graph.SerializeToString()
     if verify:
@@ -136,7 +138,10 @@ def from_onnx(path: str | os.PathLike[str], *, verify: bool = True) -> Layer:
     """
     if not Path(path).exists():
         raise FileNotFoundError(f"there is no file {path}")
-    graph = onnx.load(os.fspath(path))
+    try:
+        graph = onnx.load(os.fspath(path))
+    except Exception as error:  # of the protocol's library, without a common base
+        raise ConversionError(f"from_onnx: {path} is not an ONNX file: {error}") from error
     reading = Reading(graph)
     model = reading.model()
     model.eval()

@@ -15,8 +15,8 @@ from onnx import helper, numpy_helper
 from onnx.reference import ReferenceEvaluator
 
 from minirnn.core import Layer
-from minirnn.interop.gates import MINIRNN, ONNX, reorder
-from minirnn.interop.proof import ConversionError
+from minirnn.interop.proof import ConversionError, chained
+from minirnn.interop.weights import ONNX, recurrent_layer
 from minirnn.layers import (
     Dense,
     Dropout,
@@ -33,8 +33,7 @@ from minirnn.layers import (
 )
 from minirnn.layers.normalization import LayerNorm
 from minirnn.layers.rectifiers import ELU, GELU, LeakyReLU, SiLU, Softplus
-from minirnn.models.sequential import Sequential
-from minirnn.recurrent import GRU, LSTM, RNN, Bidirectional, Recurrent
+from minirnn.recurrent import Bidirectional, Recurrent
 from minirnn.typing import Array
 
 __all__ = ["Reading"]
@@ -101,7 +100,7 @@ class Reading:
 
     def model(self) -> Layer:
         """Return the layers as one model."""
-        return self.layers[0] if len(self.layers) == 1 else Sequential(self.layers)
+        return chained(self.layers)
 
     def shapes(self, wanted: Sequence[tuple[int, int]]) -> list[tuple[int, int]]:
         """Return the shapes (batch, time) that the input takes: its own where they are fixed."""
@@ -440,7 +439,6 @@ def _layer(
 ) -> Recurrent:
     """Return our layer of one direction, of ONNX's ``W, R, B``."""
     W, R, B = arrays
-    gates = ONNX[kind], MINIRNN[kind]
     options: dict[str, Any] = {}
     usual = {"rnn": ["Tanh"], "lstm": ["Sigmoid", "Tanh", "Tanh"], "gru": ["Sigmoid", "Tanh"]}[kind]
     activations = activations or usual
@@ -451,25 +449,6 @@ def _layer(
             f"from_onnx: {kind.upper()} with activations {', '.join(activations)} has no "
             f"counterpart"
         )
-    first, second = np.split(B, 2)
-    more = {}
     if kind == "gru":
         options["reset_after"] = reset_after
-        if reset_after:
-            candidate = slice(-R.shape[1], None)
-            second = second.copy()
-            more["bn"] = second[candidate].copy()
-            second[candidate] = 0
-    layer_class: Any = {"rnn": RNN, "lstm": LSTM, "gru": GRU}[kind]
-    layer: Recurrent = layer_class(
-        W.shape[1], R.shape[1], reverse=reverse, rng=0, dtype=W.dtype, **options
-    )
-    layer.cell.load_state_dict(
-        {
-            "Wx": reorder(W.T, *gates),
-            "Wh": reorder(R.T, *gates),
-            "b": reorder(first + second, *gates),
-        }
-        | more
-    )
-    return layer
+    return recurrent_layer(ONNX, kind, W.T, R.T, *np.split(B, 2), reverse=reverse, **options)

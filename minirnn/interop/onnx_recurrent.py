@@ -6,11 +6,10 @@ from typing import Any
 
 import numpy as np
 
-from minirnn.interop.gates import KINDS, MINIRNN, ONNX, reorder
 from minirnn.interop.onnx_scan import write_scan
 from minirnn.interop.onnx_writer import Writer
 from minirnn.interop.proof import ConversionError, base_of
-from minirnn.typing import Array
+from minirnn.interop.weights import KINDS, ONNX, to_layout
 
 __all__ = ["write_bidirectional", "write_recurrent"]
 
@@ -54,11 +53,11 @@ def _operator(writer: Writer, layers: list[Any], kind: str, x: str, place: str) 
     """Write ONNX's own operator, for one direction or for two."""
     cells = [layer.cell for layer in layers]
     prefix = f"{place}." if place else ""
-    gates = MINIRNN[kind], ONNX[kind]
+    directions = [to_layout(ONNX, kind, cell.state_dict()) for cell in cells]
     rows = {
-        "W": [reorder(cell.Wx.value, *gates).T for cell in cells],
-        "R": [reorder(cell.Wh.value, *gates).T for cell in cells],
-        "B": [_biases(cell, gates) for cell in cells],
+        "W": [Wx.T for Wx, _, _, _ in directions],
+        "R": [Wh.T for _, Wh, _, _ in directions],
+        "B": [np.concatenate(biases) for _, _, *biases in directions],
     }
     weights = [writer.weights(f"{prefix}{name}", np.stack(rows[name])) for name in "WRB"]
     attributes: dict[str, Any] = {"hidden_size": cells[0].hidden_size}
@@ -92,14 +91,6 @@ def _operator(writer: Writer, layers: list[Any], kind: str, x: str, place: str) 
     last = writer.add("Transpose", final[0], perm=[1, 0, 2])
     writer.final_h = (y, writer.add("Reshape", last, writer.integers(0, -1)))
     return y
-
-
-def _biases(cell: Any, gates: tuple[str, str]) -> Array:
-    """Return ONNX's two biases, one after the other; the second is the GRU's `bn` or zeros."""
-    second = np.zeros_like(cell.b.value)
-    if hasattr(cell, "bn"):
-        second[-cell.hidden_size :] = cell.bn.value
-    return np.concatenate([reorder(cell.b.value, *gates), reorder(second, *gates)])
 
 
 def _directions(cells: list[Any], prefix: str) -> list[str]:

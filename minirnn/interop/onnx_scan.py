@@ -82,7 +82,7 @@ def _tape(cell: Any, dtype: np.dtype[Any], zeros: tuple[Any, ...], place: str) -
     except Exception as error:
         raise ConversionError(
             f"to_onnx: {where} has no counterpart in ONNX, and its operations cannot be traced: "
-            f"{error}"
+            f"{str(error) or type(error).__name__}"
         ) from error
     return one
 

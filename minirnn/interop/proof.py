@@ -25,6 +25,8 @@ __all__ = [
     "Pair",
     "Side",
     "base_of",
+    "chained",
+    "check_dtype",
     "compare",
     "flatten",
     "initial_state",
@@ -328,6 +330,20 @@ def base_of(layer: Layer, known: Iterable[type]) -> type | None:
         if base in known:
             return base if kind.forward is base.forward and "forward" not in vars(layer) else None
     return None
+
+
+def chained(layers: list[Layer]) -> Layer:
+    """Return layers as one: a `Sequential`, where there are several."""
+    return layers[0] if len(layers) == 1 else Sequential(layers)
+
+
+def check_dtype(what: str, model: Layer) -> None:
+    """Raise unless all parameters are of one dtype: others do not cast between layers."""
+    dtypes = {name: str(p.value.dtype) for name, p in model.named_parameters()}
+    if len(set(dtypes.values())) > 1:
+        told = {dtype: name for name, dtype in reversed(dtypes.items())}
+        places = " and ".join(f"{dtype} ({name})" for dtype, name in sorted(told.items()))
+        raise ConversionError(f"{what}: parameters of {places}; give all layers the same dtype")
 
 
 def named_chain(model: Layer, prefix: str = "") -> Iterator[tuple[str, Layer]]:

@@ -13,9 +13,9 @@ os.environ.setdefault("KERAS_BACKEND", "torch")
 keras = pytest.importorskip("keras", reason="Keras is not installed")
 
 import minirnn as mr  # noqa: E402
-from minirnn.interop import keras as interop  # noqa: E402
 from minirnn.interop.keras import from_keras, load_keras, to_keras  # noqa: E402
 from minirnn.interop.proof import ConversionError  # noqa: E402
+from minirnn.interop.weights import KERAS  # noqa: E402
 from minirnn.layers import LastState, LogSoftmax, MaxOverTime, MeanOverTime  # noqa: E402
 from minirnn.layers.normalization import LayerNorm  # noqa: E402
 from minirnn.layers.rectifiers import ELU, LeakyReLU, SiLU, Softplus  # noqa: E402
@@ -205,7 +205,7 @@ def test_a_model_that_branches():
 
 
 def test_the_layer_that_differs_is_named(monkeypatch):
-    monkeypatch.setitem(interop.KERAS, "gru", "rzn")
+    monkeypatch.setitem(KERAS, "gru", "rzn")
     model = disturb(mr.Sequential([mr.Dense(3, 3), mr.Sequential([mr.Tanh(), mr.GRU(3, 4)])]))
     with pytest.raises(ConversionError, match=r"first to differ is layer 1\.1 \(GRU\)"):
         to_keras(model)

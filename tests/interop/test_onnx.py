@@ -7,7 +7,7 @@ onnx = pytest.importorskip("onnx", reason="ONNX is not installed")
 onnxruntime = pytest.importorskip("onnxruntime", reason="ONNX Runtime is not installed")
 
 import minirnn as mr  # noqa: E402
-from minirnn.interop import gates  # noqa: E402
+from minirnn.interop import weights  # noqa: E402
 from minirnn.interop.onnx import from_onnx, to_onnx  # noqa: E402
 from minirnn.interop.proof import ConversionError  # noqa: E402
 from minirnn.layers import LastState, LogSoftmax, MaxOverTime, MeanOverTime  # noqa: E402
@@ -241,7 +241,7 @@ def test_what_onnx_has_not(model, message, tmp_path):
 
 
 def test_the_layer_that_differs_is_named(monkeypatch, tmp_path):
-    monkeypatch.setitem(gates.ONNX, "gru", "rzn")
+    monkeypatch.setitem(weights.ONNX, "gru", "rzn")
     model = disturb(mr.Sequential([mr.Dense(3, 3), mr.Sequential([mr.Tanh(), mr.GRU(3, 4)])]))
     with pytest.raises(ConversionError, match=r"first to differ is layer 1\.1 \(GRU\)"):
         to_onnx(model, tmp_path / "model.onnx")
@@ -352,3 +352,35 @@ def test_exported_by_pytorch(torch_models, name, dynamo, tmp_path):
     y = module(tokens).detach().numpy()
     y = y.swapaxes(0, 1) if not module.batch_first and y.ndim == 3 else y
     np.testing.assert_allclose(model.predict(x), y, atol=1e-5)
+
+
+def test_a_file_of_something_else(tmp_path):
+    path = tmp_path / "model.onnx"
+    path.write_bytes(b"nonsense")
+    with pytest.raises(ConversionError, match="model.onnx is not an ONNX file"):
+        from_onnx(path)
+
+
+def test_layers_of_two_dtypes(tmp_path):
+    model = mr.Sequential([mr.Embedding(5, 3), mr.GRU(3, 4, dtype="float64")])
+    with pytest.raises(ConversionError, match="give all layers the same dtype"):
+        to_onnx(model, tmp_path / "model.onnx")
+
+
+class NoBackward(mr.Cell):
+    """A cell that is for inference only, so far."""
+
+    def __init__(self):
+        self.input_size = self.hidden_size = 3
+
+    def forward(self, x_t, state):
+        h = np.tanh(x_t + state[0])
+        return h, (h,), ()
+
+    def backward(self, grad_y, grad_state, cache):
+        raise NotImplementedError
+
+
+def test_the_reason_why_a_cell_cannot_be_traced(tmp_path):
+    with pytest.raises(ConversionError, match="cannot be traced: NotImplementedError"):
+        to_onnx(mr.Recurrent(NoBackward()), tmp_path / "model.onnx")

@@ -8,10 +8,11 @@ torch = pytest.importorskip("torch", reason="PyTorch is not installed")
 from torch import nn  # noqa: E402
 
 import minirnn as mr  # noqa: E402
-from minirnn.interop import torch as interop  # noqa: E402
+from minirnn.interop import torch_export  # noqa: E402
 from minirnn.interop import torch_modules as modules  # noqa: E402
 from minirnn.interop.proof import ConversionError, compare  # noqa: E402
 from minirnn.interop.torch import from_torch, load_torch, to_torch  # noqa: E402
+from minirnn.interop.torch_proof import side  # noqa: E402
 from minirnn.layers import LastState, LogSoftmax, MaxOverTime, MeanOverTime  # noqa: E402
 from minirnn.layers.normalization import LayerNorm  # noqa: E402
 from minirnn.layers.rectifiers import ELU, GELU, LeakyReLU, SiLU, Softplus  # noqa: E402
@@ -323,8 +324,8 @@ def test_the_layer_that_differs_is_named(monkeypatch):
     def swapped(kind, weights):
         return right(kind, {**weights, "b": weights["b"][::-1]})
 
-    right = interop.to_torch_layout
-    monkeypatch.setattr(interop, "to_torch_layout", swapped)
+    right = torch_export.to_torch_layout
+    monkeypatch.setattr(torch_export, "to_torch_layout", swapped)
     model = disturb(mr.Sequential([mr.Dense(3, 3), mr.Sequential([mr.Tanh(), mr.GRU(3, 4)])]))
     with pytest.raises(ConversionError, match=r"first to differ is layer 1\.1 \(GRU\)"):
         to_torch(model)
@@ -334,7 +335,7 @@ def test_not_a_number_is_a_difference():
     model = mr.Dense(2, 2)
     module = to_torch(model, verify=False)
     model.W.value[0, 0] = np.nan
-    report = compare("to_torch", model, interop._side(module), masks=False)
+    report = compare("to_torch", model, side(module), masks=False)
     assert not report.passed
 
 
@@ -375,3 +376,9 @@ def test_the_weights_travel_in_a_file(tmp_path):
     fresh = mr.Sequential([mr.GRU(3, 4), mr.Dense(4, 2)])
     load_torch(fresh, torch.load(tmp_path / "weights.pt", weights_only=True))
     np.testing.assert_array_equal(fresh[0].cell.bn.value, model[0].cell.bn.value)
+
+
+def test_layers_of_two_dtypes():
+    model = mr.Sequential([mr.GRU(3, 4, dtype="float64"), mr.Dense(4, 2)])
+    with pytest.raises(ConversionError, match=r"float32 \(layers.1.W\) and float64"):
+        to_torch(model)

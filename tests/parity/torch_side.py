@@ -1,6 +1,6 @@
 """PyTorch's results for a case, under the names and in the layout of minirnn.
 
-Weights are converted by `minirnn.interop.torch_weights`, gradients likewise.
+Weights are converted by `minirnn.interop.weights`, gradients likewise.
 """
 
 import functools
@@ -12,7 +12,7 @@ from torch import nn
 from torch.nn import functional
 from torch.nn.utils.rnn import pack_padded_sequence, pad_packed_sequence
 
-from minirnn.interop.torch_weights import from_torch_layout, to_torch_layout
+from minirnn.interop.weights import TORCH, from_layout, to_torch_layout
 from tests.parity.cases import (
     STATES,
     ActivationCase,
@@ -98,12 +98,12 @@ def minirnn_weights(kind: str, values: list[np.ndarray]) -> Arrays:
     PyTorch's two biases have the same gradient, which our one bias has too.
     """
     kind = kind.removesuffix("-tanh").removesuffix("-relu")
-    *weights, bias_hh = values
+    *arrays, bias_hh = [np.asarray(value).T for value in values]
     second = np.zeros_like(bias_hh)
     if kind == "gru":
         candidate = slice(2 * len(second) // 3, None)
         second[candidate] = bias_hh[candidate]
-    return from_torch_layout(kind, *weights, second)
+    return from_layout(TORCH, kind, *arrays, second)
 
 
 def weight_gradients(kind: str, parameters: list[nn.Parameter]) -> Arrays:

@@ -1,0 +1,163 @@
+"""The weights of recurrent layers in each library's layout, and back. Arrays only.
+
+The libraries lay out the gates in different orders:
+
+========  ============  ==========
+library   LSTM          GRU
+========  ============  ==========
+minirnn   i, f, o, g    r, z, n
+PyTorch   i, f, g, o    r, z, n
+Keras     i, f, g, o    z, r, n
+ONNX      i, o, f, g    z, r, n
+========  ============  ==========
+
+Each library has its own letters; these are minirnn's: input, forget, output gate and candidate g;
+reset, update gate and candidate n.
+
+The others have two biases that act as their sum, which is our ``b``. The candidate of a GRU with
+``reset_after=True`` is the exception: its second bias stays within the product with the reset gate,
+and is our ``bn``. PyTorch and ONNX keep the transposes of our weights.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+
+from minirnn.cells import GRUCell, LSTMCell, RNNCell
+from minirnn.recurrent import GRU, LSTM, RNN, Recurrent
+from minirnn.typing import Array
+
+__all__ = [
+    "KERAS",
+    "KINDS",
+    "MINIRNN",
+    "ONNX",
+    "TORCH",
+    "from_layout",
+    "recurrent_layer",
+    "reorder",
+    "to_layout",
+    "to_torch_layout",
+]
+
+KINDS: dict[type, str] = {RNNCell: "rnn", LSTMCell: "lstm", GRUCell: "gru"}
+MINIRNN = {"rnn": "h", "lstm": "ifog", "gru": "rzn"}
+TORCH = {"rnn": "h", "lstm": "ifgo", "gru": "rzn"}
+KERAS = {"rnn": "h", "lstm": "ifgo", "gru": "zrn"}
+ONNX = {"rnn": "h", "lstm": "iofg", "gru": "zrn"}
+
+
+def reorder(columns: Any, old: str, new: str) -> Array:
+    """Return the blocks of the last axis, one a gate, in another order.
+
+    Parameters
+    ----------
+    columns : array (..., gates * hidden)
+    old, new : str
+        The same letters, one a gate: the order that the blocks have, and the one wanted.
+
+    Returns
+    -------
+    array (..., gates * hidden), a copy
+
+    Raises
+    ------
+    ValueError
+        If the last axis does not split into as many blocks of one size.
+
+    Examples
+    --------
+    >>> reorder([1, 1, 2, 2, 3, 3, 4, 4], "ifog", "ifgo").tolist()
+    [1, 1, 2, 2, 4, 4, 3, 3]
+    """
+    blocks = dict(zip(old, np.split(np.asarray(columns), len(old), axis=-1), strict=True))
+    return np.concatenate([blocks[gate] for gate in new], axis=-1)
+
+
+def to_layout(
+    library: Mapping[str, str], kind: str, weights: Mapping[str, Any]
+) -> tuple[Array, Array, Array, Array]:
+    """Return a cell's ``Wx``, ``Wh`` and two biases, their gates in the order of a library.
+
+    Parameters
+    ----------
+    library : TORCH, KERAS or ONNX
+    kind : "rnn", "lstm" or "gru"
+    weights : arrays by name
+        ``Wx (input, gates * hidden)``, ``Wh (hidden, gates * hidden)``, ``b (gates * hidden,)``,
+        and ``bn (hidden,)`` for a GRU with ``reset_after=True``.
+    """
+    order = MINIRNN[kind], library[kind]
+    second = np.zeros_like(weights["b"])
+    if "bn" in weights:
+        second[-len(weights["bn"]) :] = weights["bn"]  # the candidate is the last in all libraries
+    found = (weights["Wx"], weights["Wh"], weights["b"], second)
+    Wx, Wh, b, second = (reorder(array, *order) for array in found)
+    return Wx, Wh, b, second
+
+
+def from_layout(
+    library: Mapping[str, str],
+    kind: str,
+    Wx: Any,
+    Wh: Any,
+    b: Any = None,
+    second: Any = None,
+    *,
+    reset_after: bool = True,
+) -> dict[str, Array]:
+    """Return ``Wx, Wh, b``, and ``bn`` for a GRU with `reset_after`: `to_layout` undone.
+
+    No bias counts as zeros.
+    """
+    Wx, Wh = np.asarray(Wx), np.asarray(Wh)
+    none = np.zeros(Wx.shape[1], Wx.dtype)
+    b = none if b is None else np.asarray(b)
+    second = none if second is None else np.array(second)
+    found = {}
+    if kind == "gru" and reset_after:
+        candidate = slice(-len(Wh), None)
+        found["bn"] = second[candidate].copy()
+        second[candidate] = 0
+    order = library[kind], MINIRNN[kind]
+    arrays = {"Wx": Wx, "Wh": Wh, "b": b + second}
+    return {name: reorder(array, *order) for name, array in arrays.items()} | found
+
+
+def recurrent_layer(
+    library: Mapping[str, str], kind: str, *arrays: Any, reverse: bool = False, **options: Any
+) -> Recurrent:
+    """Return our layer of a library's arrays, as `from_layout` takes them.
+
+    Parameters
+    ----------
+    options
+        Of the cell: ``activation`` of an RNN, ``reset_after`` of a GRU.
+    """
+    Wx, Wh = arrays[:2]
+    layer_class: Any = {"rnn": RNN, "lstm": LSTM, "gru": GRU}[kind]
+    layer: Recurrent = layer_class(
+        len(Wx), len(Wh), reverse=reverse, rng=0, dtype=Wx.dtype, **options
+    )
+    reset_after = options.get("reset_after", True)
+    layer.cell.load_state_dict(from_layout(library, kind, *arrays, reset_after=reset_after))
+    return layer
+
+
+def to_torch_layout(kind: str, weights: Mapping[str, Any]) -> dict[str, Array]:
+    """Return PyTorch's ``weight_ih, weight_hh, bias_ih, bias_hh`` of a cell's weights.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> ours = {"Wx": np.ones((3, 8)), "Wh": np.ones((2, 8)), "b": np.arange(8)}
+    >>> theirs = to_torch_layout("lstm", ours)
+    >>> theirs["weight_ih"].shape, theirs["bias_ih"].tolist()
+    ((8, 3), [0, 1, 2, 3, 6, 7, 4, 5])
+    """
+    Wx, Wh, b, second = to_layout(TORCH, kind, weights)
+    rows = {"weight_ih": np.ascontiguousarray(Wx.T), "weight_hh": np.ascontiguousarray(Wh.T)}
+    return rows | {"bias_ih": b, "bias_hh": second}
