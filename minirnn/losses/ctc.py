@@ -11,6 +11,7 @@ from minirnn.functions import log_softmax
 from minirnn.losses.arguments import as_weights
 from minirnn.losses.base import Loss
 from minirnn.losses.ctc_decoding import valid_steps
+from minirnn.losses.ctc_labels import as_blank, as_labels
 from minirnn.losses.ctc_lattice import Lattice
 from minirnn.typing import Array
 
@@ -87,9 +88,7 @@ class CTCLoss(Loss):
     def __init__(
         self, blank: int = 0, *, per_label: bool = True, zero_infinity: bool = False
     ) -> None:
-        if isinstance(blank, bool) or not isinstance(blank, int | np.integer):
-            raise TypeError(f"CTCLoss: blank should be a whole number, got {blank!r}")
-        self.blank = int(blank)
+        self.blank = as_blank(self, blank)
         self.per_label = checks.flag(self, "per_label", per_label)
         self.zero_infinity = checks.flag(self, "zero_infinity", zero_infinity)
 
@@ -105,7 +104,7 @@ class CTCLoss(Loss):
         prediction, valid = valid_steps(self, prediction, mask, self.blank)
         prediction = np.where(valid[:, :, None], prediction, prediction.dtype.type(0))
         batch, _, classes = prediction.shape
-        labels, lengths = self._labels(target, target_mask, batch, classes)
+        labels, lengths = as_labels(self, self.blank, target, target_mask, batch, classes)
         weights = np.ones(batch)
         if sample_weight is not None:
             weights = as_weights(self, sample_weight, (batch,), None)
@@ -155,46 +154,3 @@ class CTCLoss(Loss):
             f"but its prediction has {valid[row].sum()} valid ones; give it more steps, or "
             f"leave such targets out with zero_infinity=True ({impossible.size} of {len(losses)})"
         )
-
-    def _labels(
-        self, target: Any, target_mask: Any, batch: int, classes: int
-    ) -> tuple[Array, Array]:
-        """Return the labels (batch, labels), blanks in the padding, and how many there are."""
-        if isinstance(target, list | tuple) and len({np.shape(one) for one in target}) > 1:
-            if target_mask is not None:
-                raise ValueError("CTCLoss: a list of sequences has its lengths; no target_mask")
-            target = _padded(target)
-        labels = checks.as_array(self, target, "the target")
-        if labels.ndim != 2 or len(labels) != batch:
-            raise ValueError(
-                f"CTCLoss: the target should be integers (batch, labels) with batch {batch}, or a "
-                f"list of {batch} sequences, got shape {labels.shape}"
-            )
-        if labels.size == 0:
-            return np.zeros((batch, 0), int), np.zeros(batch, int)
-        if target_mask is None:
-            counted = labels >= 0 if labels.dtype.kind in "iu" else np.ones(labels.shape, bool)
-        else:
-            counted = checks.as_mask(self, target_mask, labels.shape)
-        labels = checks.as_integers(self, labels, classes, "target labels", counted)
-        if np.any(counted & (labels == self.blank)):
-            row, column = np.argwhere(counted & (labels == self.blank))[0]
-            raise ValueError(
-                f"CTCLoss: target {row} has the blank {self.blank} at position {column}: labels "
-                f"are the other classes; where the padding is, leave target_mask False, or "
-                f"write -1"
-            )
-        first = np.argsort(~counted, axis=1, kind="stable")  # labels to the front, in their order
-        labels = np.where(counted, labels, self.blank)
-        return np.take_along_axis(labels, first, axis=1), counted.sum(axis=1)
-
-
-def _padded(sequences: Any) -> Array:
-    """Return sequences of unequal length as one array, -1 behind the shorter ones."""
-    arrays = [np.asarray(one) for one in sequences]
-    if any(array.ndim != 1 or (array.size and array.dtype.kind not in "iu") for array in arrays):
-        raise ValueError("CTCLoss: a list of targets should have sequences of integers")
-    padded = np.full((len(arrays), max(map(len, arrays))), -1)
-    for row, array in zip(padded, arrays, strict=True):
-        row[: len(array)] = array
-    return padded

@@ -6,9 +6,8 @@ from typing import Any
 
 import numpy as np
 
-from minirnn import checks
-from minirnn.losses.ctc import CTCLoss
 from minirnn.losses.ctc_decoding import ctc_greedy
+from minirnn.losses.ctc_labels import as_blank, as_labels
 from minirnn.metrics.base import Metric
 from minirnn.typing import Array
 
@@ -30,7 +29,8 @@ class LabelErrorRate(Metric):
     Shapes
     ------
     prediction : (batch, time, classes)
-    target : integers (batch, labels), padded with negative numbers
+    target : integers (batch, labels), padded at the end with negative numbers; or a list of
+        sequences of unequal length
     mask : boolean (batch, time), True where the step of the prediction is valid
 
     References
@@ -53,21 +53,15 @@ class LabelErrorRate(Metric):
     higher_is_better = False
 
     def __init__(self, blank: int = 0) -> None:
-        self.blank = CTCLoss(blank).blank
+        self.blank = as_blank(self, blank)
 
     def measure(self, prediction: Any, target: Any, mask: Any) -> tuple[int, int]:
         """Return the number of edits and of labels."""
         read = ctc_greedy(prediction, mask, blank=self.blank)
-        target = checks.as_array(self, target, "the target")
-        if target.ndim != 2 or len(target) != len(read) or target.dtype.kind not in "iu":
-            raise ValueError(
-                f"LabelErrorRate: the target should be integers (batch, labels) with batch "
-                f"{len(read)}, padded with negative numbers, got shape {target.shape} of "
-                f"{target.dtype}"
-            )
-        labels = [row[row >= 0] for row in target]
-        edits = sum(_edits(one, other) for one, other in zip(read, labels, strict=True))
-        return edits, sum(map(len, labels))
+        classes = np.shape(prediction)[-1]
+        labels, lengths = as_labels(self, self.blank, target, None, len(read), classes)
+        pairs = zip(read, labels, lengths, strict=True)
+        return sum(_edits(one, row[:count]) for one, row, count in pairs), int(lengths.sum())
 
 
 def _edits(read: Array, labels: Array) -> int:

@@ -59,13 +59,27 @@ def test_a_trainer_shows_it_for_targets_with_a_mask_of_their_own():
     assert history["val_label_error_rate"] == [pytest.approx(edits / 6)]
 
 
+@pytest.mark.parametrize("target", [[[1, 2], [3, 1, 3]], np.array([[1, 2, -1], [3, 1, 3]])])
+def test_targets_are_those_of_the_loss(target):
+    (one, one_mask), (other, other_mask) = path_of([1, 2]), path_of([3])
+    metric = m.LabelErrorRate()
+    metric.update(np.stack([one, other]), target, np.stack([one_mask, other_mask]))
+    assert metric.value == pytest.approx(2 / 5)  # 1 and 3 are missing
+
+
 @pytest.mark.parametrize(
-    ("target", "message"),
+    ("target", "error", "message"),
     [
-        (np.zeros((3, 2), int), r"with batch 2, .* got shape \(3, 2\)"),
-        (np.zeros((2, 2)), "should be integers .* of float64"),
+        (np.zeros((3, 2), int), ValueError, r"with batch 2, .* got shape \(3, 2\)"),
+        (np.ones((2, 2)), TypeError, "target labels should be integers.*float64"),
+        (
+            np.array([[1, 2], [1, 0]]),
+            ValueError,
+            "target 1 has the blank 0 at position 1.*write -1",
+        ),
+        (np.array([[1, 3], [1, -1]]), ValueError, r"target labels .* 0\.\.2"),
     ],
 )
-def test_wrong_targets(target, message):
-    with pytest.raises(ValueError, match=message):
+def test_wrong_targets(target, error, message):
+    with pytest.raises(error, match=message):
         m.LabelErrorRate().update(np.zeros((2, 5, 3)), target)
