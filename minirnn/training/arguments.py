@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from minirnn import checks
 from minirnn.callbacks.base import Callback
 from minirnn.core import Layer, Parameter
 from minirnn.layers import Sigmoid, Softmax
@@ -16,11 +17,26 @@ from minirnn.losses.ctc import CTCLoss
 from minirnn.metrics import BinaryAccuracy, ConfusionMatrix, LogLoss, Metric, check_metric
 from minirnn.models.encoder_decoder import EncoderDecoder
 from minirnn.models.sequential import Sequential
+from minirnn.optimizers import Optimizer
 
-__all__ = ["check_ending", "check_loss_argument", "last_layer", "listed", "warn_of_mixed_dtypes"]
+__all__ = ["checked", "last_layer"]
 
 
-def listed(what: str, given: Any, kind: type) -> list[Any]:
+def checked(
+    model: Any, loss: Any, optimizer: Any, metrics: Any, callbacks: Any
+) -> tuple[list[Metric], list[Callback]]:
+    """Return metrics and callbacks as lists, if a trainer can be made from all these."""
+    checks.instance("Trainer", "model", model, Layer)
+    checks.one_input("Trainer", model)
+    _warn_of_mixed_dtypes(model)
+    checks.instance("Trainer", "optimizer", optimizer, Optimizer)
+    _check_loss(loss)
+    found = _listed("metrics", metrics, Metric), _listed("callbacks", callbacks, Callback)
+    _check_ending(model, loss, found[0])
+    return found
+
+
+def _listed(what: str, given: Any, kind: type) -> list[Any]:
     """Return the metrics or callbacks as a list; a text or a class is answered with what to write.
 
     Parameters
@@ -54,7 +70,7 @@ def listed(what: str, given: Any, kind: type) -> list[Any]:
     return list(given)
 
 
-def check_loss_argument(loss: Any) -> None:
+def _check_loss(loss: Any) -> None:
     """Raise unless it is a loss."""
     if isinstance(loss, str):
         hint = _WRITE.get(loss.lower(), "an object of minirnn.losses, such as MeanSquaredError()")
@@ -79,7 +95,7 @@ _WRITE = {  # for the names that other frameworks take
 }
 
 
-def check_ending(model: Layer, loss: Any, metrics: Iterable[Any]) -> None:
+def _check_ending(model: Layer, loss: Any, metrics: Iterable[Any]) -> None:
     """Raise if the last layer and the loss do not go together.
 
     A softmax taken twice, or over one output, trains without any error, and learns little or
@@ -135,7 +151,7 @@ def last_layer(model: Layer, skip: tuple[type, ...] = ()) -> Layer:
     return model
 
 
-def warn_of_mixed_dtypes(model: Layer) -> None:
+def _warn_of_mixed_dtypes(model: Layer) -> None:
     """Warn of a float64 Parameter in a user's own layer, in a model that is float32 elsewhere.
 
     That is hardly ever meant: NumPy's generators draw float64. A layer of the library was told its
@@ -154,6 +170,6 @@ def warn_of_mixed_dtypes(model: Layer) -> None:
                     f"float32 elsewhere, so each layer casts what it gets. For float32 throughout "
                     f"write Parameter(array.astype(np.float32)), for float64 dtype=np.float64 in "
                     f"the other layers",
-                    stacklevel=3,
+                    stacklevel=4,
                 )
                 return

@@ -243,7 +243,7 @@ def count_of(batches: Any) -> int | None:
         return None
 
 
-def run(model: Layer, inputs: Any, mask: Any) -> Array:
+def run(model: Layer, inputs: Any, mask: Any = None) -> Array:
     """Return the model's output, with the mask if the model takes one."""
     if is_nested(inputs):
         _check_several(inputs, mask)

@@ -15,7 +15,7 @@ from minirnn.losses import CrossEntropy, SigmoidCrossEntropy, SoftmaxCrossEntrop
 from minirnn.training.arguments import last_layer
 from minirnn.training.averages import Averages, measure
 from minirnn.training.inputs import ArrayBatches, Batch, as_batch
-from minirnn.training.restore import StatesRestored, modes_restored
+from minirnn.training.restore import evaluating
 from minirnn.typing import Array
 
 if TYPE_CHECKING:
@@ -157,14 +157,10 @@ def _first(batches: Any) -> Batch | None:
 
 def _try(trainer: Trainer, batch: Batch) -> None:
     """Evaluate one batch on copies of the loss and the metrics."""
-    model = trainer.model
     loss, metrics = copy.copy(trainer.loss), copy.deepcopy(trainer.metrics)
-    generators = trainer.generators.values()
-    with modes_restored(model), StatesRestored(trainer.recurrent, generators):
-        model.eval()
-        model.reset_state()
+    with evaluating(trainer, trainer.generators.values()):
         averages = Averages(metrics)
-        averages.add(measure(model, loss, batch))
+        averages.add(measure(trainer.model, loss, batch))
         for metric in metrics:
             value = metric.value
             if np.ndim(value) == 0 and not isinstance(value, int | float | np.number):

@@ -4,14 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Iterator
 from contextlib import contextmanager
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from minirnn.core import Layer
 from minirnn.recurrent.recurrent import Recurrent
 
-__all__ = ["StatesRestored", "modes_restored", "recurrent_layers"]
+if TYPE_CHECKING:
+    from minirnn.training.trainer import Trainer
+
+__all__ = ["StatesRestored", "evaluating", "modes_restored", "recurrent_layers"]
 
 
 def recurrent_layers(model: Layer) -> dict[str, Recurrent]:
@@ -28,6 +31,16 @@ def modes_restored(model: Layer) -> Iterator[None]:
     finally:
         for layer, training in modes:
             layer.training = training
+
+
+@contextmanager
+def evaluating(trainer: Trainer, generators: Iterable[np.random.Generator] = ()) -> Iterator[None]:
+    """Have the model in evaluation mode and at the initial states, and put all back at the end."""
+    model = trainer.model
+    with modes_restored(model), StatesRestored(trainer.recurrent, generators):
+        model.eval()
+        model.reset_state()
+        yield
 
 
 class StatesRestored:

@@ -26,12 +26,7 @@ from minirnn.optimizers import Optimizer
 from minirnn.reprs import html_text
 from minirnn.training import inputs as of
 from minirnn.training import state
-from minirnn.training.arguments import (
-    check_ending,
-    check_loss_argument,
-    listed,
-    warn_of_mixed_dtypes,
-)
+from minirnn.training.arguments import checked
 from minirnn.training.averages import Averages, Measured, measure
 from minirnn.training.diagnosis import first_gradient_not_finite, first_not_finite
 from minirnn.training.first_batch import FirstBatch
@@ -43,7 +38,7 @@ from minirnn.training.interrupts import Halfway, Uninterrupted
 from minirnn.training.parallel import Ranks
 from minirnn.training.position import Position
 from minirnn.training.progress import Progress
-from minirnn.training.restore import StatesRestored, modes_restored, recurrent_layers
+from minirnn.training.restore import StatesRestored, evaluating, recurrent_layers
 from minirnn.training.run import Run
 from minirnn.typing import Array, RandomSource
 
@@ -127,19 +122,12 @@ class Trainer(KeywordHints):
         communicator: Any = None,
         rng: RandomSource = None,
     ) -> None:
-        checks.instance(self, "model", model, Layer)
-        checks.one_input(self, model)
-        warn_of_mixed_dtypes(model)
-        checks.instance(self, "optimizer", optimizer, Optimizer)
-        check_loss_argument(loss)
+        self.metrics, self.callbacks = checked(model, loss, optimizer, metrics, callbacks)
         self.model = model
         self.loss = loss
         self.optimizer = optimizer
-        self.metrics = listed("metrics", metrics, Metric)
-        self.callbacks = listed("callbacks", callbacks, Callback)
         self.accumulate = checks.positive_int(self, "accumulate", accumulate)
         self.rng = checks.generator(self, rng)
-        check_ending(model, loss, self.metrics)
         self.epoch = 0
         self.batch = 0
         self.stop = False
@@ -460,9 +448,7 @@ class Trainer(KeywordHints):
         batches = of.as_batches(data, lengths, batch_size=batch_size, shuffle=False, rng=self.rng)
         averages = Averages([copy.deepcopy(metric) for metric in self.metrics])
         loss = copy.copy(self.loss)  # so that a loss.backward() to come keeps its forward
-        with self._all_ranks(), modes_restored(self.model), StatesRestored(self.recurrent):
-            self.model.eval()
-            self.model.reset_state()
+        with self._all_ranks(), evaluating(self):
             for batch in map(as_batch, batches):
                 with Uninterrupted(), one_blas_thread():
                     whole = None if self.ranks is None else self.ranks.run(self, batch)
@@ -490,27 +476,21 @@ class Trainer(KeywordHints):
         mask = of.as_mask(inputs, mask, lengths)
         count = max((len(x) for _, x in leaves(inputs) if x.ndim), default=0)
         arrays = (inputs,) if mask is None else (inputs, mask)
-        outputs = []
-        with modes_restored(self.model), StatesRestored(self.recurrent):
-            self.model.eval()
-            self.model.reset_state()
-            for part in Batches(
-                *arrays, batch_size=max(count, 1) if batch_size is None else batch_size
-            ):
-                outputs.append(of.run(self.model, part[0], part[1] if len(part) == 2 else None))
-        return np.concatenate(outputs)
+        size = max(count, 1) if batch_size is None else batch_size
+        batches = Batches(*arrays, batch_size=size)
+        with evaluating(self):
+            return np.concatenate([of.run(self.model, x, *mask) for x, *mask in batches])
 
     def __repr__(self) -> str:
-        parts = [f"    {type(self.model).__name__} of {self.model.parameter_count:,} parameters,"]
-        parts += [f"    {self.loss!r},", f"    {self.optimizer!r},"]
+        parts = [f"{type(self.model).__name__} of {self.model.parameter_count:,} parameters"]
+        parts += [repr(self.loss), repr(self.optimizer)]
         for name in ("metrics", "callbacks"):
             if getattr(self, name):
-                parts.append(f"    {name}=[{', '.join(map(repr, getattr(self, name)))}],")
-        if self.accumulate > 1:
-            parts.append(f"    accumulate={self.accumulate},")
+                parts.append(f"{name}=[{', '.join(map(repr, getattr(self, name)))}]")
+        parts += [f"accumulate={self.accumulate}"] * (self.accumulate > 1)
         done = self.history.epochs
         told = f"  # {done} epoch{'' if done == 1 else 's'} done" if done else ""
-        return "Trainer(\n" + "\n".join(parts) + f"\n){told}"
+        return "Trainer(\n" + "".join(f"    {part},\n" for part in parts) + f"){told}"
 
     def _repr_html_(self) -> str:
         text = html_text(repr(self))
