@@ -37,19 +37,18 @@ def program_of(cell: Cell) -> str:
     --------
     >>> from minirnn import RNNCell
     >>> print(program_of(RNNCell(3, 4)))
-    t0 = product(x, Wx, b)
-    t1 = product(state[0], Wh, t0)
-    t2 = tanh(t1)
-    t3 = add(grad_y, grad_state[0])
-    t4 = mulrest2(t3, 1, t2)
-    t5 = product(t4, Wx.T)
-    t6 = product(t4, Wh.T)
-    y = t2
-    state[0] = t2
-    Wx.grad += x.T @ t4
-    Wh.grad += state[0].T @ t4
-    b.grad += sum over the batch of t4
-    grad_x = t5
-    grad_state[0] = t6
+    t0 = x @ Wx + state[0] @ Wh + b
+    t1 = tanh(t0)
+    t2 = grad_y + grad_state[0]
+    t3 = t2 * (1 - t1**2)
+    t4 = t3 @ Wx.T
+    t5 = t3 @ Wh.T
+    y = t1
+    state[0] = t1
+    Wx.grad += x.T @ t3
+    Wh.grad += state[0].T @ t3
+    b.grad += sum over the batch of t3
+    grad_x = t4
+    grad_state[0] = t5
     """
     return str(Code(cell).program)

@@ -53,6 +53,12 @@ _SIMPLE: dict[str, Callable[..., Any]] = {
     "sqrt": np.sqrt, "max": np.maximum, "min": np.minimum, "exp": np.exp, "tanh": np.tanh,
 }  # fmt: skip
 
+_FORMS = {
+    "add": "{} + {}", "sub": "{} - {}", "mul": "{} * {}", "div": "{} / {}",
+    "muladd": "{} * {} + {}", "submul": "{2} - {0} * {1}", "mulrest": "{} * ({} - {})",
+    "mulrest2": "{} * ({} - {}**2)",
+}  # fmt: skip
+
 
 class Graph:
     """Nodes by what they are; equal ones are one object."""
@@ -105,7 +111,7 @@ class Graph:
             view, _ = a.attr
             offset = view.offset + low * view.strides[-1]
             return self.parameter(view._replace(offset=offset), (*a.attr[1][:-1], high - low))
-        if a.name == "product":
+        if a.name == "product" and len(a.args) == 2:
             first, weights = a.args
             return self.product(first, self.slice(weights, low, high))
         if a.name == "concat":
@@ -114,7 +120,7 @@ class Graph:
                 if at <= low and high <= at + part.width:
                     return self.slice(part, low - at, high - at)
                 at += part.width
-        elif a.name not in LEAVES and not _sums_products(a):
+        elif a.name not in LEAVES | {"product"} and not _sums_products(a):
             parts = [b if b.width == 1 else self.slice(b, low, high) for b in a.args]
             return self.ew(a.name, *parts)
         return self.node("slice", (a,), (low, high), high - low)
@@ -139,16 +145,14 @@ class Graph:
             return self.node("outer", (a.args[0], b), None, b.width)
         if b.name != "parameter" or a.row or len(b.attr[1]) != 2:
             raise Untraceable("a product with a matrix that is computed")
-        if a.name == "concat" and all(p.name == "state" or _is_x(p) for p in a.args):
-            total, at, (view, shape) = None, 0, b.attr
-            for part in a.args:
-                offset = view.offset + at * view.strides[0]
-                rows = self.parameter(view._replace(offset=offset), (part.width, shape[1]))
-                one = self.product(part, rows)
-                total, at = one if total is None else self.ew("add", total, one), at + part.width
-            assert total is not None
-            return total
-        return self.node("product", (a, b), None, b.attr[1][1])
+        view, shape = b.attr
+        pairs, at = [], 0
+        split = a.name == "concat" and all(p.name == "state" or _is_x(p) for p in a.args)
+        for part in a.args if split else (a,):  # what is given need not be copied side by side
+            rows = view._replace(offset=view.offset + at * view.strides[0])
+            pairs += [part, self.parameter(rows, (part.width, shape[1]))]
+            at += part.width
+        return self.node("product", tuple(pairs), None, shape[1])
 
     def concat(self, parts: Iterable[Node]) -> Node:
         """Return columns side by side."""
@@ -240,7 +244,6 @@ class Program:
             self._hand_on()
         for view, shape, number in tapes[0].added:
             self._add(view, shape, nodes[number], self.graph.const(1.0))
-        self._chained: set[int] = set()
         self._improve()
 
     def _node(self, records: tuple[Record, ...], batches: list[int], nodes: list[Node]) -> Node:
@@ -347,10 +350,7 @@ class Program:
             name = _leaf_name(node)
             if name is None:
                 name = f"t{sum(line.startswith('t') for line in lines)}"
-                text = ", ".join(names[id(a)] for a in node.args)
-                columns = f"[{node.attr[0]}:{node.attr[1]}]" if node.name == "slice" else ""
-                operation = f"{text}{columns}" if columns else f"{node.name}({text})"
-                lines.append(f"{name} = {operation}")
+                lines.append(f"{name} = {_written(node, [names[id(a)] for a in node.args])}")
             names[id(node)] = name
 
         def at(n: Node) -> str:
@@ -453,34 +453,29 @@ class Program:
         return None
 
     def _into_product(self, n: Node, args: tuple[Node, ...], once: list[bool]) -> Node | None:
-        """Make ``a @ W + c`` a product that begins with c; that over x begins a chain of them."""
-        if n.name != "add" or any(a.name == "const" for a in args):
+        """Make ``a @ W + b @ V + c`` one product, that begins with c."""
+        products = [one and a.name == "product" for a, one in zip(args, once, strict=True)]
+        if n.name != "add" or not any(products) or args[0].width != args[1].width:
             return None
-        for k in sorted((0, 1), key=lambda k: _over_x(args[k])):
-            rest = args[1 - k]
-            if once[k] and args[k].name == "product" and rest.width == n.width:
-                begun = self._begin(args[k], rest, chained=once[1 - k])
-                if begun is not None:
-                    return begun
-        return None
+        pairs: tuple[Node, ...] = ()
+        begin: tuple[Node, ...] = ()
+        for a, product in zip(args, products, strict=True):
+            even = len(a.args) // 2 * 2
+            pairs += a.args[:even] if product else ()
+            begin += a.args[even:] if product else (a,)
+        if len(begin) > 1 or any(b.name == "const" for b in begin):
+            return None
+        return self.graph.node("product", pairs + begin, None, n.width)
 
-    def _begin(self, product: Node, value: Node, *, chained: bool) -> Node | None:
-        """Return the product that begins with `value`, if it does not begin with something yet.
 
-        Where it begins with a product that nothing else reads, a chain, that one may.
-        """
-        first, weights, *begin = product.args
-        if begin:
-            if begin[0].name != "product" or id(product) not in self._chained:
-                return None
-            begun = self._begin(begin[0], value, chained=chained)
-            if begun is None:
-                return None
-            value, chained = begun, True
-        result = self.graph.node("product", (first, weights, value), None, product.width)
-        if chained:
-            self._chained.add(id(result))
-        return result
+def _written(n: Node, args: list[str]) -> str:
+    """Return an operation as a reader writes it."""
+    if n.name == "slice":
+        return f"{args[0]}[{n.attr[0]}:{n.attr[1]}]"
+    if n.name == "product":
+        terms = [f"{a} @ {W}" for a, W in zip(args[::2], args[1::2], strict=False)]
+        return " + ".join(terms + args[2 * len(terms) :])
+    return _FORMS.get(n.name, f"{n.name}({', '.join(args)})").format(*args)
 
 
 def _part(view: View) -> str:
@@ -499,10 +494,6 @@ def _leaf_name(n: Node) -> str | None:
     if n.name in ("state", "grad_state"):
         return f"{n.name}[{n.attr}]"
     return n.name if n.name in LEAVES else None
-
-
-def _over_x(n: Node) -> bool:
-    return n.name == "product" and _is_x(n.args[0])
 
 
 def _number(n: Node) -> float | None:

@@ -17,7 +17,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from minirnn.engine.program import Node, Program, reach
+from minirnn.engine.program import LEAVES, Node, Program, reach
 from minirnn.engine.trace import Untraceable, View
 
 __all__ = ["Schedule"]
@@ -34,7 +34,7 @@ OPERATIONS = ("id", "add", "sub", "mul", "div", "neg", "abs", "sign", "max", "mi
 CHEAP = {"id", "add", "sub", "mul", "neg", "abs", "sign", "max", "min", "gt", "ge", "eq", "ne",
     "where", "muladd", "submul", "mulrest", "mulrest2"}  # fmt: skip
 FREE = {"slice", "concat"}  # parts of what lies elsewhere
-LEAVES = {"x", "state", "mask", "grad_y", "grad_state", "parameter", "const"}
+PRODUCT = OPERATIONS.index("product")
 STRIP = 1024  # numbers of the widest row of a strip
 
 Place = tuple[int, int]  # slot, and the column in it
@@ -193,7 +193,7 @@ class Schedule:
         for products, nodes in stages:
             first = len(instructions)
             if products:
-                instructions += [self._product(n) for n in nodes]
+                instructions += [row for n in nodes for row in self._products(n)]
                 table.append((first, len(instructions), 0))
                 continue
             widest = max(max([n.width, *[a.width for a in n.args]]) for n in nodes)
@@ -248,13 +248,17 @@ class Schedule:
 
     # ------------------------------------------------------------ instructions
 
-    def _product(self, n: Node) -> list[int]:
-        first, weights = n.args[:2]
-        view, _ = weights.attr
-        begin = self._operand(n.args[2], n.width) if len(n.args) == 3 else [NONE, 0, 0]
-        at = [VECTOR, self._parameter[view.name], view.offset]
-        return [OPERATIONS.index("product"), n.width, VECTOR, *self._place(n),
-                VECTOR, *self._place(first), *at, *begin, first.width, *view.strides]  # fmt: skip
+    def _products(self, n: Node) -> list[list[int]]:
+        """Return an instruction for each ``a @ W``; each begins with what the one before gave."""
+        place, result = self._place(n), []
+        begin = self._operand(n.args[-1], n.width) if len(n.args) % 2 else [NONE, 0, 0]
+        for a, weights in zip(n.args[::2], n.args[1::2], strict=False):
+            view, _ = weights.attr
+            at = self._parameter[view.name], view.offset
+            result.append([PRODUCT, n.width, VECTOR, *place, VECTOR, *self._place(a), VECTOR, *at,
+                           *begin, a.width, *view.strides])  # fmt: skip
+            begin = [VECTOR, *place]
+        return result
 
     def _strip(self, nodes: list[Node]) -> list[list[int]]:
         """Return the instructions of one strip; registers are taken when needed, and given back."""
