@@ -232,7 +232,7 @@ def as_array(owner: object, x: Any, what: str) -> Array:
             raise
         raise TypeError(
             f"{name_of(owner)}: {what} is a {type(x).__name__} that is no array; write "
-            f".detach().cpu().numpy() behind it ({error})"
+            f".detach().cpu().numpy() after it ({error})"
         ) from None
 
 
@@ -260,9 +260,9 @@ def as_floats(owner: object, x: Any, dtype: Any = None, what: str = "the input")
 
 
 def as_integers(owner: object, x: Any, size: int, what: str, mask: Mask | None = None) -> Array:
-    """Return `x` as an array of integers in ``0 .. size - 1``; masked positions are not looked at.
+    """Return `x` as an array of integers in ``0 .. size - 1``; masked positions are not checked.
 
-    Masked positions come back as 0, so that whatever stands in the padding is never an index.
+    Masked positions come back as 0, so that the padding never holds an index out of range.
     """
     array = x if type(x) is np.ndarray else as_array(owner, x, what)
     if array.dtype.kind not in "iu":

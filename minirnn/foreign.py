@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from functools import wraps
-from inspect import Signature, signature
+from inspect import CO_VARARGS, Signature, signature
 from typing import Any, ClassVar, ParamSpec, Self, TypeVar
 
 __all__ = ["KeywordHints", "keyword_hints"]
@@ -34,8 +34,8 @@ _OURS = {
     "bidirectional": "a layer: Bidirectional(LSTM(3, 8), LSTM(3, 8))",
     "batch_first": "always so: arrays are (batch, time, features)",
     "time_major": "never so: arrays are (batch, time, features); write x.swapaxes(0, 1)",
-    "return_sequences": "always so: a recurrent layer returns every step; for the last one put "
-    "LastStep() or LastState() behind it",
+    "return_sequences": "always so: a recurrent layer returns every step; for the last one add "
+    "LastStep() or LastState() after it",
     "return_state": "the attribute layer.state after forward",
     "go_backwards": "reverse=True",
     "nonlinearity": "activation",
@@ -115,6 +115,18 @@ def _explain(name: str, keywords: Mapping[str, Any], call: Callable[..., Any]) -
             )
 
 
+def _check_count(cls: type, given: int) -> None:
+    """Raise if a constructor takes fewer arguments by position, and say which it takes."""
+    code = getattr(cls.__init__, "__code__", None)  # type: ignore[misc]
+    if code is None or code.co_flags & CO_VARARGS or given < code.co_argcount:
+        return
+    names = code.co_varnames[1 : code.co_argcount]
+    hint = "others go by keyword"
+    if len(names) == 1 and names[0].endswith("s"):
+        hint = f"several go in a list: write {cls.__name__}([...])"
+    raise TypeError(f"{cls.__name__}: takes ({', '.join(names)}), got {given} arguments; {hint}")
+
+
 class KeywordHints:
     """Base of classes whose constructors answer other libraries' keywords with ours.
 
@@ -129,7 +141,7 @@ class KeywordHints:
     __signature__: ClassVar[Signature | None]
 
     def __init_subclass__(cls, **keywords: Any) -> None:
-        """Show a constructor without arguments as such, in place of the one below."""
+        """Give a constructor without arguments an empty signature."""
         super().__init_subclass__(**keywords)
         cls.__signature__ = Signature() if cls.__init__ is object.__init__ else None
 
@@ -139,6 +151,8 @@ class KeywordHints:
             _explain(cls.__name__, keywords, cls.__init__)
         if cls.__init__ is object.__init__ and (args or keywords):  # object would not complain
             raise TypeError(f"{cls.__name__}: takes no arguments")
+        if len(args) > 1:
+            _check_count(cls, len(args))
         return super().__new__(cls)
 
 

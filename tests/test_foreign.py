@@ -87,6 +87,22 @@ def test_other_mistakes_are_pythons():
         m.LSTM(3, 4, colour="red")
 
 
+@pytest.mark.parametrize(
+    ("call", "message"),
+    [
+        (
+            lambda: m.LSTM(3, 4, 2),
+            r"^LSTM: takes \(input_size, hidden_size\), got 3 arguments; oth",
+        ),
+        (lambda: m.Adam([P], 0.1, 0.9), r"^Adam: takes \(parameters, learning_rate\), got 3 arg"),
+        (lambda: m.Sequential(m.Tanh(), m.Tanh()), r"in a list: write Sequential\(\[...\]\)$"),
+    ],
+)
+def test_too_many_arguments_by_position(call, message):
+    with pytest.raises(TypeError, match=message):
+        call()
+
+
 def test_copies_and_pickles():
     for one in (m.Huber(0.5), m.F1("macro"), m.Adam([m.Parameter(np.ones(2))], 0.1)):
         for twin in (copy.deepcopy(one), pickle.loads(pickle.dumps(one))):

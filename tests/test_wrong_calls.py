@@ -260,7 +260,7 @@ MAKING = {
     "layers without a list": (
         lambda: m.Sequential(m.Dense(2, 2), m.Tanh()),
         TypeError,
-        r"Sequential: takes a list of layers, got Dense; write Sequential\(\[...\]\)",
+        r"Sequential: takes \(layers\), got 2 arguments; several .*: write Sequential\(\[...\]\)",
     ),
     "a cell for a layer": (
         lambda: m.Sequential([m.LSTMCell(2, 3)]),

@@ -23,7 +23,7 @@ def pad_sequences(
     sequences : list of arrays (time_k, ...)
         Unequal on axis 0 only, of one dtype.
     value : number
-        What stands in the padding. With the mask at hand, nothing ever reads it.
+        Fills the padding. With the mask, nothing ever reads it.
     length : int, optional
         Number of steps of the result; by default that of the longest sequence.
 

@@ -27,7 +27,7 @@ def windows(series: Any, length: int, horizon: int = 1, *, every: int = 1) -> tu
     horizon : int
         Steps of a target.
     every : int
-        Take every so-manieth window only.
+        Steps from the beginning of one window to that of the next.
 
     Returns
     -------

@@ -13,7 +13,7 @@ _ROOM = 48 << 20  # bytes that reading a file may take beyond a multiple of its 
 
 
 def read_json(text: bytes, size: int) -> Any:
-    """Return what the JSON in a file of `size` bytes says, if no key stands in it twice.
+    """Return what the JSON in a file of `size` bytes says, if no key is in it twice.
 
     Raises
     ------

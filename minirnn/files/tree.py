@@ -194,7 +194,7 @@ class _Reader:
 
 
 def _pack(value: Any, place: str, arrays: list[np.ndarray[Any, Any]]) -> Any:
-    """Return `value` as JSON knows it; arrays go to `arrays` and leave dtype and shape behind."""
+    """Return `value` as JSON knows it: dtype and shape of each array, which goes to `arrays`."""
     if isinstance(value, np.ndarray):
         if value.dtype.kind not in "biufc":
             raise TypeError(f"{place or 'the tree'} is an array of {value.dtype}, not of numbers")

@@ -26,7 +26,7 @@ _NOT_KEPT = ("rng", "engine")  # what belongs to a run or a machine
 
 
 def known_classes() -> dict[str, type]:
-    """Return the classes that a file may name without being told."""
+    """Return the classes that a file may name without `classes`."""
     found: dict[str, type] = {"Vocabulary": Vocabulary, "Scaler": Scaler}
     rooms = ("minirnn.layers", "minirnn.cells", "minirnn.recurrent", "minirnn.models")
     for name in minirnn.__all__:

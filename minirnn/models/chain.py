@@ -28,7 +28,7 @@ class Chain:
     Attributes
     ----------
     layers : list of Layer
-        Without any `Sequential`: its layers stand in its place.
+        Without any `Sequential`: its layers take its place.
     recurrent : list of Layer
         Those that have a state, in their order.
     """

@@ -21,7 +21,7 @@ __all__ = [
 
 
 def check_layers(layers: list[Layer]) -> list[Layer]:
-    """Return all layers, those inside others too; refuse what cannot stand in a chain."""
+    """Return all layers, those inside others too; refuse what cannot be in a chain."""
     seen: dict[int, int] = {}
     parts: list[Layer] = []
     for k, layer in enumerate(layers):
@@ -72,7 +72,7 @@ def check_states(given: Any, count: int, what: str) -> Any:
 
 
 def refuse_gradient(layer: Layer, grad: Any, shape: Any) -> None:
-    """Raise for what a layer returned and is not a gradient on an input of this shape."""
+    """Raise: what a layer returned is not a gradient on an input of this shape."""
     if grad is None:
         raise TypeError(no_return(layer, "backward", "the gradient on its input"))
     raise ValueError(
@@ -107,7 +107,7 @@ def explain_shapes(error: ValueError, layer: Layer) -> None:
 
 
 def no_return(layer: Layer, method: str, what: str) -> str:
-    """Return what is said of a method that returned None."""
+    """Return the message for a method that returned None."""
     return f"{type(layer).__name__}: {method} should return {what}, got None; is there a return?"
 
 

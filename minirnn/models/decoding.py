@@ -23,13 +23,13 @@ class Decoded(NamedTuple):
     Attributes
     ----------
     tokens : integers (batch, length)
-        The end token included; the end token also stands in the padding behind it.
+        The end token included; the padding after it is filled with end tokens.
     mask : boolean array (batch, length)
         True up to the end token.
     log_probability : array (batch,)
         Of the tokens given the source, in nats.
     attention : array (batch, length, source time), or None
-        At what the decoder looked when it wrote each token.
+        The weight of each source step when each token was written.
     """
 
     tokens: Array
@@ -38,7 +38,7 @@ class Decoded(NamedTuple):
     attention: Array | None
 
     def sequences(self, end: int) -> list[Array]:
-        """Return the tokens of each sequence, without the end token and what comes behind."""
+        """Return the tokens of each sequence, without the end token and the padding."""
         rows = zip(self.tokens, self.mask, strict=True)
         return [row[valid & (row != end)] for row, valid in rows]
 

@@ -45,7 +45,7 @@ class EncoderDecoder(Layer):
         axis.
     decoder : Layer, or list of Layer
         The same, reading forwards; mostly `Embedding`, recurrent layers, `Dense` to the logits of
-        the next token. With attention a list: the layer behind its last recurrent one takes
+        the next token. With attention a list: the layer after its last recurrent one takes
         ``hidden + keys`` features, which no `Sequential` would let pass.
     attention : Attention, optional
         From the decoder's outputs (queries) to the encoder's (keys).
@@ -60,7 +60,7 @@ class EncoderDecoder(Layer):
     their order; sizes must agree. A `Bidirectional` encoder layer hands over both its final states
     side by side, for a decoder layer with as many units as both directions together.
 
-    Attention stands behind the recurrent layers, as Luong, Pham and Manning have it, so that a
+    Attention comes after the recurrent layers, as in Luong, Pham and Manning, so that a
     whole target is one run of each layer.
 
     Raises

@@ -42,7 +42,7 @@ def generate(
     ----------
     model : Layer
         From a token to the logits of the next one, by `step`: mostly a `Sequential` of `Embedding`,
-        recurrent layers and `Dense`, with or without a `Softmax` behind. A copy that shares its
+        recurrent layers and `Dense`, with or without a `Softmax` at the end. A copy that shares its
         parameters does the writing, in evaluation mode and from a fresh state, so the model itself
         stays as it is.
     prompt : str, list of str, integers (time,), or a list of integers (time,)

@@ -63,7 +63,7 @@ def check_attention(read: Chain, before: Chain, after: Chain, attention: Attenti
     takes = getattr(after.layers[0], "input_size", wanted) if after.layers else wanted
     if takes != wanted:
         raise ValueError(
-            f"EncoderDecoder: the {type(after.layers[0]).__name__} behind the decoder's last "
+            f"EncoderDecoder: the {type(after.layers[0]).__name__} after the decoder's last "
             f"recurrent layer gets its output and the context, {attention.query_size} + "
             f"{attention.key_size} features; its input_size is {takes}"
         )

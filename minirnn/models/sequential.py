@@ -25,7 +25,7 @@ class Sequential(Layer):
     Parameters
     ----------
     layers : iterable of Layer
-        Models may nest; the same object may not stand in the chain twice.
+        Models may nest; the same object may not be in the chain twice.
 
     Attributes
     ----------
@@ -74,8 +74,8 @@ class Sequential(Layer):
     uses_mask = True
     uses_state = True
 
-    def __init__(self, layers: Iterable[Layer], *others: Layer) -> None:
-        if others or isinstance(layers, Layer) or not isinstance(layers, Iterable):
+    def __init__(self, layers: Iterable[Layer]) -> None:
+        if isinstance(layers, Layer) or not isinstance(layers, Iterable):
             raise TypeError(
                 f"Sequential: takes a list of layers, got {type(layers).__name__}; "
                 f"write Sequential([...])"
@@ -141,7 +141,7 @@ class Sequential(Layer):
         mask : boolean array (batch, time), optional
             For several inputs, a tuple or a dictionary of masks.
         state : tuple with an entry for each layer, optional
-            The initial states, as in the attribute `state`; None where a layer begins as usual.
+            The initial states, as in the attribute `state`; None where a layer begins at its own.
         """
         states = [None] * len(self.layers)
         if state is not None:
@@ -185,7 +185,7 @@ class Sequential(Layer):
     def backward_parameters(self, grad: Any, grad_state: Any = None) -> None:
         """Add to the parameters' gradients, and stop at the first layer that has any.
 
-        If a layer raises, those behind it have added theirs already.
+        If a layer raises, those after it have added theirs already.
         """
         for k, layer in enumerate(self.layers):
             if dtype_of(layer) is not None:

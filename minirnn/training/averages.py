@@ -53,7 +53,7 @@ def measure(model: Layer, loss: Loss, batch: Batch, prediction: Any = None) -> M
 
 
 class Averages:
-    """Averages over the valid positions of all batches added so far; the metrics begin anew."""
+    """Averages over the valid positions of all batches added so far; resets the metrics."""
 
     def __init__(self, metrics: Sequence[Metric]) -> None:
         self.metrics = metrics

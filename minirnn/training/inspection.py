@@ -1,4 +1,4 @@
-"""What can be known before the first batch: looked at, so that no epoch is trained for nothing."""
+"""Checks before the first batch, so that no epoch is trained for nothing."""
 
 from __future__ import annotations
 

@@ -12,7 +12,7 @@ from typing import Any
 
 __all__ = ["Halfway", "Uninterrupted", "ends_gracefully"]
 
-# The functions behind those of `signal`, which look for an enum at each call: 60 us of every step.
+# Without the wrappers in `signal`, which look up an enum at each call: 60 us of every step.
 _fast: Any = import_module("_signal")
 _SIGINT = int(signal.SIGINT)
 
@@ -40,12 +40,15 @@ class _Block:
         self._leave()
 
     def _leave(self) -> None:
-        """Give SIGINT the handler from before; before an interrupt too, lest no exit follows it."""
-        if self._usual is not None and self._stands_behind(_fast.getsignal(_SIGINT)):
+        """Give SIGINT the handler from before.
+
+        Also called before an interrupt is raised: that may come so late that no exit follows.
+        """
+        if self._usual is not None and self._is_ours(_fast.getsignal(_SIGINT)):
             _fast.signal(_SIGINT, self._usual)
         self._usual = None  # last, for an interrupt before it calls this once more
 
-    def _stands_behind(self, handler: Any) -> bool:
+    def _is_ours(self, handler: Any) -> bool:
         """Return whether the handler is this block's, or that of one inside it.
 
         A second Ctrl-C can come between the block's last instruction and its exit, which then waits
@@ -112,7 +115,7 @@ class Halfway:
     Attributes
     ----------
     what : str or None
-        What it was, in words; None if all is whole.
+        What it was, in words; None if nothing was.
     """
 
     def __init__(self) -> None:

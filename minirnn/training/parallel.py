@@ -2,7 +2,7 @@
 
 Every rank runs the same program on the same data. Of each batch it takes its rows, and goes forward
 and back through the model with them. With ``L_r`` the loss of rank r's rows, a mean over positions
-that weigh ``w_r`` together, and ``g_r`` its gradient, those of the whole batch are ::
+that weigh ``w_r`` together, and ``g_r`` its gradient, loss and gradient of the whole batch are ::
 
     L = sum_r w_r L_r / sum_r w_r            g = sum_r w_r g_r / sum_r w_r
 
@@ -153,7 +153,7 @@ class Ranks:
         return np.concatenate([part for part in parts if part is not None])
 
     def _refuse_other_batches(self, batch: Batch) -> None:
-        """Raise if the ranks do not have the same batch; looked at once an epoch."""
+        """Raise if the ranks do not have the same batch; compared once an epoch."""
         marks = [
             (np.shape(x), zlib.crc32(np.ascontiguousarray(x).tobytes()))
             for part in batch

@@ -13,7 +13,7 @@ _MOST_LINES = 50
 
 
 class Progress:
-    """One bar over all epochs, with the latest values behind it.
+    """One bar over all epochs, followed by the latest values.
 
     Where the error stream is not a terminal (a log file, CI), a line for every epoch instead, or
     for every n-th, so that there are never more than about fifty.

@@ -1,4 +1,4 @@
-"""One run over the epochs: what `fit` does when all has been looked at."""
+"""One run over the epochs: what `fit` does when all checks have passed."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ __all__ = ["Run"]
 class Run:
     """The loop over epochs and batches, with the calls of the callbacks beside it.
 
-    Where it is stands in the trainer (`epoch`, `batch`, `position`, `averages`), so that
+    Its position is kept in the trainer (`epoch`, `batch`, `position`, `averages`), so that
     `Trainer.save` can be called at any moment.
 
     Parameters

@@ -55,7 +55,7 @@ class Trainer(KeywordHints):
     model : Layer
         Mostly a `Sequential`.
     loss : Loss
-        Or anything with its two methods.
+        Or any object with its two methods.
     optimizer : Optimizer
         Over the model's parameters, or some of them.
     metrics : sequence of Metric
@@ -84,7 +84,7 @@ class Trainer(KeywordHints):
     resumed : bool
         True while `fit` goes on from a file.
     notes : list of str
-        What is told at the end of `fit`, a line each; callbacks may add to it.
+        Lines that are printed at the end of `fit`; callbacks may add to them.
 
     Raises
     ------
@@ -142,7 +142,7 @@ class Trainer(KeywordHints):
         self.generators = random_generators(model)
         self.halfway = Halfway()
         self._around_batch = StatesRestored(self.recurrent)  # of the latest batch
-        self.interrupted = False  # a Ctrl-C was heard, and this fit ends after the batch
+        self.interrupted = False  # by Ctrl-C: this fit ends after the batch
         self._first_batch = FirstBatch(model, loss, optimizer.parameters)
         self.ranks = None if communicator is None else Ranks(communicator)
         if self.ranks is not None:
@@ -278,8 +278,8 @@ class Trainer(KeywordHints):
     ) -> History:
         """Train over all the data, `epochs` times.
 
-        What can be known before the first batch is looked at before it: the first validation batch,
-        the names that callbacks monitor, targets, masks and sizes.
+        Before the first batch, what is known by then is checked: the first validation batch, the
+        names that callbacks monitor, targets, masks and sizes.
 
         Ctrl-C ends it after the batch and returns what there is; a second Ctrl-C raises at once.
         After `resume`, the run in the file goes on until it has had `epochs` epochs in all.

@@ -282,7 +282,7 @@ def test_what_does_not_go_together_is_refused_at_once():
     with pytest.raises(ValueError, match="key_size of the attention should be 4, what the encoder"):
         m.EncoderDecoder(encoder, decoder(m.LSTM(2, 4)), attention)
     attention = m.Attention(4, 4)
-    with pytest.raises(ValueError, match=r"Dense behind .* gets .*4 \+ 4 features; .* is 4"):
+    with pytest.raises(ValueError, match=r"Dense after .* gets .*4 \+ 4 features; .* is 4"):
         m.EncoderDecoder(encoder, decoder(m.LSTM(2, 4), m.Dense(4, 4)), attention)
     with pytest.raises(ValueError, match="takes the time axis away"):
         m.EncoderDecoder(
