@@ -79,20 +79,21 @@ class Graph:
 
     def ew(self, name: str, *args: Node) -> Node:
         """Return an elementwise operation."""
-        if all(a.name == "const" and a.attr[1] == 0 for a in args) and name in _SIMPLE:
-            return self.const(float(_SIMPLE[name](*[a.attr[0] for a in args])))
+        numbers = [_number(a) for a in args]
+        if name in _SIMPLE and None not in numbers:
+            return self.const(float(_SIMPLE[name](*numbers)))
         if name == "div" and args[1].name == "const":
             value, power = args[1].attr
             if value:
                 return self.ew("mul", args[0], self.const(1 / value, -power))
-        if name == "pow" and args[1].name == "const" and args[1].attr[1] == 0:
-            n = args[1].attr[0]
-            if n == 0.5:
-                return self.ew("sqrt", args[0])
-            if n in (2.0, 3.0, 4.0):
-                square = self.ew("mul", args[0], args[0])
-                other = {2.0: None, 3.0: args[0], 4.0: square}[n]
-                return square if other is None else self.ew("mul", square, other)
+        power = numbers[1] if name == "pow" else None
+        if power == 0.5:
+            return self.ew("sqrt", args[0])
+        if power in (2.0, 3.0, 4.0):
+            result = args[0]
+            for _ in range(int(power) - 1):
+                result = self.ew("mul", result, args[0])
+            return result
         if name == "mul" and args[0].name == args[1].name == "const":
             (a, p), (b, q) = (n.attr for n in args)
             if not p or not q:
@@ -158,10 +159,6 @@ class Graph:
         """Return columns side by side."""
         flat = tuple(q for p in parts for q in (p.args if p.name == "concat" else (p,)))
         return self.node("concat", flat, None, sum(p.width for p in flat))
-
-    def fold(self, name: str, a: Node) -> Node:
-        """Return one number for each row."""
-        return self.node(name, (a,), None, 1)
 
 
 def _is_x(a: Node) -> bool:
@@ -276,7 +273,7 @@ class Program:
         if first.name == "concat":
             return graph.concat(args)
         if first.name in FOLDS:
-            return graph.fold(FOLDS[first.name], args[0])
+            return graph.node(FOLDS[first.name], (args[0],), None, 1)
         if first.name == "sum of rows":
             return graph.node("sum of rows", (args[0],), None, args[0].width)
         if first.name.endswith("of rows"):

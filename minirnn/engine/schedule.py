@@ -287,16 +287,8 @@ class Schedule:
     def _elementwise(self, name: str, args: Any, width: int, to: Place) -> list[int]:
         sources = [self._operand(a, width) for a in args]
         sources += [[NONE, 0, 0]] * (3 - len(sources))
-        return [
-            OPERATIONS.index(name),
-            width,
-            VECTOR,
-            *to,
-            *[k for source in sources for k in source],
-            0,
-            0,
-            0,
-        ]
+        flat = [k for source in sources for k in source]
+        return [OPERATIONS.index(name), width, VECTOR, *to, *flat, 0, 0, 0]
 
     def _operand(self, n: Node, width: int) -> list[int]:
         if n.name == "const":

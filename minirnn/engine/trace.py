@@ -75,7 +75,7 @@ class Tape:
         """Return what stands for a number or an array that the cell uses."""
         if isinstance(value, StandIn):
             return value
-        if isinstance(value, Gradient | Sum):
+        if isinstance(value, Gradient):
             raise Untraceable("a gradient is read")
         if id(value) in self._filled:
             return self._filled[id(value)][1]
@@ -115,6 +115,15 @@ _LOGICAL = {np.logical_and: "mul", np.bitwise_and: "mul", np.logical_or: "max",
 _TRUTHS = {"gt", "ge", "eq", "ne"}
 
 
+def _refusing(what: str) -> Any:
+    """Return a method for what needs numbers."""
+
+    def refuse(self: Any, *args: Any, **kwargs: Any) -> NoReturn:
+        raise Untraceable(what)
+
+    return refuse
+
+
 class StandIn(NDArrayOperatorsMixin):
     """What a cell sees in place of an array.
 
@@ -150,35 +159,13 @@ class StandIn(NDArrayOperatorsMixin):
         part.fresh = self.fresh = False
         return part
 
-    # ------------------------------------------------------------ what needs numbers
-
-    def _refuse(self, what: str) -> NoReturn:
-        raise Untraceable(what)
-
-    def __bool__(self) -> bool:
-        self._refuse("an if, a while or an assert on the numbers of an array")
-
-    def __array__(self, *args: Any, **kwargs: Any) -> Any:
-        self._refuse("a function that wants real numbers, such as np.asarray")
-
-    def __float__(self) -> float:
-        self._refuse("a number is taken out of an array")
-
-    __int__ = __index__ = __complex__ = item = tolist = __float__
-
-    def __repr__(self) -> str:
-        self._refuse("an array is printed")
-
-    __str__ = __repr__
-
-    def __format__(self, spec: str) -> str:
-        self._refuse("an array is printed")
-
-    def __iter__(self) -> Any:
-        self._refuse("a loop over the rows of an array")
-
-    def __setitem__(self, key: Any, value: Any) -> None:
-        self._refuse("a part of an array is assigned to")
+    __bool__ = _refusing("an if, a while or an assert on the numbers of an array")
+    __array__ = _refusing("a function that wants real numbers, such as np.asarray")
+    __float__ = __int__ = __index__ = __complex__ = _refusing("a number is taken out of an array")
+    item = tolist = __float__
+    __repr__ = __str__ = __format__ = _refusing("an array is printed")
+    __iter__ = _refusing("a loop over the rows of an array")
+    __setitem__ = _refusing("a part of an array is assigned to")
 
     def __getattr__(self, name: str) -> Any:
         if name.startswith("__"):
@@ -265,18 +252,11 @@ class StandIn(NDArrayOperatorsMixin):
             return self._tape.leaf("parameter", view, shape)
         if self.ndim == 1 and keys in ((slice(None), None), (Ellipsis, None)):
             return self._view("id", None, (self.shape[0], 1))
-        if any(isinstance(k, EllipsisType) for k in keys):
-            keys = tuple(k for k in keys if not isinstance(k, EllipsisType))
-            keys = (slice(None),) * (self.ndim - len(keys)) + keys
-        if len(keys) > self.ndim or not all(isinstance(k, slice) for k in keys):
-            raise Untraceable("an index that is not a slice of columns")
-        keys += (slice(None),) * (self.ndim - len(keys))
-        if any(k.indices(n) != (0, n, 1) for k, n in zip(keys[:-1], self.shape, strict=False)):
+        steps = tuple(int(np.prod(self.shape[k + 1 :])) for k in range(self.ndim))
+        view, shape = cut(View("an array", 0, steps), self.shape, keys)
+        if len(shape) != self.ndim or shape[:-1] != self.shape[:-1]:
             raise Untraceable("a slice of rows")
-        low, high, step = keys[-1].indices(self.shape[-1])
-        if step != 1 or high <= low:
-            raise Untraceable("a slice with a step, or of nothing")
-        return self._view("slice", (low, high), (*self.shape[:-1], high - low))
+        return self._view("slice", (view.offset, view.offset + shape[-1]), shape)
 
     def transpose(self, *axes: Any) -> StandIn:
         """Return the transposed array."""
@@ -358,42 +338,42 @@ class StandIn(NDArrayOperatorsMixin):
 
 
 class Gradient:
-    """What a cell sees as `Parameter.grad`: it can be added to, in whole or in part."""
+    """What a cell sees as `Parameter.grad`: it can be added to, in whole or in part.
+
+    ``grad + a`` is one that has something still to be added, when it is written back.
+    """
 
     is_stand_in = True
 
-    def __init__(self, tape: Tape, view: View, shape: Shape) -> None:
-        self._tape, self._at, self.shape, self.dtype = tape, view, shape, tape.dtype
-        self.ndim = len(shape)
+    def __init__(self, tape: Tape, view: View, shape: Shape, more: tuple[Any, ...] = ()) -> None:
+        self._tape, self._at, self.shape, self._more = tape, view, shape, more
+        self.dtype, self.ndim = tape.dtype, len(shape)
 
-    T = property(
-        lambda self: Gradient(
-            self._tape, self._at._replace(strides=self._at.strides[::-1]), self.shape[::-1]
-        )
-    )
+    @property
+    def T(self) -> Gradient:  # noqa: N802  (as of an array)
+        """The transposed gradient."""
+        turned = self._at._replace(strides=self._at.strides[::-1])
+        return Gradient(self._tape, turned, self.shape[::-1])
 
-    def _add(self, value: Any, sign: float = 1.0) -> Gradient:
+    def __iadd__(self, value: Any) -> Gradient:
         if self._tape.phase == 0:
             raise Untraceable("a gradient is added to in forward")
-        value = self._tape.of(value) * sign
+        value = self._tape.of(value) * 1.0
         if value.shape != self.shape and np.broadcast_shapes(value.shape, self.shape) != self.shape:
             raise Untraceable(f"{self._at.name}.grad += something of shape {value.shape}")
         self._tape.added.append((self._at, self.shape, value._record.place))
         return self
 
-    def __iadd__(self, value: Any) -> Gradient:
-        return self._add(value)
-
     def __isub__(self, value: Any) -> Gradient:
-        return self._add(value, -1.0)
+        return self.__iadd__(-self._tape.of(value))
 
-    def __add__(self, value: Any) -> Sum:
-        return Sum(self, value, 1.0)
+    def __add__(self, value: Any) -> Gradient:
+        return Gradient(self._tape, self._at, self.shape, (*self._more, value))
 
     __radd__ = __add__
 
-    def __sub__(self, value: Any) -> Sum:
-        return Sum(self, value, -1.0)
+    def __sub__(self, value: Any) -> Gradient:
+        return self.__add__(-self._tape.of(value))
 
     def __getitem__(self, key: Any) -> Gradient:
         keys = key if isinstance(key, tuple) else (key,)
@@ -401,49 +381,35 @@ class Gradient:
 
     def __setitem__(self, key: Any, value: Any) -> None:
         part = self[key]
-        if isinstance(value, Sum) and (value.to._at, value.to.shape) == (part._at, part.shape):
-            part._add(value.value, value.sign)
-        elif not isinstance(value, Gradient) or (value._at, value.shape) != (part._at, part.shape):
+        if not isinstance(value, Gradient) or (value._at, value.shape) != (part._at, part.shape):
             raise Untraceable(f"{self._at.name}.grad is assigned to, not added to")
+        for one in value._more:
+            part += one
 
     def __array_ufunc__(self, ufunc: Any, method: str, *inputs: Any, out: Any = None) -> Any:
         return _add_to_gradient(ufunc, inputs, out)
 
-    def __getattr__(self, name: str) -> Any:
-        if name.startswith("__"):
-            raise AttributeError(name)
-        raise Untraceable(f"a gradient is read (.{name})")
-
-
-class Sum:
-    """A gradient plus something, not yet written back: ``W.grad = W.grad + ...``."""
-
-    is_stand_in = True
-
-    def __init__(self, to: Gradient, value: Any, sign: float) -> None:
-        self.to, self.value, self.sign, self.shape = to, value, sign, to.shape
+    __getattr__ = _refusing("a gradient is read")
 
 
 def _add_to_gradient(ufunc: Any, inputs: Any, out: Any) -> Any:
     """``grad + a`` and ``np.add(grad, a, out=grad)``; nothing else is done with a gradient."""
-    target = next((a for a in inputs if isinstance(a, Gradient)), None)
-    if ufunc is not np.add or len(inputs) != 2 or target is None:
+    gradients = [a for a in inputs if isinstance(a, Gradient)]
+    if ufunc is not np.add or len(gradients) != 1:
         raise Untraceable("a gradient is read, or written to with out=")
-    other = inputs[1] if inputs[0] is target else inputs[0]
-    if out is None:
-        return Sum(target, other, 1.0)
-    if not isinstance(out[0], Gradient) or out[0]._at != target._at:
-        raise Untraceable("a gradient is read")
-    return target._add(other)
+    total = gradients[0] + (inputs[1] if inputs[0] is gradients[0] else inputs[0])
+    if out is not None:
+        out[0][...] = total
+    return total if out is None else out[0]
 
 
 def cut(view: View, shape: Shape, keys: tuple[Any, ...]) -> tuple[View, Shape]:
-    """Return the part of a parameter that an index of slices and whole numbers means."""
+    """Return the part of an array that an index of slices and whole numbers means."""
     if any(isinstance(k, EllipsisType) for k in keys):
         at = next(i for i, k in enumerate(keys) if isinstance(k, EllipsisType))
         keys = keys[:at] + (slice(None),) * (len(shape) - len(keys) + 1) + keys[at + 1 :]
     if len(keys) > len(shape):
-        raise Untraceable("an index of a parameter with too many axes")
+        raise Untraceable(f"an index of {view.name} with too many axes")
     keys += (slice(None),) * (len(shape) - len(keys))
     offset, strides, left = view.offset, [], []
     for k, n, s in zip(keys, shape, view.strides, strict=True):
@@ -451,10 +417,10 @@ def cut(view: View, shape: Shape, keys: tuple[Any, ...]) -> tuple[View, Shape]:
             offset += range(n)[int(k)] * s
             continue
         if not isinstance(k, slice) or k.indices(n)[2] != 1:
-            raise Untraceable("an index of a parameter that is not a slice")
+            raise Untraceable(f"an index of {view.name} that is not a slice")
         low, high, _ = k.indices(n)
         if high <= low:
-            raise Untraceable("a part of a parameter with nothing in it")
+            raise Untraceable(f"a part of {view.name} with nothing in it")
         offset += low * s
         strides.append(s)
         left.append(high - low)
