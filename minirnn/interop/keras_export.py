@@ -9,24 +9,10 @@ import keras
 import numpy as np
 from keras import layers as kl
 
+from minirnn import layers as ours
 from minirnn.core import Layer, dtype_of
 from minirnn.interop.proof import ConversionError, base_of, named_chain
 from minirnn.interop.weights import KERAS, KINDS, to_layout
-from minirnn.layers import (
-    Dense,
-    Dropout,
-    Embedding,
-    LastState,
-    LastStep,
-    LogSoftmax,
-    MeanOverTime,
-    ReLU,
-    Sigmoid,
-    Softmax,
-    Tanh,
-)
-from minirnn.layers.normalization import LayerNorm
-from minirnn.layers.rectifiers import ELU, LeakyReLU, SiLU, Softplus
 from minirnn.models.sequential import Sequential
 from minirnn.recurrent import Bidirectional, Recurrent
 from minirnn.typing import Array
@@ -42,10 +28,7 @@ def pieces(model: Layer) -> Iterator[tuple[str, Layer, Any]]:
         name, layer = chain[k]
         after = chain[k + 1][1] if k + 1 < len(chain) else None
         if isinstance(layer, Recurrent | Bidirectional):
-            directed = not isinstance(layer, Bidirectional) or layer.merge == "concat"
-            last = (isinstance(after, LastState) and directed) or (
-                isinstance(after, LastStep) and isinstance(layer, Recurrent) and not layer.reverse
-            )
+            last = _is_last(layer, after)
             twin = _recurrent_to_keras(layer, name, sequences=not last)
             yield name, Sequential([layer, after]) if last and after else layer, twin
             k += 1 + last
@@ -53,11 +36,19 @@ def pieces(model: Layer) -> Iterator[tuple[str, Layer, Any]]:
         base = base_of(layer, _TO_KERAS)
         if base is None:
             hint = ""
-            if isinstance(layer, LastStep | LastState):
+            if isinstance(layer, ours.LastStep | ours.LastState):
                 hint = "; it has one only right behind a recurrent layer: return_sequences=False"
             raise ConversionError(f"to_keras: {name} has no counterpart in Keras{hint}")
         yield name, layer, _TO_KERAS[base](layer, dtype_name(layer, model))
         k += 1
+
+
+def _is_last(layer: Layer, after: Layer | None) -> bool:
+    """Whether what stands behind a recurrent layer is what Keras gives without sequences."""
+    if isinstance(layer, Bidirectional):
+        return isinstance(after, ours.LastState) and layer.merge == "concat"
+    forwards = isinstance(layer, Recurrent) and not layer.reverse
+    return isinstance(after, ours.LastState) or (isinstance(after, ours.LastStep) and forwards)
 
 
 def dtype_name(layer: Layer, model: Layer) -> str:
@@ -123,7 +114,7 @@ def built(twins: list[Any], model: Layer) -> Any:
     shape: tuple[int | None, ...] = (None, 3)
     for _, layer in model.named_layers():
         size = getattr(layer, "input_size", None) or getattr(layer, "size", None)
-        if isinstance(layer, Embedding):
+        if isinstance(layer, ours.Embedding):
             shape, dtype = (None,), "int32"
             break
         if isinstance(size, int):
@@ -162,18 +153,18 @@ def _dropout(layer: Any, dtype: str) -> Any:
 
 
 _TO_KERAS: dict[type, Callable[[Any, str], Any]] = {
-    Dense: lambda layer, dtype: kl.Dense(layer.output_size, use_bias=layer.bias, dtype=dtype),
-    Embedding: lambda layer, dtype: kl.Embedding(*layer.W.shape, dtype=dtype),
-    LayerNorm: lambda layer, dtype: kl.LayerNormalization(epsilon=layer.epsilon, dtype=dtype),
-    Dropout: _dropout,
-    MeanOverTime: lambda layer, dtype: kl.GlobalAveragePooling1D(dtype=dtype),
-    LeakyReLU: lambda layer, dtype: kl.LeakyReLU(negative_slope=layer.slope, dtype=dtype),
-    ELU: lambda layer, dtype: kl.ELU(alpha=layer.alpha, dtype=dtype),
-    Softmax: _activation("softmax"),
-    LogSoftmax: _activation("log_softmax"),
-    Sigmoid: _activation("sigmoid"),
-    Tanh: _activation("tanh"),
-    ReLU: _activation("relu"),
-    SiLU: _activation("silu"),
-    Softplus: _activation("softplus"),
+    ours.Dense: lambda layer, dtype: kl.Dense(layer.output_size, use_bias=layer.bias, dtype=dtype),
+    ours.Embedding: lambda layer, dtype: kl.Embedding(*layer.W.shape, dtype=dtype),
+    ours.LayerNorm: lambda layer, dtype: kl.LayerNormalization(epsilon=layer.epsilon, dtype=dtype),
+    ours.Dropout: _dropout,
+    ours.MeanOverTime: lambda layer, dtype: kl.GlobalAveragePooling1D(dtype=dtype),
+    ours.LeakyReLU: lambda layer, dtype: kl.LeakyReLU(negative_slope=layer.slope, dtype=dtype),
+    ours.ELU: lambda layer, dtype: kl.ELU(alpha=layer.alpha, dtype=dtype),
+    ours.Softmax: _activation("softmax"),
+    ours.LogSoftmax: _activation("log_softmax"),
+    ours.Sigmoid: _activation("sigmoid"),
+    ours.Tanh: _activation("tanh"),
+    ours.ReLU: _activation("relu"),
+    ours.SiLU: _activation("silu"),
+    ours.Softplus: _activation("softplus"),
 }

@@ -10,25 +10,11 @@ import keras
 import numpy as np
 from keras import layers as kl
 
+from minirnn import layers as ours
 from minirnn.core import Layer
 from minirnn.interop.keras_export import MERGE_MODES
 from minirnn.interop.proof import ConversionError
 from minirnn.interop.weights import KERAS, recurrent_layer
-from minirnn.layers import (
-    Dense,
-    Dropout,
-    Embedding,
-    LastState,
-    LogSoftmax,
-    MeanOverTime,
-    ReLU,
-    Sigmoid,
-    Softmax,
-    Tanh,
-)
-from minirnn.layers.normalization import LayerNorm
-from minirnn.layers.parallel import Parallel
-from minirnn.layers.rectifiers import ELU, LeakyReLU, SiLU, Softplus
 from minirnn.models.sequential import Sequential
 from minirnn.recurrent import Bidirectional, Recurrent
 from minirnn.typing import Array
@@ -78,13 +64,13 @@ def layers_of(layer: Any) -> Iterator[Layer]:
         yield from layers_of(layer.layer)
     elif kind in (kl.SimpleRNN, kl.LSTM, kl.GRU):
         if layer.dropout:
-            yield Dropout(layer.dropout, shared_over_time=True)
+            yield ours.Dropout(layer.dropout, shared_over_time=True)
         own = _own_recurrent(layer, layer.get_weights())
         if layer.go_backwards and layer.return_sequences:
             _refuse(layer, "go_backwards with return_sequences: the steps come in reverse")
         yield own
         if not layer.return_sequences:
-            yield LastState().follow(own)
+            yield ours.LastState().follow(own)
     elif kind is kl.Bidirectional:
         yield from _own_bidirectional(layer)
     elif kind in _TO_MINIRNN:
@@ -109,13 +95,13 @@ def _own_bidirectional(layer: Any) -> Iterator[Layer]:
         _refuse(layer, "its layers are of other kinds, or have dropout")
     one, two = (_own_recurrent(half, half.get_weights()) for half in both)
     if merge != "concat" and not both[0].return_sequences:
-        ends = [Sequential([half, LastState().follow(half)]) for half in (one, two)]
-        yield Parallel(ends, merge=merge or "")
+        ends = [Sequential([half, ours.LastState().follow(half)]) for half in (one, two)]
+        yield ours.Parallel(ends, merge=merge or "")
         return
     own = Bidirectional(one, two, merge=merge or "")
     yield own
     if not both[0].return_sequences:
-        yield LastState().follow(own)
+        yield ours.LastState().follow(own)
 
 
 def _own_recurrent(layer: Any, weights: list[Array]) -> Recurrent:
@@ -149,7 +135,7 @@ def _float(layer: Any, array: Array) -> Any:
 
 def _own_dense(layer: Any) -> Iterator[Layer]:
     kernel, *bias = layer.get_weights()
-    own = Dense(*kernel.shape, bias=bool(bias), rng=0, dtype=_float(layer, kernel))
+    own = ours.Dense(*kernel.shape, bias=bool(bias), rng=0, dtype=_float(layer, kernel))
     own.load_state_dict({"W": kernel} | ({"b": bias[0]} if bias else {}))
     yield own
     yield from _own_activation(layer)
@@ -157,7 +143,7 @@ def _own_dense(layer: Any) -> Iterator[Layer]:
 
 def _own_embedding(layer: Any) -> Iterator[Layer]:
     (table,) = layer.get_weights()
-    own = Embedding(*table.shape, rng=0, dtype=_float(layer, table))
+    own = ours.Embedding(*table.shape, rng=0, dtype=_float(layer, table))
     own.W.value = table
     yield own
 
@@ -166,7 +152,7 @@ def _own_norm(layer: Any) -> Iterator[Layer]:
     if not layer.scale or not layer.center or layer.axis not in (-1, [-1], [2], 2):
         _refuse(layer, "it has no gain, no bias, or another axis")
     gain, bias = layer.get_weights()
-    own = LayerNorm(len(gain), epsilon=layer.epsilon, dtype=_float(layer, gain))
+    own = ours.LayerNorm(len(gain), epsilon=layer.epsilon, dtype=_float(layer, gain))
     own.load_state_dict({"gain": gain, "b": bias})
     yield own
 
@@ -182,24 +168,24 @@ def _own_activation(layer: Any) -> Iterator[Layer]:
 def _own_relu(layer: Any) -> Iterator[Layer]:
     if layer.max_value is not None or layer.threshold:
         _refuse(layer, "a maximum or a threshold")
-    yield LeakyReLU(float(layer.negative_slope)) if layer.negative_slope else ReLU()
+    yield ours.LeakyReLU(float(layer.negative_slope)) if layer.negative_slope else ours.ReLU()
 
 
 def _own_softmax(layer: Any) -> Iterator[Layer]:
     if layer.axis != -1:
         _refuse(layer, f"axis={layer.axis}")
-    yield Softmax()
+    yield ours.Softmax()
 
 
 _ACTIVATIONS: dict[str, Any] = {
     "linear": None,
-    "softmax": Softmax,
-    "log_softmax": LogSoftmax,
-    "sigmoid": Sigmoid,
-    "tanh": Tanh,
-    "relu": ReLU,
-    "silu": SiLU,
-    "softplus": Softplus,
+    "softmax": ours.Softmax,
+    "log_softmax": ours.LogSoftmax,
+    "sigmoid": ours.Sigmoid,
+    "tanh": ours.Tanh,
+    "relu": ours.ReLU,
+    "silu": ours.SiLU,
+    "softplus": ours.Softplus,
 }
 _TO_MINIRNN: dict[Any, Callable[[Any], Iterator[Layer]]] = {
     kl.Dense: _own_dense,
@@ -208,9 +194,9 @@ _TO_MINIRNN: dict[Any, Callable[[Any], Iterator[Layer]]] = {
     kl.Activation: _own_activation,
     kl.ReLU: _own_relu,
     kl.Softmax: _own_softmax,
-    kl.LeakyReLU: lambda layer: iter([LeakyReLU(float(layer.negative_slope))]),
-    kl.ELU: lambda layer: iter([ELU(float(layer.alpha))]),
-    kl.Dropout: lambda layer: iter([Dropout(layer.rate)]),
-    kl.SpatialDropout1D: lambda layer: iter([Dropout(layer.rate, shared_over_time=True)]),
-    kl.GlobalAveragePooling1D: lambda layer: iter([MeanOverTime()]),
+    kl.LeakyReLU: lambda layer: iter([ours.LeakyReLU(float(layer.negative_slope))]),
+    kl.ELU: lambda layer: iter([ours.ELU(float(layer.alpha))]),
+    kl.Dropout: lambda layer: iter([ours.Dropout(layer.rate)]),
+    kl.SpatialDropout1D: lambda layer: iter([ours.Dropout(layer.rate, shared_over_time=True)]),
+    kl.GlobalAveragePooling1D: lambda layer: iter([ours.MeanOverTime()]),
 }

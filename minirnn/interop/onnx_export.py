@@ -8,28 +8,11 @@ from typing import Any
 import numpy as np
 from onnx import TensorProto, helper
 
+from minirnn import layers as ours
 from minirnn.core import Layer, dtype_of
 from minirnn.interop.onnx_recurrent import write_bidirectional, write_recurrent
 from minirnn.interop.onnx_writer import Writer
 from minirnn.interop.proof import ConversionError, base_of
-from minirnn.layers import (
-    Dense,
-    Dropout,
-    Embedding,
-    LastState,
-    LastStep,
-    LogSoftmax,
-    MaxOverTime,
-    MeanOverTime,
-    ReLU,
-    Sigmoid,
-    Softmax,
-    Tanh,
-)
-from minirnn.layers.normalization import LayerNorm
-from minirnn.layers.parallel import Parallel
-from minirnn.layers.rectifiers import ELU, GELU, LeakyReLU, SiLU, Softplus
-from minirnn.layers.residual import Residual
 from minirnn.models.sequential import Sequential
 from minirnn.recurrent import Bidirectional, Recurrent
 
@@ -68,7 +51,7 @@ def _input(writer: Writer, model: Layer) -> tuple[str, list[Any]]:
     axes: list[Any] = ["batch", "time", None]
     element = writer.element
     for _, layer in model.named_layers():
-        if isinstance(layer, Embedding):
+        if isinstance(layer, ours.Embedding):
             axes, element = axes[:2], TensorProto.INT64
             break
         size = getattr(layer, "input_size", None) or getattr(layer, "size", None)
@@ -257,26 +240,26 @@ def _elementwise(op: str, **attributes: Any) -> Callable[..., str]:
 
 _WRITERS: dict[type, Callable[..., str]] = {
     Sequential: _sequential,
-    Residual: _residual,
-    Parallel: _parallel,
+    ours.Residual: _residual,
+    ours.Parallel: _parallel,
     Recurrent: write_recurrent,
     Bidirectional: write_bidirectional,
-    Dense: _dense,
-    Embedding: _embedding,
-    LayerNorm: _layer_norm,
-    LastStep: _last_step,
-    LastState: _last_state,
-    MeanOverTime: _mean,
-    MaxOverTime: _max,
-    Dropout: _elementwise("Identity"),
-    Softmax: _elementwise("Softmax", axis=-1),
-    LogSoftmax: _elementwise("LogSoftmax", axis=-1),
-    Sigmoid: _elementwise("Sigmoid"),
-    Tanh: _elementwise("Tanh"),
-    ReLU: _elementwise("Relu"),
-    LeakyReLU: _leaky,
-    ELU: _elu,
-    SiLU: _silu,
-    GELU: _gelu,
-    Softplus: _softplus,
+    ours.Dense: _dense,
+    ours.Embedding: _embedding,
+    ours.LayerNorm: _layer_norm,
+    ours.LastStep: _last_step,
+    ours.LastState: _last_state,
+    ours.MeanOverTime: _mean,
+    ours.MaxOverTime: _max,
+    ours.Dropout: _elementwise("Identity"),
+    ours.Softmax: _elementwise("Softmax", axis=-1),
+    ours.LogSoftmax: _elementwise("LogSoftmax", axis=-1),
+    ours.Sigmoid: _elementwise("Sigmoid"),
+    ours.Tanh: _elementwise("Tanh"),
+    ours.ReLU: _elementwise("Relu"),
+    ours.LeakyReLU: _leaky,
+    ours.ELU: _elu,
+    ours.SiLU: _silu,
+    ours.GELU: _gelu,
+    ours.Softplus: _softplus,
 }

@@ -14,35 +14,22 @@ import numpy as np
 from onnx import helper, numpy_helper
 from onnx.reference import ReferenceEvaluator
 
+from minirnn import layers as ours
 from minirnn.core import Layer
 from minirnn.interop.proof import ConversionError, chained
 from minirnn.interop.weights import ONNX, recurrent_layer
-from minirnn.layers import (
-    Dense,
-    Dropout,
-    Embedding,
-    LastState,
-    LastStep,
-    LogSoftmax,
-    MaxOverTime,
-    MeanOverTime,
-    ReLU,
-    Sigmoid,
-    Softmax,
-    Tanh,
-)
-from minirnn.layers.normalization import LayerNorm
-from minirnn.layers.rectifiers import ELU, GELU, LeakyReLU, SiLU, Softplus
 from minirnn.recurrent import Bidirectional, Recurrent
 from minirnn.typing import Array
 
 __all__ = ["Reading"]
 
-_ACTIVATIONS: dict[str, Any] = {
-    "Relu": ReLU,
-    "Tanh": Tanh,
-    "Sigmoid": Sigmoid,
-    "Softplus": Softplus,
+_ACTIVATIONS = {
+    "Relu": lambda options: ours.ReLU(),
+    "Tanh": lambda options: ours.Tanh(),
+    "Sigmoid": lambda options: ours.Sigmoid(),
+    "Softplus": lambda options: ours.Softplus(),
+    "LeakyRelu": lambda options: ours.LeakyReLU(options.get("alpha", 0.01)),
+    "Elu": lambda options: ours.ELU(options.get("alpha", 1.0)),
 }
 
 
@@ -121,7 +108,7 @@ class Reading:
             return
         method = getattr(self, f"_{node.op_type.lower()}", None)
         if node.op_type in _ACTIVATIONS:
-            self._go_on(node, _ACTIVATIONS[node.op_type]())
+            self._go_on(node, _ACTIVATIONS[node.op_type](_attributes(node)))
         elif method is None:
             self._refuse(f"{node.op_type} ({node.name or node.output[0]}) has no counterpart")
         else:
@@ -149,16 +136,8 @@ class Reading:
 
     # ------------------------------------------------------------ recurrent operators
 
-    def _rnn(self, node: Any, options: dict[str, Any]) -> None:
-        self._recurrent(node, options, "rnn")
-
-    def _lstm(self, node: Any, options: dict[str, Any]) -> None:
-        self._recurrent(node, options, "lstm")
-
-    def _gru(self, node: Any, options: dict[str, Any]) -> None:
-        self._recurrent(node, options, "gru")
-
-    def _recurrent(self, node: Any, options: dict[str, Any], kind: str) -> None:
+    def _recurrent(self, node: Any, options: dict[str, Any]) -> None:
+        kind = node.op_type.lower()
         inputs = [*node.input, *[""] * (8 - len(node.input))]
         if options.get("clip") or options.get("input_forget") or inputs[7]:
             self._refuse(f"clip, input_forget or peepholes of {node.name} have no counterpart")
@@ -198,11 +177,13 @@ class Reading:
             if options.get("layout"):
                 self.axes = [batch, time, "directions", "features"]
             return
-        self.layers.append(LastState())  # the graph goes on with the final h
+        self.layers.append(ours.LastState())  # the graph goes on with the final h
         self.current = node.output[1]
         self.axes = ["directions", batch, "features"]
         if options.get("layout"):
             self.axes = [batch, "directions", "features"]
+
+    _rnn = _lstm = _gru = _recurrent
 
     def _extra_inputs(self, inputs: list[str], directions: int) -> None:
         """Find the graph's inputs behind the lengths and the initial states."""
@@ -275,11 +256,11 @@ class Reading:
 
     def _reducemean(self, node: Any, options: dict[str, Any]) -> None:
         self._over_time(node, options)
-        self._go_on(node, MeanOverTime())
+        self._go_on(node, ours.MeanOverTime())
 
     def _reducemax(self, node: Any, options: dict[str, Any]) -> None:
         self._over_time(node, options)
-        self._go_on(node, MaxOverTime())
+        self._go_on(node, ours.MaxOverTime())
 
     def _reducesum(self, node: Any, options: dict[str, Any]) -> None:
         self._over_time(node, options)
@@ -290,7 +271,7 @@ class Reading:
         by_lengths = self.lengths is not None and self._graph_inputs(node.input[1])
         if before is None or before.op_type != "ReduceSum" or by_lengths != [self.lengths]:
             self._refuse(f"Div ({node.name}) has no counterpart")
-        self._go_on(node, MeanOverTime())
+        self._go_on(node, ours.MeanOverTime())
 
     # ------------------------------------------------------------ other layers
 
@@ -300,7 +281,7 @@ class Reading:
             table = self._constant(node, 0)
             if axis != 0 or table.ndim != 2 or len(self.axes) != 2:
                 self._refuse(f"Gather ({node.name}) is no embedding")
-            layer = Embedding(*table.shape, rng=0, dtype=table.dtype)
+            layer = ours.Embedding(*table.shape, rng=0, dtype=table.dtype)
             layer.W.value = table
             self.axes = [*self.axes, "features"]
             self._go_on(node, layer)
@@ -311,7 +292,7 @@ class Reading:
         if self._constant(node, 1).tolist() != -1 or self.axes[axis] != self.time:
             self._refuse(f"Gather ({node.name}) takes something other than the last step")
         self.axes.pop(axis)
-        self._go_on(node, LastStep())
+        self._go_on(node, ours.LastStep())
 
     def _one_state(self, node: Any, axis: int, index: int) -> None:
         """Take the final state of one direction, or both, put together by what follows."""
@@ -336,7 +317,7 @@ class Reading:
         if self.axes[1:2] != [self.time] or options.get("batch_dims") != 1:
             self._refuse(f"GatherND ({node.name}) takes something other than the last step")
         self.axes.pop(1)
-        self._go_on(node, LastStep())
+        self._go_on(node, ours.LastStep())
 
     def _slice(self, node: Any, options: dict[str, Any]) -> None:
         start, axis = self._constant(node, 1), self._constant(node, 3)
@@ -347,7 +328,7 @@ class Reading:
                 f"exporter writes an nn.RNN step by step: export with dynamo=False"
             )
         self.axes[at] = "one"
-        self._go_on(node, LastStep())
+        self._go_on(node, ours.LastStep())
 
     def _matmul(self, node: Any, options: dict[str, Any]) -> None:
         weights = self._constant(node, 1)
@@ -363,7 +344,7 @@ class Reading:
     def _dense(self, node: Any, weights: Array, bias: Array | None) -> None:
         if weights.ndim != 2 or node.input[0] != self.current:
             self._refuse(f"{node.op_type} ({node.name}) has no counterpart")
-        layer = Dense(*weights.shape, bias=bias is not None, rng=0, dtype=weights.dtype)
+        layer = ours.Dense(*weights.shape, bias=bias is not None, rng=0, dtype=weights.dtype)
         layer.W.value = weights
         if layer.b is not None:
             layer.b.value = np.broadcast_to(np.asarray(bias), layer.b.shape)
@@ -373,11 +354,11 @@ class Reading:
         """Take a bias into the Dense layer before it."""
         other = next((name for name in node.input if name != self.current), "")
         before = self.layers[-1] if self.layers else None
-        if not isinstance(before, Dense) or before.bias or other not in self.constants:
+        if not isinstance(before, ours.Dense) or before.bias or other not in self.constants:
             self._refuse(f"Add ({node.name}) has no counterpart but as the bias of a Dense layer")
-        assert isinstance(before, Dense)
+        assert isinstance(before, ours.Dense)
         self.layers.pop()
-        layer = Dense(*before.W.shape, rng=0, dtype=before.W.value.dtype)
+        layer = ours.Dense(*before.W.shape, rng=0, dtype=before.W.value.dtype)
         assert layer.b is not None
         layer.W.value = before.W.value
         layer.b.value = np.broadcast_to(self.constants[other], layer.b.shape)
@@ -387,22 +368,16 @@ class Reading:
         gain = self._constant(node, 1)
         if options.get("axis", -1) not in (-1, len(self.axes) - 1) or gain.ndim != 1:
             self._refuse(f"LayerNormalization ({node.name}) over several axes has no counterpart")
-        layer = LayerNorm(len(gain), epsilon=options.get("epsilon", 1e-5), dtype=gain.dtype)
+        layer = ours.LayerNorm(len(gain), epsilon=options.get("epsilon", 1e-5), dtype=gain.dtype)
         layer.gain.value = gain
         if len(node.input) > 2:
             layer.b.value = self._constant(node, 2)
         self._go_on(node, layer)
 
-    def _leakyrelu(self, node: Any, options: dict[str, Any]) -> None:
-        self._go_on(node, LeakyReLU(options.get("alpha", 0.01)))
-
-    def _elu(self, node: Any, options: dict[str, Any]) -> None:
-        self._go_on(node, ELU(options.get("alpha", 1.0)))
-
     def _gelu(self, node: Any, options: dict[str, Any]) -> None:
         if options.get("approximate", b"none") != b"tanh":
             self._refuse(f"Gelu ({node.name}) without approximate='tanh' has no counterpart")
-        self._go_on(node, GELU())
+        self._go_on(node, ours.GELU())
 
     def _mul(self, node: Any, options: dict[str, Any]) -> None:
         """Take ``x sigmoid(x)``, a SiLU."""
@@ -410,19 +385,19 @@ class Reading:
         if gate is None or gate.op_type != "Sigmoid" or gate.input[0] not in node.input:
             self._refuse(f"Mul ({node.name}) has no counterpart")
         self.layers.pop()
-        self._go_on(node, SiLU())
+        self._go_on(node, ours.SiLU())
 
-    def _softmax(self, node: Any, options: dict[str, Any], layer: Any = Softmax) -> None:
+    def _softmax(self, node: Any, options: dict[str, Any], layer: Any = ours.Softmax) -> None:
         if options.get("axis", -1) not in (-1, len(self.axes) - 1):
             self._refuse(f"{node.op_type} ({node.name}) is not over the last axis")
         self._go_on(node, layer())
 
     def _logsoftmax(self, node: Any, options: dict[str, Any]) -> None:
-        self._softmax(node, options, LogSoftmax)
+        self._softmax(node, options, ours.LogSoftmax)
 
     def _dropout(self, node: Any, options: dict[str, Any]) -> None:
         rate = self._constant(node, 1) if len(node.input) > 1 else options.get("ratio", 0.5)
-        self._go_on(node, Dropout(float(rate)))
+        self._go_on(node, ours.Dropout(float(rate)))
 
 
 def _attributes(node: Any) -> dict[str, Any]:
@@ -442,7 +417,7 @@ def _layer(
     options: dict[str, Any] = {}
     usual = {"rnn": ["Tanh"], "lstm": ["Sigmoid", "Tanh", "Tanh"], "gru": ["Sigmoid", "Tanh"]}[kind]
     activations = activations or usual
-    if kind == "rnn" and activations[0] in _ACTIVATIONS:
+    if kind == "rnn" and activations[0] in ("Tanh", "Relu", "Sigmoid"):
         options["activation"] = activations[0].lower()
     elif activations != usual:
         raise ConversionError(

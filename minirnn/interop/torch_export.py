@@ -9,30 +9,13 @@ import numpy as np
 import torch
 from torch import nn
 
+from minirnn import layers as ours
 from minirnn.cells import GRUCell, LSTMCell, RNNCell
 from minirnn.cells.cell import Cell
 from minirnn.core import Layer, dtype_of
 from minirnn.interop import torch_modules as modules
 from minirnn.interop.proof import ConversionError, base_of
 from minirnn.interop.weights import KINDS, to_torch_layout
-from minirnn.layers import (
-    Dense,
-    Dropout,
-    Embedding,
-    LastState,
-    LastStep,
-    LogSoftmax,
-    MaxOverTime,
-    MeanOverTime,
-    ReLU,
-    Sigmoid,
-    Softmax,
-    Tanh,
-)
-from minirnn.layers.normalization import LayerNorm
-from minirnn.layers.parallel import Parallel
-from minirnn.layers.rectifiers import ELU, GELU, LeakyReLU, SiLU, Softplus
-from minirnn.layers.residual import Residual
 from minirnn.models.sequential import Sequential
 from minirnn.recurrent import Bidirectional, Recurrent
 from minirnn.typing import Array
@@ -175,29 +158,29 @@ _LAYERS = {"rnn": nn.RNN, "lstm": nn.LSTM, "gru": nn.GRU}
 _CELLS = {"rnn": nn.RNNCell, "lstm": nn.LSTMCell, "gru": nn.GRUCell}
 _TO_TORCH: dict[type, Callable[[Any, str], Any]] = {
     Sequential: _chain,
-    Residual: lambda model, name: modules.Residual(module_of(model.layer, f"{name}, layer")),
-    Parallel: _parallel,
+    ours.Residual: lambda model, name: modules.Residual(module_of(model.layer, f"{name}, layer")),
+    ours.Parallel: _parallel,
     Recurrent: _recurrent,
     Bidirectional: _bidirectional,
     RNNCell: _cell,
     LSTMCell: _cell,
     GRUCell: _cell,
-    Dense: _dense,
-    Embedding: _embedding,
-    LayerNorm: _layer_norm,
-    Dropout: _dropout,
-    LastStep: lambda model, name: modules.LastStep(),
-    LastState: lambda model, name: modules.LastState(model.directions),
-    MeanOverTime: lambda model, name: modules.MeanOverTime(),
-    MaxOverTime: lambda model, name: modules.MaxOverTime(),
-    Softmax: lambda model, name: nn.Softmax(dim=-1),
-    Sigmoid: lambda model, name: nn.Sigmoid(),
-    Tanh: lambda model, name: nn.Tanh(),
-    ReLU: lambda model, name: nn.ReLU(),
-    LogSoftmax: lambda model, name: nn.LogSoftmax(dim=-1),
-    LeakyReLU: lambda model, name: nn.LeakyReLU(model.slope),
-    ELU: lambda model, name: nn.ELU(model.alpha),
-    GELU: lambda model, name: nn.GELU(approximate="tanh"),
-    SiLU: lambda model, name: nn.SiLU(),
-    Softplus: lambda model, name: nn.Softplus(threshold=50),
+    ours.Dense: _dense,
+    ours.Embedding: _embedding,
+    ours.LayerNorm: _layer_norm,
+    ours.Dropout: _dropout,
+    ours.LastStep: lambda model, name: modules.LastStep(),
+    ours.LastState: lambda model, name: modules.LastState(model.directions),
+    ours.MeanOverTime: lambda model, name: modules.MeanOverTime(),
+    ours.MaxOverTime: lambda model, name: modules.MaxOverTime(),
+    ours.Softmax: lambda model, name: nn.Softmax(dim=-1),
+    ours.Sigmoid: lambda model, name: nn.Sigmoid(),
+    ours.Tanh: lambda model, name: nn.Tanh(),
+    ours.ReLU: lambda model, name: nn.ReLU(),
+    ours.LogSoftmax: lambda model, name: nn.LogSoftmax(dim=-1),
+    ours.LeakyReLU: lambda model, name: nn.LeakyReLU(model.slope),
+    ours.ELU: lambda model, name: nn.ELU(model.alpha),
+    ours.GELU: lambda model, name: nn.GELU(approximate="tanh"),
+    ours.SiLU: lambda model, name: nn.SiLU(),
+    ours.Softplus: lambda model, name: nn.Softplus(threshold=50),
 }

@@ -8,29 +8,12 @@ from typing import Any
 import torch
 from torch import nn
 
+from minirnn import layers as ours
 from minirnn.core import Layer
 from minirnn.interop import torch_modules as modules
 from minirnn.interop.proof import ConversionError, chained
 from minirnn.interop.torch_graph import chain_of
 from minirnn.interop.weights import TORCH, recurrent_layer
-from minirnn.layers import (
-    Dense,
-    Dropout,
-    Embedding,
-    LastState,
-    LastStep,
-    LogSoftmax,
-    MaxOverTime,
-    MeanOverTime,
-    ReLU,
-    Sigmoid,
-    Softmax,
-    Tanh,
-)
-from minirnn.layers.normalization import LayerNorm
-from minirnn.layers.parallel import Parallel
-from minirnn.layers.rectifiers import ELU, GELU, LeakyReLU, SiLU, Softplus
-from minirnn.layers.residual import Residual
 from minirnn.recurrent import Bidirectional, Recurrent
 from minirnn.typing import Array
 
@@ -55,9 +38,9 @@ def layers_of(module: Any, name: str) -> Iterator[Layer]:
         )
         yield Bidirectional(one, two, merge=module.merge)  # type: ignore[arg-type]
     elif kind is modules.Residual:
-        yield Residual(_model_of(module.layer, name))
+        yield ours.Residual(_model_of(module.layer, name))
     elif kind is modules.Parallel:
-        yield Parallel([_model_of(part, name) for part in module.layers], merge=module.merge)
+        yield ours.Parallel([_model_of(part, name) for part in module.layers], merge=module.merge)
     elif kind is modules.Reversed:
         (layer,) = layers_of(module.layer, name)
         layer.reverse = True  # type: ignore[attr-defined]
@@ -81,7 +64,7 @@ def _recurrent_layers(module: Any, name: str) -> Iterator[Layer]:
         )
     for k in range(module.num_layers):
         if k and module.dropout:
-            yield Dropout(module.dropout)
+            yield ours.Dropout(module.dropout)
         own = [
             _own_recurrent(module, f"_l{k}{suffix}", reverse=bool(suffix))
             for suffix in ("", "_reverse")[: 1 + module.bidirectional]
@@ -100,7 +83,7 @@ def _own_recurrent(module: Any, suffix: str = "", *, reverse: bool = False) -> R
 
 def _own_dense(module: Any, name: str) -> Layer:
     weight, bias = _array(module.weight), module.bias
-    layer = Dense(*weight.T.shape, bias=bias is not None, rng=0, dtype=weight.dtype)
+    layer = ours.Dense(*weight.T.shape, bias=bias is not None, rng=0, dtype=weight.dtype)
     layer.load_state_dict({"W": weight.T} | ({} if bias is None else {"b": _array(bias)}))
     return layer
 
@@ -111,7 +94,7 @@ def _own_embedding(module: Any, name: str) -> Layer:
             f"from_torch: max_norm={module.max_norm} of {name} has no counterpart in minirnn"
         )
     weight = _array(module.weight)
-    layer = Embedding(*weight.shape, rng=0, dtype=weight.dtype)
+    layer = ours.Embedding(*weight.shape, rng=0, dtype=weight.dtype)
     layer.W.value = weight
     return layer
 
@@ -123,7 +106,7 @@ def _own_norm(module: Any, name: str) -> Layer:
             f"counterpart in minirnn"
         )
     gain = _array(module.weight)
-    layer = LayerNorm(len(gain), epsilon=module.eps, dtype=gain.dtype)
+    layer = ours.LayerNorm(len(gain), epsilon=module.eps, dtype=gain.dtype)
     layer.gain.value = gain
     if module.bias is not None:
         layer.b.value = _array(module.bias)
@@ -136,7 +119,7 @@ def _own_gelu(module: Any, name: str) -> Layer:
             f"from_torch: approximate={module.approximate!r} of {name} (GELU) has no counterpart "
             f"in minirnn, which has approximate='tanh'"
         )
-    return GELU()
+    return ours.GELU()
 
 
 def _own_softplus(module: Any, name: str) -> Layer:
@@ -144,11 +127,11 @@ def _own_softplus(module: Any, name: str) -> Layer:
         raise ConversionError(
             f"from_torch: beta={module.beta} of {name} (Softplus) has no counterpart in minirnn"
         )
-    return Softplus()
+    return ours.Softplus()
 
 
 def _own_last_state(module: Any, name: str) -> Layer:
-    layer = LastState()
+    layer = ours.LastState()
     layer.directions = module.directions
     return layer
 
@@ -159,28 +142,28 @@ def _own_softmax(module: Any, name: str) -> Layer:
             f"from_torch: dim={module.dim} of {name} ({type(module).__name__}) has no counterpart "
             f"in minirnn, where it is over the last axis: write dim=-1"
         )
-    return Softmax() if type(module) is nn.Softmax else LogSoftmax()
+    return ours.Softmax() if type(module) is nn.Softmax else ours.LogSoftmax()
 
 
 _TO_MINIRNN: dict[Any, Callable[[Any, str], Layer]] = {
     nn.Linear: _own_dense,
     nn.Embedding: _own_embedding,
-    nn.Dropout: lambda module, name: Dropout(module.p),
-    modules.LastStep: lambda module, name: LastStep(),
+    nn.Dropout: lambda module, name: ours.Dropout(module.p),
+    modules.LastStep: lambda module, name: ours.LastStep(),
     nn.Softmax: _own_softmax,
-    nn.Sigmoid: lambda module, name: Sigmoid(),
-    nn.Tanh: lambda module, name: Tanh(),
-    nn.ReLU: lambda module, name: ReLU(),
+    nn.Sigmoid: lambda module, name: ours.Sigmoid(),
+    nn.Tanh: lambda module, name: ours.Tanh(),
+    nn.ReLU: lambda module, name: ours.ReLU(),
     nn.LayerNorm: _own_norm,
     nn.LogSoftmax: _own_softmax,
-    nn.LeakyReLU: lambda module, name: LeakyReLU(module.negative_slope),
-    nn.ELU: lambda module, name: ELU(module.alpha),
+    nn.LeakyReLU: lambda module, name: ours.LeakyReLU(module.negative_slope),
+    nn.ELU: lambda module, name: ours.ELU(module.alpha),
     nn.GELU: _own_gelu,
-    nn.SiLU: lambda module, name: SiLU(),
+    nn.SiLU: lambda module, name: ours.SiLU(),
     nn.Softplus: _own_softplus,
     modules.LastState: _own_last_state,
-    modules.MeanOverTime: lambda module, name: MeanOverTime(),
-    modules.MaxOverTime: lambda module, name: MaxOverTime(),
+    modules.MeanOverTime: lambda module, name: ours.MeanOverTime(),
+    modules.MaxOverTime: lambda module, name: ours.MaxOverTime(),
 }
 
 

@@ -76,40 +76,42 @@ def is_batch_first(module: Any) -> bool:
     return found != {False}
 
 
+def _parts(module: Any) -> list[Any] | None:
+    """Return the modules whose states, one after the other, are the tuple that a module takes."""
+    if isinstance(module, modules.Both):
+        return [module.forwards, module.backwards]
+    if isinstance(module, modules.Chain | modules.Parallel):
+        return list(module if isinstance(module, modules.Chain) else module.layers)
+    return None
+
+
 def _state_of(module: Any, arrays: Iterator[Any]) -> Any:
     """Take what the module needs as initial state from the flat list, in its own form."""
-    if isinstance(module, modules.Chain):
-        return tuple(_state_of(layer, arrays) for layer in module)
-    if isinstance(module, modules.Both):
-        return _state_of(module.forwards, arrays), _state_of(module.backwards, arrays)
     if isinstance(module, modules.Reversed | modules.Residual):
         return _state_of(module.layer, arrays)
-    if isinstance(module, modules.Parallel):
-        return tuple(_state_of(layer, arrays) for layer in module.layers)
+    parts = _parts(module)
+    if parts is not None:
+        return tuple(_state_of(part, arrays) for part in parts)
+    names = 2 if isinstance(module, nn.LSTM | nn.LSTMCell) else 1
     if isinstance(module, nn.RNNCellBase):
-        return (next(arrays), next(arrays)) if isinstance(module, nn.LSTMCell) else next(arrays)
-    if isinstance(module, nn.RNNBase):
-        names = 2 if isinstance(module, nn.LSTM) else 1
+        own = [next(arrays) for _ in range(names)]
+    elif isinstance(module, nn.RNNBase):
         count = module.num_layers * (2 if module.bidirectional else 1)
-        own = [[next(arrays) for _ in range(names)] for _ in range(count)]
-        stacked = tuple(torch.stack(one) for one in zip(*own, strict=True))
-        return stacked if names == 2 else stacked[0]
-    return None
+        rows = [[next(arrays) for _ in range(names)] for _ in range(count)]
+        own = [torch.stack(one) for one in zip(*rows, strict=True)]
+    else:
+        return None
+    return tuple(own) if names == 2 else own[0]
 
 
 def _flat(module: Any, state: Any) -> Iterator[Any]:
     """Yield the arrays of the module's state in minirnn's order: the inverse of `_state_of`."""
-    if isinstance(module, modules.Chain):
-        for layer, own in zip(module, state, strict=True):
-            yield from _flat(layer, own)
-    elif isinstance(module, modules.Both):
-        yield from _flat(module.forwards, state[0])
-        yield from _flat(module.backwards, state[1])
-    elif isinstance(module, modules.Reversed | modules.Residual):
+    parts = _parts(module)
+    if isinstance(module, modules.Reversed | modules.Residual):
         yield from _flat(module.layer, state)
-    elif isinstance(module, modules.Parallel):
-        for layer, own in zip(module.layers, state, strict=True):
-            yield from _flat(layer, own)
+    elif parts is not None:
+        for part, own in zip(parts, state, strict=True):
+            yield from _flat(part, own)
     elif isinstance(module, nn.RNNCellBase):
         yield from state if isinstance(state, tuple) else (state,)
     elif isinstance(module, nn.RNNBase):
