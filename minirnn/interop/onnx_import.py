@@ -7,7 +7,7 @@ finds out where the path was not the whole truth.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
@@ -23,7 +23,7 @@ from minirnn.typing import Array
 
 __all__ = ["Reading"]
 
-_ACTIVATIONS = {
+_ACTIVATIONS: dict[str, Callable[[dict[str, Any]], Layer]] = {
     "Relu": lambda options: ours.ReLU(),
     "Tanh": lambda options: ours.Tanh(),
     "Sigmoid": lambda options: ours.Sigmoid(),

@@ -19,71 +19,63 @@ from minirnn.interop.weights import KERAS  # noqa: E402
 from minirnn.layers import LastState, LogSoftmax, MaxOverTime, MeanOverTime  # noqa: E402
 from minirnn.layers.normalization import LayerNorm  # noqa: E402
 from minirnn.layers.rectifiers import ELU, LeakyReLU, SiLU, Softplus  # noqa: E402
+from tests.interop.models import disturb, everywhere, not_in_torch  # noqa: E402
 
 DTYPES = ["float32", "float64"]
 kl = keras.layers
 
 
-def disturb(model, seed=0):
-    rng = np.random.default_rng(seed)
-    for parameter in model.parameters():
-        parameter.value = 0.5 * rng.standard_normal(parameter.shape)
-    return model
-
-
 def models(dtype):
     kw = {"dtype": dtype}
-    return {
-        "rnn": mr.RNN(3, 4, **kw),
-        "relu": mr.RNN(3, 4, activation="relu", **kw),
-        "sigmoid": mr.RNN(3, 4, activation="sigmoid", **kw),
-        "lstm": mr.LSTM(3, 4, **kw),
-        "gru": mr.GRU(3, 4, **kw),
-        "gru as first published": mr.GRU(3, 4, reset_after=False, **kw),
-        "recurrent": mr.Recurrent(mr.GRUCell(2, 3, **kw)),
-        "bidirectional": mr.Bidirectional(mr.LSTM(3, 4, **kw), mr.LSTM(3, 4, **kw)),
-        "sum": mr.Bidirectional(mr.GRU(3, 4, **kw), mr.RNN(3, 4, **kw), merge="sum"),
-        "mean of both": mr.Bidirectional(mr.LSTM(3, 4, **kw), mr.LSTM(3, 4, **kw), merge="mean"),
-        "product": mr.Sequential(
-            [
-                mr.Bidirectional(mr.LSTM(3, 4, **kw), mr.LSTM(3, 4, **kw), merge="product"),
-                MeanOverTime(),
-            ]
-        ),
-        "both ends": mr.Sequential(
-            [mr.Bidirectional(mr.GRU(3, 4, **kw), mr.GRU(3, 4, **kw)), LastState()]
-        ),
-        "backwards": mr.Sequential([mr.LSTM(3, 4, reverse=True, **kw), LastState()]),
-        "tagger": mr.Sequential(
-            [
-                mr.Embedding(9, 3, **kw),
-                mr.Dropout(0.5, shared_over_time=True),
-                mr.Sequential(
-                    [
-                        mr.Bidirectional(mr.GRU(3, 4, **kw), mr.GRU(3, 4, **kw)),
-                        mr.LSTM(8, 5, **kw),
-                    ]
-                ),
-                LayerNorm(5, epsilon=1e-3, **kw),
-                mr.Dense(5, 2, **kw),
-                mr.Softmax(),
-            ]
-        ),
-        "classifier": mr.Sequential(
-            [
-                mr.Dense(3, 4, bias=False, **kw),
-                mr.Tanh(),
-                mr.RNN(4, 5, **kw),
-                mr.LastStep(),
-                mr.ReLU(),
-                mr.Dropout(0.5),
-                mr.Dense(5, 1, **kw),
-                mr.Sigmoid(),
-            ]
-        ),
-        "mean": mr.Sequential([mr.GRU(3, 4, **kw), LeakyReLU(0.2), ELU(0.5), MeanOverTime()]),
-        "rectified": mr.Sequential([mr.GRU(3, 4, **kw), SiLU(), Softplus(), LogSoftmax()]),
-    }
+    return (
+        everywhere(dtype)
+        | not_in_torch(dtype)
+        | {
+            "sum": mr.Bidirectional(mr.GRU(3, 4, **kw), mr.RNN(3, 4, **kw), merge="sum"),
+            "mean of both": mr.Bidirectional(
+                mr.LSTM(3, 4, **kw), mr.LSTM(3, 4, **kw), merge="mean"
+            ),
+            "product": mr.Sequential(
+                [
+                    mr.Bidirectional(mr.LSTM(3, 4, **kw), mr.LSTM(3, 4, **kw), merge="product"),
+                    MeanOverTime(),
+                ]
+            ),
+            "both ends": mr.Sequential(
+                [mr.Bidirectional(mr.GRU(3, 4, **kw), mr.GRU(3, 4, **kw)), LastState()]
+            ),
+            "backwards": mr.Sequential([mr.LSTM(3, 4, reverse=True, **kw), LastState()]),
+            "tagger": mr.Sequential(
+                [
+                    mr.Embedding(9, 3, **kw),
+                    mr.Dropout(0.5, shared_over_time=True),
+                    mr.Sequential(
+                        [
+                            mr.Bidirectional(mr.GRU(3, 4, **kw), mr.GRU(3, 4, **kw)),
+                            mr.LSTM(8, 5, **kw),
+                        ]
+                    ),
+                    LayerNorm(5, epsilon=1e-3, **kw),
+                    mr.Dense(5, 2, **kw),
+                    mr.Softmax(),
+                ]
+            ),
+            "classifier": mr.Sequential(
+                [
+                    mr.Dense(3, 4, bias=False, **kw),
+                    mr.Tanh(),
+                    mr.RNN(4, 5, **kw),
+                    mr.LastStep(),
+                    mr.ReLU(),
+                    mr.Dropout(0.5),
+                    mr.Dense(5, 1, **kw),
+                    mr.Sigmoid(),
+                ]
+            ),
+            "mean": mr.Sequential([mr.GRU(3, 4, **kw), LeakyReLU(0.2), ELU(0.5), MeanOverTime()]),
+            "rectified": mr.Sequential([mr.GRU(3, 4, **kw), SiLU(), Softplus(), LogSoftmax()]),
+        }
+    )
 
 
 @pytest.mark.parametrize("dtype", DTYPES)

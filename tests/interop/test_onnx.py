@@ -13,98 +13,47 @@ from minirnn.interop.proof import ConversionError  # noqa: E402
 from minirnn.layers import LastState, LogSoftmax, MaxOverTime, MeanOverTime  # noqa: E402
 from minirnn.layers.normalization import LayerNorm  # noqa: E402
 from minirnn.layers.rectifiers import ELU, GELU, LeakyReLU, SiLU, Softplus  # noqa: E402
+from tests.interop.models import branching, disturb, everywhere, not_in_keras, not_in_torch  # noqa: E402
 
 DTYPES = ["float32", "float64"]
 
 
-def disturb(model, seed=0):
-    rng = np.random.default_rng(seed)
-    for parameter in model.parameters():
-        parameter.value = 0.5 * rng.standard_normal(parameter.shape)
-    return model
-
-
 def models(dtype):
     kw = {"dtype": dtype}
-    return {
-        "rnn": mr.RNN(3, 4, **kw),
-        "relu": mr.RNN(3, 4, activation="relu", **kw),
-        "sigmoid": mr.RNN(3, 4, activation="sigmoid", **kw),
-        "lstm": mr.LSTM(3, 4, **kw),
-        "gru": mr.GRU(3, 4, **kw),
-        "gru as first published": mr.GRU(3, 4, reset_after=False, **kw),
-        "reverse": mr.LSTM(3, 4, reverse=True, **kw),
-        "recurrent": mr.Recurrent(mr.GRUCell(2, 3, **kw)),
-        "bidirectional": mr.Bidirectional(mr.LSTM(3, 4, **kw), mr.LSTM(3, 4, **kw)),
-        "both activations": mr.Bidirectional(
-            mr.RNN(3, 4, **kw), mr.RNN(3, 4, activation="relu", **kw)
-        ),
-        "dense": mr.Dense(3, 2, **kw),
-        "no bias": mr.Dense(3, 2, bias=False, **kw),
-        "embedding": mr.Embedding(7, 3, **kw),
-        "norm": LayerNorm(5, epsilon=1e-3, **kw),
-        "tagger": mr.Sequential(
-            [
-                mr.Embedding(9, 3, **kw),
-                mr.Dropout(0.5, rng=0),
-                mr.Sequential(
-                    [
-                        mr.Bidirectional(mr.GRU(3, 4, **kw), mr.GRU(3, 4, **kw)),
-                        mr.LSTM(8, 5, reverse=True, **kw),
-                    ]
-                ),
-                LayerNorm(5, **kw),
-                mr.Dense(5, 2, **kw),
-                mr.Softmax(),
-            ]
-        ),
-        "classifier": mr.Sequential(
-            [
-                mr.Dense(3, 4, **kw),
-                mr.Tanh(),
-                mr.RNN(4, 5, **kw),
-                mr.LastStep(),
-                mr.ReLU(),
-                mr.Dense(5, 1, **kw),
-                mr.Sigmoid(),
-            ]
-        ),
-        "activations": mr.Sequential(
-            [mr.Dense(3, 4, **kw), LeakyReLU(0.2), ELU(0.5), SiLU(), GELU(), mr.Dense(4, 4, **kw)]
-        ),
-        "softplus": mr.Sequential([mr.Dense(3, 4, **kw), Softplus(), LogSoftmax()]),
-        "mean": mr.Sequential([mr.GRU(3, 4, **kw), MeanOverTime(), mr.Dense(4, 2, **kw)]),
-        "max": mr.Sequential([mr.GRU(3, 4, **kw), MaxOverTime()]),
-        "last state": mr.Sequential(
-            [mr.Bidirectional(mr.LSTM(3, 4, **kw), mr.LSTM(3, 4, **kw)), LastState()]
-        ),
-    }
+    return (
+        everywhere(dtype)
+        | not_in_torch(dtype)
+        | not_in_keras(dtype)
+        | {
+            "both activations": mr.Bidirectional(
+                mr.RNN(3, 4, **kw), mr.RNN(3, 4, activation="relu", **kw)
+            ),
+            "norm": LayerNorm(5, epsilon=1e-3, **kw),
+            "activations": mr.Sequential(
+                [
+                    mr.Dense(3, 4, **kw),
+                    LeakyReLU(0.2),
+                    ELU(0.5),
+                    SiLU(),
+                    GELU(),
+                    mr.Dense(4, 4, **kw),
+                ]
+            ),
+            "softplus": mr.Sequential([mr.Dense(3, 4, **kw), Softplus(), LogSoftmax()]),
+            "mean": mr.Sequential([mr.GRU(3, 4, **kw), MeanOverTime(), mr.Dense(4, 2, **kw)]),
+            "max": mr.Sequential([mr.GRU(3, 4, **kw), MaxOverTime()]),
+            "last state": mr.Sequential(
+                [mr.Bidirectional(mr.LSTM(3, 4, **kw), mr.LSTM(3, 4, **kw)), LastState()]
+            ),
+        }
+    )
 
 
 def one_way(dtype):
     kw = {"dtype": dtype}
-    return {
-        "unequal": mr.Bidirectional(mr.LSTM(3, 4, **kw), mr.GRU(3, 5, **kw)),
+    return branching(dtype) | {
         "unequal, last state": mr.Sequential(
             [mr.Bidirectional(mr.LSTM(3, 4, **kw), mr.GRU(3, 5, **kw)), LastState()]
-        ),
-        "residual": mr.Sequential(
-            [
-                mr.Residual(mr.Sequential([LayerNorm(3, **kw), mr.GRU(3, 3, **kw)])),
-                mr.Dense(3, 2, **kw),
-            ]
-        ),
-        "branches": mr.Sequential(
-            [
-                mr.Parallel([mr.LSTM(3, 4, **kw), mr.Dense(3, 4, **kw)], merge="product"),
-                mr.Parallel([mr.Sequential([mr.RNN(4, 5, **kw), mr.LastStep()]), MeanOverTime()]),
-            ]
-        ),
-        "merged": mr.Sequential(
-            [
-                mr.Bidirectional(mr.LSTM(3, 4, **kw), mr.LSTM(3, 4, **kw), merge="mean"),
-                mr.Bidirectional(mr.GRU(4, 2, **kw), mr.RNN(4, 2, **kw), merge="sum"),
-            ]
         ),
         "last state later": mr.Sequential(
             [mr.Bidirectional(mr.GRU(3, 4, **kw), mr.GRU(3, 4, **kw)), mr.Tanh(), LastState()]

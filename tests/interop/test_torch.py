@@ -16,91 +16,35 @@ from minirnn.interop.torch_proof import side  # noqa: E402
 from minirnn.layers import LastState, LogSoftmax, MaxOverTime, MeanOverTime  # noqa: E402
 from minirnn.layers.normalization import LayerNorm  # noqa: E402
 from minirnn.layers.rectifiers import ELU, GELU, LeakyReLU, SiLU, Softplus  # noqa: E402
+from tests.interop.models import branching, disturb, everywhere, not_in_keras  # noqa: E402
 
 DTYPES = ["float32", "float64"]
 
 
-def disturb(model, seed=0):
-    """Give every parameter random numbers: zeros would hide a bias in the wrong place."""
-    rng = np.random.default_rng(seed)
-    for parameter in model.parameters():
-        parameter.value = 0.5 * rng.standard_normal(parameter.shape)
-    return model
-
-
 def models(dtype):
     kw = {"dtype": dtype}
-    return {
-        "rnn": mr.RNN(3, 4, **kw),
-        "relu": mr.RNN(3, 4, activation="relu", **kw),
-        "lstm": mr.LSTM(3, 4, **kw),
-        "gru": mr.GRU(3, 4, **kw),
-        "reverse": mr.LSTM(3, 4, reverse=True, **kw),
-        "recurrent": mr.Recurrent(mr.GRUCell(2, 3, **kw)),
-        "bidirectional": mr.Bidirectional(mr.LSTM(3, 4, **kw), mr.LSTM(3, 4, **kw)),
-        "unequal": mr.Bidirectional(mr.LSTM(3, 4, **kw), mr.GRU(3, 5, **kw)),
-        "residual": mr.Sequential(
-            [
-                mr.Residual(mr.Sequential([LayerNorm(3, **kw), mr.GRU(3, 3, **kw)])),
-                mr.Dense(3, 2, **kw),
-            ]
-        ),
-        "branches": mr.Sequential(
-            [
-                mr.Parallel([mr.LSTM(3, 4, **kw), mr.Dense(3, 4, **kw)], merge="product"),
-                mr.Parallel([mr.Sequential([mr.RNN(4, 5, **kw), mr.LastStep()]), MeanOverTime()]),
-            ]
-        ),
-        "merged": mr.Sequential(
-            [
-                mr.Bidirectional(mr.LSTM(3, 4, **kw), mr.LSTM(3, 4, **kw), merge="mean"),
-                mr.Bidirectional(mr.GRU(4, 2, **kw), mr.RNN(4, 2, **kw), merge="sum"),
-            ]
-        ),
-        "rnn cell": mr.RNNCell(3, 4, **kw),
-        "lstm cell": mr.LSTMCell(3, 4, **kw),
-        "gru cell": mr.GRUCell(3, 4, **kw),
-        "dense": mr.Dense(3, 2, **kw),
-        "no bias": mr.Dense(3, 2, bias=False, **kw),
-        "embedding": mr.Embedding(7, 3, **kw),
-        "tagger": mr.Sequential(
-            [
-                mr.Embedding(9, 3, **kw),
-                mr.Dropout(0.5, rng=0),
-                mr.Sequential(
-                    [
-                        mr.Bidirectional(mr.GRU(3, 4, **kw), mr.GRU(3, 4, **kw)),
-                        mr.LSTM(8, 5, reverse=True, **kw),
-                    ]
-                ),
-                mr.Dense(5, 2, **kw),
-                mr.Softmax(),
-            ]
-        ),
-        "states": mr.Sequential(
-            [
-                mr.Bidirectional(mr.LSTM(3, 4, **kw), mr.LSTM(3, 4, **kw)),
-                LayerNorm(8, epsilon=1e-3, **kw),
-                LastState(),
-                LogSoftmax(),
-            ]
-        ),
-        "mean": mr.Sequential(
-            [mr.GRU(3, 4, **kw), LeakyReLU(0.2), ELU(0.5), SiLU(), MeanOverTime()]
-        ),
-        "max": mr.Sequential([mr.GRU(3, 4, **kw), GELU(), Softplus(), MaxOverTime()]),
-        "classifier": mr.Sequential(
-            [
-                mr.Dense(3, 4, **kw),
-                mr.Tanh(),
-                mr.RNN(4, 5, **kw),
-                mr.LastStep(),
-                mr.ReLU(),
-                mr.Dense(5, 1, **kw),
-                mr.Sigmoid(),
-            ]
-        ),
-    }
+    return (
+        everywhere(dtype)
+        | not_in_keras(dtype)
+        | branching(dtype)
+        | {
+            "rnn cell": mr.RNNCell(3, 4, **kw),
+            "lstm cell": mr.LSTMCell(3, 4, **kw),
+            "gru cell": mr.GRUCell(3, 4, **kw),
+            "states": mr.Sequential(
+                [
+                    mr.Bidirectional(mr.LSTM(3, 4, **kw), mr.LSTM(3, 4, **kw)),
+                    LayerNorm(8, epsilon=1e-3, **kw),
+                    LastState(),
+                    LogSoftmax(),
+                ]
+            ),
+            "mean": mr.Sequential(
+                [mr.GRU(3, 4, **kw), LeakyReLU(0.2), ELU(0.5), SiLU(), MeanOverTime()]
+            ),
+            "max": mr.Sequential([mr.GRU(3, 4, **kw), GELU(), Softplus(), MaxOverTime()]),
+        }
+    )
 
 
 @pytest.mark.parametrize("dtype", DTYPES)
