@@ -38,6 +38,8 @@ def test_without_matplotlib_it_says_what_to_install(draw, monkeypatch):
         draw(record)
     with pytest.raises(ImportError, match=r'pip install "\.\[plot\]"'):
         plot_gates(record["layers.0"])
+    with pytest.raises(ImportError, match=r'pip install "\.\[plot\]"'):
+        plot_attention(np.zeros((2, 3)))
 
 
 class TestPictures:
