@@ -1,55 +1,14 @@
-"""The loss of one batch, and averages of the loss and the metrics over many."""
+"""Averages of the loss and the metrics over many batches."""
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping, Sequence
-from typing import Any, NamedTuple
+from typing import Any
 
-import numpy as np
-
-from minirnn.core import Layer
-from minirnn.losses import Loss, check_loss
 from minirnn.metrics import Metric
-from minirnn.training.inputs import Batch, run, valid_positions
-from minirnn.typing import Array
+from minirnn.training.measuring import Measured
 
-__all__ = ["Averages", "Measured", "measure"]
-
-
-class Measured(NamedTuple):
-    """What one batch adds to the averages: its loss, and what the metrics are taken of."""
-
-    loss: float
-    weight: float
-    """What the mean in `loss` was divided by."""
-    prediction: Array
-    targets: Any
-    valid: Any
-    """A mask over the prediction, or None."""
-
-
-def measure(model: Layer, loss: Loss, batch: Batch, prediction: Any = None) -> Measured:
-    """Return the loss of a batch, forward through the model unless there is a prediction already.
-
-    A loss with ``takes_target_mask``, as CTC, needs the mask of the inputs too, so for it the
-    padding of the targets becomes -1 in the targets themselves.
-    """
-    if batch.target_mask is not None and getattr(loss, "takes_target_mask", False):
-        labels = np.where(batch.target_mask, batch.targets, -1)
-        batch = batch._replace(targets=labels, target_mask=None)
-    if prediction is None:
-        prediction = run(model, batch.inputs, batch.mask)
-    valid = valid_positions(model, prediction, batch)
-    if batch.sample_weight is None:
-        value = loss.forward(prediction, batch.targets, valid)
-    else:
-        check_loss("Trainer", loss, sample_weight=True)
-        value = loss.forward(prediction, batch.targets, valid, batch.sample_weight)
-    weight = getattr(loss, "batch_weight", None)
-    if weight is None:  # a loss that does not say: positions are counted
-        weight = math.prod(np.shape(prediction)[:-1]) if valid is None else int(np.sum(valid))
-    return Measured(value, weight, prediction, batch.targets, valid)
+__all__ = ["Averages"]
 
 
 class Averages:

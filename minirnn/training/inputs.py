@@ -1,4 +1,4 @@
-"""From what a user hands to the trainer to batches, and from a batch to a prediction."""
+"""From what a user hands to the trainer to batches."""
 
 from __future__ import annotations
 
@@ -8,7 +8,6 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from minirnn import checks
-from minirnn.core import Layer
 from minirnn.data.batches import Batches
 from minirnn.data.nested import each, is_nested, leaves
 from minirnn.data.sequences import lengths_to_mask
@@ -22,8 +21,6 @@ __all__ = [
     "as_batches",
     "as_mask",
     "count_of",
-    "run",
-    "valid_positions",
     "validation_batches",
 ]
 
@@ -226,45 +223,9 @@ def _target_mask(mask: Any, targets: Any) -> Array | None:
     return checks.as_mask(_OWNER, array, array.shape)
 
 
-def _check_several(inputs: Any, mask: Any) -> None:
-    """Raise unless several inputs are of one batch, and have a mask each, or none."""
-    shapes = {name: np.shape(x) for name, x in leaves(inputs, "inputs")}
-    if len({shape[:1] for shape in shapes.values()}) > 1:
-        told = ", ".join(f"{name} {shape}" for name, shape in shapes.items())
-        raise ValueError(f"{_OWNER}: axis 0 (batch) of several inputs should agree, got {told}")
-    as_mask(inputs, mask, None)
-
-
 def count_of(batches: Any) -> int | None:
     """Return how many batches there are, where that is known."""
     try:
         return len(batches)
     except TypeError:
         return None
-
-
-def run(model: Layer, inputs: Any, mask: Any = None) -> Array:
-    """Return the model's output, with the mask if the model takes one."""
-    if is_nested(inputs):
-        _check_several(inputs, mask)
-    if mask is not None and model.uses_mask:
-        return model.forward(inputs, mask)  # type: ignore[no-any-return]
-    return model.forward(inputs)  # type: ignore[no-any-return]
-
-
-def valid_positions(model: Layer, prediction: Array, batch: Batch) -> Any:
-    """Return the mask over the prediction: the targets' own, or that of the inputs while it fits.
-
-    Once the time axis is gone there is one prediction a sequence, even if its shape happens to be
-    that of the mask.
-    """
-    if batch.target_mask is not None or batch.mask is None:
-        return batch.target_mask
-    if not model.keeps_time or np.ndim(prediction) < 3:
-        return None
-    if is_nested(batch.mask):
-        raise ValueError(
-            f"{_OWNER}: with several masks of the inputs, say which steps of the targets are "
-            f"valid: pass target_mask (batch, time)"
-        )
-    return batch.mask

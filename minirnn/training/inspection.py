@@ -13,8 +13,9 @@ from minirnn.data.nested import leaves
 from minirnn.layers import Softmax
 from minirnn.losses import CrossEntropy, SigmoidCrossEntropy, SoftmaxCrossEntropy
 from minirnn.training.arguments import last_layer
-from minirnn.training.averages import Averages, measure
+from minirnn.training.averages import Averages
 from minirnn.training.inputs import ArrayBatches, Batch, as_batch
+from minirnn.training.measuring import measure
 from minirnn.training.restore import evaluating
 from minirnn.typing import Array
 

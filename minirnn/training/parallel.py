@@ -25,9 +25,9 @@ from minirnn.data.nested import each, leaves
 from minirnn.errors import CheckpointError
 from minirnn.files import write_tree
 from minirnn.training import state
-from minirnn.training.averages import Measured
 from minirnn.training.generators import generator_states, set_generator_states
-from minirnn.training.inputs import Batch, run, valid_positions
+from minirnn.training.inputs import Batch
+from minirnn.training.measuring import Measured, run, valid_positions
 from minirnn.typing import Array
 
 if TYPE_CHECKING:

@@ -27,7 +27,7 @@ from minirnn.reprs import html_text
 from minirnn.training import inputs as of
 from minirnn.training import state
 from minirnn.training.arguments import checked
-from minirnn.training.averages import Averages, Measured, measure
+from minirnn.training.averages import Averages
 from minirnn.training.diagnosis import first_gradient_not_finite, first_not_finite
 from minirnn.training.first_batch import FirstBatch
 from minirnn.training.generators import random_generators
@@ -35,6 +35,7 @@ from minirnn.training.history import History
 from minirnn.training.inputs import Batch, as_batch
 from minirnn.training.inspection import inspect_fit
 from minirnn.training.interrupts import Halfway, Uninterrupted
+from minirnn.training.measuring import Measured, measure, run
 from minirnn.training.parallel import Ranks
 from minirnn.training.position import Position
 from minirnn.training.progress import Progress
@@ -462,8 +463,7 @@ class Trainer(KeywordHints):
 
         Parameters
         ----------
-        inputs : array (examples, ...), or a tuple or dictionary of arrays
-        mask, lengths
+        inputs, mask, lengths
             As in `fit`.
         batch_size : int, optional
             Examples at a time; by default all at once.
@@ -479,7 +479,7 @@ class Trainer(KeywordHints):
         size = max(count, 1) if batch_size is None else batch_size
         batches = Batches(*arrays, batch_size=size)
         with evaluating(self):
-            return np.concatenate([of.run(self.model, x, *mask) for x, *mask in batches])
+            return np.concatenate([run(self.model, x, *mask) for x, *mask in batches])
 
     def __repr__(self) -> str:
         parts = [f"{type(self.model).__name__} of {self.model.parameter_count:,} parameters"]

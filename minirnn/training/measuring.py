@@ -1,0 +1,87 @@
+"""From a batch to a prediction and its loss."""
+
+from __future__ import annotations
+
+import math
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from minirnn.core import Layer
+from minirnn.data.nested import is_nested, leaves
+from minirnn.losses import Loss, check_loss
+from minirnn.training.inputs import Batch, as_mask
+from minirnn.typing import Array
+
+__all__ = ["Measured", "measure", "run", "valid_positions"]
+
+
+class Measured(NamedTuple):
+    """What one batch adds to the averages: its loss, and what the metrics are taken of."""
+
+    loss: float
+    weight: float
+    """What the mean in `loss` was divided by."""
+    prediction: Array
+    targets: Any
+    valid: Any
+    """A mask over the prediction, or None."""
+
+
+def measure(model: Layer, loss: Loss, batch: Batch, prediction: Any = None) -> Measured:
+    """Return the loss of a batch, forward through the model unless there is a prediction already.
+
+    A loss with ``takes_target_mask``, as CTC, needs the mask of the inputs too, so for it the
+    padding of the targets becomes -1 in the targets themselves.
+    """
+    if batch.target_mask is not None and getattr(loss, "takes_target_mask", False):
+        labels = np.where(batch.target_mask, batch.targets, -1)
+        batch = batch._replace(targets=labels, target_mask=None)
+    if prediction is None:
+        prediction = run(model, batch.inputs, batch.mask)
+    valid = valid_positions(model, prediction, batch)
+    if batch.sample_weight is None:
+        value = loss.forward(prediction, batch.targets, valid)
+    else:
+        check_loss("Trainer", loss, sample_weight=True)
+        value = loss.forward(prediction, batch.targets, valid, batch.sample_weight)
+    weight = getattr(loss, "batch_weight", None)
+    if weight is None:  # a loss that does not say: positions are counted
+        weight = math.prod(np.shape(prediction)[:-1]) if valid is None else int(np.sum(valid))
+    return Measured(value, weight, prediction, batch.targets, valid)
+
+
+def run(model: Layer, inputs: Any, mask: Any = None) -> Array:
+    """Return the model's output, with the mask if the model takes one."""
+    if is_nested(inputs):
+        _check_several(inputs, mask)
+    if mask is not None and model.uses_mask:
+        return model.forward(inputs, mask)  # type: ignore[no-any-return]
+    return model.forward(inputs)  # type: ignore[no-any-return]
+
+
+def valid_positions(model: Layer, prediction: Array, batch: Batch) -> Any:
+    """Return the mask over the prediction: the targets' own, or that of the inputs while it fits.
+
+    Once the time axis is gone there is one prediction a sequence, even if its shape happens to be
+    that of the mask.
+    """
+    if batch.target_mask is not None or batch.mask is None:
+        return batch.target_mask
+    if not model.keeps_time or np.ndim(prediction) < 3:
+        return None
+    if is_nested(batch.mask):
+        raise ValueError(
+            "Trainer: with several masks of the inputs, say which steps of the targets are "
+            "valid: pass target_mask (batch, time)"
+        )
+    return batch.mask
+
+
+def _check_several(inputs: Any, mask: Any) -> None:
+    """Raise unless several inputs are of one batch, and have a mask each, or none."""
+    shapes = {name: np.shape(x) for name, x in leaves(inputs, "inputs")}
+    if len({shape[:1] for shape in shapes.values()}) > 1:
+        told = ", ".join(f"{name} {shape}" for name, shape in shapes.items())
+        raise ValueError(f"Trainer: axis 0 (batch) of several inputs should agree, got {told}")
+    as_mask(inputs, mask, None)
