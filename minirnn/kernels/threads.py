@@ -46,14 +46,13 @@ class _Process:
         with self.lock:
             while bool(self.blocks) != self.inside:  # again, should a block have come meanwhile
                 blas = _blas()
-                now = 1 if blas is None else blas.get()
                 if not self.inside:
-                    self.outside, self.inside = now, True
-                    if blas is not None and now > 1:
+                    self.outside, self.inside = 1 if blas is None else blas.get(), True
+                    if blas is not None and self.outside > 1:
                         blas.set(1)
                 else:
-                    if blas is not None and now == 1 < self.outside:  # else somebody has set it
-                        blas.set(self.outside)
+                    if blas is not None and self.outside > 1 and blas.get() == 1:
+                        blas.set(self.outside)  # else somebody has set it
                     self.inside = False
 
     def forked(self) -> None:

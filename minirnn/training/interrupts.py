@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import signal
 import sys
-import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from importlib import import_module
 from typing import Any
 
-__all__ = ["Halfway", "Uninterrupted", "ends_gracefully"]
+__all__ = ["IN_UPDATE", "Halfway", "Uninterrupted", "ends_gracefully"]
+
+IN_UPDATE = "an update was left halfway, so some parameters have moved and not all"
 
 # Without the wrappers in `signal`, which look up an enum at each call: 60 us of every step.
 _fast: Any = import_module("_signal")
@@ -28,10 +29,12 @@ class _Block:
 
     def __enter__(self) -> None:
         usual = _fast.getsignal(_SIGINT)
-        main = threading.current_thread() is threading.main_thread()
-        if main and (usual is signal.default_int_handler or self._may_replace(usual)):
+        if usual is signal.default_int_handler or self._may_replace(usual):
             self._usual = usual
-            _fast.signal(_SIGINT, self._handle)
+            try:
+                _fast.signal(_SIGINT, self._handle)
+            except ValueError:  # this is another thread
+                self._usual = None
 
     def _may_replace(self, handler: Any) -> bool:
         return False

@@ -12,7 +12,7 @@ from minirnn import checks
 from minirnn.errors import NotFiniteError
 from minirnn.training.averages import Averages
 from minirnn.training.inputs import as_batch
-from minirnn.training.interrupts import ends_gracefully
+from minirnn.training.interrupts import IN_UPDATE, ends_gracefully
 from minirnn.training.restore import modes_restored
 
 if TYPE_CHECKING:
@@ -89,7 +89,8 @@ class Run:
             self._tell_all("on_batch_end")
             if self._ending():
                 return  # inside the epoch, where a file written now goes on
-        trainer._finish_update()
+        if trainer.accumulated:  # batches whose gradients wait for an update
+            trainer._whole(self._last_update)
         values = trainer.averages.values() | self._validation()
         values = {name: value for name, value in values.items() if np.ndim(value) == 0}
         with trainer.halfway.unless_done("the end of an epoch was left halfway"):
@@ -118,23 +119,31 @@ class Run:
 
     def _train_on_next(self, source: Iterator[Any]) -> float | None:
         """Return the loss of the next batch, None if there is none; an error says which it was."""
-        trainer = self.trainer
-        with trainer._whole_batch():
-            batch = next(source, None)
-            if batch is None:
-                return None
-            try:
-                measured = trainer._add_gradients(as_batch(batch))
-            except NotFiniteError as error:
-                checks.locate(error, f"epoch {trainer.epoch}, batch {trainer.batch + 1}")
-                raise
-            halfway = "a batch was left halfway, between its metrics and its update"
-            with trainer.halfway.unless_done(halfway):
-                trainer.averages.add(measured)
-                trainer._update()
-                trainer.batch += 1
-                trainer.position.event = ("on_batch_end", 0)
+        drawing = self.trainer.position.generators(self.trainer).values()
+        loss: float | None = self.trainer._whole(self._next_batch, source, drawing=drawing)
+        return loss
+
+    def _next_batch(self, source: Iterator[Any]) -> float | None:
+        trainer, batch = self.trainer, next(source, None)
+        if batch is None:
+            return None
+        try:
+            measured = trainer._add_gradients(as_batch(batch))
+        except NotFiniteError as error:
+            checks.locate(error, f"epoch {trainer.epoch}, batch {trainer.batch + 1}")
+            raise
+        halfway = "a batch was left halfway, between its metrics and its update"
+        with trainer.halfway.unless_done(halfway):
+            trainer.averages.add(measured)
+            trainer._update()
+            trainer.batch += 1
+            trainer.position.event = ("on_batch_end", 0)
         return measured.loss
+
+    def _last_update(self) -> None:
+        with self.trainer.halfway.unless_done(IN_UPDATE):
+            self.trainer._take_step()
+            self.trainer._around_batch.keep()
 
     def _validation(self) -> dict[str, Any]:
         if self.held_out is None:

@@ -5,8 +5,8 @@ from __future__ import annotations
 import copy
 import math
 import os
-from collections.abc import Iterator, Sequence
-from contextlib import AbstractContextManager, contextmanager, nullcontext
+from collections.abc import Callable, Iterable, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from typing import Any
 
 import numpy as np
@@ -34,7 +34,7 @@ from minirnn.training.generators import random_generators
 from minirnn.training.history import History
 from minirnn.training.inputs import Batch, as_batch
 from minirnn.training.inspection import inspect_fit
-from minirnn.training.interrupts import Halfway, Uninterrupted
+from minirnn.training.interrupts import IN_UPDATE, Halfway, Uninterrupted
 from minirnn.training.measuring import Measured, measure, run
 from minirnn.training.parallel import Ranks
 from minirnn.training.position import Position
@@ -44,8 +44,6 @@ from minirnn.training.run import Run
 from minirnn.typing import Array, RandomSource
 
 __all__ = ["Trainer"]
-
-_IN_UPDATE = "an update was left halfway, so some parameters have moved and not all"
 
 
 class Trainer(KeywordHints):
@@ -182,9 +180,13 @@ class Trainer(KeywordHints):
             The loss before the update.
         """
         batch = Batch(inputs, targets, mask, target_mask, sample_weight)
-        with self._all_ranks(), self._whole_batch():
-            measured = self._add_gradients(batch)
-            self._update()
+        with self._all_ranks():
+            loss: float = self._whole(self._step, batch)
+        return loss
+
+    def _step(self, batch: Batch) -> float:
+        measured = self._add_gradients(batch)
+        self._update()
         return measured.loss
 
     def _add_gradients(self, batch: Batch) -> Measured:
@@ -221,7 +223,7 @@ class Trainer(KeywordHints):
 
     def _update(self) -> None:
         """Take the optimizer's step, once the gradients of enough batches are there."""
-        before, self.halfway.what = self.halfway.what, _IN_UPDATE
+        before, self.halfway.what = self.halfway.what, IN_UPDATE
         self.accumulated += 1
         if self.accumulated == self.accumulate:
             self._take_step()
@@ -239,17 +241,12 @@ class Trainer(KeywordHints):
             raise NotFiniteError(f"{error}; {first_gradient_not_finite(self.model)}") from None
         self.accumulated = 0
 
-    def _finish_update(self) -> None:
-        """Take the step for the batches that are left at the end of an epoch, if there are any."""
-        if self.accumulated:
-            with self._whole_batch(), self.halfway.unless_done(_IN_UPDATE):
-                self._take_step()
-                self._around_batch.keep()
+    def _whole(self, do: Callable[..., Any], *arguments: Any, drawing: Iterable[Any] = ()) -> Any:
+        """Return what a function returns, with one BLAS thread; it is done whole, or not at all.
 
-    @contextmanager
-    def _whole_batch(self) -> Iterator[None]:
-        """Return the block around a batch: one BLAS thread, and all of the batch or nothing."""
-        drawing = [*self.position.generators(self).values(), *self.generators.values()]
+        Then layers have their states back, and so have the model's generators and those `drawing`.
+        """
+        drawing = [*drawing, *self.generators.values()]
         self._around_batch = StatesRestored(self.recurrent, drawing, only_on_error=True)
         with (
             Uninterrupted(),
@@ -257,7 +254,7 @@ class Trainer(KeywordHints):
             np.errstate(over="ignore", invalid="ignore", divide="ignore"),
             self._around_batch,
         ):
-            yield
+            return do(*arguments)
 
     # ------------------------------------------------------------ over all the data
 
