@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -42,7 +42,7 @@ def summary_of(model: Any, x: Any = None, mask: Any = None) -> Table:
     rows = list(_rows(model, 0, ())) or [_Row(0, "", model, _expected(model, ()))]
     if x is not None:
         shapes = _shapes_for(model, {id(row.layer) for row in rows}, x, mask)
-        rows = [row._replace(shape=shapes.get(id(row.layer), ())) for row in rows]
+        rows = [row._replace(shape=_shape_of(row.layer, shapes)) for row in rows]
     words = [getattr(row.layer, "engine", "") for row in rows]
     lines = [("layer", "output shape", "parameters", "engine")]
     counted: set[int] = set()
@@ -53,6 +53,13 @@ def summary_of(model: Any, x: Any = None, mask: Any = None) -> Table:
         lines.append((title if row.name else title.lstrip(), shape, count, word))
     lines.append(("total", "", f"{model.parameter_count:,}", ""))
     return _drawn([line[: 4 if any(words) else 3] for line in lines])
+
+
+def _shape_of(layer: Any, shapes: Mapping[int, tuple[Any, ...]]) -> tuple[Any, ...]:
+    """Return a layer's shape; of a chain whose layers were called one by one, its last layer's."""
+    if id(layer) not in shapes and hasattr(layer, "output_shapes"):
+        return _shape_of(_inside(layer)[-1][1], shapes)
+    return shapes.get(id(layer), ())
 
 
 def _shapes_for(model: Any, shown: set[int], x: Any, mask: Any) -> dict[int, tuple[Any, ...]]:

@@ -71,6 +71,7 @@ class Parallel(Layer):
         parts: list[Layer] = []
         for k, layer in enumerate(self.layers):
             checks.instance(self, f"layer {k}", layer, Layer)
+            checks.one_input(self, layer)
             inside = [one for _, one in layer.named_layers()]
             if any(one is other for one in inside for other in parts):
                 raise ValueError(

@@ -49,6 +49,7 @@ class Residual(Layer):
 
     def __init__(self, layer: Layer) -> None:
         checks.instance(self, "layer", layer, Layer)
+        checks.one_input(self, layer)
         takes, gives = getattr(layer, "input_size", None), getattr(layer, "output_size", None)
         if takes is not None and gives is not None and takes != gives:
             raise ValueError(

@@ -31,7 +31,7 @@ def check_layers(layers: list[Layer]) -> list[Layer]:
                 f"Sequential: layer {k} is a {type(layer).__name__}, one time step; to run it "
                 f"over time, write Recurrent({type(layer).__name__}(...))"
             )
-        checks.one_input(f"Sequential: layer {k} of the chain", layer)
+        checks.one_input(f"Sequential: layer {k}", layer)
         for _, part in layer.named_layers():
             if id(part) in seen:
                 raise ValueError(

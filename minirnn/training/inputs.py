@@ -44,6 +44,7 @@ def as_batch(batch: Any) -> Batch:
     if not isinstance(batch, tuple | list) or not 2 <= len(batch) <= 4:
         got = f"{type(batch).__name__}"
         got += f" of {len(batch)}" if isinstance(batch, tuple | list) else ""
+        got = _told(batch) if isinstance(batch, dict) else got
         raise TypeError(
             f"{_OWNER}: a batch should be (inputs, targets), (inputs, targets, mask) or (inputs, "
             f"targets, mask, target_mask), got {got}"
@@ -133,14 +134,19 @@ def validation_batches(validation: Any, batch_size: int | None, rng: np.random.G
     if isinstance(validation, dict) or _is_arrays(validation):
         got = type(validation).__name__
         if isinstance(validation, dict):
-            keys = ", ".join(map(repr, validation)) or "none"
-            got = f"a dictionary with the keys {keys}; take inputs and targets out of it"
+            got = f"{_told(validation)}; take inputs and targets out of it"
         raise TypeError(
             f"{_OWNER}: validation should be (inputs, targets) or (inputs, targets, mask) in round "
             f"brackets, or batches of these, got {got}"
         )
     refuse_generator(validation, "validation")
     return validation
+
+
+def _told(given: dict[Any, Any]) -> str:
+    """Return what an error says of a dictionary that came in place of a tuple."""
+    keys = ", ".join(map(repr, given))
+    return f"a dictionary with the keys {keys}" if keys else "an empty dictionary"
 
 
 def _is_arrays(validation: Any) -> bool:

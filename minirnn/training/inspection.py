@@ -33,7 +33,7 @@ def inspect_fit(trainer: Trainer, batches: Any, held_out: Any) -> None:
     _check_monitors(trainer, held_out is not None)
     _check_sizes(trainer, batches, "the data")
     _check_sizes(trainer, held_out, "validation")
-    first, held = _first(batches), _first(held_out)
+    first, held = _first(batches, "the data"), _first(held_out, "validation")
     if first is not None and held is not None:
         _check_masks(first, held)
     if isinstance(batches, ArrayBatches):
@@ -148,12 +148,17 @@ def _check_classes(trainer: Trainer, whole: Batch, targets: Array, where: str) -
         )
 
 
-def _first(batches: Any) -> Batch | None:
+def _first(batches: Any, what: str) -> Batch | None:
     """Return the first batch, where it can be had without touching anything."""
     if isinstance(batches, list | tuple):
-        return as_batch(batches[0]) if batches else None
-    first = getattr(batches, "first", None)
-    return None if first is None else as_batch(first())
+        first = batches[0] if batches else None
+    else:
+        first = batches.first() if hasattr(batches, "first") else None
+    try:
+        return None if first is None else as_batch(first)
+    except TypeError as error:
+        checks.locate(error, what)
+        raise
 
 
 def _try(trainer: Trainer, batch: Batch) -> None:

@@ -124,6 +124,15 @@ def test_without_an_input_a_model_of_ones_own_shows_the_sizes_that_are_known():
     assert any("read LSTM" in row and "(batch, time, 5)" in row for row in rows)
 
 
+def test_a_chain_whose_layers_are_called_one_by_one_has_the_shape_of_the_last():
+    encoder = m.Sequential([m.Embedding(9, 4), m.GRU(4, 5)])
+    model = m.EncoderDecoder(encoder, m.Sequential([m.Embedding(9, 4), m.GRU(4, 5)]))
+    table = model.summary((np.zeros((2, 6), int), np.zeros((2, 3), int)))
+    rows = {row.split()[0]: row for row in str(table).splitlines()}
+    assert "(2, 6, 5)" in rows["encoder"]
+    assert "(2, 3, 5)" in rows["decoder"]
+
+
 def test_a_summary_for_an_input_changes_nothing():
     model = _model()
     y = model.forward(np.zeros((2, 5), int))

@@ -55,6 +55,8 @@ def test_wrong_validation(validation):
     [({"x": X, "y": X}, "'x', 'y'"), ({"inputs": X, "targets": X}, "'inputs', 'targets'")],
 )
 def test_validation_in_a_dictionary_is_told_its_keys(validation, keys):
+    with pytest.raises(TypeError, match=f"^validation: Trainer: a batch .* keys {keys}$"):
+        trainer().fit(X, X, epochs=1, validation=[validation], progress=False)
     with pytest.raises(TypeError, match=f"a dictionary with the keys {keys}; take inputs and"):
         trainer().fit(X, X, epochs=1, validation=validation, progress=False)
 
