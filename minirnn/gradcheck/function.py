@@ -66,8 +66,12 @@ class CheckedFunction:
         if isinstance(self.layer, Layer):
             self.parts = dict(self.layer.named_layers())
             self.parameters = dict(self.layer.named_parameters())
+        self._values = np.empty(sum(parameter.size for parameter in self.parameters.values()))
+        end = 0
         for parameter in self.parameters.values():
-            parameter.move(np.empty(parameter.shape), np.empty(parameter.shape))
+            start, end = end, end + parameter.size
+            value = self._values[start:end].reshape(parameter.shape)
+            parameter.move(value, np.empty(parameter.shape))
         self._start = {path: dict(vars(part)) for path, part in self.parts.items()}
         self._generators = list(_generators(self.parts.values()))
         self.weights: list[Array] = []
@@ -179,10 +183,6 @@ class CheckedFunction:
         pairs = zip(outputs, self.weights, strict=True)
         return np.concatenate([np.ravel(weight * output) for output, weight in pairs])
 
-    def __call__(self) -> float:
-        """Return the number, from a fresh start."""
-        return float(self.terms().sum())
-
     def gradients(
         self, weights: Sequence[Array] | None = None, start: float = 1.0
     ) -> dict[str, Array]:
@@ -224,10 +224,9 @@ class CheckedFunction:
 
     @contextmanager
     def _parameters_kept(self) -> Iterator[None]:
-        before = [(parameter, parameter.value.copy()) for parameter in self.parameters.values()]
+        before = self._values.copy()
         yield
-        for parameter, value in before:
-            parameter.value[...] = value
+        self._values[...] = before
 
 
 def _generators(parts: Any) -> Iterator[tuple[Callable[[Any], Any], Any]]:

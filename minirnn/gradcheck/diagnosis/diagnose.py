@@ -9,38 +9,20 @@ import numpy as np
 
 from minirnn.gradcheck.arrays import same
 from minirnn.gradcheck.compare import Measurement
+from minirnn.gradcheck.diagnosis import (
+    chain_rule,
+    constants,
+    jacobians,
+    linearity,
+    paths,
+    reductions,
+    simple,
+    terms,
+)
 from minirnn.gradcheck.diagnosis.case import Case, Hypothesis, make_case
-from minirnn.gradcheck.diagnosis.chain_rule import wrong_derivative
-from minirnn.gradcheck.diagnosis.constants import any_factor, named_factor
 from minirnn.gradcheck.diagnosis.determinism import not_deterministic, rounded
 from minirnn.gradcheck.diagnosis.evidence import Evidence, TooLargeError
-from minirnn.gradcheck.diagnosis.jacobians import normalization
-from minirnn.gradcheck.diagnosis.linearity import (
-    disproportionate,
-    ignored,
-    only_masked,
-    only_over_time,
-)
 from minirnn.gradcheck.diagnosis.parts import broken_parts, in_the_model
-from minirnn.gradcheck.diagnosis.paths import wrong_path, wrong_source
-from minirnn.gradcheck.diagnosis.reductions import (
-    one_step,
-    other_axis,
-    repeated_token,
-    single_share,
-)
-from minirnn.gradcheck.diagnosis.simple import (
-    diagonal,
-    in_padding,
-    incoming,
-    missing_output,
-    mixed_up,
-    not_finite,
-    nothing,
-    permuted_gates,
-    transposed,
-)
-from minirnn.gradcheck.diagnosis.terms import factor_of_the_incoming, missing_term
 from minirnn.gradcheck.function import CheckedFunction
 from minirnn.gradcheck.report import Diagnosis
 from minirnn.gradcheck.violations import overwritten
@@ -48,26 +30,26 @@ from minirnn.gradcheck.violations import overwritten
 __all__ = ["diagnose"]
 
 HYPOTHESES: list[Hypothesis] = [
-    nothing,
-    in_padding,
-    transposed,
-    mixed_up,
-    permuted_gates,
-    single_share,
-    other_axis,
-    repeated_token,
-    named_factor,
-    one_step,
-    incoming,
-    diagonal,
-    missing_output,
-    wrong_path,
-    wrong_source,
-    normalization,
-    wrong_derivative,
-    factor_of_the_incoming,
-    missing_term,
-    any_factor,
+    simple.nothing,
+    simple.in_padding,
+    simple.transposed,
+    simple.mixed_up,
+    simple.permuted_gates,
+    reductions.single_share,
+    reductions.other_axis,
+    reductions.repeated_token,
+    constants.named_factor,
+    reductions.one_step,
+    simple.incoming,
+    simple.diagonal,
+    simple.missing_output,
+    paths.wrong_path,
+    paths.wrong_source,
+    jacobians.normalization,
+    chain_rule.wrong_derivative,
+    terms.factor_of_the_incoming,
+    terms.missing_term,
+    constants.any_factor,
 ]
 """In the order of how sure and how simple they are: the first that fits is the diagnosis."""
 
@@ -144,17 +126,17 @@ def _of_the_numbers(evidence: Evidence) -> list[Diagnosis]:
     wrong = [case for case in cases if case is not None]
     if not wrong:
         return []
-    infinite = {case.name: not_finite(case) for case in wrong}
+    infinite = {case.name: simple.not_finite(case) for case in wrong}
     if any(infinite.values()):
         return _grouped({name: ("nan", text) for name, text in infinite.items() if text})
     try:
-        found = ignored(evidence) or disproportionate(evidence, wrong)
+        found = linearity.ignored(evidence) or linearity.disproportionate(evidence, wrong)
     except TooLargeError:
         found = []
     found = found or _grouped({case.name: _first(case) for case in wrong})
-    found = found or only_masked(evidence)
+    found = found or linearity.only_masked(evidence)
     if not found and evidence.time is not None and evidence.time > 1:
-        found = only_over_time(evidence, wrong) or _on_one_step(evidence)
+        found = linearity.only_over_time(evidence, wrong) or _on_one_step(evidence)
     return found
 
 
