@@ -72,6 +72,8 @@ class CheckedFunction:
             start, end = end, end + parameter.size
             value = self._values[start:end].reshape(parameter.shape)
             parameter.move(value, np.empty(parameter.shape))
+        for part in self.parts.values():
+            getattr(part, "engine", None)  # found once, and not anew after each fresh start
         self._start = {path: dict(vars(part)) for path, part in self.parts.items()}
         self._generators = list(_generators(self.parts.values()))
         self.weights: list[Array] = []
