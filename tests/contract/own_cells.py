@@ -8,7 +8,7 @@ from minirnn import Cell, Parameter
 class SumCell(Cell):
     """Two states with two leaks, and an output that is a function of both: y = u' + u' * v'."""
 
-    def __init__(self, input_size, hidden_size, dtype=np.float32, seed=0):
+    def __init__(self, input_size=3, hidden_size=4, dtype=np.float32, seed=0):
         rng = np.random.default_rng(seed)
         self.input_size, self.hidden_size = input_size, hidden_size
         self.W = Parameter(rng.uniform(-1, 1, (input_size, hidden_size)).astype(dtype))

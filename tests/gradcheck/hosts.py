@@ -12,6 +12,7 @@ import textwrap
 import numpy as np
 
 from minirnn import Cell, Layer, Loss, Parameter
+from tests.contract.own_cells import SumCell  # noqa: F401 - a host like those below
 
 
 def draw(seed, *shapes):
@@ -443,31 +444,3 @@ class MixtureCell(Cell):
         self.Wg.grad += h.T @ dg
         self.bg.grad += dg.sum(axis=0)
         return dz @ self.Wa.value.T, (dg @ self.Wg.value.T + dy,)
-
-
-class SumCell(Cell):
-    """An output in which both states stand, and one multiplies the other: y = u + u v."""
-
-    def __init__(self, input_size=3, hidden_size=4, seed=12):
-        self.input_size, self.hidden_size = input_size, hidden_size
-        self.W, self.U = draw(seed, (input_size, hidden_size), (hidden_size, hidden_size))
-
-    def initial_state(self, batch_size):
-        return tuple(np.zeros((batch_size, self.hidden_size)) for _ in range(2))
-
-    def forward(self, x, state):
-        u, v = state
-        a = x @ self.W.value
-        u_new = np.tanh(a + v @ self.U.value)
-        v_new = 0.5 * v + u * a
-        return u_new + u_new * v_new, (u_new, v_new), (x, u, v, a, u_new, v_new)
-
-    def backward(self, grad_y, grad_state, cache):
-        x, u, v, a, u_new, v_new = cache
-        du = grad_state[0] + grad_y * (1 + v_new)
-        dv = grad_state[1] + grad_y * u_new
-        dz = du * (1 - u_new**2)
-        da = dz + dv * u
-        self.W.grad += x.T @ da
-        self.U.grad += v.T @ dz
-        return da @ self.W.value.T, (dv * a, 0.5 * dv + dz @ self.U.value.T)

@@ -580,7 +580,7 @@ DDOF = [
 ]  # fmt: skip
 UNKNOWN = [
     P(h.TanhCell, "(grad_h,)", "(0.1 * dh,)", "", ()),
-    P(h.SumCell, "da = dz + dv * u", "da = dz", "", ()),
+    P(h.SumCell, "da = dz + dv_next * u", "da = dz", "", ()),
     P(h.MemoryCell, "grad_h = dz @ self.Wh.value.T", "grad_h = dh * 0.1", "", ()),
     P(h.MemoryCell, "di = dc * g", "di = dc * np.exp(g)", "", ()),
     P(h.LayerNorm, "return (g - mean - self.n * along) / self.std", "return g + mean", "", ()),

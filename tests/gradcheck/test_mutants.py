@@ -79,7 +79,7 @@ def test_the_mistake_is_found_inside_a_recurrent_layer_under_a_mask():
 
 
 def test_a_term_left_out_is_named_as_far_as_each_gradient_shows_it():
-    cell = hosts.mutant(hosts.SumCell, "grad_y * (1 + v_new)", "grad_y")()
+    cell = hosts.mutant(hosts.SumCell, "grad_y * (1 + v_next)", "grad_y")()
     report = check_gradients(cell, np.random.default_rng(0).normal(size=(5, 3)), raises=False)
     found = {diagnosis.names: diagnosis.text for diagnosis in report.diagnoses}
     assert found.keys() == {("input", "state[1]", "W"), ("U",)}
