@@ -195,6 +195,29 @@ class CountsPadding(MaskedGain):
         return super().backward(grad / grad.dtype.type(self.share))
 
 
+class CountsTheMask(MaskedGain):
+    """Gives other numbers as soon as there is a mask."""
+
+    def forward(self, x, mask=None):
+        return super().forward(x, mask) * self.w.value.dtype.type(1 if mask is None else 2)
+
+
+class SharedCopies(Gain):
+    """A copy is the layer itself in disguise: they share the array of the weight."""
+
+    def __deepcopy__(self, memo):
+        twin = type(self)()
+        twin.w.move(self.w.value, self.w.grad)
+        return twin
+
+
+class HalfTheParameters(Gain):
+    """Has a backward_parameters of its own, which adds half of the gradient."""
+
+    def backward_parameters(self, grad, grad_state=None):
+        self.backward(grad / 2)
+
+
 class LateRefusal(Gain):
     """Adds to a gradient before it looks at the shape."""
 
@@ -395,6 +418,9 @@ PLANTED = [
     (LeaksGradient, (SEQUENCES,), "padding", "a gradient that is not zero"),
     (ChangesTheMask, (SEQUENCES,), "gradients", "mask: looks like an array changed in place"),
     (CountsPadding, (SEQUENCES,), "padding", "in a padded batch than alone"),
+    (CountsTheMask, (SEQUENCES,), "padding", "True everywhere gives other results"),
+    (SharedCopies, (ROWS,), "copies", "not a layer of its own"),
+    (HalfTheParameters, (ROWS,), "gradients add", "backward_parameters adds other gradients"),
     (LateRefusal, (ROWS,), "refused calls", "changed by then"),
     (CountsItsSteps, (ROWS,), "stateless", "belongs in the state"),
     (KnowsItsRow, (ROWS,), "rows", "gives other numbers alone"),
