@@ -37,6 +37,7 @@ def make_mask(kind: str | None, batch: int, time: int) -> np.ndarray | None:
     """Return a mask with padding at the end, with gaps, or with a row that is all padding."""
     if kind is None:
         return None
+    assert kind in ("trailing", "gaps", "empty row", "all padding"), kind
     mask = np.ones((batch, time), bool)
     for row in range(batch):
         if kind == "trailing":

@@ -94,7 +94,7 @@ def test_softmax_and_cross_entropy_are_softmax_cross_entropy():
 def test_a_masked_loss_is_the_loss_of_the_valid_steps(case, filling):
     loss = case.make()
     prediction, target = case.draw((3, 4))
-    mask = helpers.make_mask("empty row", 3, 4) & helpers.make_mask("holes", 3, 4)
+    mask = helpers.make_mask("empty row", 3, 4) & helpers.make_mask("gaps", 3, 4)
     dirty = helpers.with_padding(prediction, mask, filling)
     if target.dtype.kind == "f":
         dirty_target = helpers.with_padding(target, mask, filling)
@@ -111,7 +111,7 @@ def test_a_masked_loss_is_the_loss_of_the_valid_steps(case, filling):
 def test_nothing_given_or_returned_is_changed(case):
     loss = case.make()
     prediction, target = case.draw((3, 4))
-    mask = helpers.make_mask("holes", 3, 4)
+    mask = helpers.make_mask("gaps", 3, 4)
     arrays = [prediction, target, mask]
     copies = [array.copy() for array in arrays]
     for array in arrays:
@@ -178,7 +178,7 @@ def test_a_probability_of_zero_gives_a_large_but_finite_loss():
 def test_the_value_is_a_float_and_the_gradient_of_the_predictions_dtype(case, dtype):
     loss = case.make()
     prediction, target = case.draw((3, 4))
-    value = loss.forward(prediction.astype(dtype), target, helpers.make_mask("holes", 3, 4))
+    value = loss.forward(prediction.astype(dtype), target, helpers.make_mask("gaps", 3, 4))
     assert type(value) is float
     assert loss.backward().dtype == dtype
 

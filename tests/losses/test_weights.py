@@ -36,7 +36,7 @@ def test_a_weight_is_how_often_an_example_counts(case):
 @CASES
 def test_equal_weights_of_any_size_change_nothing(case):
     prediction, target = case.draw((3, 4))
-    mask = helpers.make_mask("holes", 3, 4)
+    mask = helpers.make_mask("gaps", 3, 4)
     loss = case.make()
     value = loss.forward(prediction, target, mask)
     grad = loss.backward()
@@ -48,7 +48,7 @@ def test_equal_weights_of_any_size_change_nothing(case):
 @CASES
 def test_a_weight_of_a_sequence_is_that_of_its_steps(case):
     prediction, target = case.draw((3, 4))
-    mask = helpers.make_mask("holes", 3, 4)
+    mask = helpers.make_mask("gaps", 3, 4)
     weights = np.array([2.0, 0.5, 1.0])
     one, other = case.make(), case.make()
     whole = one.forward(prediction, target, mask, weights)
@@ -60,7 +60,7 @@ def test_a_weight_of_a_sequence_is_that_of_its_steps(case):
 @pytest.mark.parametrize("masked", [False, True])
 def test_the_gradient_under_weights(case, masked):
     prediction, target = case.draw((3, 4))
-    mask = helpers.make_mask("holes", 3, 4) if masked else None
+    mask = helpers.make_mask("gaps", 3, 4) if masked else None
     weights = _draw_weights((3, 4)) + 0.5
     loss = case.make()
     loss.forward(prediction, target, mask, weights)
@@ -74,7 +74,7 @@ def test_the_gradient_under_weights(case, masked):
 @CASES
 def test_weights_in_the_padding_are_ignored(case):
     prediction, target = case.draw((3, 4))
-    mask = helpers.make_mask("holes", 3, 4)
+    mask = helpers.make_mask("gaps", 3, 4)
     weights = _draw_weights((3, 4)) + 1
     dirty = np.where(mask, weights, np.nan)
     loss = case.make()

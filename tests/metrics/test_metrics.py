@@ -59,7 +59,7 @@ def test_streaming_is_all_at_once(kind, seed, cuts):
 def test_padding_does_not_count(kind):
     rng = np.random.default_rng(0)
     prediction, target = rng.normal(size=(3, 4, 5)), rng.integers(0, 5, (3, 4))
-    mask = helpers.make_mask("holes", 3, 4)
+    mask = helpers.make_mask("gaps", 3, 4)
     dirty, clean = kind(), kind()
     dirty.update(
         helpers.with_padding(prediction, mask, np.nan),

@@ -349,9 +349,9 @@ def test_a_function_of_everything():
         return np.float32(len(target))
 
     metric = m.FunctionMetric(count, name="count", higher_is_better=None)
-    metric.update(np.zeros((2, 3, 4)), np.zeros((2, 3), int), helpers.make_mask("holes", 2, 3))
+    metric.update(np.zeros((2, 3, 4)), np.zeros((2, 3), int), helpers.make_mask("gaps", 2, 3))
     metric.update(np.zeros((1, 3, 4)), np.zeros((1, 3), int))
-    valid = 3 + helpers.make_mask("holes", 2, 3).sum()
+    valid = 3 + helpers.make_mask("gaps", 2, 3).sum()
     assert metric.value == valid
     assert calls == [((valid, 4), (valid,))]
     assert repr(metric) == "FunctionMetric('count', higher_is_better=None)"

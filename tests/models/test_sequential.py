@@ -245,11 +245,11 @@ def test_a_layer_that_drops_time_in_silence_is_found():
             return x[:, ::2]
 
     with pytest.raises(ValueError, match=r"Half \(layer 0 of the model\): .*keeps_time = False"):
-        Sequential([Half(), m.GRU(3, 4)]).forward(_x(), helpers.make_mask("holes", 2, 6))
+        Sequential([Half(), m.GRU(3, 4)]).forward(_x(), helpers.make_mask("gaps", 2, 6))
 
 
 def test_nan_in_the_padding_reaches_no_layer():
-    mask = helpers.make_mask("holes", 2, 6)
+    mask = helpers.make_mask("gaps", 2, 6)
     model = Sequential([m.Dense(3, 4, rng=0), m.GRU(4, 5, rng=1), m.Dense(5, 2, rng=2)])
     y = model.forward(helpers.with_padding(_x(), mask, np.nan), mask)
     np.testing.assert_array_equal(y, model.forward(helpers.with_padding(_x(), mask, 0), mask))

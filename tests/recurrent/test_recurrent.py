@@ -30,7 +30,7 @@ def _draw(rng, y, layer):
 @pytest.mark.parametrize("case", **table.by_name(table.RECURRENT))
 def test_a_masked_batch_is_each_sequence_run_alone(case):
     layer, batch, time = _layer(case), 4, 6
-    x, mask = case.input(batch, time), helpers.make_mask("holes", batch, time)
+    x, mask = case.input(batch, time), helpers.make_mask("gaps", batch, time)
     mask[2] = [True, True, False, False, False, False]
     mask[3] = False
     initial = helpers.random_state(layer, batch, 2)
@@ -106,7 +106,7 @@ def test_step_and_forward_do_not_disturb_each_other():
 def test_chunks_of_a_stateful_run_are_one_long_run(case, lengths):
     whole = m.Recurrent(_layer(case))
     pieces = m.Recurrent(whole.cell, stateful=True)
-    x, mask = case.input(3, 5), helpers.make_mask("holes", 3, 5)
+    x, mask = case.input(3, 5), helpers.make_mask("gaps", 3, 5)
     expected = whole.forward(x, mask)
     start = 0
     for length in lengths:
@@ -144,7 +144,7 @@ def test_no_gradient_flows_from_a_chunk_to_the_one_before(case):
 def test_reverse_is_flip_run_flip(case):
     cell = _layer(case)
     ahead, back = m.Recurrent(cell), m.Recurrent(cell, reverse=True)
-    x, mask = case.input(3, 5), helpers.make_mask("holes", 3, 5)
+    x, mask = case.input(3, 5), helpers.make_mask("gaps", 3, 5)
     state = helpers.random_state(cell, 3, 5)
     y = ahead.forward(x[:, ::-1], mask[:, ::-1], state)
     np.testing.assert_allclose(back.forward(x, mask, state), y[:, ::-1], **EXACT)
@@ -165,7 +165,7 @@ def test_gradient_on_the_final_state_is_zero_unless_given(case):
     np.testing.assert_array_equal(layer.backward(grad), layer.backward(grad, zeros))
 
 
-@pytest.mark.parametrize("kind", [None, "holes", "nothing real"])
+@pytest.mark.parametrize("kind", [None, "gaps", "all padding"])
 @pytest.mark.parametrize("case", **table.by_name(table.RECURRENT))
 def test_nothing_is_shared_with_the_states_given(case, kind):
     layer, x = _layer(case), case.input(3, 5)
