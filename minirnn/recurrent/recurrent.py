@@ -250,7 +250,7 @@ class Recurrent(Layer):
             )
             state = self._initial_state(None, len(x_t), x_t.dtype, state)
         y_t, state = self._find_runner().step(x_t, state)
-        vars(self).update(carried_state=state, state=state)
+        self.__dict__.update({"carried_state": state, "state": state})  # both, or none
         return y_t
 
     def _goes_on(self, x_t: Any, state: State) -> bool:
