@@ -5,6 +5,7 @@ Needs scikit-learn: ``pip install ".[sklearn]"`` in the folder of README.md.
 
 from __future__ import annotations
 
+from dataclasses import KW_ONLY, dataclass, field
 from typing import Any, Self
 
 import numpy as np
@@ -45,45 +46,27 @@ _CELLS = {"rnn": RNN, "lstm": LSTM, "gru": GRU}
 _FULL_BATCH = 256  # up to so many sequences an update sees all of them
 
 
+@dataclass(eq=False, repr=False)
 class _SequenceEstimator(BaseEstimator):  # type: ignore[misc]
     """What both estimators share: sequences in, a network, its training."""
 
-    def __init__(
-        self,
-        cell: Any = "gru",
-        hidden_size: int = 32,
-        *,
-        num_layers: int = 1,
-        bidirectional: bool = False,
-        dropout: float = 0.0,
-        epochs: int = 100,
-        batch_size: int | str = "auto",
-        learning_rate: float = 0.01,
-        weight_decay: float = 0.0,
-        clip_norm: float | None = 1.0,
-        early_stopping: bool = False,
-        validation_fraction: float = 0.1,
-        patience: int = 10,
-        channels_first: bool = False,
-        random_state: Any = None,
-        verbose: bool = False,
-    ) -> None:
-        self.cell = cell
-        self.hidden_size = hidden_size
-        self.num_layers = num_layers
-        self.bidirectional = bidirectional
-        self.dropout = dropout
-        self.epochs = epochs
-        self.batch_size = batch_size
-        self.learning_rate = learning_rate
-        self.weight_decay = weight_decay
-        self.clip_norm = clip_norm
-        self.early_stopping = early_stopping
-        self.validation_fraction = validation_fraction
-        self.patience = patience
-        self.channels_first = channels_first
-        self.random_state = random_state
-        self.verbose = verbose
+    cell: Any = "gru"
+    hidden_size: int = 32
+    _: KW_ONLY
+    num_layers: int = 1
+    bidirectional: bool = False
+    dropout: float = 0.0
+    epochs: int = 100
+    batch_size: int | str = "auto"
+    learning_rate: float = 0.01
+    weight_decay: float = 0.0
+    clip_norm: float | None = 1.0
+    early_stopping: bool = False
+    validation_fraction: float = 0.1
+    patience: int = 10
+    channels_first: bool = False
+    random_state: Any = None
+    verbose: bool = False
 
     # ------------------------------------------------------------ sequences
 
@@ -250,13 +233,14 @@ class _SequenceEstimator(BaseEstimator):  # type: ignore[misc]
         return y
 
     def _prepared(
-        self, X: Any, y: Any, sample_weight: Any
+        self, X: Any, y: Any, sample_weight: Any, *, reset: bool = True
     ) -> tuple[Array, Mask | None, Array, Array]:
+        """Return sequences, mask, targets and weights, checked; `reset` where training begins."""
         if y is None:
             raise ValueError(
                 f"{type(self).__name__} requires y to be passed, but the target y is None."
             )
-        x, mask = self._sequences(X, reset=True)
+        x, mask = self._sequences(X, reset=reset)
         y = column_or_1d(y, warn=True)
         assert_all_finite(y, input_name="y")
         if len(y) != len(x):
@@ -271,6 +255,7 @@ class _SequenceEstimator(BaseEstimator):  # type: ignore[misc]
         return x, mask, y, weight
 
 
+@dataclass(eq=False, repr=False)
 class SequenceClassifier(ClassifierMixin, _SequenceEstimator):  # type: ignore[misc]
     """A recurrent network that gives each sequence a class.
 
@@ -333,46 +318,7 @@ class SequenceClassifier(ClassifierMixin, _SequenceEstimator):  # type: ignore[m
     (True, (3, 2))
     """
 
-    def __init__(
-        self,
-        cell: Any = "gru",
-        hidden_size: int = 32,
-        *,
-        num_layers: int = 1,
-        bidirectional: bool = False,
-        dropout: float = 0.0,
-        epochs: int = 100,
-        batch_size: int | str = "auto",
-        learning_rate: float = 0.01,
-        weight_decay: float = 0.0,
-        clip_norm: float | None = 1.0,
-        early_stopping: bool = False,
-        validation_fraction: float = 0.1,
-        patience: int = 10,
-        channels_first: bool = False,
-        class_weight: Any = None,
-        random_state: Any = None,
-        verbose: bool = False,
-    ) -> None:
-        super().__init__(
-            cell,
-            hidden_size,
-            num_layers=num_layers,
-            bidirectional=bidirectional,
-            dropout=dropout,
-            epochs=epochs,
-            batch_size=batch_size,
-            learning_rate=learning_rate,
-            weight_decay=weight_decay,
-            clip_norm=clip_norm,
-            early_stopping=early_stopping,
-            validation_fraction=validation_fraction,
-            patience=patience,
-            channels_first=channels_first,
-            random_state=random_state,
-            verbose=verbose,
-        )
-        self.class_weight = class_weight
+    class_weight: Any = field(default=None, kw_only=True)
 
     def _loss(self) -> Any:
         return SoftmaxCrossEntropy()
@@ -397,16 +343,13 @@ class SequenceClassifier(ClassifierMixin, _SequenceEstimator):  # type: ignore[m
         first = not hasattr(self, "model_")
         if first and classes is None:
             raise ValueError("classes must be passed on the first call to partial_fit.")
+        x, mask, y, weight = self._prepared(X, y, sample_weight, reset=first)
         if first:
-            x, mask, y, weight = self._prepared(X, y, sample_weight)
             self.classes_ = np.unique(classes)
-            weight = self._by_class(y, weight)
+        weight = self._by_class(y, weight)
+        if first:
             self._fit_scale(x, mask, weight)
             self._start(len(self.classes_))
-        else:
-            x, mask = self._sequences(X, reset=False)
-            y = column_or_1d(y)
-            weight = self._by_class(y, _check_sample_weight(sample_weight, x, dtype=np.float64))
         unknown = np.setdiff1d(y, self.classes_)
         if len(unknown):
             raise ValueError(f"{type(self).__name__}: unknown classes in y: {unknown}")
@@ -448,6 +391,7 @@ class SequenceClassifier(ClassifierMixin, _SequenceEstimator):  # type: ignore[m
         return labels
 
 
+@dataclass(eq=False, repr=False)
 class SequenceRegressor(RegressorMixin, _SequenceEstimator):  # type: ignore[misc]
     """A recurrent network that gives each sequence a number.
 
@@ -495,9 +439,8 @@ class SequenceRegressor(RegressorMixin, _SequenceEstimator):  # type: ignore[mis
                 return self.fit(X, y, sample_weight)
             finally:
                 self.epochs = epochs
-        x, mask = self._sequences(X, reset=False)
-        weight = _check_sample_weight(sample_weight, x, dtype=np.float64)
-        self._train_numbers(x, self._numbers(column_or_1d(y)), mask, weight, 1)
+        x, mask, y, weight = self._prepared(X, y, sample_weight, reset=False)
+        self._train_numbers(x, self._numbers(y), mask, weight, 1)
         return self
 
     def _numbers(self, y: Array) -> Array:

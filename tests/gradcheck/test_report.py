@@ -135,3 +135,17 @@ def test_the_verdict_does_not_depend_on_the_seed():
         report = m.check_gradients(broken("dz = grad * (1 - self.y**2)", "dz = grad"), X,
                                    rng=seed, raises=False)  # fmt: skip
         assert [diagnosis.kind for diagnosis in report.diagnoses] == ["derivative"]
+
+
+class ShiftedInOnePlace(m.Dense):
+    def backward(self, grad):
+        grad_x = super().backward(grad)
+        self.W.grad[1, 0] += 1.0
+        return grad_x
+
+
+def test_the_ratio_told_is_that_of_the_number_that_is_wrong():
+    layer = ShiftedInOnePlace(4, 2, rng=0)
+    report = m.check_gradients(layer, np.random.default_rng(0).normal(size=(3, 4)), raises=False)
+    assert "should give twice the result, and gives" in str(report)
+    assert "and gives 2 times" not in str(report)

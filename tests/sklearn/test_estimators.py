@@ -183,3 +183,18 @@ def test_another_number_of_features_is_refused():
     model = small(epochs=1).fit(sequences, labels)
     with pytest.raises(ValueError, match="a time step has 3 features"):
         model.predict([np.zeros((4, 3))])
+
+
+@pytest.mark.parametrize("kind", [SequenceClassifier, SequenceRegressor])
+def test_a_later_partial_fit_looks_at_its_arguments(kind):
+    x = np.random.default_rng(0).standard_normal((20, 5))
+    y = (x[:, 0] > 0).astype(int)
+    model = kind(random_state=0)
+    model.partial_fit(x, y, **({"classes": [0, 1]} if kind is SequenceClassifier else {}))
+    before = model.model_.state_dict()
+    with pytest.raises(ValueError, match="there are 20 sequences and 3 targets"):
+        model.partial_fit(x, y[:3])
+    with pytest.raises(ValueError, match="sample_weight should be at least 0"):
+        model.partial_fit(x, y, sample_weight=-np.ones(20))
+    for name, value in model.model_.state_dict().items():
+        np.testing.assert_array_equal(value, before[name])

@@ -57,10 +57,12 @@ def disproportionate(evidence: Evidence, wrong: Sequence[Case]) -> list[Diagnosi
     names = tuple(name for name in finite if not same(twice[name], 2 * plain[name]))
     if not names:
         return []
-    sizes = [float(np.abs(gradients[names[0]]).max()) for gradients in (twice, plain)]
+    one, two = (np.ravel(gradients[names[0]]) for gradients in (plain, twice))
+    worst = int(np.abs(two - 2 * one).argmax())
+    gives = f"{two[worst] / one[worst]:.3g} times" if one[worst] else f"{two[worst]:.3g} for 0"
     text = (
         f"looks like a gradient that is clipped, normalised or shifted inside backward: twice the "
-        f"incoming gradient should give twice the result, and gives {sizes[0] / sizes[1]:.3g} times"
+        f"incoming gradient should give twice the result, and gives {gives}"
     )
     return [Diagnosis("not proportional", names, text)]
 
