@@ -10,8 +10,8 @@ import numpy as np
 from minirnn import checks
 from minirnn.core import Layer
 from minirnn.gradcheck.arguments import check_arguments, checked_function
-from minirnn.gradcheck.compare import measure
 from minirnn.gradcheck.diagnosis.diagnose import diagnose
+from minirnn.gradcheck.diagnosis.evidence import Evidence
 from minirnn.gradcheck.engines import beside_the_loop
 from minirnn.gradcheck.function import CheckedFunction, RefusedError
 from minirnn.gradcheck.own_code import located
@@ -115,18 +115,18 @@ def check_gradients(
         check_arguments("check_gradients", layer, inputs, mask)
     try:
         function = checked_function(layer, inputs, mask, target_mask, state, rng)
-        found: tuple[Diagnosis, ...] = tuple(violations(function))
-        measurements = measure(function, epsilon, tolerance)
+        evidence = Evidence(function, epsilon, tolerance, violations(function))
         notes, engine = beside_the_loop(function)
     except RefusedError as refused:
         error = located(refused.function, refused.error)
         raise error.with_traceback(refused.error.__traceback__) from None
-    if not all(measurement.passed for measurement in measurements):
-        found = diagnose(function, measurements, found, epsilon, tolerance)
+    found = evidence.violated
+    if not evidence.passed():
+        found = diagnose(evidence)
     elif not found:
         assigned = overwritten(function)  # a gradient of millions hides that it began at 1
         found = (assigned,) if assigned else tuple(engine)
-    comparisons = tuple(_with_words(m.comparison, found) for m in measurements)
+    comparisons = tuple(_with_words(m.comparison, found) for m in evidence.measurements.values())
     report = GradientReport(type(layer).__name__, comparisons, found, (*_notes(function), *notes))
     if raises and not report.passed:
         raise _error(report)

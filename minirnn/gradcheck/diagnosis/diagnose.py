@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Sequence
 
 import numpy as np
 
 from minirnn.gradcheck.arrays import same
-from minirnn.gradcheck.compare import Measurement
 from minirnn.gradcheck.diagnosis import (
     chain_rule,
     constants,
@@ -23,7 +21,6 @@ from minirnn.gradcheck.diagnosis.case import Case, Hypothesis, make_case
 from minirnn.gradcheck.diagnosis.determinism import not_deterministic, rounded
 from minirnn.gradcheck.diagnosis.evidence import Evidence, TooLargeError
 from minirnn.gradcheck.diagnosis.parts import broken_parts, in_the_model
-from minirnn.gradcheck.function import CheckedFunction
 from minirnn.gradcheck.report import Diagnosis
 from minirnn.gradcheck.violations import overwritten
 
@@ -54,59 +51,35 @@ HYPOTHESES: list[Hypothesis] = [
 """In the order of how sure and how simple they are: the first that fits is the diagnosis."""
 
 
-def diagnose(
-    function: CheckedFunction,
-    measurements: Sequence[Measurement],
-    violated: Sequence[Diagnosis],
-    epsilon: float,
-    tolerance: float,
-) -> tuple[Diagnosis, ...]:
-    """Return what the wrong gradients look like.
-
-    Parameters
-    ----------
-    function : CheckedFunction
-    measurements : list of Measurement
-        Its gradients, some of them wrong.
-    violated : list of Diagnosis
-        The rules that it was seen to break.
-    epsilon, tolerance : float
-        As in `check_gradients`.
-    """
+def diagnose(evidence: Evidence) -> tuple[Diagnosis, ...]:
+    """Return what the wrong gradients look like."""
     with warnings.catch_warnings(), np.errstate(all="ignore"):
         warnings.simplefilter("ignore")
-        parts = broken_parts(function, epsilon, tolerance)
+        parts = broken_parts(evidence)
         if not parts:
-            return _of_one(function, measurements, violated, epsilon, tolerance)
+            return _of_one(evidence)
         found: list[Diagnosis] = []
-        for part in parts:
-            own: Sequence[Diagnosis] = part.violated
-            if part.function is not None:
-                own = _of_one(part.function, part.measurements, part.violated, epsilon, tolerance)
-            found += [in_the_model(function, part.path, one) for one in own]
+        for path, part in parts.items():
+            own = _of_one(part) if isinstance(part, Evidence) else part
+            found += [in_the_model(evidence.function, path, one) for one in own]
             if not own:
-                kind = type(function.parts[part.path]).__name__
+                kind = type(evidence.function.parts[path]).__name__
                 text = (
                     f"looks like the place of the mistake: this part ({kind}) fails when it is "
                     f"checked alone, on what it is given here"
                 )
-                found.append(Diagnosis("part", (part.path,), text))
+                found.append(Diagnosis("part", (path,), text))
         return tuple(found)
 
 
-def _of_one(
-    function: CheckedFunction,
-    measurements: Sequence[Measurement],
-    violated: Sequence[Diagnosis],
-    epsilon: float,
-    tolerance: float,
-) -> tuple[Diagnosis, ...]:
+def _of_one(evidence: Evidence) -> tuple[Diagnosis, ...]:
     """Return what the gradients of a function look like, of which no part is wrong by itself."""
+    function = evidence.function
     random = not_deterministic(function)
     if random is not None:
         return (random,)
-    if violated:
-        return tuple(violated)  # it spoils the numbers: to be corrected first
+    if evidence.violated:
+        return evidence.violated  # it spoils the numbers: to be corrected first
     roughness = rounded(function)
     if roughness is not None:
         text = (
@@ -117,7 +90,6 @@ def _of_one(
         )
         return (Diagnosis("float32", ("output",), text),)
     assigned = overwritten(function)
-    evidence = Evidence(function, measurements, epsilon, tolerance)
     return (*([assigned] if assigned else []), *_of_the_numbers(evidence))
 
 

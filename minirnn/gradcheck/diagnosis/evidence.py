@@ -10,10 +10,10 @@ from typing import Any
 import numpy as np
 
 from minirnn.gradcheck.arrays import same
-from minirnn.gradcheck.compare import Measurement, measure
+from minirnn.gradcheck.compare import measure
 from minirnn.gradcheck.function import CheckedFunction, RefusedError
 from minirnn.gradcheck.kinds import CellFunction, LossFunction
-from minirnn.gradcheck.report import GradientError
+from minirnn.gradcheck.report import Diagnosis, GradientError
 from minirnn.typing import Array
 
 __all__ = ["Evidence", "Site", "TooLargeError"]
@@ -26,7 +26,7 @@ class TooLargeError(Exception):
 
 
 class Evidence:
-    """A checked function with wrong gradients, and experiments on it.
+    """A checked function, its gradients beside the measured ones, and experiments on it.
 
     Both sides of the comparison are linear in the weights ``r`` that multiply the outputs. So a
     part of the truth can be looked at alone: `only` gives weights that are zero but for one output
@@ -37,13 +37,13 @@ class Evidence:
     def __init__(
         self,
         function: CheckedFunction,
-        measurements: Sequence[Measurement],
         epsilon: float,
         tolerance: float,
+        violated: Sequence[Diagnosis] = (),
     ) -> None:
-        self.function = function
-        self.measurements = {m.name: m for m in measurements}
+        self.function, self.violated = function, tuple(violated)
         self.epsilon, self.tolerance = epsilon, tolerance
+        self.measurements = {m.name: m for m in measure(function, epsilon, tolerance)}
         self.weights = function.weights
         self.is_cell = isinstance(function, CellFunction)
         self.is_loss = isinstance(function, LossFunction)
@@ -84,11 +84,9 @@ class Evidence:
     def again(self, **changes: Array) -> Evidence | None:
         """Check the layer on other arrays; None where it does not take them."""
         try:
-            other = self.function.similar(**changes)
-            found = measure(other, self.epsilon, self.tolerance)
+            return Evidence(self.function.similar(**changes), self.epsilon, self.tolerance)
         except (RefusedError, GradientError):
             return None
-        return Evidence(other, found, self.epsilon, self.tolerance)
 
     def passed(self) -> bool:
         """Whether every gradient agrees."""

@@ -4,45 +4,33 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Callable
-from dataclasses import dataclass
 from typing import Any
-
-import numpy as np
 
 from minirnn.cells.cell import Cell
 from minirnn.gradcheck.arguments import checked_function
-from minirnn.gradcheck.compare import Measurement, measure
+from minirnn.gradcheck.diagnosis.evidence import Evidence
 from minirnn.gradcheck.function import CheckedFunction, RefusedError
 from minirnn.gradcheck.report import Diagnosis, GradientError
 from minirnn.gradcheck.violations import violations
 
-__all__ = ["Part", "broken_parts", "in_the_model"]
+__all__ = ["broken_parts", "in_the_model"]
 
 
-@dataclass(frozen=True)
-class Part:
-    """A layer or cell inside the checked one that fails when it is checked alone."""
-
-    path: str
-    function: CheckedFunction | None
-    measurements: list[Measurement]
-    violated: list[Diagnosis]
-
-
-def broken_parts(model: CheckedFunction, epsilon: float, tolerance: float) -> list[Part]:
+def broken_parts(model: Evidence) -> dict[str, Evidence | tuple[Diagnosis, ...]]:
     """Check every part alone, on what it is given inside, and return the smallest that fail.
 
     Evidence: the model is run once, and the arguments of each part's forward are written down. (For
-    a cell those of its last step, so that the state is not zero.)
+    a cell those of its last step, so that the state is not zero.) Of a part whose methods return
+    something else than they should, there is no evidence, but the diagnosis.
     """
-    found: list[Part] = []
-    calls = _calls(model)
-    for path in reversed([path for path in model.parts if path in calls]):
-        inside = any(part.path.startswith(f"{path}.") for part in found)
-        part = None if inside else _examine(model, path, calls[path], epsilon, tolerance)
-        if part is not None:
-            found.append(part)
-    return found[::-1]
+    found: dict[str, Evidence | tuple[Diagnosis, ...]] = {}
+    calls = _calls(model.function)
+    for path in reversed([path for path in model.function.parts if path in calls]):
+        if not any(inside.startswith(f"{path}.") for inside in found):
+            part = _examined(model, path, calls[path])
+            if part is not None:
+                found[path] = part
+    return dict(reversed(found.items()))
 
 
 _Call = tuple[tuple[Any, ...], dict[str, Any]]
@@ -65,24 +53,20 @@ def _calls(model: CheckedFunction) -> dict[str, _Call]:
     return calls
 
 
-def _examine(
-    model: CheckedFunction, path: str, call: _Call, epsilon: float, tolerance: float
-) -> Part | None:
-    layer, (args, kwargs) = model.parts[path], call
+def _examined(model: Evidence, path: str, call: _Call) -> Evidence | tuple[Diagnosis, ...] | None:
+    """Return what is found about a part by itself; None where nothing is wrong."""
+    layer, (args, kwargs) = model.function.parts[path], call
     is_cell = isinstance(layer, Cell)
     inputs = args[:2] if is_cell else args[:1]
     mask = kwargs.get("mask", args[1] if len(args) > 1 and not is_cell else None)
     try:
-        alone = checked_function(layer, inputs, mask, None, None, np.random.default_rng(0))
-        violated = violations(alone)
-        measurements = measure(alone, epsilon, tolerance)
+        alone = checked_function(layer, inputs, mask)
+        part = Evidence(alone, model.epsilon, model.tolerance, violations(alone))
     except GradientError as error:
-        return Part(path, None, [], list(error.diagnoses))
+        return error.diagnoses
     except (RefusedError, TypeError):  # it cannot be run alone in this way
         return None
-    if not violated and all(measurement.passed for measurement in measurements):
-        return None
-    return Part(path, alone, measurements, violated)
+    return None if part.passed() and not part.violated else part
 
 
 def in_the_model(model: CheckedFunction, path: str, one: Diagnosis) -> Diagnosis:
