@@ -36,32 +36,18 @@ class Measurement:
     wrong: Array
     jacobian: Array | None
 
-    @property
-    def name(self) -> str:
-        """Under which name the gradient is reported."""
-        return self.comparison.name
 
-    @property
-    def passed(self) -> bool:
-        """Whether every element passes."""
-        return self.comparison.passed
+def measure(function: CheckedFunction, epsilon: float, tolerance: float) -> dict[str, Measurement]:
+    """Compare every gradient of the checked function with central differences, by its name.
 
-
-def measure(function: CheckedFunction, epsilon: float, tolerance: float) -> list[Measurement]:
-    """Compare every gradient of the checked function with central differences.
-
-    Parameters
-    ----------
-    function : CheckedFunction
-    epsilon : float
-        How far each element is moved.
-    tolerance : float
-        Relative to the largest element of the numeric gradient.
+    Each element is moved by `epsilon`; `tolerance` is relative to the largest element of the
+    numeric gradient.
     """
     analytic = function.gradients()
-    return [
-        _compare(function, name, analytic[name], epsilon, tolerance) for name in function.variables
-    ]
+    return {
+        name: _compare(function, name, analytic[name], epsilon, tolerance)
+        for name in function.variables
+    }
 
 
 def _compare(

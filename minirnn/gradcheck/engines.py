@@ -18,12 +18,8 @@ AGREE = 1e-10
 def beside_the_loop(function: CheckedFunction) -> tuple[list[str], list[Diagnosis]]:
     """Run once as the layer runs, once in the time loop, and compare outputs and gradients.
 
-    Returns
-    -------
-    notes : list of str
-        What runs each recurrent layer, and how far it is from the loop.
-    found : list of Diagnosis
-        One, if they differ by more than rounding.
+    Returns notes, on what runs each recurrent layer and how far it is from the loop; and a
+    diagnosis, if they differ by more than rounding.
     """
     layers = {k: part for k, part in function.parts.items() if isinstance(part, Recurrent)}
     with engine.use("off"):

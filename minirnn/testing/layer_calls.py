@@ -25,11 +25,7 @@ def latest_forward(s: LayerSubject) -> Iterator[str]:
             "self.rng, and draw from nothing else"
         )
         return
-    layer = s.made()
-    _evaluated(layer)
-    reference = both(layer, s.inputs)
-    layer = s.made()
-    _evaluated(layer)
+    reference, layer = both(_quiet(s), s.inputs), _quiet(s)
     both(layer, s.others())
     layer.zero_grad()
     layer.reset_state()
@@ -50,9 +46,10 @@ def latest_forward(s: LayerSubject) -> Iterator[str]:
     yield from out_of_order(call, "backward before forward", accepted)
 
 
-def _evaluated(layer: Layer) -> None:
-    if any("rng" in vars(one) for _, one in layer.named_layers()):
-        layer.eval()  # else the second call would draw other numbers
+def _quiet(s: LayerSubject) -> Layer:
+    """Return a copy; one that draws random numbers does not, else the second call draws others."""
+    layer: Layer = s.made()
+    return layer.eval() if any("rng" in vars(one) for _, one in layer.named_layers()) else layer
 
 
 def gradients_add(s: LayerSubject) -> Iterator[str]:

@@ -43,7 +43,7 @@ class Evidence:
     ) -> None:
         self.function, self.violated = function, tuple(violated)
         self.epsilon, self.tolerance = epsilon, tolerance
-        self.measurements = {m.name: m for m in measure(function, epsilon, tolerance)}
+        self.measurements = measure(function, epsilon, tolerance)
         self.weights = function.weights
         self.is_cell = isinstance(function, CellFunction)
         self.is_loss = isinstance(function, LossFunction)
@@ -90,7 +90,7 @@ class Evidence:
 
     def passed(self) -> bool:
         """Whether every gradient agrees."""
-        return all(measurement.passed for measurement in self.measurements.values())
+        return all(measurement.comparison.passed for measurement in self.measurements.values())
 
     def analytic(self, weights: Sequence[Array]) -> dict[str, Array]:
         """Return what backward gives for these weights, from gradients that begin at zero."""
