@@ -31,7 +31,8 @@ def _parser() -> argparse.ArgumentParser:
         nargs="+",
         default=[],
         metavar="WORD",
-        help="networks (adder, tiny, characters, small, medium, large, step) and cells (rnn, "
+        help="networks (adder, tiny, characters, small, medium, large, step16, "
+        "step, step256) and cells (rnn, "
         "lstm, gru) to measure; all of a kind if none of it is named",
     )
     parser.add_argument("--threads", type=int, default=1, help="of NumPy and PyTorch (default 1)")

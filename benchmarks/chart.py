@@ -72,7 +72,7 @@ def _bars(results: list[dict[str, Any]]) -> list[_Bar]:
         title = next(title for title, measures in _PANELS.items() if result["measure"] in measures)
         is_step = title == _ONE_STEP
         what = _PANELS[title][result["measure"]] or result["name"]
-        modes = {"torch": ", no_grad", "torch_autograd": ", autograd on"}
+        modes = {"torch": ", inference_mode", "torch_autograd": ", autograd on"}
         names = {mode: f"{mode} / minirnn" for mode in modes}
         found = {mode: name for mode, name in names.items() if name in result["ratios"]}
         for mode, name in (found or {"": "minirnn / limit"}).items():

@@ -46,7 +46,7 @@ class Rung:
         Which of `MEASURES` are taken on it.
     targets : dict
         From the cell to PyTorch's time divided by minirnn's that is aimed at, where there is such
-        an aim: for the training step, and for one step of a stream.
+        an aim: for the training step, and for one step of a stream through the model.
     """
 
     name: str
@@ -60,7 +60,7 @@ class Rung:
 
     def target(self, cell: str, measure: str) -> float | None:
         """Return the ratio aimed at, or None."""
-        return self.targets.get(cell) if measure in ("train", "step") else None
+        return self.targets.get(cell) if measure in ("train", "model step") else None
 
     @property
     def sizes(self) -> dict[str, int]:
@@ -83,6 +83,11 @@ def _rung(
     return Rung(name, batch, steps, inputs, hidden, outputs, ("train", "forward"), aims)
 
 
+def _step(name: str, inputs: int, hidden: int, outputs: int, *, target: float) -> Rung:
+    aims = dict.fromkeys(CELLS, target)
+    return Rung(name, 1, 1, inputs, hidden, outputs, ("step", "model step"), aims)
+
+
 LADDER = (
     _rung("adder", 32, 8, 2, 16, 2, targets=(8, 7.5, 11)),
     _rung("tiny", 16, 20, 16, 32, 10, targets=(9, 5.5, 11)),
@@ -90,7 +95,9 @@ LADDER = (
     _rung("small", 32, 50, 32, 64, 32, targets=(4.2, 1.8, 4.2)),
     _rung("medium", 32, 100, 64, 128, 64, targets=(2.1, 1.25, 2)),
     _rung("large", 64, 100, 128, 256, 128, targets=(1.3, 1.3, 1.4)),
-    Rung("step", 1, 1, 80, 100, 80, ("step", "model step"), dict.fromkeys(CELLS, 5.0)),
+    _step("step16", 16, 16, 16, target=8),
+    _step("step", 80, 100, 80, target=5),
+    _step("step256", 128, 256, 128, target=2.5),
 )
 
 NAMES = tuple(rung.name for rung in LADDER)

@@ -56,8 +56,8 @@ def torch_calls(
     -------
     dict
         ``{"torch": calls}``, and for one step ``{"torch_autograd": calls}`` too: the first runs
-        under ``torch.no_grad()`` and carries its state from call to call, as a stream does. With
-        autograd on, that would grow a graph with every step, so the state is the initial one in
+        in ``torch.inference_mode()`` and carries its state from call to call, as in a stream.
+        With autograd on that would grow a graph with every step, so the state is the initial one in
         each call. A training step has autograd on, of course, and forward alone has it off.
     """
     torch = find_torch()
@@ -112,7 +112,7 @@ def _step(torch: Any, parts: tuple[Any, Any], with_dense: bool, x_t: Any, grad: 
 
     def step() -> Any:
         nonlocal state
-        with torch.no_grad():
+        with torch.inference_mode():
             state = cell(x_t, state)
             h = state[0] if is_lstm else state
             return dense(h) if with_dense else h

@@ -55,7 +55,7 @@ def tables(document: dict[str, Any], *, markdown: bool = False) -> str:
 def _rows(result: dict[str, Any], factor: float) -> list[list[str]]:
     """Return a row for PyTorch, or for each of its modes, or one without it."""
     seconds, ratios = result["seconds"], result["ratios"]
-    modes = {"torch": ", no_grad", "torch_autograd": ", autograd on"}
+    modes = {"torch": ", inference_mode", "torch_autograd": ", autograd on"}
     present = [mode for mode in modes if mode in seconds] or [""]
     rows = []
     for mode in present:
