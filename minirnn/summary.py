@@ -43,7 +43,7 @@ def summary_of(model: Any, x: Any = None, mask: Any = None) -> Table:
     if x is not None:
         shapes = _shapes_for(model, {id(row.layer) for row in rows}, x, mask)
         rows = [row._replace(shape=_shape_of(row.layer, shapes)) for row in rows]
-    words = [getattr(row.layer, "engine", "") for row in rows]
+    words = [row.layer.engine if hasattr(row.layer, "cell") else "" for row in rows]
     lines = [("layer", "output shape", "parameters", "engine")]
     counted: set[int] = set()
     for row, word in zip(rows, words, strict=True):

@@ -7,6 +7,7 @@ from typing import Any
 from minirnn import checks
 from minirnn.copies import Restored
 from minirnn.core import Layer
+from minirnn.engine import ENGINES
 from minirnn.layers.merging import MERGES, merge, merge_back, merged_size
 from minirnn.recurrent.recurrent import Recurrent
 from minirnn.typing import Array, State
@@ -28,6 +29,8 @@ class Bidirectional(Layer):
         Set to ``reverse=True`` if it is not yet.
     merge : "concat", "sum", "mean" or "product"
         As Keras' ``merge_mode`` "concat", "sum", "ave" and "mul".
+    engine : "auto", "off" or "require", optional
+        For both layers; by default each keeps its own.
 
     Attributes
     ----------
@@ -60,6 +63,7 @@ class Bidirectional(Layer):
         backward_layer: Recurrent | None = None,
         *,
         merge: str = "concat",
+        engine: str | None = None,
     ) -> None:
         if backward_layer is None or isinstance(forward_layer, type):
             name = getattr(forward_layer, "__name__", type(forward_layer).__name__)
@@ -86,6 +90,16 @@ class Bidirectional(Layer):
         self.forward_layer = forward_layer
         self.backward_layer = backward_layer
         backward_layer.reverse = True
+        self._engine = engine
+        if engine is not None:
+            for layer in (forward_layer, backward_layer):
+                layer._engine = checks.choice(self, "engine", engine, ENGINES)
+
+    @property
+    def engine(self) -> str:
+        """What runs the cells of both layers, and why, in words."""
+        one, two = self.forward_layer.engine, self.backward_layer.engine
+        return one if one == two else f"forward_layer: {one}; backward_layer: {two}"
 
     @property
     def input_size(self) -> int:

@@ -106,6 +106,11 @@ class StateDropout(Layer):
                     )
 
     @property
+    def engine(self) -> str:
+        """What runs the cell of the layer inside, and why, in words."""
+        return self.layer.engine
+
+    @property
     def rate(self) -> float:
         """The probability of a 0; another one may be assigned between two batches."""
         return self._rate

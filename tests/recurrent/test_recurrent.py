@@ -252,3 +252,18 @@ def test_any_mask_on_any_shape(data):
             np.testing.assert_allclose(grad_x[row, t], grad_x_t[0], **CLOSE)
         assert np.all(y[row, ~mask[row]] == 0)
         assert np.all(grad_x[row, ~mask[row]] == 0)
+
+
+def test_every_recurrent_layer_takes_and_tells_its_engine():
+    off = 'the time loop in Python: engine="off"'
+    both = m.Bidirectional(m.LSTM(2, 3, rng=0), m.GRU(2, 4, rng=1), engine="off")
+    assert both.engine == both.forward_layer.engine == both.backward_layer.engine == off
+    assert m.StateDropout(both, 0.1).engine == off
+    mixed = m.Bidirectional(m.LSTM(2, 3, engine="off", rng=0), m.GRU(2, 4, rng=1))
+    if mixed.backward_layer.engine != off:
+        assert mixed.engine.startswith(f"forward_layer: {off}; backward_layer: ")
+    with pytest.raises(ValueError, match="Bidirectional: engine should be one of"):
+        m.Bidirectional(m.LSTM(2, 3), m.LSTM(2, 3), engine="fast")
+    x = np.random.default_rng(0).normal(size=(2, 5, 2))
+    fast = m.Bidirectional(m.LSTM(2, 3, rng=0), m.GRU(2, 4, rng=1))
+    np.testing.assert_allclose(both.forward(x), fast.forward(x), rtol=1e-5, atol=1e-6)
