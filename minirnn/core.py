@@ -79,7 +79,7 @@ class Parameter:
         if new is not self._grad:  # `p.grad += x` has already written where it belongs
             self._copy_into(self._grad, new, "the gradient")
 
-    # Read at every turn: an attrgetter costs a quarter of a method of one's own.
+    # Read very often: an attrgetter takes a quarter of the time of a method written out.
     value = property(attrgetter("_value"), _set_value, doc="The array; assigning copies into it.")
     grad = property(attrgetter("_grad"), _set_grad, doc="The gradient; assigning copies into it.")
     shape = property(attrgetter("_value.shape"), doc="Shape of the value and of the gradient.")

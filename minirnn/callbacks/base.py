@@ -30,8 +30,8 @@ class Callback(KeywordHints):
     Attributes
     ----------
     monitor : str or None
-        The name in the history that this callback looks at, if it looks at one; a name that the
-        run will not have is refused before training.
+        The name in the history that this callback reads, if it reads one; a name that the run will
+        not have is refused before training.
 
     Raises
     ------

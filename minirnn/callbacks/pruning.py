@@ -1,4 +1,4 @@
-"""Ending a run of a search that does not look promising."""
+"""OptunaPruning: end a run of a search that does not look promising."""
 
 from __future__ import annotations
 

@@ -38,7 +38,7 @@ class Checkpoint(Callback):
     mode : "auto", "min" or "max"
         Which way is better; "auto" asks the metric.
     keep_last : int, optional
-        Delete all but so many of the files that this run wrote.
+        How many of the files that this run wrote are kept; older ones are deleted.
 
     Raises
     ------

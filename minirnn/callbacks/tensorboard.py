@@ -1,4 +1,4 @@
-"""Watching a run in TensorBoard."""
+"""TensorBoard: the run as curves and histograms."""
 
 from __future__ import annotations
 
@@ -30,11 +30,11 @@ class TensorBoard(Callback):
     folder : path of a folder
         One a run: ``"runs/first"``. It is made.
     histograms_every : int, optional
-        After every so many epochs, histograms; by default none.
+        Epochs from one histogram to the next; by default there are none.
 
     Examples
     --------
-    >>> watching = TensorBoard("runs/first", histograms_every=5)
+    >>> board = TensorBoard("runs/first", histograms_every=5)
     """
 
     def __init__(

@@ -5,7 +5,7 @@ as ``a0.npy``, ``a1.npy``, ..., nothing compressed, nothing pickled.
 
 Files may come from strangers, so reading trusts nothing. Each entry has one possible form, given
 its name, its size and its content: the reader works out what should be there and compares. A size
-is believed only if so many bytes are left, and JSON is weighed before it is parsed.
+is believed only if the file has that many bytes left, and JSON is weighed before it is parsed.
 """
 
 from __future__ import annotations
@@ -46,7 +46,7 @@ def write_tree(path: str | os.PathLike[str], tree: Mapping[str, Any]) -> None:
     TypeError
         For a leaf of another kind, named by its place, before anything is written.
     ValueError
-        If the tree has so many small dictionaries and lists that `read_tree` would refuse it.
+        If the tree has more small dictionaries and lists than `read_tree` accepts.
     """
     arrays: list[np.ndarray[Any, Any]] = []
     packed = {"format": _FORMAT, "version": _VERSION, "tree": _pack(tree, "", arrays)}
@@ -181,7 +181,7 @@ class _Reader:
         return array
 
     def claim(self, size: int) -> int:
-        """Return the size, if so many bytes are left."""
+        """Return the size, if the file has that many bytes left."""
         if size > self.size - self.file.tell():
             raise ValueError("it says that it has more than it has")
         return size

@@ -61,7 +61,7 @@ def check_sizes(layers: list[Layer]) -> None:
 
 
 def check_states(given: Any, count: int, what: str) -> Any:
-    """Return the states of so many layers."""
+    """Return the given states, if there is an entry for each of `count` layers."""
     if not isinstance(given, tuple | list) or len(given) != count:
         raise checks.not_a_tuple(
             given,

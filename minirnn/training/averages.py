@@ -37,7 +37,7 @@ class Averages:
         return {"loss": loss} | {metric.name: metric.value for metric in self.metrics}
 
     def state_dict(self) -> dict[str, Any]:
-        """Return what is needed to go on adding."""
+        """Return sums and weights so far, and the metrics' states."""
         return {
             "total": self.total,
             "weight": self.weight,
@@ -46,7 +46,7 @@ class Averages:
         }
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        """Go on from what `state_dict` returned."""
+        """Take over what `state_dict` returned."""
         self.total, self.weight = float(state["total"]), float(state["weight"])
         self.batches = int(state["batches"])
         for metric, metric_state in zip(self.metrics, state["metrics"], strict=True):

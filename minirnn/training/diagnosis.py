@@ -1,4 +1,4 @@
-"""Where the first number that is not finite came from."""
+"""Which number was the first that is not finite."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ def first_not_finite(model: Layer, loss: Any, inputs: Any, mask: Any, learning_r
     for name, parameter in model.named_parameters():
         if not np.isfinite(parameter.value).all():
             return (
-                f"parameter {name} has {_count(parameter.value)}: the last update spoilt it; try a "
+                f"parameter {name} has {_count(parameter.value)} since the last update; try a "
                 f"learning rate below {learning_rate:g}, or clip_norm"
             )
     found = _first_output(model, inputs, mask, "")

@@ -18,7 +18,7 @@ __all__ = ["FirstBatch"]
 
 
 class FirstBatch:
-    """A block around forward and backward that looks at the first batch, and at no other.
+    """A block around forward and backward that examines the first batch, and no other.
 
     It raises for a layer of the user's own whose forward changes its input, or whose backward
     assigns gradients in place of adding to them; and for a parameter that a layer makes only now,
@@ -28,8 +28,8 @@ class FirstBatch:
 
     def __init__(self, model: Layer, loss: Loss, parameters: Sequence[Parameter]) -> None:
         self._model, self._loss = model, loss
-        self._known = [*model.parameters(), *parameters]  # held, so that no id is used again
-        self._watched: list[Layer] = []
+        self._known = [*model.parameters(), *parameters]  # kept, so that no id is used again
+        self._hooked: list[Layer] = []
         self._over = False
         known = {id(parameter) for parameter in model.parameters()}
         foreign = [one for one in parameters if id(one) not in known]
@@ -52,11 +52,11 @@ class FirstBatch:
         for layer in _own_layers(self._model).values():
             if not isinstance(layer, Cell) and "forward" not in vars(layer):
                 vars(layer)["forward"] = _comparing(layer)
-                self._watched.append(layer)
+                self._hooked.append(layer)
 
     def __exit__(self, kind: Any, error: Any, traceback: Any) -> None:
-        while self._watched:
-            vars(self._watched.pop()).pop("forward", None)
+        while self._hooked:
+            vars(self._hooked.pop()).pop("forward", None)
         if kind is None and not self._over:
             _refuse_assigned_gradients(self._model, self._loss)
             new = _names_of_others(self._model, self._known)

@@ -31,7 +31,7 @@ _DIVERGED = 4.0  # times the smallest smoothed loss
 
 @dataclass(frozen=True)
 class LearningRateCurve:
-    """What `find_learning_rate` saw.
+    """What `find_learning_rate` returns.
 
     Attributes
     ----------
@@ -121,8 +121,8 @@ def find_learning_rate(
     trainer : Trainer
         With the model, the loss and the optimizer; its learning rate does not matter.
     inputs, targets, mask
-        Arrays, or batches in place of `inputs`, as `Trainer.fit` takes them. They are gone through
-        again and again, if need be.
+        Arrays, or batches in place of `inputs`, as `Trainer.fit` takes them. They are repeated if
+        there are fewer batches than steps.
     lowest, highest : float
     steps : int
         At least 3.

@@ -39,7 +39,7 @@ class Position:
     count : int or None
         How many batches the epoch has, where that is known.
     event : tuple (str, int) or None
-        An event of which so many callbacks have been called, and the others not yet.
+        An event during which the run was saved, and how many callbacks had been called by then.
     """
 
     def __init__(self) -> None:

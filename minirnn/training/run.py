@@ -61,7 +61,7 @@ class Run:
             ):
                 self._all_epochs()
             trainer.resumed = False
-        except BaseException:  # before the first step, the run in the file has not gone on yet
+        except BaseException:  # until the first step, the next fit resumes from the file again
             trainer.resumed = resumed and trainer.optimizer.step_count == steps
             raise
         finally:
@@ -72,7 +72,7 @@ class Run:
         try:
             for callback in trainer.callbacks:
                 self._call(callback, "on_train_begin")
-            if trainer.position.event is not None:  # the rest of it, where a resumed run stopped
+            if trainer.position.event is not None:  # resumed before all had been called
                 self._tell_all(*trainer.position.event)
             while not self._ending() and (trainer.epoch < self.epochs or trainer.position.inside):
                 self._epoch()

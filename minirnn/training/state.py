@@ -102,7 +102,7 @@ class _Before:
             if saved is not None:
                 try:
                     callback.load_state_dict(saved)
-                except Exception:  # a callback that refuses the one may refuse the other
+                except Exception:  # a callback that refused the file's state may refuse its own
                     continue
 
 

@@ -158,7 +158,7 @@ class Trainer(KeywordHints):
         target_mask: Any = None,
         sample_weight: Any = None,
     ) -> float:
-        """Update the parameters once, from one batch (with `accumulate`, from so many).
+        """Update the parameters once, from one batch (with `accumulate`, from several).
 
         Ctrl-C waits until the batch is done; an error leaves parameters, carried states and random
         generators as they were.
