@@ -77,6 +77,8 @@ def checked_function(
     """Return the function of a cell, a loss, or any other layer."""
     what, rng = type(layer).__name__, rng or np.random.default_rng(0)
     if not isinstance(layer, Layer | Loss):
+        if isinstance(layer, type):
+            what = f"the class {layer.__name__}: write {layer.__name__}(...)"
         raise TypeError(f"check_gradients: takes a Layer, a Cell or a Loss, got {what}")
     if not inputs:
         raise TypeError("check_gradients: takes the layer and what its forward takes, got no input")

@@ -138,7 +138,7 @@ class _Hooks:
 
 
 class _Guarded(np.ndarray[Any, Any]):
-    """A gradient that refuses to add an array with more axes than its own."""
+    """A gradient that refuses to add an array with more axes than its own, or a transposed one."""
 
     name = ""
     running: Sequence[str] = ()
@@ -151,6 +151,8 @@ class _Guarded(np.ndarray[Any, Any]):
 
     def _look(self, new: Any) -> None:
         shape, own = np.shape(new), self.shape
+        if self.name and shape == own[::-1] != own:
+            raise wrong_shape(self.running[-1], self.name, shape, own)
         if self.name and len(shape) > len(own) and shape[len(shape) - len(own) :] == own:
             text = (
                 f"looks like a sum over the batch that is missing: an array {shape} is added to a "
@@ -193,6 +195,8 @@ def _line(error: Exception, part: Any) -> str:
             shapes[node.id] = f"a {type(value).__name__} of {len(value)}"
         if isinstance(node, ast.BinOp) and isinstance(node.op, ast.MatMult):
             hint = hint or _transposed(node, frame)
+        if isinstance(node, ast.Assign):
+            hint = hint or _not_summed(node, frame)
     outer = [name for name in shapes if not any(o.startswith(f"{name}.") for o in shapes)]
     known = ", ".join(f"{name} is {shapes[name]}" for name in outer)
     return f", in `{line}`" + (f" ({known})" if known else "") + hint
@@ -212,6 +216,16 @@ def _value(node: ast.AST, frame: FrameType) -> Any:
     if isinstance(node, ast.Attribute):
         return getattr(_value(node.value, frame), node.attr, None)
     return None
+
+
+def _not_summed(node: ast.Assign, frame: FrameType) -> str:
+    """Return advice where an array with more axes than a gradient is assigned to it."""
+    grad, new = _value(node.targets[0], frame), _value(node.value, frame)
+    if not isinstance(grad, np.ndarray) or not isinstance(new, np.ndarray):
+        return ""
+    if grad.ndim == 0 or new.ndim <= grad.ndim or new.shape[-grad.ndim :] != grad.shape:
+        return ""
+    return "; a sum over the batch is missing: add .sum(axis=0), over all axes but the last"
 
 
 def _transposed(node: ast.BinOp, frame: FrameType) -> str:

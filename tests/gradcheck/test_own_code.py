@@ -92,6 +92,27 @@ def test_a_layer_whose_backward_has_another_shape_is_named_and_not_its_neighbour
         m.check_gradients(m.Sequential([m.Dense(3, 3, rng=0), flat]), ROWS)
 
 
+@pytest.mark.parametrize(("how", "place"), PLACES)
+def test_a_transposed_gradient_that_does_not_fit(how, place):
+    error = raised(h.TanhCell, "self.Wx.grad += x.T @ dz", "self.Wx.grad += dz.T @ x", how)
+    assert isinstance(error, GradientShapeError)
+    assert str(error).startswith("TanhCell.backward" + place.format(4))
+    assert "Wx should have shape (3, 4), got (4, 3)" in str(error)
+    assert "transposed" in error.diagnosis
+
+
+def test_a_gradient_that_is_assigned_without_the_sum():
+    error = raised(h.Linear, "self.b.grad += grad.sum(axis=0)", "self.b.grad = grad")
+    assert isinstance(error, ValueError)
+    assert "`self.b.grad = grad`" in str(error)
+    assert "a sum over the batch is missing: add .sum(axis=0)" in str(error)
+
+
+def test_a_class_in_the_place_of_an_object():
+    with pytest.raises(TypeError, match=r"got the class Dense: write Dense\(\.\.\.\)"):
+        m.check_gradients(m.Dense, ROWS)
+
+
 def test_another_number_of_states():
     error = raised(h.MemoryCell, "return h_new, (h_new, c_new),", "return h_new, (h_new,),")
     assert isinstance(error, GradientKindError)

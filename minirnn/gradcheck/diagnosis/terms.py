@@ -86,7 +86,7 @@ def missing_term(case: Case) -> Iterator[Prediction]:
             fits, left = np.arange(len(terms)), values
             for k, gap in gaps.items():
                 largest = np.argsort(-np.abs(gap), axis=None)[:ENOUGH]
-                for some in (largest, slice(None)):  # most candidates end at the largest
+                for some in (largest[:1], largest, slice(None)):  # most candidates end at once
                     good = same_rows(left @ through[k][:, some], gap.ravel()[some])
                     fits, left = fits[good], left[good]
             for fit in fits:
