@@ -18,7 +18,8 @@ from minirnn.typing import Array
 
 __all__ = ["Evidence", "Site", "TooLargeError"]
 
-Site = tuple[int, ...]
+Site = tuple[int | slice, ...]
+"""Where in an output: a row ``(b,)``, a position ``(b, t)``, or a step ``(slice(None), t)``."""
 
 
 class TooLargeError(Exception):
@@ -130,18 +131,12 @@ class Evidence:
             kept.append(one)
         return kept
 
-    def at_step(self, t: int) -> list[Array]:
-        """Return the weights, zero but for the output at one time step."""
-        weights = [np.zeros_like(weight) for weight in self.weights]
-        weights[0][:, t] = self.weights[0][:, t]
-        return weights
-
     def without(self, part: int) -> list[Array]:
         """Return the weights, but zero for one output."""
         return [w * (k != part) for k, w in enumerate(self.weights)]
 
     @cached_property
-    def sites(self) -> list[Site]:
+    def sites(self) -> Sequence[Site]:
         """Up to twelve sites: rows ``(b,)`` of the batch, or positions ``(b, t)``."""
         shape = self.shapes[0]
         if self.is_loss or not 2 <= len(shape) <= 3 or shape[0] != self.batch:

@@ -25,7 +25,7 @@ def single_share(case: Case) -> Iterator[Prediction]:
             yield _alone(share, f"row {b} of the batch", f"all {shape[0]} rows")
     if len(shape) == 3 and shape[1] > 1 and len(evidence.shapes) == 1:
         for t in range(shape[1]):
-            share = evidence.numeric(name, evidence.at_step(t))
+            share = evidence.numeric(name, evidence.only(site=(slice(None), t)))
             yield _alone(share, f"time step {t}", f"all {shape[1]} steps")
         for site in evidence.sites:
             share = evidence.numeric(name, evidence.only(site=site))
@@ -85,7 +85,7 @@ def one_step(case: Case) -> Iterator[Prediction]:
         return
     own = np.empty_like(case.numeric)
     for t in range(time):
-        own[:, t] = evidence.numeric("input", evidence.at_step(t))[:, t]
+        own[:, t] = evidence.numeric("input", evidence.only(site=(slice(None), t)))[:, t]
     text = (
         "looks like the gradient from the next step left out: at each step backward gives what "
         "that step's own output contributes, and nothing of what the later steps send back "
