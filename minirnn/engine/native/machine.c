@@ -290,7 +290,8 @@ typedef struct { /* a call, and the arrays of the caller by their slots */
    its rows whole; of a parameter only the size counts. */
 static int fits(const call *c, const Py_buffer *v, const slot *s) {
   int64_t time = s->kind == BATCH ? c->time : 1;
-  if (s->kind >= PARAMETER) return v->len == s->width * c->P->itemsize;
+  if (v->itemsize != c->P->itemsize) return 0;
+  if (s->kind >= PARAMETER) return v->len == s->width * v->itemsize;
   for (int i = 0; i < v->ndim; i++)
     if (v->strides[i] % v->itemsize) return 0;
   return (v->ndim == 3 || (v->ndim == 2 && time == 1)) && v->shape[0] == c->batch &&
@@ -323,8 +324,11 @@ static int collect(call *c, PyObject *arrays, PyObject *parameters) {
     c->batch = c->views[X].shape[0];
     c->time = c->views[X].ndim == 3 ? c->views[X].shape[1] : 1;
   }
-  for (int64_t i = 0; right && i < c->count; i++)
-    right = !c->views[i].obj || fits(c, &c->views[i], &c->P->slots[i]);
+  for (int64_t i = 0; right && i < c->count; i++) {
+    const slot *s = &c->P->slots[i];
+    int needed = i == X || (i == Y && !c->back) || s->kind == (c->back ? NEXT_GRAD_STATE : NEXT_STATE);
+    right = c->views[i].obj ? fits(c, &c->views[i], s) : !needed;
+  }
   if (!right) PyErr_SetString(PyExc_ValueError, "an array of another shape or dtype than the program's");
   return right;
 }
