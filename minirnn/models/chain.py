@@ -7,11 +7,11 @@ from typing import Any
 
 import numpy as np
 
-from minirnn import checks
+from minirnn import checks, masks
 from minirnn.core import Layer
 from minirnn.models.sequential import flat
 from minirnn.recurrent import Bidirectional, Recurrent
-from minirnn.typing import Array, Mask, State
+from minirnn.typing import Array, State
 
 __all__ = ["Chain"]
 
@@ -48,25 +48,15 @@ class Chain:
     def forward(self, x: Any, mask: Any = None, states: list[State] | None = None) -> Array:
         """Return the output; the recurrent layers begin at `states`."""
         remaining = list(states or [])
+        mask = None if mask is None else np.asarray(mask)
         for k, layer in enumerate(self.layers):
-            arguments: dict[str, Any] = {}
-            if mask is not None and layer.uses_mask:
-                arguments["mask"] = mask
-            if has_state(layer) and remaining:
-                arguments["state"] = remaining.pop(0)
-            x = self._run(k, layer.forward, x, **arguments)
-            mask = _after(layer, x, mask)
+            state = remaining.pop(0) if has_state(layer) and remaining else None
+            x, mask = self._run(k, masks.through, layer, x, mask, state)
         return x  # type: ignore[no-any-return]
 
     def without_padding(self, x: Any, mask: Any) -> Array:
         """Return x with zeros where its mask is False, whatever stood there."""
-        if mask is None:
-            return x  # type: ignore[no-any-return]
-        x = np.asarray(x)
-        mask = checks.as_mask(f"EncoderDecoder: {self.name}", mask, x.shape[:2])
-        valid = mask.reshape(mask.shape + (1,) * (x.ndim - 2))
-        clean: Array = np.where(valid, x, x.dtype.type(0))
-        return clean
+        return masks.checked(f"EncoderDecoder: {self.name}", x, mask)[0]  # type: ignore[no-any-return]
 
     def backward(self, grad: Any, grad_states: list[State] | None = None) -> Any:
         """Return the gradient on the input, from those on the output and on the final states."""
@@ -85,9 +75,9 @@ class Chain:
             x_t = self._run(k, layer.step, x_t)
         return x_t  # type: ignore[no-any-return]
 
-    def _run(self, k: int, method: Callable[..., Any], *arguments: Any, **keywords: Any) -> Any:
+    def _run(self, k: int, method: Callable[..., Any], *arguments: Any) -> Any:
         try:
-            return method(*arguments, **keywords)
+            return method(*arguments)
         except Exception as error:
             checks.locate(error, f"EncoderDecoder: layer {k} of the {self.name}")
             raise
@@ -106,7 +96,3 @@ def cells_of(layer: Layer) -> list[Recurrent]:
 def is_bidirectional(layer: Layer) -> bool:
     """Whether a recurrent layer reads in both directions."""
     return any(isinstance(part, Bidirectional) for _, part in layer.named_layers())
-
-
-def _after(layer: Layer, y: Array, mask: Mask | None) -> Mask | None:
-    return None if mask is None or not layer.keeps_time or np.ndim(y) < 3 else mask
