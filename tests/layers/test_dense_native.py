@@ -94,6 +94,16 @@ def test_forward_reads_and_writes_nothing_else():
     assert (y == 5).all()
 
 
+def test_large_ones_are_for_blas():
+    x, W, y = (np.zeros(shape, np.float32) for shape in ((2, 257), (257, 256), (2, 256)))
+    native = engine.native()
+    assert native.affine(x, W, None, y) is True
+    assert native.affine_backward(x, y, W, W.copy(), None, None) is None
+    x, W, y = (np.zeros(shape, np.float32) for shape in ((7400, 64), (64, 64), (7400, 64)))
+    assert native.affine(x, W, None, y) is None
+    assert native.affine_backward(x, y, W, W.copy(), None, None) is None
+
+
 def test_backward_reads_and_writes_nothing_else():
     x, grad, W = np.ones((6, 4), np.float32), np.ones((6, 3), np.float32), np.ones((4, 3), "f")
     out = [np.full(shape, 7, np.float32) for shape in ((4, 3), (3,), (6, 4))]

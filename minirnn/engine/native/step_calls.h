@@ -6,6 +6,7 @@
 
 #define LONG_WORK 200000 /* multiplications for which it pays to let other threads of Python run */
 #define MOST_WORK 30000000 /* multiplications in one product, for more of which BLAS is as fast */
+#define MOST_WEIGHTS 65536 /* of a Dense, for more of which BLAS is faster on the way back */
 
 typedef struct { Py_buffer v[8]; int count; char real; } looked; /* real: 'f' or 'd', as found */
 
@@ -130,7 +131,7 @@ static PyObject *py_affine_backward(PyObject *self, PyObject *const *args, Py_ss
       !(W = look(&L, args[2], 'r', 0)) || !(dW = look(&L, args[3], 'r', 1)) ||
       (args[4] != Py_None && !(db = look(&L, args[4], 'r', 1))) ||
       (args[5] != Py_None && !(dx = look(&L, args[5], 'r', 1))) || !go_together(x, W, db, g) ||
-      dW->ndim != 2 || !same_shape(W, dW, 2) ||
+      dW->ndim != 2 || !same_shape(W, dW, 2) || W->len / W->itemsize > MOST_WEIGHTS ||
       (dx && (dx->ndim != x->ndim || !same_shape(x, dx, x->ndim))))
     return done_with(&L, NULL);
   const backend *B = machine_for(&L);
