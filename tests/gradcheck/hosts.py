@@ -324,6 +324,21 @@ class LayerNorm(Layer):
         return (g - mean - self.n * along) / self.std
 
 
+class NormalisedTanh(Layer):
+    """Normalised over the features, then tanh: what comes in at the normalisation is not kept."""
+
+    def forward(self, x):
+        self.std = np.sqrt(x.var(axis=-1, keepdims=True) + 1e-5)
+        self.n = (x - x.mean(axis=-1, keepdims=True)) / self.std
+        self.y = np.tanh(self.n)
+        return self.y
+
+    def backward(self, grad):
+        g = grad * (1 - self.y**2)
+        mean, along = g.mean(axis=-1, keepdims=True), (g * self.n).mean(axis=-1, keepdims=True)
+        return (g - mean - self.n * along) / self.std
+
+
 class Standardised(Layer):
     """Divided by the standard deviation over the batch, the unbiased one."""
 

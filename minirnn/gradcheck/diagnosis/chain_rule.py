@@ -115,7 +115,9 @@ _RELATIONS = {
         ("no relu", (), (0,), "the derivative of {name} taken twice@: what backward gives is the "
          "truth times {0}"),
         ("one array", (0,), (1,), "the wrong derivative@: {1} where {0}, that of {name}, belongs"),
-        ("any", (0,), (), "a factor left out@: what backward gives, times {0}, is the truth"),
+        ("plain", (0,), (), "a factor left out@: what backward gives, times {0}, is the truth"),
+        ("inverse", (0,), (), "a division left out, or a factor too many@: what backward gives, "
+         "times {0}, is the truth"),
     ],
     2: [
         ("some", (), (0,), "a factor too many@: what backward gives is the truth times {0}"),
@@ -135,14 +137,16 @@ def _factors(
     factors, rows = factors_of(arrays, analytic.shape)
     a, n = analytic.ravel(), numeric.ravel()
     named = [k for k, f in enumerate(factors) if f.name]
-    some = [k for k, f in enumerate(factors) if f.name != "relu" and f.formula.text != "1 / {}"]
+    inverse = [k for k, f in enumerate(factors) if f.formula.text == "1 / {}"]
+    some = [k for k, f in enumerate(factors) if f.name != "relu" and k not in inverse]
     both, labels = _pairs(named), np.array([factor.array for factor in factors])
     alike = (labels[both[0]] == labels[both[1]]) & (both[0] != both[1])
     choices = {
         "named": np.array([named], int),
         "no relu": np.array([[k for k in named if factors[k].name != "relu"]], int),
         "one array": both[:, alike],
-        "any": np.arange(len(factors))[None],
+        "plain": np.array([[k for k in range(len(factors)) if k not in inverse]], int),
+        "inverse": np.array([inverse], int),
         "some": np.array([some], int),
         "pairs": _pairs(some),
     }
