@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from sphinx.ext.autodoc.mock import mock
+from sphinx.util.inspect import stringify_signature
 
 # (heading, module, rooms): of a module's public names, those that are defined in the rooms.
 SECTIONS = [
@@ -86,8 +87,20 @@ def skip(app: Any, what: str, name: str, value: Any, skipped: bool, options: Any
     return skipped or bool(re.fullmatch(r"set_\w+_request", name))
 
 
+def signed(
+    app: Any, what: str, name: str, value: Any, options: Any, signature: str, returned: str
+) -> tuple[str, str] | None:
+    """Show the arguments of ``__init__``: autodoc takes those of ``__new__``, which are any."""
+    if what != "class" or "**keywords" not in (signature or ""):
+        return None
+    found = inspect.signature(value).replace(return_annotation=inspect.Signature.empty)
+    shown = stringify_signature(found, show_annotation=False)
+    return shown.replace("<class 'numpy.float32'>", "float32"), returned
+
+
 def setup(app: Any) -> dict[str, Any]:
     """Write the index before anything looks for pages."""
     app.connect("autodoc-skip-member", skip)
+    app.connect("autodoc-process-signature", signed, priority=100)
     app.connect("config-inited", lambda app, config: write(app))
     return {"parallel_read_safe": True}

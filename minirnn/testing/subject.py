@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import sys
+from types import FunctionType
 from typing import Any
 
 import numpy as np
@@ -178,8 +179,8 @@ def both(layer: Any, inputs: tuple[Any, ...], grad: Array | None = None, **mask:
     return y, grad_x, gradients_of(layer)
 
 
-def importable(kind: type) -> bool:
-    """Whether pickle can find a class: under its name, in its module."""
+def importable(kind: type | FunctionType) -> bool:
+    """Whether pickle can find a class or a function: under its name, in its module."""
     module = sys.modules.get(kind.__module__)
     return kind.__module__ != "__main__" and getattr(module, kind.__qualname__, None) is kind
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import functools
 import http.server
+import inspect
 import json
 import os
 import re
@@ -18,6 +19,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+import minirnn
 from minirnn import RNN, MeanSquaredError
 
 SITE = Path(os.environ.get("MINIRNN_SITE", Path(__file__).parents[2] / "docs" / "_build" / "html"))
@@ -164,3 +166,13 @@ def test_no_page_is_wider_than_the_window(address, browser, width):
 def test_search_finds_a_page(address, browser):
     browser.get(f"{address}/search.html?q=LSTM")
     wait(browser, lambda b: b.find_elements("css selector", "#search-results li"))
+
+
+@pytest.mark.parametrize("name", ["LSTM", "Adam", "Trainer", "SoftmaxCrossEntropy"])
+def test_the_reference_shows_what_a_class_takes(name):
+    page = (SITE / "api" / "names" / f"minirnn.{name}.html").read_text("utf-8")
+    line = re.search(r'<dt class="sig.*?</dt>', page, re.S)
+    shown = re.sub(r"<[^>]*>", "", line[0])
+    wanted = list(inspect.signature(getattr(minirnn, name)).parameters)
+    assert [one for one in wanted if one not in shown] == []
+    assert "**" not in shown

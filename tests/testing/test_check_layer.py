@@ -312,3 +312,9 @@ def test_wrong_calls_of_the_check():
         check_layer(h.Affine, ROWS)
     with pytest.raises(TypeError, match="takes a layer, cell, loss"):
         check_layer(3)
+
+
+def test_a_metric_of_a_lambda_breaks_nothing():
+    metric = m.FunctionMetric(lambda p, t: abs(p - t).mean(), name="gap", higher_is_better=False)
+    x = np.random.default_rng(0).normal(size=(4, 3))
+    assert check_layer(metric, x, x + 1).passed
