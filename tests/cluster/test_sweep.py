@@ -15,7 +15,10 @@ EXAMPLES = Path(__file__).parents[2] / "examples"
 
 @pytest.fixture(scope="module")
 def example():
+    from joblib.externals.loky import get_reusable_executor
+
     sys.path.insert(0, str(EXAMPLES))
+    get_reusable_executor().shutdown(wait=True)  # workers of earlier tests have another path
     spec = importlib.util.spec_from_file_location("sweep", EXAMPLES / "sweep.py")
     module = importlib.util.module_from_spec(spec)
     sys.modules["sweep"] = module
