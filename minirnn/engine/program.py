@@ -1,197 +1,28 @@
-"""A traced cell as one graph of operations, in which each stands once.
+"""A traced cell as one graph of operations.
 
 Three tapes, of different batch sizes, are compared first: what differs between them depends on the
 batch size, and only ``number / batch`` may. The graph is then brought into the form that is good to
-run: slices are taken as early as possible, a sum that a product can begin with goes into the
-product, and a few common pairs of operations become one.
+run: sums of products become one product, and a few common pairs of operations one operation.
 """
 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterable
 from math import isclose
-from typing import Any
 
 import numpy as np
 
+from minirnn.engine.graph import LEAVES, Graph, Node, number_of, reach
 from minirnn.engine.trace import Record, Shape, Tape, Untraceable, View
 
-__all__ = ["Node", "Program", "reach"]
-
-
-class Node:
-    """One operation on rows of a batch, or a part of a parameter.
-
-    Attributes
-    ----------
-    name : str
-    args : tuple of Node
-    attr : what else decides it
-    width : int
-        Columns; 1 for one number a row.
-    """
-
-    __slots__ = ("args", "attr", "name", "number", "width")
-
-    def __init__(self, name: str, args: tuple[Node, ...], attr: Any, width: int) -> None:
-        self.name, self.args, self.attr, self.width, self.number = name, args, attr, width, -1
-
-    @property
-    def row(self) -> bool:
-        """Whether it is the same for all rows: a number, or (part of) a parameter."""
-        return self.name in ("const", "parameter")
-
-    def __repr__(self) -> str:
-        return f"%{self.number}"
-
+__all__ = ["Program"]
 
 FOLDS = {"sum of columns": "sum", "max of columns": "rowmax", "min of columns": "rowmin"}
-LEAVES = {"x", "state", "mask", "grad_y", "grad_state", "parameter", "const"}
-_SIMPLE: dict[str, Callable[..., Any]] = {
-    "add": np.add, "sub": np.subtract, "mul": np.multiply, "div": np.divide, "neg": np.negative,
-    "sqrt": np.sqrt, "max": np.maximum, "min": np.minimum, "exp": np.exp, "tanh": np.tanh,
-}  # fmt: skip
-
 _FORMS = {
     "add": "{} + {}", "sub": "{} - {}", "mul": "{} * {}", "div": "{} / {}",
     "muladd": "{} * {} + {}", "submul": "{2} - {0} * {1}", "mulrest": "{} * ({} - {})",
     "mulrest2": "{} * ({} - {}**2)",
 }  # fmt: skip
-
-
-class Graph:
-    """Nodes by what they are; equal ones are one object."""
-
-    def __init__(self) -> None:
-        self.known: dict[Any, Node] = {}
-
-    def node(self, name: str, args: tuple[Node, ...], attr: Any, width: int) -> Node:
-        """Return the node of this kind, as it stands: nothing is simplified."""
-        key = name, tuple(map(id, args)), attr, width
-        if key not in self.known:
-            self.known[key] = Node(name, args, attr, width)
-        return self.known[key]
-
-    def const(self, value: float, power: int = 0) -> Node:
-        """Return the number ``value * batch ** power``."""
-        return self.node("const", (), (value, power), 1)
-
-    def ew(self, name: str, *args: Node) -> Node:
-        """Return an elementwise operation."""
-        numbers = [_number(a) for a in args]
-        if name in _SIMPLE and None not in numbers:
-            return self.const(float(_SIMPLE[name](*numbers)))
-        if name == "div" and args[1].name == "const":
-            value, power = args[1].attr
-            if value:
-                return self.ew("mul", args[0], self.const(1 / value, -power))
-        power = numbers[1] if name == "pow" else None
-        if power == 0.5:
-            return self.ew("sqrt", args[0])
-        if power in (2.0, 3.0, 4.0):
-            result = args[0]
-            for _ in range(int(power) - 1):
-                result = self.ew("mul", result, args[0])
-            return result
-        if name == "mul" and args[0].name == args[1].name == "const":
-            (a, p), (b, q) = (n.attr for n in args)
-            if not p or not q:
-                return self.const(a * b, p + q)
-        if name == "id" and not args[0].row:
-            return args[0]
-        return self.node(name, args, None, max(a.width for a in args))
-
-    def slice(self, a: Node, low: int, high: int) -> Node:
-        """Return columns ``low .. high``, taken from where the numbers come from."""
-        if (low, high) == (0, a.width):
-            return a
-        if a.name == "slice":
-            return self.slice(a.args[0], a.attr[0] + low, a.attr[0] + high)
-        if a.name == "parameter":
-            view, _ = a.attr
-            offset = view.offset + low * view.strides[-1]
-            return self.parameter(view._replace(offset=offset), (*a.attr[1][:-1], high - low))
-        if a.name == "product" and len(a.args) == 2:
-            first, weights = a.args
-            return self.product(first, self.slice(weights, low, high))
-        if a.name == "concat":
-            at = 0
-            for part in a.args:
-                if at <= low and high <= at + part.width:
-                    return self.slice(part, low - at, high - at)
-                at += part.width
-        elif a.name not in LEAVES | {"product"} and not _sums_products(a):
-            parts = [b if b.width == 1 else self.slice(b, low, high) for b in a.args]
-            return self.ew(a.name, *parts)
-        return self.node("slice", (a,), (low, high), high - low)
-
-    def parameter(self, view: View, shape: Shape) -> Node:
-        """Return a part of a parameter: a row of numbers, or a matrix to multiply by."""
-        width = shape[-1] if shape else 1
-        return self.node("parameter", (), (view, shape), width)
-
-    def transpose(self, a: Node) -> Node:
-        """Return a transposed matrix of weights, or what can only be multiplied from the left."""
-        if a.name == "transpose":
-            return a.args[0]
-        if a.name == "parameter":
-            view, shape = a.attr
-            return self.parameter(view._replace(strides=view.strides[::-1]), shape[::-1])
-        return self.node("transpose", (a,), None, a.width)
-
-    def product(self, a: Node, b: Node) -> Node:
-        """Return ``a @ b``: rows with weights, or the sum over the batch of outer products."""
-        if a.name == "transpose" and not b.row:
-            return self.node("outer", (a.args[0], b), None, b.width)
-        if b.name != "parameter" or a.row or len(b.attr[1]) != 2:
-            raise Untraceable("a product with a matrix that is computed")
-        view, shape = b.attr
-        pairs, at = [], 0
-        split = a.name == "concat" and all(p.name == "state" or _is_x(p) for p in a.args)
-        for part in a.args if split else (a,):  # what is given need not be copied side by side
-            rows = view._replace(offset=view.offset + at * view.strides[0])
-            pairs += [part, self.parameter(rows, (part.width, shape[1]))]
-            at += part.width
-        return self.node("product", tuple(pairs), None, shape[1])
-
-    def concat(self, parts: Iterable[Node]) -> Node:
-        """Return columns side by side."""
-        flat = tuple(q for p in parts for q in (p.args if p.name == "concat" else (p,)))
-        return self.node("concat", flat, None, sum(p.width for p in flat))
-
-
-def _is_x(a: Node) -> bool:
-    """Whether it is x, or the valid rows of x."""
-    return a.name == "x" or (a.name == "where" and a.args[1].name == "x")
-
-
-def _sums_products(a: Node) -> bool:
-    return a.name == "add" and any(b.name == "product" or _sums_products(b) for b in a.args)
-
-
-def reach(
-    roots: Iterable[Node],
-    stop: Callable[[Node], bool] = lambda n: False,
-    args: Callable[[Node], tuple[Node, ...]] = lambda n: n.args,
-) -> list[Node]:
-    """Return all nodes that the roots are made of, each after its arguments; none behind a stop."""
-    order: list[Node] = []
-    seen: set[int] = set()
-    stack = [(n, False) for n in reversed(list(roots))]
-    while stack:
-        node, ready = stack.pop()
-        if ready:
-            order.append(node)
-        elif id(node) not in seen:
-            seen.add(id(node))
-            stack.append((node, True))
-            if not stop(node):
-                stack.extend((a, False) for a in reversed(args(node)))
-    return order
-
-
-# ---------------------------------------------------------------- from tapes to a program
 
 
 class Program:
@@ -438,12 +269,12 @@ class Program:
             mul, rest = args[k], args[1 - k]
             if mul.name != "mul" or not once[k] or n.args[k].name != "mul":
                 continue
-            if n.name == "add" and _number(rest) == 0.5:
+            if n.name == "add" and number_of(rest) == 0.5:
                 number, tanh = mul.args if mul.args[0].name == "const" else mul.args[::-1]
-                if _number(number) == 0.5 and tanh.name == "tanh" and tanh.args[0].name == "mul":
+                if number_of(number) == 0.5 and tanh.name == "tanh" and tanh.args[0].name == "mul":
                     half, x = tanh.args[0].args
                     half, x = (half, x) if half.name == "const" else (x, half)
-                    if _number(half) == 0.5:
+                    if number_of(half) == 0.5:
                         return self._ew("sigmoid", x)
             if mul.width == n.width:
                 return self._ew("muladd" if n.name == "add" else "submul", *mul.args, rest)
@@ -491,10 +322,6 @@ def _leaf_name(n: Node) -> str | None:
     if n.name in ("state", "grad_state"):
         return f"{n.name}[{n.attr}]"
     return n.name if n.name in LEAVES else None
-
-
-def _number(n: Node) -> float | None:
-    return n.attr[0] if n.name == "const" and n.attr[1] == 0 else None
 
 
 def _whole_of(part: Node, concats: list[Node]) -> tuple[Node, int] | None:

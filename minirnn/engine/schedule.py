@@ -17,7 +17,8 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from minirnn.engine.program import LEAVES, Node, Program, reach
+from minirnn.engine.graph import LEAVES, Node, reach
+from minirnn.engine.program import Program
 from minirnn.engine.trace import Untraceable, View
 
 __all__ = ["Schedule"]
