@@ -16,7 +16,12 @@ def report() -> str:
         f"Python   {platform.python_version()}, {platform.system()} on {platform.machine()}",
         f"NumPy    {np.__version__}",
     ]
-    if native is None:
+    if engine.outdated:
+        lines += [
+            "engine   built from other sources than these, so it is not used. All works, only",
+            "         slower; `pip install .` in the folder of README.md builds it anew.",
+        ]
+    elif native is None:
         lines += [
             "engine   not built: there was no C compiler when minirnn was installed. All works;",
             "         built-in cells run NumPy kernels, your own cells a loop in Python. With a",

@@ -14,7 +14,7 @@ from minirnn import checks
 
 __all__ = ["apply", "checked", "lost_inside", "through"]
 
-LEAVES: set[type] = {np.ndarray, bool, int, float, str, type(None), np.random.Generator}
+LEAVES: set[type] = {np.ndarray, bool, int, float, str, type(None)}
 """Kinds of attributes that hold no layers."""
 
 

@@ -6,11 +6,18 @@ that runs whole sequences natively (`machine`, and ``native/``, in C). Where a c
 traced, or the C part was not built, the time loop in Python runs as ever.
 """
 
-from minirnn.cells.cell import Cell
-from minirnn.engine.code import Code, code_of, native
-from minirnn.engine.machine import Machine
-from minirnn.engine.settings import ENGINES, current, use
-from minirnn.engine.trace import Untraceable
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from minirnn.engine.settings import ENGINES, current, native, outdated, use
+from minirnn.later import later
+
+if TYPE_CHECKING:
+    from minirnn.cells.cell import Cell
+    from minirnn.engine.code import Code, code_of
+    from minirnn.engine.machine import Machine
+    from minirnn.engine.trace import Untraceable
 
 __all__ = [
     "ENGINES",
@@ -20,9 +27,20 @@ __all__ = [
     "code_of",
     "current",
     "native",
+    "outdated",
     "program_of",
     "use",
 ]
+
+__getattr__ = later(
+    __name__,
+    {
+        "Code": "minirnn.engine.code",
+        "code_of": "minirnn.engine.code",
+        "Machine": "minirnn.engine.machine",
+        "Untraceable": "minirnn.engine.trace",
+    },
+)
 
 
 def program_of(cell: Cell) -> str:
@@ -51,4 +69,6 @@ def program_of(cell: Cell) -> str:
     grad_x = t4
     grad_state[0] = t5
     """
+    from minirnn.engine.code import Code
+
     return str(Code(cell).program)

@@ -17,15 +17,10 @@ from minirnn.engine.settings import compiled as _native
 from minirnn.engine.trace import Tape, Untraceable, trace
 from minirnn.typing import Array
 
-__all__ = ["Code", "code_of", "frozen", "native"]
+__all__ = ["Code", "code_of", "frozen"]
 
 PRIMES = 997, 1009, 1013, 1019, 1021, 1031, 1033, 1039
 PLAIN = (bool, int, float, complex, str, bytes, type, type(None), np.dtype, np.generic)
-
-
-def native() -> Any:
-    """Return the compiled module, or None where it was not built."""
-    return _native
 
 
 # ---------------------------------------------------------------- the code of a cell

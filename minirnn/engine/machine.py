@@ -9,8 +9,8 @@ import numpy as np
 
 from minirnn.cells.cell import Cell
 from minirnn.core import Parameter
-from minirnn.engine.code import PLAIN, Code, frozen, native
-from minirnn.engine.settings import current
+from minirnn.engine.code import PLAIN, Code, frozen
+from minirnn.engine.settings import current, native
 from minirnn.typing import Array, Mask, State
 
 __all__ = ["Machine"]

@@ -6,8 +6,9 @@ import os
 from importlib import import_module
 from operator import attrgetter
 from typing import Any, Self
+from zlib import crc32
 
-__all__ = ["ENGINES", "compiled", "current", "default_threads", "use"]
+__all__ = ["ENGINES", "compiled", "current", "default_threads", "native", "outdated", "use"]
 
 ENGINES = ("auto", "off", "require")
 
@@ -16,6 +17,26 @@ try:
     compiled = import_module("minirnn.engine._native")
 except ImportError:  # built without a C compiler
     compiled = None
+
+
+def _changed(built_from: int | None) -> bool:
+    """Whether the C sources beside this file are others: a checkout has moved on."""
+    folder, checksum = os.path.join(os.path.dirname(__file__), "native"), 0
+    for name in sorted(os.listdir(folder)):
+        if name.endswith((".c", ".h")):
+            with open(os.path.join(folder, name), "rb") as file:
+                checksum = crc32(file.read(), checksum)
+    return built_from not in (None, checksum)
+
+
+outdated = _changed(getattr(compiled, "sources", None))
+if outdated:
+    compiled = None
+
+
+def native() -> Any:
+    """Return the compiled module, or None where there is none that can be used."""
+    return compiled
 
 
 class _Settings:

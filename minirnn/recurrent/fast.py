@@ -12,22 +12,23 @@ from typing import Any
 
 import numpy as np
 
-from minirnn import kernels
 from minirnn.cells import GRUCell, LSTMCell, RNNCell
 from minirnn.cells.cell import Cell
+from minirnn.kernels import gru, lstm, one_blas_thread, rnn
+from minirnn.kernels.driver import Kernel
 from minirnn.recurrent.runner import LoopRunner, Runner
 from minirnn.typing import Array, Mask, State
 
 __all__ = ["KernelRunner", "kernel_of", "kernel_runner"]
 
-_KERNELS: dict[type[Cell], Callable[[], kernels.Kernel]] = {
-    RNNCell: lambda: kernels.Kernel(kernels.RNNForward, kernels.RNNBackward, kernels.rnn_step),
-    LSTMCell: lambda: kernels.Kernel(kernels.LSTMForward, kernels.LSTMBackward, kernels.lstm_step),
-    GRUCell: lambda: kernels.Kernel(kernels.GRUForward, kernels.GRUBackward, kernels.gru_step),
+_KERNELS: dict[type[Cell], Callable[[], Kernel]] = {
+    RNNCell: lambda: Kernel(rnn.RNNForward, rnn.RNNBackward, rnn.rnn_step),
+    LSTMCell: lambda: Kernel(lstm.LSTMForward, lstm.LSTMBackward, lstm.lstm_step),
+    GRUCell: lambda: Kernel(gru.GRUForward, gru.GRUBackward, gru.gru_step),
 }
 
 
-def kernel_of(cell: Cell) -> Callable[[], kernels.Kernel] | None:
+def kernel_of(cell: Cell) -> Callable[[], Kernel] | None:
     """Return what makes the kernel that stands for the cell's forward and backward, if any does."""
     kind: Any = type(cell)
     if {"forward", "backward"} & vars(cell).keys() or getattr(cell, "reset_after", None) is False:
@@ -46,7 +47,7 @@ class KernelRunner(Runner):
 
     cell: Any
 
-    def __init__(self, cell: Cell, kernel: kernels.Kernel) -> None:
+    def __init__(self, cell: Cell, kernel: Kernel) -> None:
         super().__init__(cell)
         self._kernel = kernel
 
@@ -69,7 +70,7 @@ class KernelRunner(Runner):
                 )
                 return y, state, (None, caches) if keep else None
         order = _reversal(lengths, x.shape[1]) if reverse else ()  # [()] leaves all as it is
-        with kernels.one_blas_thread():
+        with one_blas_thread():
             y, state, caches = self._kernel.forward(self.cell, x[order], lengths, state, keep=keep)
         return y[order], state, (order, caches) if keep else None
 
@@ -80,7 +81,7 @@ class KernelRunner(Runner):
         order, caches = caches
         if order is None:
             return LoopRunner(self.cell).backward(grad, grad_state, caches, need_grad_x=need_grad_x)
-        with kernels.one_blas_thread():
+        with one_blas_thread():
             grad_x, grad_state = self._kernel.backward(
                 self.cell, grad[order], grad_state, caches, need_grad_x=need_grad_x
             )
@@ -88,7 +89,7 @@ class KernelRunner(Runner):
 
     def step(self, x_t: Array, state: State) -> tuple[Array, State]:
         """Run the kernel's step."""
-        with kernels.one_blas_thread():
+        with one_blas_thread():
             y_t, state = self._kernel.step(self.cell, x_t, state)
         return y_t.copy(), state
 

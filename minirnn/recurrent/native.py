@@ -9,7 +9,9 @@ from typing import Any
 import numpy as np
 
 from minirnn.cells.cell import Cell
-from minirnn.engine import Code, Machine, code_of, native
+from minirnn.engine import native
+from minirnn.engine.code import Code, code_of
+from minirnn.engine.machine import Machine
 from minirnn.recurrent.runner import LoopRunner, Runner, method_key
 
 __all__ = ["NativeRunner", "native_runner"]

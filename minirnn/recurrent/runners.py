@@ -7,15 +7,26 @@ from collections.abc import Callable
 from minirnn import engine as engines
 from minirnn.cells.cell import Cell
 from minirnn.engine import ENGINES
-from minirnn.recurrent.fast import kernel_runner
-from minirnn.recurrent.native import native_runner
 from minirnn.recurrent.runner import LoopRunner, Runner
 
 __all__ = ["ENGINES", "runner_for"]
 
+
+def _native(cell: Cell) -> Runner | str:
+    from minirnn.recurrent.native import native_runner  # here, so that minirnn is imported sooner
+
+    return native_runner(cell)
+
+
+def _kernel(cell: Cell) -> Runner | str:
+    from minirnn.recurrent.fast import kernel_runner
+
+    return kernel_runner(cell)
+
+
 # Faster than the loop, best first. Each returns a runner, or the reason in words why the cell
 # cannot have this one.
-_FASTER: tuple[Callable[[Cell], Runner | str], ...] = (native_runner, kernel_runner)
+_FASTER: tuple[Callable[[Cell], Runner | str], ...] = (_native, _kernel)
 
 
 def runner_for(cell: Cell, engine: str = "auto", previous: Runner | None = None) -> Runner:

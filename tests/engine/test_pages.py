@@ -1,5 +1,6 @@
 """What the documentation shows of the engine is what it does."""
 
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -61,3 +62,14 @@ def test_the_environment_chooses_the_engine(monkeypatch):
     monkeypatch.setenv("MINIRNN_ENGINE", "fast")
     with pytest.raises(ValueError, match="MINIRNN_ENGINE should be one of auto, off, require"):
         settings.default_engine()
+
+
+@pytest.mark.skipif(not hasattr(engine.native(), "sources"), reason="not built by setup.py")
+def test_a_module_built_from_other_sources_is_not_used(tmp_path):
+    """A checkout that has moved on would otherwise call functions that are not there."""
+    shutil.copytree(Path(minirnn.__file__).parent, tmp_path / "minirnn")
+    with open(tmp_path / "minirnn/engine/native/step.h", "a", encoding="utf-8") as file:
+        file.write("/* changed */\n")
+    run = [sys.executable, "-m", "minirnn"]
+    said = subprocess.run(run, cwd=tmp_path, capture_output=True, text=True, check=True).stdout
+    assert "engine   built from other sources than these" in said

@@ -532,5 +532,9 @@ PyMODINIT_FUNC PyInit__native(void) {
   value_name = PyUnicode_InternFromString("_value");
   grad_name = PyUnicode_InternFromString("_grad");
   if (!value_name || !grad_name) return NULL;
-  return PyModule_Create(&module);
+  PyObject *made = PyModule_Create(&module);
+#ifdef SOURCES
+  if (made && PyModule_AddIntConstant(made, "sources", SOURCES) < 0) Py_CLEAR(made);
+#endif
+  return made;
 }
