@@ -9,6 +9,7 @@ import argparse
 import json
 import sys
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -84,8 +85,8 @@ def main(argv: Sequence[str] | None = None) -> int:
 def _settings(options: argparse.Namespace) -> Any:
     from benchmarks.timing import QUICK, Settings
 
-    settings = QUICK if options.quick else Settings()
-    return settings if options.rounds is None else Settings(options.rounds, settings.seconds)
+    settings = QUICK if options.quick else Settings(rest=0.3 if options.threads > 1 else 0.0)
+    return settings if options.rounds is None else replace(settings, rounds=options.rounds)
 
 
 def _measure_others(options: argparse.Namespace, rungs: list[Any], cells: list[str]) -> None:

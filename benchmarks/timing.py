@@ -27,10 +27,16 @@ class Settings:
     seconds : float
         A turn repeats a short call until about so much time is over, so that neither the clock nor
         one interruption decides.
+    rest : float
+        Seconds without work before each turn, then half as long of calls that do not count. With
+        several threads it has to be: those of OpenMP and OpenBLAS wait for more work for some
+        tenths of a second, each with a processor to itself, which would be missing in the turn
+        after theirs; and after a rest the system takes a while to spread threads over processors.
     """
 
     rounds: int = 15
     seconds: float = 0.02
+    rest: float = 0.0
 
 
 QUICK = Settings(rounds=3, seconds=0.0005)
@@ -68,6 +74,11 @@ def take_turns(
             counts[name] = max(1, min(10_000, round(settings.seconds / max(once, 1e-9))))
         for _ in range(settings.rounds):
             for name, call in contestants.items():
+                if settings.rest:
+                    time.sleep(settings.rest)
+                    until = clock() + settings.rest / 2
+                    while clock() < until:
+                        call()
                 samples[name].append(_time(call, counts[name], clock))
     return samples
 
