@@ -14,7 +14,7 @@ _NEEDS = {
     "minirnn/interop/torch*.py": ["torch"],
     "minirnn/interop/onnx*.py": ["onnx", "onnxruntime"],
     "minirnn/sklearn.py": ["sklearn"],
-    "minirnn/interop/keras.py": ["keras", "torch"],
+    "minirnn/interop/keras*.py": ["keras", "torch"],
 }
 
 collect_ignore_glob = [
