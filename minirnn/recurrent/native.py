@@ -38,7 +38,8 @@ def native_runner(cell: Cell) -> Runner | str:
 def _verify(cell: Cell, code: Code) -> str:
     """Run a small random problem through machine and loop; return what is wrong, or "".
 
-    Two batch sizes, three steps: whatever tracing has misunderstood shows.
+    Two batch sizes, three steps, with a mask that has gaps and without one: whatever tracing has
+    misunderstood shows.
     """
     rng, cell = np.random.default_rng(0), copy.deepcopy(cell)
     noise = 0.1 * rng.standard_normal(1009).astype(code.dtype)
@@ -50,7 +51,8 @@ def _verify(cell: Cell, code: Code) -> str:
     def draw(*shape: int) -> Any:
         return np.asarray(rng.standard_normal(shape), code.dtype)
 
-    for batch in (3, 1):
+    gaps = np.array([[1, 1, 1], [1, 0, 1], [1, 1, 0]], bool)
+    for batch, mask in ((3, gaps), (1, None)):
         x, grad = draw(batch, 3, code.inputs), draw(batch, 3, code.outputs)
         state, grad_state = (tuple(draw(batch, n) for n in code.widths) for _ in range(2))
         results = []
@@ -58,7 +60,7 @@ def _verify(cell: Cell, code: Code) -> str:
             cell.zero_grad()
             with np.errstate(all="ignore"), warnings.catch_warnings():
                 warnings.simplefilter("ignore")
-                y, final, kept = runner.forward(x, None, state, reverse=False, keep=True)
+                y, final, kept = runner.forward(x, mask, state, reverse=False, keep=True)
                 grad_x, first = runner.backward(grad, grad_state, kept, need_grad_x=True)
             grads = [p.grad.copy() for p in cell.parameters()]
             results.append([y, *final, grad_x, *first, *grads])

@@ -7,6 +7,7 @@ import pytest
 
 from minirnn import Cell, Parameter, Recurrent
 from minirnn.engine import native
+from minirnn.engine.machine import Machine
 from minirnn.recurrent.loop import loop_backward, loop_forward
 
 pytestmark = [
@@ -467,3 +468,15 @@ def test_cells_alike_share_what_was_traced_and_others_do_not():
     codes = [layer._find_runner().code for layer in layers]
     assert codes[0] is codes[1]
     assert codes[2] is not codes[0]  # `training` may decide what is done
+
+
+@pytest.mark.parametrize("masked", [False, True])
+def test_the_program_with_a_mask_is_tried_as_the_one_without(masked, monkeypatch):
+    def forward(self, x, mask, state, **options):
+        y, final, kept = run(self, x, mask, state, **options)
+        return (y + 1 if (mask is not None) == masked else y), final, kept
+
+    run = Machine.forward
+    monkeypatch.setattr(Machine, "forward", forward)
+    with pytest.warns(RuntimeWarning, match="do not agree"):
+        assert "do not agree" in Recurrent(type("Own", (Leaky,), {"step": plain})()).engine
