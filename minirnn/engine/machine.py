@@ -15,7 +15,7 @@ from minirnn.typing import Array, Mask, State
 
 __all__ = ["Machine"]
 
-LEAST_WORK = 5_000_000  # multiplications: some tenths of a millisecond
+LEAST_WORK = 20_000_000  # multiplications: about a millisecond, many times what a thread costs
 
 
 class _Kept(NamedTuple):
