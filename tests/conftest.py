@@ -32,6 +32,15 @@ def engine_on():
         yield
 
 
+@pytest.fixture(params=engine.native().instruction_sets() if engine.native() else ["none"])
+def instruction_set(request):
+    """Run the machine with each instruction set of this processor."""
+    before = engine.native().instruction_set()
+    engine.native().instruction_set(request.param)
+    yield request.param
+    engine.native().instruction_set(before)
+
+
 @pytest.fixture(scope="module")
 def several_blas_threads():
     """Give BLAS two threads, where their number can be set at all."""

@@ -35,14 +35,6 @@ def poisoned():
     native().poison(False)
 
 
-@pytest.fixture(params=native().instruction_sets() if native() else ["none"])
-def instruction_set(request):
-    before = native().instruction_set()
-    native().instruction_set(request.param)
-    yield request.param
-    native().instruction_set(before)
-
-
 def compare(cell, code, batch, time, *, seed=0, mask=False, reverse=False, threads=1, final=True):
     """Run machine and loop over the same random batch; return the largest difference."""
     rng = np.random.default_rng(seed)

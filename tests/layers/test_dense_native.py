@@ -9,14 +9,6 @@ pytestmark = pytest.mark.skipif(engine.native() is None, reason="the native engi
 SIZES = [(1, 1), (3, 2), (16, 2), (2, 16), (7, 17), (32, 10), (33, 48), (100, 80), (5, 300)]
 
 
-@pytest.fixture(params=engine.native().instruction_sets() if engine.native() else ["none"])
-def _instruction_set(request):
-    before = engine.native().instruction_set()
-    engine.native().instruction_set(request.param)
-    yield
-    engine.native().instruction_set(before)
-
-
 def run(layer, x, grad, which):
     """Return everything that forward and backward compute, the gradients added to ones."""
     with engine.use(which):
@@ -27,7 +19,7 @@ def run(layer, x, grad, which):
         return found + [parameter.grad.copy() for parameter in layer.parameters()]
 
 
-@pytest.mark.usefixtures("_instruction_set")
+@pytest.mark.usefixtures("instruction_set")
 @pytest.mark.parametrize("sizes", SIZES, ids=str)
 @pytest.mark.parametrize(("dtype", "tolerance"), [(np.float64, 1e-13), (np.float32, 1e-6)])
 @pytest.mark.parametrize("leading", [(1,), (2, 1), (2, 3), (300,), (13, 41)], ids=str)

@@ -9,14 +9,6 @@ pytestmark = pytest.mark.skipif(engine.native() is None, reason="the native engi
 SHAPES = [(1, 1), (7, 2), (3, 4, 3), (5, 16), (4, 1, 8), (4, 3, 17), (2, 33), (2, 5, 300), (2, 900)]
 
 
-@pytest.fixture(params=engine.native().instruction_sets() if engine.native() else ["none"])
-def _instruction_set(request):
-    before = engine.native().instruction_set()
-    engine.native().instruction_set(request.param)
-    yield
-    engine.native().instruction_set(before)
-
-
 def both(prediction, target, mask=None, weights=None, **keywords):
     """Return loss, weight and gradient by native code, and by NumPy."""
     found = []
@@ -43,7 +35,7 @@ def agree(results, tolerance):
     assert grad.dtype == expected_grad.dtype
 
 
-@pytest.mark.usefixtures("_instruction_set")
+@pytest.mark.usefixtures("instruction_set")
 @pytest.mark.parametrize("shape", SHAPES, ids=str)
 @pytest.mark.parametrize(("dtype", "tolerance"), [(np.float64, 1e-13), (np.float32, 1e-6)])
 def test_the_same_numbers(shape, dtype, tolerance):

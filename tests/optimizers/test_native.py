@@ -8,14 +8,6 @@ from minirnn import SGD, Adam, AdamW, Parameter, engine
 pytestmark = pytest.mark.skipif(engine.native() is None, reason="the native engine was not built")
 
 
-@pytest.fixture(params=engine.native().instruction_sets() if engine.native() else ["none"])
-def _instruction_set(request):
-    before = engine.native().instruction_set()
-    engine.native().instruction_set(request.param)
-    yield
-    engine.native().instruction_set(before)
-
-
 def trained(which, kind, dtype, size, steps=20, **options):
     rng = np.random.default_rng(0)
     parameters = [Parameter(rng.standard_normal(n).astype(dtype)) for n in (size, 1)]
@@ -29,7 +21,7 @@ def trained(which, kind, dtype, size, steps=20, **options):
     return [state.values, *state.slots.values(), np.array([optimizer.grad_norm])]
 
 
-@pytest.mark.usefixtures("_instruction_set")
+@pytest.mark.usefixtures("instruction_set")
 @pytest.mark.parametrize("size", [1, 7, 16, 333])
 @pytest.mark.parametrize("kind", [Adam, AdamW])
 @pytest.mark.parametrize(("dtype", "tolerance"), [(np.float64, 1e-13), (np.float32, 1e-6)])
