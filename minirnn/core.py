@@ -368,9 +368,9 @@ class Layer(KeywordHints):
         The file is complete or absent: an old one is replaced only when the new one is on disk.
         Other frameworks read it too.
         """
-        from minirnn.files.safetensors import write_safetensors
+        from minirnn.files.safetensors import WEIGHTS, write_safetensors
 
-        write_safetensors(path, self.state_dict(), {"format": "minirnn"})
+        write_safetensors(path, self.state_dict(), {"format": WEIGHTS})
 
     def load(self, path: str | os.PathLike[str]) -> None:
         """Read the parameters from a safetensors file: all of them, or none if any does not fit.
@@ -383,9 +383,9 @@ class Layer(KeywordHints):
         ValueError
             That lists every missing name, unexpected name and misshapen array.
         """
-        from minirnn.files.safetensors import read_weights
+        from minirnn.files.safetensors import read_safetensors
 
-        self.load_state_dict(read_weights(path))
+        self.load_state_dict(read_safetensors(path)[0])
 
     # ------------------------------------------------------------ modes
 

@@ -28,7 +28,7 @@ class Checkpoint(Callback):
     ----------
     path : str
         With ``{epoch}`` and ``{batch}`` where the numbers should stand, say
-        ``"run/{epoch:03}.npz"``; without, one file is replaced again and again.
+        ``"run/{epoch:03}.safetensors"``; without, one file is replaced again and again.
     every_epochs : int, optional
         1 unless `every_batches` is given.
     every_batches : int, optional
@@ -47,8 +47,8 @@ class Checkpoint(Callback):
 
     Examples
     --------
-    >>> every_epoch = Checkpoint("run.npz")
-    >>> best_three = Checkpoint("run-{epoch}.npz", monitor="val_loss", keep_last=3)
+    >>> every_epoch = Checkpoint("run.safetensors")
+    >>> best_three = Checkpoint("run-{epoch}.safetensors", monitor="val_loss", keep_last=3)
     """
 
     def __init__(

@@ -1,8 +1,12 @@
-"""A model's parameters in a file that other frameworks read too.
+"""Arrays under their names, and texts about them, in a file that other frameworks read too.
 
 The format is safetensors: eight bytes with the length of a JSON header, the header (for each name
 its dtype, shape, and place among the data), and the data, little-endian and without gaps.
 https://github.com/huggingface/safetensors
+
+Weights, models and checkpoints are such files; the metadata say under "format" which it is. They
+may come from strangers, so reading trusts nothing: the header is weighed before it is parsed, and
+may say nothing else than what must be.
 """
 
 from __future__ import annotations
@@ -21,42 +25,42 @@ from minirnn.files.parsing import check_weight, read_json
 from minirnn.files.replacing import existing, replacing
 from minirnn.typing import Array
 
-__all__ = ["WHOLE_MODEL", "read_safetensors", "read_weights", "write_safetensors"]
+__all__ = ["CHECKPOINT", "MODEL", "WEIGHTS", "read_safetensors", "write_safetensors"]
 
-_DTYPES: dict[str, np.dtype[Any]] = {"F64": np.dtype("<f8"), "F32": np.dtype("<f4")}
-WHOLE_MODEL = "minirnn model"
-"""What the metadata of `minirnn.save` say under "format"."""
+WEIGHTS, MODEL, CHECKPOINT = "minirnn", "minirnn model", "minirnn checkpoint"
+_READERS = {
+    WEIGHTS: "weights alone, and no architecture: build the model, then model.load(path)",
+    MODEL: "a complete model, architecture and weights: read it with minirnn.load(path)",
+    CHECKPOINT: "the checkpoint of a run: it is for Trainer.resume(path)",
+}
+_DTYPES: dict[str, np.dtype[Any]] = {"BOOL": np.dtype(bool)} | {
+    f"{kind.upper()}{8 * size}": np.dtype(f"<{kind}{size}")
+    for kind, sizes in [("f", (8, 4, 2)), ("i", (8, 4, 2, 1)), ("u", (8, 4, 2, 1))]
+    for size in sizes
+}
 _METADATA, _CHECKSUM = "__metadata__", "checksum"
-
-
-def read_weights(path: str | os.PathLike[str]) -> dict[str, Array]:
-    """Return the arrays of a file of weights; one of a whole model is refused."""
-    arrays, metadata = read_safetensors(path)
-    if metadata.get("format") == WHOLE_MODEL:
-        raise CheckpointError(
-            f"{os.fspath(path)} holds a complete model, architecture and weights: read it with "
-            f"minirnn.load(path)"
-        )
-    return arrays
 
 
 def write_safetensors(
     path: str | os.PathLike[str], arrays: Mapping[str, Array], metadata: Mapping[str, str]
 ) -> None:
-    """Write arrays of float32 and float64 under their names, and texts about them.
+    """Write arrays of numbers under their names, and texts about them.
 
-    A checksum of all this is added to the metadata.
+    A checksum of all this is added to the metadata. TypeError for an array that the format does not
+    have; before anything is written.
     """
-    codes = {dtype.newbyteorder("="): code for code, dtype in _DTYPES.items()}
+    codes = {dtype: code for code, dtype in _DTYPES.items()}
     header: dict[str, Any] = {_METADATA: dict(metadata)} | dict.fromkeys(arrays)
     contents: list[Any] = []
     end = 0
     for name in sorted(arrays, key=lambda name: -arrays[name].itemsize):  # so all are aligned
         array = arrays[name]
-        code = codes[array.dtype.newbyteorder("=")]
-        content = np.ascontiguousarray(array, _DTYPES[code]).reshape(-1).view(np.uint8)
+        dtype = array.dtype.newbyteorder("<")
+        if dtype not in codes:
+            raise TypeError(f"{name} is an array of {array.dtype}, not of real numbers")
+        content = np.ascontiguousarray(array, dtype).reshape(-1).view(np.uint8)
         place = [end, end := end + content.size]
-        header[name] = {"dtype": code, "shape": list(array.shape), "data_offsets": place}
+        header[name] = {"dtype": codes[dtype], "shape": list(array.shape), "data_offsets": place}
         contents.append(content)
     header[_METADATA][_CHECKSUM] = _checksum(header, contents)
     text = json.dumps(header).encode()
@@ -68,49 +72,63 @@ def write_safetensors(
             file.write(content)
 
 
-def read_safetensors(path: str | os.PathLike[str]) -> tuple[dict[str, Array], dict[str, str]]:
+def read_safetensors(
+    path: str | os.PathLike[str], kind: str = WEIGHTS
+) -> tuple[dict[str, Array], dict[str, str]]:
     """Return the arrays of a safetensors file, and its metadata.
 
     No file takes more memory than ten times its size and some constant.
+
+    Parameters
+    ----------
+    path : path of the file
+    kind : str
+        `WEIGHTS` (also another framework's), `MODEL` or `CHECKPOINT`.
 
     Raises
     ------
     FileNotFoundError
         If there is no such file.
     CheckpointError
-        If it is truncated, corrupted, something else, or holds other numbers than float32 and
-        float64.
+        If it is truncated, corrupted, something else, of another kind, or, but for a checkpoint,
+        holds other numbers than float32 and float64.
     """
     path = existing(path)
     with path.open("rb") as file:
         try:
-            return _read(file)
+            return _read(file, kind)
         except CheckpointError as error:
             raise CheckpointError(f"{path} {error}") from None
         except (ValueError, TypeError, KeyError, AttributeError, RecursionError) as error:
+            what = CHECKPOINT if kind == CHECKPOINT else "safetensors file"
             raise CheckpointError(
-                f"{path} is not a safetensors file, or it is truncated or corrupted: {error}"
+                f"{path} is not a {what}, or it is truncated or corrupted: {error}"
             ) from None
 
 
-def _read(file: IO[bytes]) -> tuple[dict[str, Array], dict[str, str]]:
+def _read(file: IO[bytes], kind: str) -> tuple[dict[str, Array], dict[str, str]]:
     size = os.fstat(file.fileno()).st_size
     start = file.read(8)
-    if start[:4] == b"PK\3\4":
-        raise CheckpointError(
-            "is not a safetensors file but an archive; the checkpoint of a run is for "
-            "Trainer.resume"
-        )
     length = int.from_bytes(start, "little")
     if len(start) < 8 or length > size - 8:
-        raise ValueError("its header claims to be longer than the file")
+        raise ValueError("its header claims to be longer than the file" if size else "it is empty")
     text = file.read(length)
     header = read_json(text, size)
     metadata = header.pop(_METADATA, {})
     if not all(isinstance(text, str) for text in metadata.values()):
         raise ValueError("its metadata are not texts")
+    found = metadata.get("format")
+    found = found if found in _READERS else WEIGHTS  # of another framework
+    if found != kind:
+        raise CheckpointError(f"holds {_READERS[found]}")
     arrays, position = {}, 0
     for name in sorted(header, key=lambda name: header[name]["data_offsets"]):
+        code = header[name]["dtype"]
+        if code not in (_DTYPES if kind == CHECKPOINT else ("F64", "F32")):
+            raise CheckpointError(
+                f"has {name} as {code}, and only F32 and F64 are read. To convert in silence could "
+                f"lose what matters; convert the arrays yourself and hand them to load_state_dict"
+            )
         arrays[name] = _read_array(file, name, position, size - 8 - length, **header[name])
         position += arrays[name].nbytes
     if position != size - 8 - length:
@@ -128,11 +146,6 @@ def _read_array(
     file: IO[bytes], name: str, position: int, left: int, dtype: str, shape: Any, data_offsets: Any
 ) -> Array:
     """Return the next array, if the header says nothing else than what must be."""
-    if dtype not in _DTYPES:
-        raise CheckpointError(
-            f"has {name} as {dtype}, and only F32 and F64 are read. To convert in silence could "
-            f"lose what matters; convert the arrays yourself and hand them to load_state_dict"
-        )
     if len(shape) > 32 or any(type(n) is not int or not 0 <= n < 2**63 for n in shape):
         raise ValueError(f"{name} has a shape that cannot be")
     end = position + math.prod(shape) * _DTYPES[dtype].itemsize

@@ -1,35 +1,27 @@
-"""The format of checkpoints: a tree of dictionaries and lists with numbers, texts and arrays.
+"""Checkpoints: a tree of dictionaries and lists with numbers, texts and arrays.
 
-The file is a zip archive that NumPy and every unpacker read: ``tree.json`` first, then each array
-as ``a0.npy``, ``a1.npy``, ..., nothing compressed, nothing pickled.
-
-Files may come from strangers, so reading trusts nothing. Each entry has one possible form, given
-its name, its size and its content: the reader works out what should be there and compares. A size
-is believed only if the file has that many bytes left, and JSON is weighed before it is parsed.
+The file is in the format of safetensors, see there: the tree stands in its metadata as JSON, and
+each array under its place in the tree, ``/model/layers.0.W``. Nothing is pickled.
 """
 
 from __future__ import annotations
 
 import json
-import math
 import os
-import zlib
 from collections.abc import Mapping
-from typing import IO, Any
+from typing import Any
 
 import numpy as np
 
 from minirnn.errors import CheckpointError
-from minirnn.files.archive import Entry, directory_of, local_header, npy_header, write_entry
-from minirnn.files.parsing import check_weight, read_json
-from minirnn.files.replacing import existing, replacing
+from minirnn.files.parsing import read_json
+from minirnn.files.safetensors import CHECKPOINT, read_safetensors, write_safetensors
+from minirnn.typing import Array
 
 __all__ = ["read_tree", "write_tree"]
 
-_FORMAT = "minirnn checkpoint"
-_VERSION = 3  # since 3, every byte of a file is determined by its content
-_JSON = "tree.json"
-_ARRAY = "minirnn.array"  # the key under which an array leaves its dtype and shape in the JSON
+_VERSION = "4"  # since 4, in the format of safetensors
+_ARRAY = "minirnn.array"  # the key under which an array leaves its name in the JSON
 
 
 def write_tree(path: str | os.PathLike[str], tree: Mapping[str, Any]) -> None:
@@ -39,7 +31,7 @@ def write_tree(path: str | os.PathLike[str], tree: Mapping[str, Any]) -> None:
     ----------
     path : path of the file, with any ending
     tree : dictionary
-        Its leaves: None, bool, int, float, str, NumPy scalars and arrays of numbers.
+        Its leaves: None, bool, int, float, str, NumPy scalars and arrays of real numbers.
 
     Raises
     ------
@@ -48,21 +40,13 @@ def write_tree(path: str | os.PathLike[str], tree: Mapping[str, Any]) -> None:
     ValueError
         If the tree has more small dictionaries and lists than `read_tree` accepts.
     """
-    arrays: list[np.ndarray[Any, Any]] = []
-    packed = {"format": _FORMAT, "version": _VERSION, "tree": _pack(tree, "", arrays)}
-    text = json.dumps(packed, separators=(",", ":")).encode()
-    size = len(text) + sum(array.nbytes for array in arrays)
+    arrays: dict[str, Array] = {}
+    text = json.dumps(_pack(tree, "", arrays), separators=(",", ":"))
+    metadata = {"format": CHECKPOINT, "version": _VERSION, "tree": text}
     try:
-        check_weight(text, size)
+        write_safetensors(path, arrays, metadata)
     except CheckpointError as error:
         raise ValueError(f"the tree cannot be saved: {error}; put the numbers in arrays") from None
-    with replacing(path) as file:
-        entries = [write_entry(file, _JSON, b"", text)]
-        for k, array in enumerate(arrays):
-            header = npy_header(array.dtype.str, array.shape)
-            content = array.reshape(-1).view(np.uint8)
-            entries.append(write_entry(file, f"a{k}.npy", header, content))
-        file.write(directory_of(entries, file.tell()))
 
 
 def read_tree(path: str | os.PathLike[str]) -> dict[str, Any]:
@@ -77,129 +61,34 @@ def read_tree(path: str | os.PathLike[str]) -> dict[str, Any]:
     CheckpointError
         If it is truncated, corrupted, not a checkpoint, or of another version of the format.
     """
-    path = existing(path)
-    with path.open("rb") as file:
-        beginning = file.read(4)
-        if beginning[:2] != b"PK":
-            what = "is empty" if not beginning else "is not a minirnn checkpoint"
-            if path.suffix == ".safetensors":
-                what += "; weights alone are for the model's load"
-            raise CheckpointError(f"{path} {what}")
-        try:
-            return _Reader(file).tree()
-        except (CheckpointError, RecursionError, ValueError, TypeError, KeyError) as error:
-            raise CheckpointError(f"{path} {_reason(error)}") from None
+    arrays, metadata = read_safetensors(path, CHECKPOINT)
+    version = metadata.get("version")
+    if version != _VERSION:
+        raise CheckpointError(
+            f"{path} was written by another version of minirnn (format {version}; this one reads "
+            f"{_VERSION})"
+        )
+    try:
+        if set(metadata) != {"format", "version", "tree"}:
+            raise ValueError("its metadata are not those of a checkpoint")
+        text = metadata.pop("tree").encode("ascii")
+        tree = _unpack(read_json(text, os.path.getsize(path)), arrays)
+        if arrays or not isinstance(tree, dict):
+            raise ValueError("its tree does not fit its arrays, or is no dictionary")
+    except CheckpointError as error:
+        raise CheckpointError(f"{path} {error}") from None
+    except (ValueError, TypeError, KeyError, RecursionError) as error:
+        raise CheckpointError(f"{path} is truncated or corrupted: {error}") from None
+    return tree
 
 
-def _reason(error: Exception) -> str:
-    if isinstance(error, CheckpointError):
-        return str(error)
-    return f"is truncated or corrupted: {error}"
-
-
-class _Reader:
-    """Read entry after entry, each only if it is what `write_tree` would have written."""
-
-    def __init__(self, file: IO[bytes]) -> None:
-        self.file = file
-        self.size = os.fstat(file.fileno()).st_size
-        self.entries: list[Entry] = []
-        file.seek(0)
-
-    def tree(self) -> dict[str, Any]:
-        """Return the tree, when the file has been found to be right to its end."""
-        text = self.text()
-        packed = read_json(text, self.size)
-        self.check_header(packed)
-        tree = self.unpack(packed["tree"])
-        if not isinstance(tree, dict):
-            raise ValueError("its tree is no dictionary")
-        directory = directory_of(self.entries, self.file.tell())
-        if self.file.read(len(directory) + 1) != directory:
-            raise ValueError("its directory does not fit its entries")
-        return tree
-
-    def text(self) -> bytes:
-        """Return the JSON; its size is the only one that is taken from the file."""
-        expected = local_header(Entry(_JSON, 0, 0, 0))
-        start = self.file.read(len(expected))
-        if len(start) == len(expected) and (start[:14], start[30:39]) != (
-            expected[:14],
-            expected[30:39],
-        ):
-            raise CheckpointError(
-                "is not a minirnn checkpoint, or one that an earlier version wrote"
-            )
-        size = self.claim(int.from_bytes(start[-8:], "little"))
-        text = self.file.read(size)
-        self.finish(Entry(_JSON, 0, size, zlib.crc32(text)), start)
-        return text
-
-    def check_header(self, packed: Any) -> None:
-        """Raise unless the JSON says that it is a checkpoint of this version."""
-        if not isinstance(packed, dict) or packed.get("format") != _FORMAT:
-            raise CheckpointError("is not a minirnn checkpoint")
-        version = packed.get("version")
-        if version != _VERSION:
-            earlier = isinstance(version, int) and version < _VERSION
-            raise CheckpointError(
-                f"was written by {'an earlier' if earlier else 'a later'} version of minirnn "
-                f"(format {version}; this one reads {_VERSION})"
-            )
-
-    def unpack(self, value: Any) -> Any:
-        """Put the arrays in their places, in the order in which they were written."""
-        if isinstance(value, dict) and _ARRAY in value:
-            return self.array(*value[_ARRAY])
-        if isinstance(value, dict):
-            for key, item in value.items():
-                value[key] = self.unpack(item)
-        elif isinstance(value, list):
-            for k, item in enumerate(value):
-                value[k] = self.unpack(item)
-        return value
-
-    def array(self, dtype: str, shape: list[int]) -> np.ndarray[Any, Any]:
-        """Return the next array."""
-        kind = np.dtype(dtype)
-        if kind.kind not in "biufc" or kind.str != dtype:
-            raise ValueError(f"it has an array of {dtype!r}")
-        if len(shape) > 32 or any(type(n) is not int or not 0 <= n < 2**63 for n in shape):
-            raise ValueError("it has an array of a shape that cannot be")
-        size = self.claim(math.prod(shape) * kind.itemsize)
-        header = npy_header(dtype, tuple(shape))
-        entry = Entry(f"a{len(self.entries) - 1}.npy", self.file.tell(), len(header) + size, 0)
-        start = self.file.read(len(local_header(entry)))
-        if self.file.read(len(header)) != header:
-            raise ValueError(f"{entry.name} has another dtype or shape than the tree says")
-        array = np.empty(shape, kind)
-        content: Any = array.reshape(-1).view(np.uint8)
-        if self.file.readinto(content) != size:  # type: ignore[attr-defined]
-            raise ValueError("it ends too early")
-        checksum = zlib.crc32(content, zlib.crc32(header))
-        self.finish(entry._replace(checksum=checksum), start)
-        return array
-
-    def claim(self, size: int) -> int:
-        """Return the size, if the file has that many bytes left."""
-        if size > self.size - self.file.tell():
-            raise ValueError("it says that it has more than it has")
-        return size
-
-    def finish(self, entry: Entry, start: bytes) -> None:
-        """Compare an entry's header with what should stand there."""
-        if start != local_header(entry):
-            raise ValueError(f"{entry.name} does not have the checksum or header that it should")
-        self.entries.append(entry)
-
-
-def _pack(value: Any, place: str, arrays: list[np.ndarray[Any, Any]]) -> Any:
-    """Return `value` as JSON knows it: dtype and shape of each array, which goes to `arrays`."""
+def _pack(value: Any, place: str, arrays: dict[str, Array]) -> Any:
+    """Return `value` as JSON knows it: the name of each array, which goes to `arrays`."""
     if isinstance(value, np.ndarray):
-        if value.dtype.kind not in "biufc":
-            raise TypeError(f"{place or 'the tree'} is an array of {value.dtype}, not of numbers")
-        arrays.append(np.ascontiguousarray(value) if value.ndim else value)
-        return {_ARRAY: [value.dtype.str, list(value.shape)]}
+        while place in arrays:  # a key can have a slash in it
+            place += "/"
+        arrays[place] = value
+        return {_ARRAY: place}
     if isinstance(value, np.generic):
         value = value.item()
     if isinstance(value, Mapping):
@@ -216,3 +105,16 @@ def _pack(value: Any, place: str, arrays: list[np.ndarray[Any, Any]]) -> Any:
         f"{place or 'the tree'} is a {type(value).__name__}, which cannot be saved; numbers, "
         f"texts, arrays, and lists and dictionaries of them can"
     )
+
+
+def _unpack(value: Any, arrays: dict[str, Array]) -> Any:
+    """Put each array in its place, once."""
+    if isinstance(value, dict) and _ARRAY in value:
+        return arrays.pop(value[_ARRAY])
+    if isinstance(value, dict):
+        for key, item in value.items():
+            value[key] = _unpack(item, arrays)
+    elif isinstance(value, list):
+        for k, item in enumerate(value):
+            value[k] = _unpack(item, arrays)
+    return value

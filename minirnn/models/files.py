@@ -17,7 +17,7 @@ from minirnn.core import Layer, Parameter
 from minirnn.errors import CheckpointError
 from minirnn.files.parsing import read_json
 from minirnn.files.replacing import existing
-from minirnn.files.safetensors import WHOLE_MODEL, read_safetensors, write_safetensors
+from minirnn.files.safetensors import MODEL, read_safetensors, write_safetensors
 from minirnn.models.architecture import BoundedGenerator, Builder, Describer, known_classes
 
 __all__ = ["load", "save"]
@@ -76,7 +76,7 @@ def save(model: Layer, path: str | os.PathLike[str], **extras: Any) -> None:
             f"layers: {_difference(_form(model), _form(again))}; was a layer changed after it was "
             f"made?"
         )
-    metadata = {"format": WHOLE_MODEL, "version": _VERSION, "content": json.dumps(content)}
+    metadata = {"format": MODEL, "version": _VERSION, "content": json.dumps(content)}
     write_safetensors(path, weights | describer.arrays, metadata)
 
 
@@ -110,11 +110,7 @@ def load(path: str | os.PathLike[str], classes: Iterable[type] = ()) -> Any:
             raise TypeError(f"load: {one.__name__} is the name of a class of minirnn: rename yours")
         own[one.__name__] = one
     path = existing(path)
-    arrays, metadata = read_safetensors(path)
-    if metadata.get("format") != WHOLE_MODEL:
-        raise CheckpointError(
-            f"{path} has weights alone, and no architecture: build the model, then model.load(path)"
-        )
+    arrays, metadata = read_safetensors(path, MODEL)
     if metadata.get("version") != _VERSION:
         raise CheckpointError(
             f"{path} was written by another version of minirnn (model format "

@@ -83,9 +83,9 @@ def training(callback: Any) -> Iterator[str]:
         raise NotApplicableError(f"it monitors {monitored}, which the short training does not have")
     with _in_a_temporary_folder():
         one, straight = _trained(copy.deepcopy(callback), save=True)
-        if not os.path.exists("2.npz"):
+        if not os.path.exists("2.safetensors"):
             raise NotApplicableError("it ends the training before the third epoch")
-        other, resumed = _trained(copy.deepcopy(callback), resume="2.npz")
+        other, resumed = _trained(copy.deepcopy(callback), resume="2.safetensors")
     if not equal(straight.model.state_dict(), resumed.model.state_dict()):
         yield "a run that is resumed ends with other weights than an uninterrupted one"
     if dict(straight.history) != dict(resumed.history):
@@ -122,7 +122,7 @@ def _trained(callback: Any, *, save: bool = False, resume: str | None = None) ->
     rng = np.random.default_rng(0)
     x, y = rng.standard_normal((10, 3)), rng.integers(0, 2, 10)
     model = Sequential([Dense(3, 2, rng=1)])
-    others = [Checkpoint("{epoch}.npz")] if save or resume else []
+    others = [Checkpoint("{epoch}.safetensors")] if save or resume else []
     trainer = Trainer(
         model,
         SoftmaxCrossEntropy(),

@@ -370,8 +370,8 @@ class Trainer(KeywordHints):
 
         Weights, optimizer, step of the schedule, every random generator (of the trainer, of the
         batches and of layers such as Dropout), the position inside the epoch, the history, the
-        callbacks' own state, and the state that stateful layers carry. The file is a ``.npz``
-        archive of arrays and JSON with nothing pickled; an old one is replaced only when the new
+        callbacks' own state, and the state that stateful layers carry. The file is in
+        the format of safetensors, with nothing pickled; an old one is replaced only when the new
         one is complete and on disk.
 
         Raises

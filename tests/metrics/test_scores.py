@@ -214,8 +214,8 @@ def test_saved_and_gone_on_with(name, tmp_path):
     metric, other = make(), make()
     other.update(*_drawn(name, (5,), seed=1))
     for seed in (4, 5, 6):
-        write_tree(tmp_path / "state.npz", metric.state_dict())
-        other.load_state_dict(read_tree(tmp_path / "state.npz"))
+        write_tree(tmp_path / "state.safetensors", metric.state_dict())
+        other.load_state_dict(read_tree(tmp_path / "state.safetensors"))
         for one in (metric, other):
             one.update(*_drawn(name, (9,), seed=seed))
         np.testing.assert_array_equal(metric.value, other.value)
@@ -419,7 +419,7 @@ def test_in_training_on_masked_sequences_and_resumed_inside_an_epoch(tmp_path):
     class StopInside(Callback):
         def on_batch_end(self, trainer):
             if (trainer.epoch, trainer.batch) == (1, 2):
-                trainer.save(tmp_path / "run.npz")
+                trainer.save(tmp_path / "run.safetensors")
 
     whole = fit(trainer([StopInside()]))
     assert whole["steps"] == whole["val_steps"] == [mask.sum()] * 2
@@ -431,7 +431,7 @@ def test_in_training_on_masked_sequences_and_resumed_inside_an_epoch(tmp_path):
 
     Quiet.__name__ = "StopInside"
     again = trainer([Quiet()])
-    again.resume(tmp_path / "run.npz")
+    again.resume(tmp_path / "run.safetensors")
     assert dict(fit(again)) == dict(whole)
 
 

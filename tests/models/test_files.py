@@ -10,7 +10,7 @@ import pytest
 import minirnn as m
 from minirnn.cells import Cell
 from minirnn.data import Scaler, Vocabulary
-from minirnn.files.safetensors import read_safetensors, write_safetensors
+from minirnn.files.safetensors import MODEL, read_safetensors, write_safetensors
 from tests.training.hostile import damaged
 from tests.training.runs import assert_same
 
@@ -157,7 +157,7 @@ def test_extras(path):
 def test_others_read_the_weights_and_load_takes_them(path):
     model = m.Sequential([m.Dense(4, 2, rng=0)])
     m.save(model, path)
-    arrays, metadata = read_safetensors(path)
+    arrays, metadata = read_safetensors(path, MODEL)
     assert set(arrays) == {"model.layers.0.W", "model.layers.0.b"}
     assert json.loads(metadata["content"])["model"]["minirnn.class"] == "Sequential"
 

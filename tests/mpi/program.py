@@ -88,7 +88,7 @@ def resumed(communicator, folder):
     """As `dropout`, in two runs: the first ends inside the second epoch."""
     x, y, mask = data()
     options = {"mask": mask, "epochs": 4, "batch_size": 8, "progress": False}
-    path = folder / "run.npz"
+    path = folder / "run.safetensors"
     one = tagger(communicator, dropout=0.3, callbacks=[StopAt(), Checkpoint(path, every_batches=1)])
     one.fit(x, y, **options)
     assert (one.epoch, one.batch) == (2, 2)

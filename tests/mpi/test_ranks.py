@@ -89,7 +89,7 @@ def test_a_resumed_run_is_the_run_that_was_not_interrupted(tmp_path):
     pieces = run("resumed", tmp_path / "pieces", 2)
     for one, two in zip(whole, pieces, strict=True):
         assert_same(one, two, 0)
-    assert sorted(path.name for path in (tmp_path / "pieces").glob("*run*")) == ["run.npz"]
+    assert sorted(path.name for path in (tmp_path / "pieces").glob("*run*")) == ["run.safetensors"]
 
 
 def test_a_rank_that_fails_ends_all_with_its_message(tmp_path):

@@ -39,10 +39,10 @@ def _run(rule, path):
 
 @pytest.mark.parametrize("rule", RULES)
 def test_resumed_it_is_the_run_that_was_never_interrupted(rule, tmp_path):
-    path = tmp_path / "run.npz"
+    path = tmp_path / "run.safetensors"
     whole = _run(rule, path)
     expected = whole.fit(X, Y, epochs=4, batch_size=4, progress=False)
-    again = _run(rule, tmp_path / "other.npz")
+    again = _run(rule, tmp_path / "other.safetensors")
     again.resume(path)
     assert dict(again.fit(X, Y, epochs=4, batch_size=4, progress=False)) == dict(expected)
     helpers.assert_same(helpers.snapshot(again.model), helpers.snapshot(whole.model))

@@ -2,49 +2,23 @@
 
 from __future__ import annotations
 
-import io
 import json
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from minirnn.files import archive as zipped
-from minirnn.files import tree as format_
+
+def checkpoint(tree: bytes, *entries: bytes, data: bytes = b"", **changed: Any) -> bytes:
+    """Return a checkpoint with this text as its tree, these entries for arrays, and this data."""
+    metadata = {"format": "minirnn checkpoint", "version": "4", "tree": "TREE"} | changed
+    text = json.dumps(tree.decode("latin1"), ensure_ascii=False).encode("latin1")
+    named = b'"__metadata__":' + json.dumps(metadata).encode().replace(b'"TREE"', text)
+    return safetensors(b"{" + b",".join([named, *entries]) + b"}", data)
 
 
-def header(**changed: Any) -> bytes:
-    """Return the JSON of a checkpoint."""
-    whole = {"format": "minirnn checkpoint", "version": format_._VERSION, "tree": {}} | changed
-    return json.dumps(whole, separators=(",", ":")).encode()
-
-
-def text_of(tree: bytes) -> bytes:
-    """Return the JSON of a checkpoint whose tree is this text."""
-    return header(tree="TREE").replace(b'"TREE"', tree)
-
-
-def archive(*entries: tuple[str, bytes], directory: Any = lambda entries: entries) -> bytes:
-    """Return an archive of these files in the form that `write_tree` gives it."""
-    file = io.BytesIO()
-    written = [zipped.write_entry(file, name, b"", data) for name, data in entries]
-    file.write(zipped.directory_of(directory(written), file.tell()))
-    return file.getvalue()
-
-
-def checkpoint(tree: bytes, *arrays: bytes) -> bytes:
-    """Return a checkpoint with this text as its tree, and these bytes as its arrays."""
-    named = [(f"a{k}.npy", data) for k, data in enumerate(arrays)]
-    return archive(("tree.json", text_of(tree)), *named)
-
-
-def npy(dtype: str, shape: tuple[int, ...], data: bytes = b"") -> bytes:
-    """Return an array with a header that says this."""
-    return zipped.npy_header(dtype, shape) + data
-
-
-def leaf(dtype: Any, shape: Any) -> bytes:
-    """Return what stands in the JSON for an array."""
-    return json.dumps({"a": {"minirnn.array": [dtype, shape]}}, separators=(",", ":")).encode()
+def leaf(name: Any) -> bytes:
+    """Return a tree with what stands in the JSON for an array."""
+    return json.dumps({"a": {"minirnn.array": name}}, separators=(",", ":")).encode()
 
 
 def safetensors(header: bytes, data: bytes = b"") -> bytes:

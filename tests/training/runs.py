@@ -79,7 +79,10 @@ class Count(Callback):
 
 def _checkpoints() -> list[Checkpoint]:
     """After every batch and after every epoch, each to a file of its own in this folder."""
-    return [Checkpoint("{epoch}-{batch}.npz", every_batches=1), Checkpoint("{epoch}-end.npz")]
+    return [
+        Checkpoint("{epoch}-{batch}.safetensors", every_batches=1),
+        Checkpoint("{epoch}-end.safetensors"),
+    ]
 
 
 def _tokens(*shape: int) -> Any:

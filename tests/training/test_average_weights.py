@@ -70,11 +70,11 @@ def test_several_batches_to_an_update_count_once():
 @pytest.mark.parametrize("decay", [None, 0.9])
 def test_resumed_it_is_the_run_that_was_never_interrupted(tmp_path, decay):
     def checkpoint():
-        return Checkpoint(tmp_path / "{epoch}-{batch}.npz", every_batches=3)
+        return Checkpoint(tmp_path / "{epoch}-{batch}.safetensors", every_batches=3)
 
     whole = _trainer(AverageWeights(decay=decay), checkpoint())
     expected = _fit(whole)
-    files = sorted(tmp_path.glob("*.npz"))
+    files = sorted(tmp_path.glob("*.safetensors"))
     assert len(files) == 3
     for file in files:
         again = _trainer(AverageWeights(decay=decay), checkpoint())
@@ -86,10 +86,10 @@ def test_resumed_it_is_the_run_that_was_never_interrupted(tmp_path, decay):
 def test_a_run_that_came_to_its_end_goes_on_from_its_last_weights(tmp_path):
     short, long = _trainer(AverageWeights()), _trainer(AverageWeights())
     _fit(short, epochs=1)
-    short.save(tmp_path / "end.npz")
+    short.save(tmp_path / "end.safetensors")
     expected = _fit(long, epochs=3)
     again = _trainer(AverageWeights())
-    again.resume(tmp_path / "end.npz")
+    again.resume(tmp_path / "end.safetensors")
     assert dict(_fit(again, epochs=3)) == dict(expected)
     helpers.assert_same(helpers.snapshot(again.model), helpers.snapshot(long.model))
 

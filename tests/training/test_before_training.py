@@ -88,7 +88,11 @@ def test_a_callback_of_ones_own_says_what_it_watches():
 
 @pytest.mark.parametrize(
     "make",
-    [EarlyStopping, ReduceOnPlateau, lambda *a, **o: Checkpoint("run.npz", monitor=a[0], **o)],
+    [
+        EarlyStopping,
+        ReduceOnPlateau,
+        lambda *a, **o: Checkpoint("run.safetensors", monitor=a[0], **o),
+    ],
 )
 def test_which_way_is_better_has_to_be_known(make, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)

@@ -22,9 +22,9 @@ def names() -> list[str]:
 
 
 def test_one_file_replaced_again_and_again():
-    fit(trainer_with(Checkpoint("run.npz")), epochs=3)
-    assert names() == ["run.npz"]
-    assert read_tree("run.npz")["epoch"] == 3
+    fit(trainer_with(Checkpoint("run.safetensors")), epochs=3)
+    assert names() == ["run.safetensors"]
+    assert read_tree("run.safetensors")["epoch"] == 3
 
 
 @pytest.mark.parametrize(
@@ -58,8 +58,11 @@ def test_which_files_there_are(options, expected):
 
 def test_templates_with_formats_and_folders():
     Path("runs").mkdir()
-    fit(trainer_with(Checkpoint(Path("runs") / "{epoch:03}.npz")))
-    assert sorted(path.name for path in Path("runs").iterdir()) == ["001.npz", "002.npz"]
+    fit(trainer_with(Checkpoint(Path("runs") / "{epoch:03}.safetensors")))
+    assert sorted(path.name for path in Path("runs").iterdir()) == [
+        "001.safetensors",
+        "002.safetensors",
+    ]
 
 
 def test_the_file_has_what_later_callbacks_made_of_the_event():
@@ -121,7 +124,11 @@ def test_a_file_deleted_by_hand_is_not_missed():
 @pytest.mark.parametrize(
     ("path", "kind", "message"),
     [
-        ("nowhere/run.npz", FileNotFoundError, r"there is no folder nowhere to save run\.npz in"),
+        (
+            "nowhere/run.safetensors",
+            FileNotFoundError,
+            r"there is no folder nowhere to save run\.safetensors in",
+        ),
         (".", IsADirectoryError, "is a folder: give the file in it a name"),
     ],
 )
@@ -133,7 +140,9 @@ def test_a_place_that_is_not_there_is_told_before_the_first_batch(path, kind, me
     assert [event for _, event, *_ in recorder.calls] == ["on_train_begin", "on_train_end"]
 
 
-@pytest.mark.parametrize("path", ["{val_loss}.npz", "{}.npz", "{epoch", "{epoch:s}", "{epoch.a}"])
+@pytest.mark.parametrize(
+    "path", ["{val_loss}.safetensors", "{}.safetensors", "{epoch", "{epoch:s}", "{epoch.a}"]
+)
 def test_a_template_that_is_none(path):
     with pytest.raises(ValueError, match=r"no other fields than \{epoch\} and \{batch\}"):
         Checkpoint(path)
@@ -151,4 +160,4 @@ def test_a_template_that_is_none(path):
 )
 def test_wrong_arguments(options, message):
     with pytest.raises(ValueError, match=message):
-        Checkpoint("run.npz", **options)
+        Checkpoint("run.safetensors", **options)

@@ -34,7 +34,7 @@ class Wait(Callback):
 
 signal.signal(signal.SIGINT, signal.default_int_handler)
 recorder = Recorder()
-trainer = trainer_with(Checkpoint("run.npz", every_batches=1), Wait(), recorder)
+trainer = trainer_with(Checkpoint("run.safetensors", every_batches=1), Wait(), recorder)
 outcome = "returned"
 try:
     history = fit(trainer, epochs=10**6)
@@ -84,11 +84,11 @@ def test_once_ends_it_cleanly(tmp_path):
     assert said["last call"] == "on_train_end"
     assert said["handler"], "Ctrl-C means what it meant before"
     assert err.count("Stopping after this batch; Ctrl-C once more stops at once.") == 1
-    tree = read_tree(tmp_path / "run.npz")
+    tree = read_tree(tmp_path / "run.safetensors")
     assert [tree["epoch"], tree["batch"]] == said["at"]
     wait = type("Wait", (Callback,), {})()
-    trainer = trainer_with(Checkpoint("run.npz"), wait, Recorder())
-    trainer.resume(tmp_path / "run.npz")
+    trainer = trainer_with(Checkpoint("run.safetensors"), wait, Recorder())
+    trainer.resume(tmp_path / "run.safetensors")
     assert trainer.predict([[1.0, 2.0]]).tolist() == said["prediction"]
 
 
@@ -98,7 +98,7 @@ def test_twice_ends_it_at_once(tmp_path):
     assert said["last call"] == "on_train_end"
     assert said["handler"]
     assert said["epochs"] == 2
-    read_tree(tmp_path / "run.npz")
+    read_tree(tmp_path / "run.safetensors")
 
 
 # ---------------------------------------------------------------- within this process

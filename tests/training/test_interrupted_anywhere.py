@@ -148,9 +148,9 @@ def test_fit_goes_on_exactly_wherever_it_was_interrupted(tmp_path):
     for at in spread(count, 25):
         trainer = trainer_of(EarlyStopping("loss"))
         interrupted(lambda one=trainer: fit(one), at)
-        trainer.save(tmp_path / "by hand.npz")
+        trainer.save(tmp_path / "by hand.safetensors")
         again = trainer_of(EarlyStopping("loss"))
-        again.resume(tmp_path / "by hand.npz")
+        again.resume(tmp_path / "by hand.safetensors")
         again.stop = False
         fit(again)
         assert_same(everything(again), end, f"interrupted at {at} of {count}")
@@ -172,12 +172,12 @@ def test_twice_it_goes_on_exactly_or_save_says_why_not(tmp_path):
         interrupted(lambda one=trainer: fit(one), at, times=3)
         if trainer.left_halfway() is not None:
             with pytest.raises(RuntimeError, match="cannot be continued exactly. Resume from"):
-                trainer.save(tmp_path / "by hand.npz")
+                trainer.save(tmp_path / "by hand.safetensors")
             refused += 1
             continue
-        trainer.save(tmp_path / "by hand.npz")
+        trainer.save(tmp_path / "by hand.safetensors")
         again = trainer_of(EarlyStopping("loss"))
-        again.resume(tmp_path / "by hand.npz")
+        again.resume(tmp_path / "by hand.safetensors")
         again.stop = False
         fit(again)
         assert_same(everything(again), end, f"interrupted at {at} of {count}")
@@ -188,20 +188,20 @@ def test_twice_it_goes_on_exactly_or_save_says_why_not(tmp_path):
 
 @pytest.mark.parametrize("task", ["save", "resume"])
 def test_saving_and_resuming(task, tmp_path):
-    path = tmp_path / "run.npz"
+    path = tmp_path / "run.safetensors"
     one, two = trainer_of(), trainer_of()
     fit(one, epochs=1)
     fit(two)
     one.save(path)
     old = path.read_bytes()
-    two.save(tmp_path / "other.npz")
+    two.save(tmp_path / "other.safetensors")
     states = [everything(one), everything(two)]
 
     def act(trainer):
         if task == "save":
             trainer.save(path)
         else:
-            trainer.resume(tmp_path / "other.npz")
+            trainer.resume(tmp_path / "other.safetensors")
 
     count = instructions(lambda: act(trainer_of() if task == "resume" else two))
     for at in spread(count, 25):
@@ -337,11 +337,11 @@ def test_saved_after_an_error_and_gone_on_with(where, accumulate, tmp_path):
         if trainer.left_halfway() is not None:
             assert (where, accumulate) == ("backward", 2), "gradients of two batches, mixed"
             with pytest.raises(RuntimeError, match="cannot be continued exactly"):
-                trainer.save(tmp_path / "by hand.npz")
+                trainer.save(tmp_path / "by hand.safetensors")
             continue
-        trainer.save(tmp_path / "by hand.npz")
+        trainer.save(tmp_path / "by hand.safetensors")
         again, fit_again = run_of(where, 10**9, accumulate)
-        again.resume(tmp_path / "by hand.npz")
+        again.resume(tmp_path / "by hand.safetensors")
         fit_again()
         assert_same(everything(again), end, f"error {left} in {where}")
 
@@ -358,10 +358,10 @@ def test_an_error_in_a_metric_is_told_by_save(tmp_path):
     with pytest.raises(
         RuntimeError, match="a batch was left halfway, between its metrics and its update"
     ):
-        trainer.save(tmp_path / "run.npz")
+        trainer.save(tmp_path / "run.safetensors")
     trainer.metrics[:] = [Accuracy()]
     fit_it()
-    trainer.save(tmp_path / "run.npz")
+    trainer.save(tmp_path / "run.safetensors")
 
 
 def test_a_refused_resume_inside_a_callback_of_the_users(tmp_path):
@@ -380,11 +380,11 @@ def test_a_refused_resume_inside_a_callback_of_the_users(tmp_path):
 
     one, two = trainer_of(Interrupted()), trainer_of(Interrupted())
     fit(one)
-    one.save(tmp_path / "run.npz")
+    one.save(tmp_path / "run.safetensors")
     before = everything(two)
     two.callbacks[0].armed = True
     with pytest.raises(KeyboardInterrupt):
-        two.resume(tmp_path / "run.npz")
+        two.resume(tmp_path / "run.safetensors")
     assert_same(everything(two), before)
     assert not two.resumed
 
@@ -420,7 +420,7 @@ def test_a_file_of_a_strangers_names_no_file_to_be_deleted(tmp_path, monkeypatch
 def test_resume_refuses_states_that_no_layer_or_generator_can_have(tmp_path):
     from minirnn.files import write_tree
 
-    path = tmp_path / "run.npz"
+    path = tmp_path / "run.safetensors"
     one = trainer_of()
     fit(one, epochs=1)
     one.save(path)

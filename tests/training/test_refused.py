@@ -37,13 +37,13 @@ from minirnn import (
 )
 from minirnn.callbacks import Callback, EarlyStopping, ReduceOnPlateau
 from minirnn.files import read_tree, write_tree
-from tests.training.hostile import archive, checkpoint, header, leaf
+from tests.training.hostile import checkpoint, leaf, safetensors, tensor
 from tests.training.runs import assert_same, everything
 
 
 @pytest.fixture
 def path(tmp_path):
-    return tmp_path / "run.npz"
+    return tmp_path / "run.safetensors"
 
 
 def trainer_of(layers=None, optimizer=Adam, **options) -> Trainer:
@@ -108,10 +108,6 @@ def npy(array) -> bytes:
     return file.getvalue()
 
 
-def whole(**changed) -> bytes:
-    return archive(("tree.json", header(**changed)))
-
-
 FOREIGN = {
     "nothing": (b"", "is empty"),
     "text": (b"loss,accuracy\n1,2\n", "is not a minirnn checkpoint"),
@@ -119,14 +115,15 @@ FOREIGN = {
     "array": (npy(np.arange(3)), "is not a minirnn checkpoint"),
     "arrays": (zipped(x_npy=npy(np.arange(3))), "is not a minirnn checkpoint"),
     "zip": (zipped(notes_txt=b"hello"), "is not a minirnn checkpoint"),
-    "other writer": (zipped(tree_json=header()), "checkpoint, or one that an earlier version wr"),
-    "other json": (archive(("tree.json", b'{"a":1}')), "is not a minirnn checkpoint"),
-    "no json": (archive(("tree.json", b"\xff{")), "is truncated or corrupted"),
-    "future": (whole(version=4), r"later version .*format 4; this one .* 3"),
-    "past": (whole(version=2), r"earlier version .*format 2; this one .* 3"),
-    "odd version": (whole(version="1"), "later version"),
+    "other json": (safetensors(b"[1]"), "is not a minirnn checkpoint"),
+    "no json": (safetensors(b"\xff{"), "is truncated or corrupted"),
+    "weights": (safetensors(b"{}"), "holds weights alone"),
+    "future": (checkpoint(b"{}", version="5"), r"another version .*format 5; this one reads 4"),
     "bomb": (checkpoint(b"[" + b"[]," * 2_000_000 + b"0]"), "of JSON that would take"),
-    "claim": (checkpoint(leaf("<f8", [10**12])), "says that it has more than it has"),
+    "claim": (
+        checkpoint(leaf("x"), tensor("x", "F64", [10**12], [0, 8 * 10**12])),
+        "the data of x are not where they should be",
+    ),
 }
 
 
@@ -140,7 +137,7 @@ def test_foreign_and_future_files(kind, path):
 def test_a_file_that_is_not_there(path):
     trainer = trained(trainer_of())
     before = whole_state(trainer)
-    with pytest.raises(FileNotFoundError, match=r"there is no file .*run\.npz"):
+    with pytest.raises(FileNotFoundError, match=r"there is no file .*run\.safetensors"):
         trainer.resume(path)
     assert_same(whole_state(trainer), before)
 
@@ -365,7 +362,7 @@ def test_a_resume_that_is_interrupted_leaves_the_trainer_as_it_was(path):
 
 def test_a_refused_file_does_not_disturb_the_run(path):
     """Train, be refused, train on: as if the file had never been tried."""
-    path.write_bytes(b"PK and nothing")
+    path.write_bytes(b"nothing of the kind")
     one, two = trained(trainer_of()), trained(trainer_of())
     with pytest.raises(CheckpointError):
         one.resume(path)

@@ -71,7 +71,7 @@ def count(checkpoint: Checkpoint, trainer: Trainer) -> None:
 
 
 def checkpoints(folder: Path) -> list[Path]:
-    return sorted(folder.glob("*.npz"))
+    return sorted(folder.glob("*.safetensors"))
 
 
 @pytest.mark.parametrize("name", RUNS)
@@ -112,11 +112,11 @@ def test_the_log_of_a_resumed_run_is_that_of_the_whole(copied):
 @pytest.mark.parametrize(
     ("name", "file"),
     [
-        ("shuffled_arrays", "2-2.npz"),
-        ("padded_batches", "1-end.npz"),
-        ("padded_batches", "2-4.npz"),
-        ("stream", "1-3.npz"),
-        ("one_generator", "1-1.npz"),
+        ("shuffled_arrays", "2-2.safetensors"),
+        ("padded_batches", "1-end.safetensors"),
+        ("padded_batches", "2-4.safetensors"),
+        ("stream", "1-3.safetensors"),
+        ("one_generator", "1-1.safetensors"),
     ],
 )
 def test_resumed_in_a_new_process(name, file, copied):
@@ -177,9 +177,9 @@ def test_saved_after_a_stop_and_resumed(name, action, copied):
     total = end["optimizer"]["step"]
     for batches in range(1, total, 1 if action is ctrl_c else 3):
         run = interrupted(name, batches, action)
-        run.trainer.save("stopped.npz")
+        run.trainer.save("stopped.safetensors")
         again = fresh(name)
-        again.trainer.resume("stopped.npz")
+        again.trainer.resume("stopped.safetensors")
         again.trainer.stop = False
         assert_same(everything(again.fit()), end, f"stopped after {batches} of {total} batches")
 
@@ -188,23 +188,23 @@ def test_saved_after_a_stop_and_resumed(name, action, copied):
 @pytest.mark.parametrize("name", RUNS)
 def test_interrupted_again_and_again(name, copied):
     end = copied(name)
-    fresh(name).trainer.save("on.npz")
+    fresh(name).trainer.save("on.safetensors")
     for _ in range(end["optimizer"]["step"] + 1):
         run = fresh(name)
-        run.trainer.resume("on.npz")
+        run.trainer.resume("on.safetensors")
         run.trainer.callbacks.append(callback := At(1, ctrl_c))
         run.fit()
         run.trainer.callbacks.remove(callback)
-        run.trainer.save("on.npz")
+        run.trainer.save("on.safetensors")
     assert_same(everything(run.trainer), end)
 
 
 @pytest.mark.parametrize("name", RUNS)
 def test_saved_before_the_first_batch(name, copied):
     end = copied(name)
-    fresh(name).trainer.save("nothing yet.npz")
+    fresh(name).trainer.save("nothing yet.safetensors")
     run = fresh(name)
-    run.trainer.resume("nothing yet.npz")
+    run.trainer.resume("nothing yet.safetensors")
     assert_same(everything(run.fit()), end)
 
 
@@ -212,7 +212,7 @@ def test_saved_before_the_first_batch(name, copied):
 def test_saving_changes_nothing(name, copied, tmp_path):
     end = copied(name)
     run = fresh(name)
-    run.trainer.callbacks.append(At(2, lambda trainer: trainer.save("aside.npz")))
+    run.trainer.callbacks.append(At(2, lambda trainer: trainer.save("aside.safetensors")))
     trainer = run.fit()
     trainer.callbacks.pop()
     assert_same(everything(trainer), end)
@@ -231,9 +231,9 @@ def test_stopped_stays_stopped(tmp_path):
     stopping = {"callbacks": [EarlyStopping("loss", patience=1, minimum_improvement=9.0)]}
     trainer, x = small(**stopping)
     trainer.fit(x, x[:, :1], epochs=9, progress=False)
-    trainer.save(tmp_path / "a.npz")
+    trainer.save(tmp_path / "a.safetensors")
     again, _ = small(**stopping)
-    again.resume(tmp_path / "a.npz")
+    again.resume(tmp_path / "a.safetensors")
     history = again.fit(x, x[:, :1], epochs=9, progress=False)
     assert history.epochs == 2
     assert_same(everything(again), everything(trainer))
@@ -242,9 +242,9 @@ def test_stopped_stays_stopped(tmp_path):
 def test_a_run_is_prolonged(tmp_path):
     trainer, x = small(rng=0)
     trainer.fit(x, x[:, :1], epochs=2, batch_size=3, progress=False)
-    trainer.save(tmp_path / "a.npz")
+    trainer.save(tmp_path / "a.safetensors")
     longer, _ = small(rng=0)
-    longer.resume(tmp_path / "a.npz")
+    longer.resume(tmp_path / "a.safetensors")
     assert longer.fit(x, x[:, :1], epochs=5, batch_size=3, progress=False).epochs == 5
     whole, _ = small(rng=0)
     whole.fit(x, x[:, :1], epochs=5, batch_size=3, progress=False)
@@ -253,9 +253,9 @@ def test_a_run_is_prolonged(tmp_path):
 
 @pytest.mark.parametrize("batch_size", [1, 3, 8])
 def test_other_batches_inside_an_epoch_are_refused(batch_size, tmp_path):
-    trainer, x = small(callbacks=[Checkpoint(tmp_path / "{batch}.npz", every_batches=1)])
+    trainer, x = small(callbacks=[Checkpoint(tmp_path / "{batch}.safetensors", every_batches=1)])
     trainer.fit(x, x[:, :1], epochs=1, batch_size=2, progress=False)
-    again, _ = small(callbacks=[Checkpoint(tmp_path / "{batch}.npz", every_batches=1)])
-    again.resume(tmp_path / "3.npz")
+    again, _ = small(callbacks=[Checkpoint(tmp_path / "{batch}.safetensors", every_batches=1)])
+    again.resume(tmp_path / "3.safetensors")
     with pytest.raises(CheckpointError, match=r"batch_size\?"):
         again.fit(Batches(x, x[:, :1], batch_size=batch_size), epochs=1, progress=False)

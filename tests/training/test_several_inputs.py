@@ -262,7 +262,7 @@ def test_accumulation_resumes_exactly_at_every_batch(tmp_path):
 
     class Save(m.callbacks.Callback):
         def after_all(self, trainer):
-            trainer.save(tmp_path / f"{trainer.epoch}-{trainer.batch}.npz")
+            trainer.save(tmp_path / f"{trainer.epoch}-{trainer.batch}.safetensors")
 
     end = fit(fresh())
     saving = fresh()

@@ -89,7 +89,7 @@ class PlainMetric:
 
 def test_a_plain_metric_will_do_but_for_a_file_inside_an_epoch(tmp_path):
     """Its half-done sum could not be continued; at the end of an epoch there is none."""
-    path = tmp_path / "run.npz"
+    path = tmp_path / "run.safetensors"
     one = trainer(metrics=[PlainMetric()], callbacks=[Checkpoint(path)])
     history = one.fit(X, X, epochs=2, batch_size=2, progress=False)
     assert history["batches"] == [3, 3]
