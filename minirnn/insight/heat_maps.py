@@ -43,10 +43,8 @@ def plot_gates(
     units : sequence of int, optional
         Which units; all by default.
     title : str, optional
-    ax : list of matplotlib Axes, one for each gate, optional
-        Where to draw; on a new figure by default.
-    path : str or Path, optional
-        Where to write the picture.
+    ax, path
+        As in `plot_gradients`; one axes for each gate.
 
     Returns
     -------
@@ -75,20 +73,19 @@ def plot_gates(
             f"text should have a symbol for each of the {len(steps)} steps of sequence {sequence}, "
             f"got {len(text)}"
         )
-
     size = (_width(len(steps)), 0.9 + 1.45 * len(names))
     all_axes = axes_for(names, ax, size=size, sharex=True)
     for axes, name in zip(all_axes, names, strict=True):
         values = signals[name][sequence][steps].T
         values = values if units is None else values[list(units)]
-        low, high = layer.bounds.get(name) or _symmetric(values)
-        _heat_map(axes, values, (low, high), "viridis" if low >= 0 else "RdBu_r")
-        axes.set_ylabel("unit")
-        axes.yaxis.get_major_locator().set_params(integer=True)
+        largest = float(np.abs(values[np.isfinite(values)]).max(initial=0.0)) or 1.0
+        bounds = layer.bounds.get(name, (-largest, largest))
+        _heat_map(axes, values, bounds, "viridis" if bounds[0] >= 0 else "RdBu_r")
+        _label(axes.yaxis, None, "unit")
         axes.set_title(layer.title(name), loc="left", fontsize="medium")
-    _label(all_axes[-1].xaxis, text, "what is read, step by step", "time step")
+    _label(axes.xaxis, text, "time step" if text is None else "what is read, step by step")
     if ax is None:
-        all_axes[0].figure.suptitle(f"{layer.kind} {layer.name}" if title is None else title)
+        axes.figure.suptitle(f"{layer.kind} {layer.name}" if title is None else title)
     return finish(all_axes, ax, path)
 
 
@@ -114,10 +111,8 @@ def plot_attention(
     sequence : int
         Which sequence of the batch.
     title : str, optional
-    ax : matplotlib Axes, optional
-        Where to draw; on a new figure by default.
-    path : str or Path, optional
-        Where to write the picture.
+    ax, path
+        As in `plot_gradients`.
 
     Returns
     -------
@@ -159,8 +154,8 @@ def plot_attention(
     size = (_width(values.shape[1]), 1.4 + 0.25 * len(values))
     (axes,) = all_axes = axes_for(["attention"], ax, size=size)
     _heat_map(axes, values, (0.0, 1.0), "Blues")
-    _label(axes.xaxis, source, "read", "step that is read")
-    _label(axes.yaxis, target, "written", "query")
+    _label(axes.xaxis, source, "step that is read" if source is None else "read")
+    _label(axes.yaxis, target, "query" if target is None else "written")
     if title is not None:
         axes.set_title(title)
     return finish(all_axes, ax, path)
@@ -190,30 +185,19 @@ def _width(columns: int) -> float:
 
 def _heat_map(axes: Any, values: Array, bounds: Bounds, colours: str) -> None:
     """Draw an array (rows, columns), with a bar that says what the colours mean."""
+    low, high = bounds
     image = axes.imshow(
-        values,
-        aspect="auto",
-        interpolation="nearest",
-        cmap=colours,
-        vmin=bounds[0],
-        vmax=bounds[1],
+        values, aspect="auto", interpolation="nearest", cmap=colours, vmin=low, vmax=high
     )
     axes.tick_params(length=0)
     axes.figure.colorbar(image, ax=axes, pad=0.01)
 
 
-def _label(axis: Any, symbols: Sequence[str] | None, meaning: str, otherwise: str) -> None:
+def _label(axis: Any, symbols: Sequence[str] | None, meaning: str) -> None:
     """Write a symbol at each row or column, or else its number."""
-    axis.set_label_text(otherwise if symbols is None else meaning)
+    axis.set_label_text(meaning)
     if symbols is None:
         axis.get_major_locator().set_params(integer=True)
     else:
         shown = [_SHOWN.get(symbol, symbol) for symbol in symbols]
         axis.set_ticks(range(len(shown)), shown, family="monospace", fontsize="small")
-
-
-def _symmetric(values: Array) -> Bounds:
-    """Return bounds around 0 that hold all finite values."""
-    finite = np.abs(values[np.isfinite(values)])
-    largest = float(finite.max()) if finite.size and finite.max() > 0 else 1.0
-    return -largest, largest

@@ -3,18 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from itertools import cycle
 from typing import Any
 
 import numpy as np
 
 from minirnn.insight.recorder import Recorder
-from minirnn.insight.records import MARGIN, ActivationRecord, Bounds, RecurrentRecord, saturation
+from minirnn.insight.records import MARGIN, Bounds, Record, saturation
 from minirnn.plots import COLOURS, axes_for, finish
 from minirnn.typing import Array
 
 __all__ = ["plot_gradients", "plot_histograms"]
-
-Record = RecurrentRecord | ActivationRecord
 
 _STYLES = ("-", "--", "-.", ":")
 
@@ -54,32 +53,24 @@ def plot_gradients(
         Without matplotlib; it says what to install.
     """
     panels = seen if isinstance(seen, Mapping) else {"": seen}
-    lines = {title: _records(part) for title, part in panels.items()}
     size = (1.5 + 4.2 * len(panels), 4.2)
     all_axes = axes_for(list(panels), ax, size=size, columns=len(panels), sharey=True)
-    for axes, (title, records) in zip(all_axes, lines.items(), strict=True):
-        for k, (label, record) in enumerate(records.items()):
+    for axes, (title, part) in zip(all_axes, panels.items(), strict=True):
+        axes.set_prop_cycle(
+            color=COLOURS * len(_STYLES), linestyle=[style for style in _STYLES for _ in COLOURS]
+        )
+        records = _records(part)
+        for label, record in records.items():
             norms = record.reach if reach else record.gradient_norms
-            if norms is None:
-                raise RuntimeError(f"{record.kind} ({record.name}): no backward was recorded")
-            axes.semilogy(
-                np.where(norms > 0, norms, np.nan),
-                color=COLOURS[k % len(COLOURS)],
-                linestyle=_STYLES[k // len(COLOURS) % len(_STYLES)],
-                linewidth=2,
-                marker="." if len(norms) < 80 else None,
-                label=label,
-            )
-        axes.set_title(title)
-        axes.set_xlabel("time step")
+            record.check(norms, "backward")
+            marker = "." if len(norms) < 80 else None
+            axes.semilogy(np.where(norms > 0, norms, np.nan), lw=2, marker=marker, label=label)
+        axes.set(title=title, xlabel="time step")
         axes.xaxis.get_major_locator().set_params(integer=True)
         axes.grid(alpha=0.3)
         axes.spines[["top", "right"]].set_visible(False)
         if len(records) > 1 or not title:
-            columns = max(1, 40 // (max(map(len, records)) + 6))
-            axes.legend(
-                frameon=False, loc="upper center", bbox_to_anchor=(0.5, -0.16), ncols=columns
-            )
+            axes.legend(frameon=False, loc="upper center", bbox_to_anchor=(0.5, -0.16))
     low, high = all_axes[0].get_ylim()
     if high < 100 * low:  # what is level should look level
         all_axes[0].set_ylim((low * high) ** 0.5 / 10, (low * high) ** 0.5 * 10)
@@ -110,10 +101,8 @@ def plot_histograms(
         ``{"before": record1["layers.0"], "after": record2["layers.0"]}``.
     margin : float
         How near to a bound is saturated, as a part of the range.
-    ax : list of matplotlib Axes, one for each panel, optional
-        Where to draw; on a new figure by default.
-    path : str or Path, optional
-        Where to write the picture.
+    ax, path
+        As in `plot_gradients`.
 
     Returns
     -------
@@ -125,109 +114,73 @@ def plot_histograms(
         Without matplotlib; it says what to install.
     """
     groups = seen if isinstance(seen, Mapping) else {"": seen}
-    colours = {str(label): COLOURS[k % len(COLOURS)] for k, label in enumerate(groups)}
-    panels: dict[str, dict[str, tuple[Array, Bounds | None]]] = {}
+    colours = dict(zip(map(str, groups), cycle(COLOURS)))
+    panels: dict[str, dict[str, Array]] = {}
+    limits: dict[str, Bounds | None] = {}
     for label, part in groups.items():
-        records = _records(part, activations=True)
-        for record in records.values():
-            for title, values, bounds in _spreads(record, alone=len(records) == 1):
-                panels.setdefault(title, {})[str(label)] = values, bounds
+        records = _records(part, activations=True).values()
+        for record in records:
+            for name, values in record.signals.items():
+                title = record.title(name)
+                if len(records) > 1 or not title:
+                    title = f"{record.whose}\n{title}".strip()
+                panels.setdefault(title, {})[str(label)] = values[np.isfinite(values)]
+                limits.setdefault(title, record.bounds.get(name))
     if not panels:
         raise ValueError("there is nothing to draw: no forward was recorded")
     columns = min(len(panels), 3)
     size = (0.6 + 3.6 * columns, 0.9 + 2.7 * -(-len(panels) // columns))
     all_axes = axes_for(list(panels), ax, size=size, columns=columns)
-    for k, (axes, (title, spreads)) in enumerate(zip(all_axes, panels.items(), strict=True)):
+    drawn: dict[str, Any] = {}
+    for axes, (title, spreads) in zip(all_axes, panels.items(), strict=True):
+        bounds = limits[title]
         axes.set_title(title, fontsize="medium")
-        _histogram(axes, spreads, colours, margin)
-        if k % columns == 0:
-            axes.set_ylabel("share of values, %")
-    if len(groups) > 1:
-        from matplotlib.lines import Line2D
-
-        lines = [Line2D([], [], color=c, linewidth=2, label=n) for n, c in colours.items()]
-        if ax is None:
-            all_axes[0].figure.legend(
-                handles=lines, loc="outside upper center", ncols=len(lines), frameon=False
+        axes.set_xlabel("value" if bounds is None else _shade(axes, spreads, bounds, margin))
+        edges = np.histogram_bin_edges(np.concatenate(list(spreads.values())), 40, bounds)
+        for label, values in spreads.items():
+            _, _, (drawn[label],) = axes.hist(
+                values,
+                edges,
+                weights=np.full(values.size, 100 / max(values.size, 1)),
+                histtype="stepfilled",
+                facecolor=(colours[label], 0.25),
+                edgecolor=colours[label],
+                linewidth=1.5,
             )
-        else:
-            all_axes[0].legend(handles=lines, frameon=False)
+        axes.spines[["top", "right"]].set_visible(False)
+    for axes in all_axes[::columns]:
+        axes.set_ylabel("share of values, %")
+    if len(groups) > 1:
+        owner = all_axes[0].figure if ax is None else all_axes[0]
+        place = "outside upper center" if ax is None else "best"
+        owner.legend(drawn.values(), drawn, loc=place, ncols=len(drawn), frameon=False)
     return finish(all_axes, ax, path)
 
 
-# ---------------------------------------------------------------- what to draw
+def _shade(axes: Any, spreads: Mapping[str, Array], bounds: Bounds, margin: float) -> str:
+    """Shade what is near a bound, and return what to write below: the share that lies there."""
+    low, high = bounds
+    near = margin * (high - low)
+    for side in ((low, low + near), (high - near, high)):
+        axes.axvspan(*side, color="0.9", zorder=0)
+    shares = [saturation(values, bounds, margin).total for values in spreads.values()]
+    return f"value (in the grey: {', '.join(f'{100 * share:.0f} %' for share in shares)})"
 
 
 def _records(seen: Any, *, activations: bool = False) -> dict[str, Any]:
     """Return records of layers by what the picture should call them."""
     if isinstance(seen, Recorder):
-        records: dict[str, Any] = dict(seen.layers)
-        return records | seen.activations if activations else records
+        return dict(seen.records if activations else seen.layers)
     if isinstance(seen, Record):
         return {seen.name: seen}
-    if isinstance(seen, Mapping):
-        labelled = {}
-        for label, part in seen.items():
-            inside = _records(part, activations=activations)
-            for name, record in inside.items():
-                labelled[str(label) if len(inside) == 1 else f"{label}, {name}"] = record
-        return labelled
-    raise TypeError(
-        f"takes a Recorder, a record of a layer, or a dictionary from labels to either, got "
-        f"{type(seen).__name__}"
-    )
-
-
-def _spreads(record: Record, *, alone: bool) -> list[tuple[str, Array, Bounds | None]]:
-    """Return title, values and bounds of each histogram of one layer."""
-    whose = f"{record.name} ({record.kind})"
-    if isinstance(record, ActivationRecord):
-        return [(whose, record.output, record.bounds)]
-    return [
-        (
-            record.title(name) if alone else f"{whose}\n{record.title(name)}",
-            values,
-            record.bounds.get(name),
+    if not isinstance(seen, Mapping):
+        raise TypeError(
+            f"takes a Recorder, a record of a layer, or a dictionary from labels to either, got "
+            f"{type(seen).__name__}"
         )
-        for name, values in record.signals.items()
-    ]
-
-
-def _histogram(
-    axes: Any,
-    spreads: Mapping[str, tuple[Array, Bounds | None]],
-    colours: Mapping[str, str],
-    margin: float,
-) -> None:
-    finite = {label: values[np.isfinite(values)] for label, (values, _) in spreads.items()}
-    _, bounds = next(iter(spreads.values()))
-    low, high = bounds or _ends(list(finite.values()))
-    width = high - low
-    if bounds:
-        for edge in ((low, low + margin * width), (high - margin * width, high)):
-            axes.axvspan(*edge, color="0.9", zorder=0)
-    for label, values in finite.items():
-        axes.hist(
-            values,
-            bins=np.linspace(low, high, 41),
-            weights=np.full(values.size, 100 / max(values.size, 1)),
-            histtype="stepfilled",
-            facecolor=(colours[label], 0.25),
-            edgecolor=colours[label],
-            linewidth=1.5,
-        )
-    if bounds:
-        shares = [saturation(values, bounds, margin).total for values in finite.values()]
-        listed = ", ".join(f"{100 * share:.0f} %" for share in shares)
-        axes.set_xlabel(f"value (in the grey: {listed})")
-    else:
-        axes.set_xlabel("value")
-    axes.set_xlim(low - 0.02 * width, high + 0.02 * width)
-    axes.spines[["top", "right"]].set_visible(False)
-
-
-def _ends(arrays: list[Array]) -> Bounds:
-    """Return the smallest and the largest value, and something between them to draw."""
-    ends = [float(end) for values in arrays if values.size for end in (values.min(), values.max())]
-    low, high = min(ends, default=0.0), max(ends, default=1.0)
-    return (low, high) if high > low else (low - 0.5, low + 0.5)
+    labelled = {}
+    for label, part in seen.items():
+        inside = _records(part, activations=activations)
+        for name, record in inside.items():
+            labelled[str(label) if len(inside) == 1 else f"{label}, {name}"] = record
+    return labelled

@@ -2,17 +2,13 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Any, Self
 
 import numpy as np
 
 from minirnn.core import Layer
-from minirnn.insight.observers import (
-    ActivationObserver,
-    Observer,
-    OptimizerObserver,
-    RecurrentObserver,
-)
+from minirnn.insight.observers import Observer, Updates, see_backward, see_forward
 from minirnn.insight.records import ActivationRecord, RecurrentRecord
 from minirnn.insight.report import Finding, findings, in_words
 from minirnn.layers.activations import Activation, Softmax
@@ -98,7 +94,7 @@ class Recorder:
         self.model = model
         self.optimizer = optimizer
         self._begin()
-        if not self.layers and not self.activations and optimizer is None:
+        if not self.records and optimizer is None:
             raise ValueError(
                 f"Recorder: there is nothing to record: {type(model).__name__} has no recurrent "
                 f"and no activation layer, and no optimizer was given"
@@ -108,24 +104,27 @@ class Recorder:
         """Make empty records and the observers that fill them."""
         self.layers: dict[str, RecurrentRecord] = {}
         self.activations: dict[str, ActivationRecord] = {}
-        self._names: dict[str, Layer] = {}
         self._observers: list[tuple[Any, Observer]] = []
-        for name, layer in self.model.named_layers():
-            name, kind = name or "model", type(layer).__name__
-            self._names[name] = layer
+        for path, layer in self.model.named_layers():
+            name, kind = path or "model", type(layer).__name__
             if isinstance(layer, Recurrent):
-                self.layers[name] = RecurrentRecord(name, kind)
-                self._observers.append((layer, RecurrentObserver(layer, self.layers[name])))
-        for name, layer in self._names.items():
-            if isinstance(layer, Activation) and not isinstance(layer, Softmax):
-                record = ActivationRecord(
-                    name, type(layer).__name__, layer.bounds, self.layers.values()
+                recurrent = self.layers[name] = RecurrentRecord(name, kind)
+                observer = Observer(
+                    forward=partial(see_forward, recurrent, layer),
+                    backward=partial(see_backward, recurrent, layer),
                 )
-                self.activations[name] = record
-                self._observers.append((layer, ActivationObserver(record)))
-        taken = {id(p) for p in self.optimizer.parameters} if self.optimizer else set()
-        self._updates = OptimizerObserver(
-            {name: p for name, p in self.model.named_parameters() if id(p) in taken}
+            elif isinstance(layer, Activation) and not isinstance(layer, Softmax):
+                # The view of the records grows: a layer further on may have the mask.
+                activation = ActivationRecord(name, kind, layer.bounds, self.layers.values())
+                self.activations[name] = activation
+                observer = Observer(forward=partial(setattr, activation, "latest"))
+            else:
+                continue
+            self._observers.append((layer, observer))
+        taken = [] if self.optimizer is None else self.optimizer.parameters
+        owned = {id(parameter) for parameter in taken}
+        self._updates = Updates(
+            {name: p for name, p in self.model.named_parameters() if id(p) in owned}
         )
         if self.optimizer is not None:
             self._observers.append((self.optimizer, self._updates))
@@ -158,23 +157,26 @@ class Recorder:
             )
         return {name: np.array(ratios) for name, ratios in self._updates.ratios.items()}
 
+    @property
+    def records(self) -> dict[str, RecurrentRecord | ActivationRecord]:
+        """All records of layers, by dotted name."""
+        return {**self.layers, **self.activations}
+
     def __getitem__(self, layer: str | Layer) -> Any:
         """Return the record of a layer, given by its dotted name or as the object itself."""
-        name = layer
-        if isinstance(layer, Layer):
-            name = next((n for n, own in self._names.items() if own is layer), repr(layer))
-        records: dict[Any, Any] = {**self.layers, **self.activations}
-        if name not in records:
-            raise KeyError(f"no record of {name}; there are {', '.join(records) or 'none'}")
-        return records[name]
+        named = self.model.named_layers() if isinstance(layer, Layer) else ()
+        name: Any = next((path or "model" for path, own in named if own is layer), layer)
+        if name not in self.records:
+            raise KeyError(f"no record of {name}; there are {', '.join(self.records) or 'none'}")
+        return self.records[name]
 
     def findings(self) -> list[Finding]:
         """Return the findings on each layer and on the updates; see `report`."""
         ratios = None
         if self.optimizer is not None:
-            decay = {name: p.decay for name, p in self.model.named_parameters()}
-            ratios = {n: ratio for n, ratio in self.update_ratios.items() if decay.get(n, True)}
-        return findings(self.layers.values(), self.activations.values(), ratios)
+            weights = [name for name, p in self._updates.parameters.items() if p.decay]
+            ratios = {name: self.update_ratios[name] for name in weights}
+        return findings(self.records.values(), ratios)
 
     def report(self) -> Table:
         """Return the findings in plain words, and whether they are healthy.
@@ -184,4 +186,4 @@ class Recorder:
         return Table(in_words(self.findings()))
 
     def __repr__(self) -> str:
-        return f"<Recorder of {', '.join([*self.layers, *self.activations]) or 'updates'}>"
+        return f"<Recorder of {', '.join(self.records) or 'updates'}>"

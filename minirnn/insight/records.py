@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -10,7 +10,7 @@ import numpy as np
 from minirnn.insight.gradients import row_norms, step_norms
 from minirnn.typing import Array, Mask
 
-__all__ = ["ActivationRecord", "Bounds", "RecurrentRecord", "Saturation"]
+__all__ = ["ActivationRecord", "Bounds", "Record", "RecurrentRecord", "Saturation"]
 
 Bounds = tuple[float, float]
 
@@ -60,14 +60,72 @@ def saturation(values: Array, bounds: Bounds, margin: float = MARGIN) -> Saturat
     return Saturation(float(np.mean(values < low + near)), float(np.mean(values > high - near)))
 
 
-def dead_share(values: Array) -> float:
-    """Return the share of units, on the last axis, that are 0 in every valid row."""
-    rows = values.reshape(-1, values.shape[-1])
-    rows = rows[~np.isnan(rows).all(axis=1)]
-    return float(np.mean((rows == 0).all(axis=0))) if rows.size else float("nan")
+class Record:
+    """What was recorded of a layer: arrays by name, and the bounds between which some of them lie.
+
+    `signals` is what pictures and reports show. `rectified` says whether the first of them is the
+    output of a ReLU, whose units may die.
+    """
+
+    rectified = False
+
+    def __init__(self, name: str, kind: str) -> None:
+        self.name = name
+        self.kind = kind
+        self.bounds: Mapping[str, Bounds] = {}
+
+    @property
+    def signals(self) -> dict[str, Array]:
+        """All that was recorded of the latest forward, by name."""
+        raise NotImplementedError
+
+    @property
+    def whose(self) -> str:
+        """Name and class of the layer, for titles and sentences."""
+        return f"{self.name} ({self.kind})"
+
+    def title(self, name: str) -> str:
+        """Return what a signal is, where there are several."""
+        return ""
+
+    def saturation(self, margin: float = MARGIN) -> dict[str, Saturation]:
+        """Return the share of values near the bounds, for each bounded signal.
+
+        Parameters
+        ----------
+        margin : float
+            How near, as a part of the range: 0.05 is below 0.05 or above 0.95 for a sigmoid, below
+            -0.9 or above 0.9 for a tanh.
+        """
+        signals = self.signals
+        return {
+            name: saturation(signals[name], bounds, margin)
+            for name, bounds in self.bounds.items()
+            if name in signals
+        }
+
+    @property
+    def dead(self) -> float | None:
+        """Share of the units that are 0 in every valid row, for a ReLU; None for others."""
+        values = next(iter(self.signals.values()), None)
+        if values is None or not self.rectified:
+            return None
+        rows = values.reshape(-1, values.shape[-1])
+        rows = rows[~np.isnan(rows).all(axis=1)]
+        return float(np.mean((rows == 0).all(axis=0))) if rows.size else float("nan")
+
+    def check(self, recorded: Any, what: str) -> None:
+        """Raise unless something was recorded."""
+        if recorded is None or not len(recorded):
+            raise RuntimeError(
+                f"{self.whose}: no {what} was recorded; run it inside the with block"
+            )
+
+    def __repr__(self) -> str:
+        return f"<record of {self.whose}: {', '.join(self.signals) or 'nothing recorded'}>"
 
 
-class RecurrentRecord:
+class RecurrentRecord(Record):
     """What was recorded of one recurrent layer.
 
     States and gates are those of the latest forward in the block, gradients those of the latest
@@ -109,13 +167,10 @@ class RecurrentRecord:
     """
 
     def __init__(self, name: str, kind: str) -> None:
-        self.name = name
-        self.kind = kind
+        super().__init__(name, kind)
         self.reverse = False
-        self.activation: str | None = None
         self.states: dict[str, Array] = {}
         self.gates: dict[str, Array] = {}
-        self.bounds: dict[str, Bounds] = {}
         self.words: dict[str, str] = {}
         self.output: str | None = None
         self.mask: Mask | None = None
@@ -126,11 +181,7 @@ class RecurrentRecord:
     @property
     def hidden(self) -> Array:
         """The first array of the state, ``(batch, time, hidden)``."""
-        if not self.states:
-            raise RuntimeError(
-                f"{self.kind} ({self.name}): no forward was recorded; run the model inside the "
-                f"with block"
-            )
+        self.check(self.states, "forward")
         return next(iter(self.states.values()))
 
     @property
@@ -139,12 +190,8 @@ class RecurrentRecord:
 
         Euclidean, over the sequences, the units and all arrays of the state together.
         """
-        if not self.gradients:
-            raise RuntimeError(
-                f"{self.kind} ({self.name}): no backward was recorded; run forward and backward "
-                f"inside the with block"
-            )
-        return step_norms(row_norms(list(self.gradients.values())), self.gradient_mask)
+        self.check(self.gradients, "backward")
+        return step_norms(row_norms(self.gradients.values()), self.gradient_mask)
 
     @property
     def signals(self) -> dict[str, Array]:
@@ -156,34 +203,8 @@ class RecurrentRecord:
         words = self.words.get(name, "state" if name in self.states else "")
         return f"{name}, {words}" if words else name
 
-    def saturation(self, margin: float = MARGIN) -> dict[str, Saturation]:
-        """Return the share of values near the bounds, for each bounded gate and state.
 
-        Parameters
-        ----------
-        margin : float
-            How near, as a part of the range: 0.05 is below 0.05 or above 0.95 for a sigmoid, below
-            -0.9 or above 0.9 for a tanh.
-        """
-        signals = self.signals
-        return {
-            name: saturation(signals[name], bounds, margin)
-            for name, bounds in self.bounds.items()
-            if name in signals
-        }
-
-    @property
-    def dead(self) -> float | None:
-        """Share of the units that are 0 at every step, for a ReLU `RNN`; None for others."""
-        return dead_share(self.hidden) if self.activation == "relu" else None
-
-    def __repr__(self) -> str:
-        shape = "nothing recorded" if not self.states else f"hidden {self.hidden.shape}"
-        gates = f", gates {', '.join(self.gates)}" if self.gates else ""
-        return f"<record of {self.kind} {self.name}: {shape}{gates}>"
-
-
-class ActivationRecord:
+class ActivationRecord(Record):
     """What was recorded of one activation layer in the latest forward.
 
     Parameters
@@ -193,53 +214,29 @@ class ActivationRecord:
     bounds : (low, high), or None
     others : iterable of RecurrentRecord
         Those of the same model, which have the mask.
-
-    Attributes
-    ----------
-    latest : array, or None
-        What the layer returned last.
     """
 
     def __init__(
-        self,
-        name: str,
-        kind: str,
-        bounds: Bounds | None,
-        others: Iterable[RecurrentRecord] = (),
+        self, name: str, kind: str, bounds: Bounds | None, others: Iterable[RecurrentRecord]
     ) -> None:
-        self.name = name
-        self.kind = kind
-        self.bounds = bounds
+        super().__init__(name, kind)
+        self.bounds = {} if bounds is None else {"output": bounds}
+        self.rectified = bounds is None
         self.latest: Array | None = None
-        self._others = list(others)
+        self._others = others
+
+    @property
+    def signals(self) -> dict[str, Array]:
+        """The output, or nothing before any."""
+        return {} if self.latest is None else {"output": self.output}
 
     @property
     def output(self) -> Array:
         """What the layer returned last; NaN where a recurrent layer of the model saw padding."""
-        y = self.latest
-        if y is None:
-            raise RuntimeError(
-                f"{self.kind} ({self.name}): no forward was recorded; run the model inside the "
-                f"with block"
-            )
-        if y.ndim < 3:
-            return y
+        self.check(self.latest, "forward")
+        y = np.array(self.latest)
         masks = [record.mask for record in self._others if record.mask is not None]
         mask = next((mask for mask in masks if mask.shape == y.shape[:2]), None)
-        if mask is None:
-            return y
-        rows = mask.reshape(*mask.shape, *[1] * (y.ndim - 2))
-        return np.where(rows, y, y.dtype.type(np.nan))
-
-    def saturation(self, margin: float = MARGIN) -> Saturation | None:
-        """Return the share of outputs near the bounds; None for a layer without."""
-        return None if self.bounds is None else saturation(self.output, self.bounds, margin)
-
-    @property
-    def dead(self) -> float | None:
-        """Share of the units, on the last axis, that are 0 for every input; None with bounds."""
-        return dead_share(self.output) if self.bounds is None else None
-
-    def __repr__(self) -> str:
-        shape: Any = "nothing recorded" if self.latest is None else f"output {self.latest.shape}"
-        return f"<record of {self.kind} {self.name}: {shape}>"
+        if y.ndim > 2 and mask is not None:
+            y[~mask] = np.nan
+        return y

@@ -166,7 +166,7 @@ class TestPictures:
         for axes in visible:
             heights = axes.patches[-1].get_xy()[:, 1]
             assert heights.max() > 0
-        share = record["layers.1"].saturation().total
+        share = record["layers.1"].saturation()["output"].total
         assert visible[6].get_title() == "layers.1 (Tanh)"
         assert visible[6].get_xlabel() == f"value (in the grey: {100 * share:.0f} %)"
 

@@ -354,7 +354,7 @@ def test_a_cell_of_ones_own_names_its_gates():
     assert (seen.gates["leak"] == 0.9).all()
     np.testing.assert_array_equal(seen.gates["before"][:, 1:], y[:, :-1])
     assert seen.saturation() == {"leak": (0.0, 0.0)}
-    assert repr(seen) == "<record of Recurrent model: hidden (8, 5, 3), gates leak, before>"
+    assert repr(seen) == "<record of model (Recurrent): leak, before, h>"
 
 
 @pytest.mark.parametrize(
