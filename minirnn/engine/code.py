@@ -44,7 +44,6 @@ class Code:
         self.inputs, self.outputs = cell.input_size, cell.output_size
         self._sizes = {name: p.size for name, p in parameters}
         self._tapes = self._trace(cell)
-        self.work = sum(self._sizes.values())
         self.program, self.plain = self._compile(masked=False)
         self._masked: Any = None
         self.arrays = tuple(Parameter(a.astype(self.dtype)) for a in self.program.arrays)

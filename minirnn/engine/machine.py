@@ -15,7 +15,9 @@ from minirnn.typing import Array, Mask, State
 
 __all__ = ["Machine"]
 
-LEAST_WORK = 20_000_000  # multiplications: about a millisecond, many times what a thread costs
+# glibc gives freed memory back to the system, and page faults to have it again took 2 to 6 % of a
+# training step. Once a large array has been freed, it keeps what is smaller than that.
+np.empty(2**25 - 2**13, np.uint8)
 
 
 class _Kept(NamedTuple):
@@ -70,7 +72,7 @@ class Machine:
     ) -> tuple[Array, State, Any]:
         """Run over whole sequences."""
         batch, time, _ = x.shape
-        threads = self._threads(batch, time)
+        threads = current.threads
         numbers = None if mask is None else mask[:, :, np.newaxis].astype(self.code.dtype)
         y = np.empty((batch, time, self.code.outputs), self.code.dtype)
         if not keep:
@@ -144,11 +146,6 @@ class Machine:
             kept.threads, kept.reverse, arrays, self._parameters, kept.memory,
         )  # fmt: skip
         return grad_x, first
-
-    def _threads(self, batch: int, time: int) -> int:
-        """Return how many threads are worth their start: rows for each, and work for each."""
-        threads = min(current.threads, batch // 4)
-        return threads if threads > 1 and batch * time * self.code.work > LEAST_WORK else 1
 
 
 def _rows_whole(a: Array) -> Array:

@@ -82,7 +82,7 @@ class Dense(Layer):
     def _apply(self, x: Array) -> Array:
         W, b = self.W.value, None if self.b is None else self.b.value
         y = np.empty((*x.shape[:-1], self.output_size), x.dtype)
-        if current.native is not None and current.native.affine(x, W, b, y):
+        if current.native is not None and current.native.affine(x, W, b, y, current.threads):
             return y
         rows: Array = x.reshape(-1, self.input_size).dot(W)  # one product, whatever the rank
         if b is not None:
@@ -106,7 +106,7 @@ class Dense(Layer):
         grad_x: Array | None = np.empty(x.shape, x.dtype) if need_grad_x else None
         if current.native is not None:
             grads = W.grad, None if b is None else b.grad, grad_x
-            if current.native.affine_backward(x, grad, W.value, *grads):
+            if current.native.affine_backward(x, grad, W.value, *grads, current.threads):
                 return grad_x
         rows = grad.reshape(-1, self.output_size)
         W.grad += x.reshape(-1, self.input_size).T.dot(rows)

@@ -27,7 +27,8 @@ def natively(
     if mask is not None:
         mask = np.ascontiguousarray(mask)
     rows, grad = np.ascontiguousarray(logits), np.empty(logits.shape, logits.dtype)
-    found = current.native.cross_entropy(rows, target, mask, sample_weight, ignored, grad)
+    given = rows, target, mask, sample_weight, ignored
+    found = current.native.cross_entropy(*given, grad, current.threads)
     return None if found is None else (*found, grad)
 
 

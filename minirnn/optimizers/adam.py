@@ -84,7 +84,7 @@ class Adam(Optimizer):
         bias = (1 - beta2**t) / (1 - beta2)
         if current.native is not None and not self.amsgrad:  # the same, in one pass
             root = math.sqrt(bias)
-            numbers = beta1, beta2, rate * root, self.epsilon * root
+            numbers = beta1, beta2, rate * root, self.epsilon * root, current.threads
             if current.native.adam(value, grad, m, v, *numbers):
                 return
         m *= beta1

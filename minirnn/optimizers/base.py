@@ -276,7 +276,7 @@ class Optimizer(Saved, KeywordHints):
 
 
 def _sum_of_squares(vector: Array) -> float:
-    squares = None if current.native is None else current.native.squares(vector)
+    squares = None if current.native is None else current.native.squares(vector, current.threads)
     if squares is not None:
         return squares  # type: ignore[no-any-return]
     with one_blas_thread(), np.errstate(over="ignore", invalid="ignore"):

@@ -78,22 +78,26 @@ def test_forward_reads_and_writes_nothing_else():
     ]
     for k, others in wrong:
         for other in others:
-            assert engine.native().affine(*good[:k], other, *good[k + 1 :]) is None
+            assert engine.native().affine(*good[:k], other, *good[k + 1 :], 1) is None
     assert (y == 7).all()
-    with pytest.raises(TypeError, match="four"):
-        engine.native().affine(*good[:3])
-    assert engine.native().affine(*good) is True
+    with pytest.raises(TypeError, match="5 arguments"):
+        engine.native().affine(*good)
+    assert engine.native().affine(*good, 1) is True
     assert (y == 5).all()
 
 
-def test_large_ones_are_for_blas():
-    x, W, y = (np.zeros(shape, np.float32) for shape in ((2, 257), (257, 256), (2, 256)))
-    native = engine.native()
-    assert native.affine(x, W, None, y) is True
-    assert native.affine_backward(x, y, W, W.copy(), None, None) is None
-    x, W, y = (np.zeros(shape, np.float32) for shape in ((7400, 64), (64, 64), (7400, 64)))
-    assert native.affine(x, W, None, y) is None
-    assert native.affine_backward(x, y, W, W.copy(), None, None) is None
+@pytest.mark.parametrize("sizes", [(300, 7), (7, 300), (260, 260)], ids=str)
+def test_several_threads_share_the_rows_and_the_weights(sizes):
+    rng = np.random.default_rng(0)
+    layer = Dense(*sizes, rng=rng, dtype=np.float64)
+    x, grad = (rng.standard_normal((1201, n)) for n in sizes)
+    expected = run(layer, x, grad, "off")
+    for threads in (1, 2, 3, 7):
+        with engine.use(threads=threads):
+            once, again = (run(layer, x, grad, "auto") for _ in range(2))
+        for a, b, c in zip(once, again, expected, strict=True):
+            np.testing.assert_array_equal(a, b)
+            np.testing.assert_allclose(a, c, rtol=0, atol=1e-12 * np.abs(c).max())
 
 
 def test_backward_reads_and_writes_nothing_else():
@@ -110,9 +114,9 @@ def test_backward_reads_and_writes_nothing_else():
     ]
     for k, others in wrong:
         for other in others:
-            assert engine.native().affine_backward(*good[:k], other, *good[k + 1 :]) is None
+            assert engine.native().affine_backward(*good[:k], other, *good[k + 1 :], 1) is None
     assert all((a == 7).all() for a in out)
-    with pytest.raises(TypeError, match="six"):
-        engine.native().affine_backward(*good[:5])
-    assert engine.native().affine_backward(*good) is True
+    with pytest.raises(TypeError, match="7 arguments"):
+        engine.native().affine_backward(*good)
+    assert engine.native().affine_backward(*good, 1) is True
     assert [a.flat[0] for a in out] == [13, 13, 3]

@@ -74,7 +74,7 @@ def test_finite_gradients_whose_squares_are_not():
 
 def test_adam_reads_and_writes_nothing_else():
     value, grad, m, v = (np.full(5, 7, np.float32) for _ in range(4))
-    numbers = [0.9, 0.99, 0.1, 1e-8]
+    numbers = [0.9, 0.99, 0.1, 1e-8, 1]
     good = [value, grad, m, v]
     read_only = value.copy()
     read_only.flags.writeable = False
@@ -83,9 +83,9 @@ def test_adam_reads_and_writes_nothing_else():
         wrong = [good[k][:4], good[k].astype(float), good[k][None], good[k][::-1], None]
         for other in wrong + ([] if k == 1 else [read_only]):
             assert adam(*good[:k], other, *good[k + 1 :], *numbers) is None
-    assert adam(*good, *numbers[:3], "a") is None
+    assert adam(*good, *numbers[:3], "a", 1) is None
     assert all((array == 7).all() for array in good)
-    with pytest.raises(TypeError, match="eight"):
+    with pytest.raises(TypeError, match="9 arguments"):
         adam(*good)
     assert adam(*good, *numbers) is True
     assert value[0] == pytest.approx(7 - 0.1 * 13.3 / np.sqrt(0.99 * 7 + 49), rel=1e-6)
@@ -93,7 +93,20 @@ def test_adam_reads_and_writes_nothing_else():
 
 def test_squares_of_other_things():
     squares = engine.native().squares
-    assert squares(np.arange(20.0)) == np.dot(np.arange(20), np.arange(20))
-    assert squares(np.arange(20.0, dtype=np.float32)) == 2470
+    assert squares(np.arange(20.0), 1) == np.dot(np.arange(20), np.arange(20))
+    assert squares(np.arange(20.0, dtype=np.float32), 1) == 2470
     for other in (np.arange(3), np.ones(6)[::2], [1.0], None, np.ones(3, ">f8")):
-        assert squares(other) is None
+        assert squares(other, 1) is None
+
+
+def test_several_threads_share_the_numbers():
+    with engine.use(threads=1):
+        expected = trained("auto", Adam, np.float64, 200_001, steps=2, clip_norm=0.5)
+    for threads in (2, 3):
+        with engine.use(threads=threads):
+            once, again = (
+                trained("auto", Adam, np.float64, 200_001, steps=2, clip_norm=0.5) for _ in range(2)
+            )
+        for a, b, c in zip(once, again, expected, strict=True):
+            np.testing.assert_array_equal(a, b)
+            np.testing.assert_allclose(a, c, rtol=0, atol=1e-12 * np.abs(c).max())

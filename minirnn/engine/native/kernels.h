@@ -97,7 +97,9 @@ INL vec NAME(sign)(vec x) { return choose(x != x, x, truth(x > 0) - truth(x < 0)
 /* ------------------------------------------------------------------ products */
 
 /* W (K, N), of any strides, into panels (N / NR, K, NR), with zeros behind the last column. */
-static void NAME(pack)(const REAL *W, int64_t K, int64_t N, int64_t rs, int64_t cs, REAL *P) {
+static void NAME(pack)(const void *weights, int64_t K, int64_t N, int64_t rs, int64_t cs, void *to) {
+  const REAL *W = weights;
+  REAL *P = to;
   for (int64_t j = 0; j < N; j += NR, P += K * NR) {
     int64_t w = N - j < NR ? N - j : NR;
     if (cs == 1 && w == NR) {
@@ -160,7 +162,8 @@ static void NAME(product)(const REAL *A, int64_t ra, const REAL *P, int64_t rows
         for (int64_t q = 0; q < m; q++)
           for (int64_t v = 0; v < NR; v++) edge[q * NR + v] = d && v < w ? d[q * rd + v] : 0;
         tile(a, ra, 1, P, K, edge, NR, edge, NR);
-        for (int64_t q = 0; q < m; q++) memcpy(c + q * rc, edge + q * NR, (size_t)w * sizeof(REAL));
+        for (int64_t q = 0; q < m; q++)
+          for (int64_t v = 0; v < w; v++) c[q * rc + v] = edge[q * NR + v];
       }
       r += m;
     }
@@ -494,8 +497,8 @@ static void NAME(add)(void *to, const void *from, int64_t n) {
 #include "step.h"
 
 static const backend NAME(backend) = {
-    NAME(forward), NAME(backward), NAME(add), NAME(cross_entropy), NAME(affine),
-    NAME(affine_gradients), NAME(squares), NAME(adam), NR, VL};
+    NAME(forward), NAME(backward), NAME(add), NAME(pack), NAME(cross_entropy), NAME(affine),
+    NAME(affine_back), NAME(squares), NAME(adam), NR, VL};
 
 #undef vec
 #undef ivec

@@ -9,6 +9,8 @@
 #include <Python.h>
 #include <math.h>
 #include <pthread.h>
+#include <sched.h>
+#include <signal.h>
 #include <stdint.h>
 #include <stdlib.h>
 #include <string.h>
@@ -17,6 +19,9 @@
 #define NOINLINE __attribute__((noinline))
 #define BLOCK_ROWS 32 /* rows that go through a step together */
 #define CHUNK 256     /* rows, of several steps, in one product for a weight's gradient */
+#define ROWS_AT_ONCE 96 /* rows of a Dense that go through all of its weights together */
+
+#include "threads.h"
 
 /* The first slots are the arrays of a call: X to MASK, then n states, the n next ones, as many
    gradients on either, and all parameters and gradients. Behind them stands what a step computes. */
@@ -65,16 +70,20 @@ typedef struct job { /* one call, or one thread's rows of it */
 
 typedef struct backend { /* the machine for one dtype and instruction set */
   void (*forward)(job *), (*backward)(job *), (*add)(void *, const void *, int64_t);
-  double (*cross_entropy)(const void *, const int64_t *, const double *, double, int64_t, int64_t,
-                          void *);
-  void (*affine)(const void *, const void *, int64_t, int64_t, const void *, int64_t, int64_t,
-                 int64_t, void *, void *);
-  void (*affine_gradients)(const void *, const void *, int64_t, int64_t, int64_t, void *, void *,
-                           void *);
-  double (*squares)(const void *, int64_t);
-  void (*adam)(void *, const void *, void *, void *, int64_t, const double *);
+  void (*pack)(const void *, int64_t, int64_t, int64_t, int64_t, void *);
+  work_t *cross_entropy, *affine, *affine_back, *squares, *adam;
   int64_t panel, vector;
 } backend;
+
+typedef struct { /* a call of step_calls.h: its arguments, and what its parts share */
+  Py_buffer v[8]; /* arrays in the order of the arguments; no obj: None */
+  double numbers[9], sums[MOST_THREADS], sum, weight, *factors; /* numbers: by their place */
+  int count, parts;
+  int64_t rows, K, N;
+  size_t panel_size;
+  void *room, *panels;
+  const backend *machine;
+} call_t;
 
 typedef struct { job *jobs; char *block; } layout; /* jobs and their places; their memory */
 
@@ -85,7 +94,7 @@ typedef struct program {
   outer_t *outers;
   constant *constants;
   layout step; /* of one step of one row, once that has been asked for */
-  int small;
+  int64_t weights; /* numbers in the parameters */
 } program;
 
 /* ------------------------------------------------------------------ one backend each */
@@ -218,7 +227,6 @@ static void lay_out(job *J, arena *kept, arena *scratch, int own_gradients) {
 
 /* ------------------------------------------------------------------ calls from Python */
 
-#define MOST_THREADS 64
 #define SMALL (1 << 20) /* numbers in the parameters of what is done without giving up the GIL */
 
 static PyObject *value_name, *grad_name;
@@ -271,10 +279,8 @@ static PyObject *py_compile(PyObject *self, PyObject *args) {
     bad = copy_table(tables, 3 + 2 * i, sizeof(instruction), &t->code, &t->count) < 0 ||
           copy_table(tables, 4 + 2 * i, sizeof(stage), &t->stages, &t->stage_count) < 0;
   }
-  int64_t numbers = 0;
   for (int64_t i = 0; !bad && i < P->slot_count; i++)
-    if (P->slots[i].kind == PARAMETER) numbers += P->slots[i].width;
-  P->small = numbers < SMALL;
+    if (P->slots[i].kind == PARAMETER) P->weights += P->slots[i].width;
   if (bad) Py_CLEAR(capsule);
   return capsule;
 }
@@ -371,25 +377,14 @@ static void finish(const call *c, const job *J, const job *first, int64_t row) {
   }
 }
 
-static void *work(void *pointer) {
-  job *J = pointer;
+static void run_job(void *jobs, int k) {
+  job *J = (job *)jobs + k;
   (J->back ? J->backend->backward : J->backend->forward)(J);
-  return NULL;
-}
-
-static void run_all(job *jobs, int count) {
-  pthread_t threads[MOST_THREADS];
-  int started = 1;
-  while (started < count && !pthread_create(&threads[started], NULL, work, &jobs[started]))
-    started++;
-  work(&jobs[0]);
-  for (int i = started; i < count; i++) work(&jobs[i]); /* the system gave no more threads */
-  for (int i = 1; i < started; i++) pthread_join(threads[i], NULL);
 }
 
 /* Share the rows among jobs and lay out their memory. Returns 0 with an error; with `needed` bytes
    if the memory for what is kept has fewer. */
-static int share(const call *c, layout *L, const Py_buffer *memory, size_t *needed) {
+static int lay_out_all(const call *c, layout *L, const Py_buffer *memory, size_t *needed) {
   L->jobs = calloc((size_t)c->threads, sizeof(job) + (size_t)c->P->slot_count * sizeof(place));
   if (!L->jobs) return PyErr_NoMemory(), 0;
   arena kept = {NULL, 0}, scratch = {NULL, 0};
@@ -417,7 +412,7 @@ static int share(const call *c, layout *L, const Py_buffer *memory, size_t *need
 
 static void run_jobs(const call *c, job *jobs) {
   for (int k = 0; k < c->threads; k++) bind(c, &jobs[k], c->batch * k / c->threads);
-  run_all(jobs, c->threads);
+  share(run_job, jobs, c->threads);
   for (int k = 0; k < c->threads; k++) finish(c, &jobs[k], jobs, c->batch * k / c->threads);
 }
 
@@ -437,18 +432,17 @@ static PyObject *py_run(PyObject *self, PyObject *const *args, Py_ssize_t n) {
   call c = {.P = program_of(args[0]), .reverse = args[2] == Py_True};
   if (!c.P || !collect(&c, args[3], args[4])) goto done;
   if (args[5] != Py_None && PyObject_GetBuffer(args[5], &memory, PyBUF_SIMPLE) < 0) goto done;
-  long threads = PyLong_AsLong(args[1]), most = c.batch < MOST_THREADS ? c.batch : MOST_THREADS;
-  c.threads = (int)(threads < 1 ? 1 : threads < most ? threads : most);
-  if (c.batch * c.time == 1 && !c.back && !memory.obj && c.P->small && !poisoned) {
+  c.threads = parts_of(PyFloat_AsDouble(args[1]), c.batch * c.time * c.P->weights, c.batch / 4);
+  if (c.batch * c.time == 1 && !c.back && !memory.obj && c.P->weights < SMALL && !poisoned) {
     layout *L = &c.P->step; /* one step of one row: laid out once, and the GIL is not given up */
     if (L->jobs && L->jobs->backend != all_sets[chosen_set].of[c.P->itemsize == 8]) free_layout(L);
-    if (!L->jobs && !share(&c, L, &memory, &needed)) {
+    if (!L->jobs && !lay_out_all(&c, L, &memory, &needed)) {
       free_layout(L);
       goto done;
     }
     run_jobs(&c, L->jobs);
   } else {
-    if (!share(&c, &own, &memory, &needed)) goto done;
+    if (!lay_out_all(&c, &own, &memory, &needed)) goto done;
     Py_BEGIN_ALLOW_THREADS
     if (!needed) run_jobs(&c, own.jobs);
     Py_END_ALLOW_THREADS
@@ -512,7 +506,7 @@ static PyMethodDef methods[] = {
     {"cross_entropy", (PyCFunction)(void (*)(void))py_cross_entropy, METH_FASTCALL, "And gradient."},
     {"affine", (PyCFunction)(void (*)(void))py_affine, METH_FASTCALL, "Run a Dense forward."},
     {"affine_backward", (PyCFunction)(void (*)(void))py_affine_backward, METH_FASTCALL, "And back."},
-    {"squares", py_squares, METH_O, "Return the sum of squares."},
+    {"squares", (PyCFunction)(void (*)(void))py_squares, METH_FASTCALL, "Return the sum of squares."},
     {"adam", (PyCFunction)(void (*)(void))py_adam, METH_FASTCALL, "Take a step of Adam."},
     {"instruction_sets", py_instruction_sets, METH_NOARGS, "Return those of this processor."},
     {"instruction_set", py_instruction_set, METH_VARARGS, "Return the one in use, or set it."},
@@ -529,6 +523,7 @@ PyMODINIT_FUNC PyInit__native(void) {
 #endif
   for (int i = SET_COUNT - 1; i >= 0; i--)
     if (has_set(i)) chosen_set = i;
+  pthread_atfork(NULL, NULL, forget_threads);
   value_name = PyUnicode_InternFromString("_value");
   grad_name = PyUnicode_InternFromString("_grad");
   if (!value_name || !grad_name) return NULL;

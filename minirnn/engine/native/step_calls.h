@@ -1,33 +1,47 @@
 /* What Python calls of step.h: cross_entropy, affine, affine_backward, squares, adam.
 
-   Each looks at its arrays itself. They have to be C-contiguous, of one float dtype, and of shapes
-   that go together; where they are anything else it does nothing and returns None, and the caller
-   goes NumPy's way, whose errors say what is wrong. */
+   Arrays have to be C-contiguous, of one float dtype, and of shapes that go together; where they
+   are anything else nothing is done and the result is None, and the caller goes NumPy's way, whose
+   errors say what is wrong. The last argument of each is how many threads there may be. */
 
 #define LONG_WORK 200000 /* multiplications for which it pays to let other threads of Python run */
-#define MOST_WORK 30000000 /* multiplications in one product, for more of which BLAS is as fast */
-#define MOST_WEIGHTS 65536 /* of a Dense, for more of which BLAS is faster on the way back */
 
-typedef struct { Py_buffer v[8]; int count; char real; } looked; /* real: 'f' or 'd', as found */
-
-/* Look at an array: of the float dtype of those before it ('r'), or of the kind '?', 'd' or 'l'.
-   NULL: it is something else. */
-static Py_buffer *look(looked *L, PyObject *array, char kind, int writable) {
-  Py_buffer *v = &L->v[L->count];
-  if (PyObject_GetBuffer(array, v, PyBUF_C_CONTIGUOUS | PyBUF_FORMAT |
-                                       (writable ? PyBUF_WRITABLE : 0)) < 0)
-    return PyErr_Clear(), NULL;
-  L->count++;
-  char found = v->format && v->format[0] && !v->format[1] ? v->format[0] : 0;
-  if (kind == 'l') return v->itemsize == 8 && (found == 'l' || found == 'q') ? v : NULL;
-  if (kind != 'r') return found == kind ? v : NULL;
-  if (!L->real && (found == 'f' || found == 'd')) L->real = found;
-  return found && found == L->real ? v : NULL;
+static PyObject *finished(call_t *C, PyObject *result) {
+  while (C->count) PyBuffer_Release(&C->v[--C->count]);
+  free(C->factors), free(C->room);
+  return result ? result : PyErr_Occurred() ? NULL : Py_NewRef(Py_None);
 }
 
-static PyObject *done_with(looked *L, PyObject *result) {
-  while (L->count) PyBuffer_Release(&L->v[--L->count]);
-  return result ? result : Py_NewRef(Py_None);
+/* Look at the arguments, of which `kinds` says in turn: r, an array of floats, all of one dtype; w,
+   such a one to write to; l, d and ?, arrays of int64, double and bool; #, a number, NaN for None.
+   What stands as a capital, or as ?, may be None. */
+static int look(call_t *C, PyObject *const *args, Py_ssize_t count, const char *kinds) {
+  if (count != (Py_ssize_t)strlen(kinds))
+    return PyErr_Format(PyExc_TypeError, "%d arguments expected", (int)strlen(kinds)), 0;
+  char real = 0;
+  for (int i = 0; kinds[i]; i++) {
+    Py_buffer *v = &C->v[C->count];
+    int optional = kinds[i] < 'a', kind = optional ? kinds[i] | 32 : kinds[i];
+    if (kinds[i] == '#') {
+      C->numbers[i] = args[i] == Py_None ? NAN : PyFloat_AsDouble(args[i]);
+      if (C->numbers[i] == -1 && PyErr_Occurred()) return PyErr_Clear(), 0;
+      continue;
+    }
+    C->count++;
+    if (optional && args[i] == Py_None) continue;
+    if (PyObject_GetBuffer(args[i], v, PyBUF_C_CONTIGUOUS | PyBUF_FORMAT |
+                                           (kind == 'w' ? PyBUF_WRITABLE : 0)) < 0)
+      return PyErr_Clear(), 0;
+    char found = v->format && v->format[0] && !v->format[1] ? v->format[0] : 0;
+    if (kind == 'r' || kind == 'w') {
+      if (!real && (found == 'f' || found == 'd')) real = found;
+      if (!found || found != real) return 0;
+    } else if (found != kind && !(kind == 'l' && found == 'q' && v->itemsize == 8)) {
+      return 0;
+    }
+  }
+  C->machine = all_sets[chosen_set].of[real == 'd'];
+  return 1;
 }
 
 static int same_shape(const Py_buffer *a, const Py_buffer *b, int axes) {
@@ -36,143 +50,115 @@ static int same_shape(const Py_buffer *a, const Py_buffer *b, int axes) {
   return 1;
 }
 
-static const backend *machine_for(const looked *L) { return all_sets[chosen_set].of[L->real == 'd']; }
+/* Do the work with as many threads as it is worth. */
+static void run_call(call_t *C, work_t *work, int64_t size, double threads, int64_t most) {
+  C->parts = parts_of(threads, size, most);
+  PyThreadState *released = size > LONG_WORK ? PyEval_SaveThread() : NULL;
+  share(work, C, C->parts);
+  if (released) PyEval_RestoreThread(released);
+  for (int k = 0; k < C->parts; k++) C->sum += C->sums[k];
+}
 
-/* cross_entropy(logits, classes, mask, weights, ignored, gradient): the mean over valid rows, the
-   sum of their weights; mask, weights and ignored may be None. */
+/* cross_entropy(logits, classes, mask, weights, ignored, gradient, threads): the mean over valid
+   rows, and the sum of their weights; mask, weights and ignored may be None. */
 static PyObject *py_cross_entropy(PyObject *self, PyObject *const *args, Py_ssize_t count) {
-  looked L = {.count = 0};
-  Py_buffer *x, *c, *g, *m = NULL, *w = NULL;
-  double *factors = NULL, weight = 0, loss;
-  int64_t ignored = 0, valid = 0;
+  call_t C = {0};
+  const Py_buffer *x = &C.v[0], *c = &C.v[1], *m = &C.v[2], *w = &C.v[3], *g = &C.v[4];
   (void)self;
-  if (count != 6) return PyErr_SetString(PyExc_TypeError, "cross_entropy takes six arguments"), NULL;
-  if (!(x = look(&L, args[0], 'r', 0)) || !(c = look(&L, args[1], 'l', 0))) return done_with(&L, NULL);
-  if (args[2] != Py_None && !(m = look(&L, args[2], '?', 0))) return done_with(&L, NULL);
-  if (args[3] != Py_None && !(w = look(&L, args[3], 'd', 0))) return done_with(&L, NULL);
-  if (!(g = look(&L, args[5], 'r', 1))) return done_with(&L, NULL);
-  if (args[4] != Py_None) {
-    ignored = PyLong_AsLongLong(args[4]);
-    if (ignored == -1 && PyErr_Occurred()) return PyErr_Clear(), done_with(&L, NULL);
-  }
+  if (!look(&C, args, count, "rl?D#w#")) return finished(&C, NULL);
   int axes = x->ndim - 1;
   if (axes < 1 || c->ndim != axes || !same_shape(x, c, axes) || g->ndim != x->ndim ||
-      !same_shape(x, g, x->ndim) || (m && (axes < 2 || m->ndim != axes || !same_shape(x, m, axes))) ||
-      (w && ((w->ndim != 1 && w->ndim != axes) || !same_shape(x, w, w->ndim))) || !x->len)
-    return done_with(&L, NULL);
-  int64_t rows = c->len / 8, n = x->shape[axes], each = w && w->len ? rows / (w->len / 8) : 1;
-  const int64_t *class = c->buf;
-  if (m || w || args[4] != Py_None) {
-    factors = malloc((size_t)rows * sizeof *factors);
-    if (!factors) return done_with(&L, NULL);
+      !same_shape(x, g, x->ndim) || (m->obj && (axes < 2 || m->ndim != axes || !same_shape(x, m, axes))) ||
+      (w->obj && ((w->ndim != 1 && w->ndim != axes) || !same_shape(x, w, w->ndim))) || !x->len)
+    return finished(&C, NULL);
+  int64_t valid = 0, each;
+  C.rows = c->len / 8, C.K = x->shape[axes];
+  each = w->len ? C.rows / (w->len / 8) : 1;
+  double ignored = C.numbers[4];
+  if ((m->obj || w->obj || ignored == ignored) && !(C.factors = malloc((size_t)C.rows * sizeof(double))))
+    return finished(&C, NULL);
+  for (int64_t i = 0; i < C.rows; i++) {
+    int64_t class = ((const int64_t *)c->buf)[i];
+    int skipped = (m->obj && !((const char *)m->buf)[i]) || (double)class == ignored;
+    double factor = skipped ? -1 : w->obj ? ((const double *)w->buf)[i / each] : 1;
+    if (!skipped && (class < 0 || class >= C.K || !(factor >= 0 && factor < INFINITY)))
+      return finished(&C, NULL);
+    if (C.factors) C.factors[i] = factor;
+    if (!skipped) C.weight += factor, valid++;
   }
-  for (int64_t i = 0; i < rows; i++) {
-    int skipped = (m && !((const char *)m->buf)[i]) || (args[4] != Py_None && class[i] == ignored);
-    double factor = skipped ? -1 : w ? ((const double *)w->buf)[i / each] : 1;
-    if (!skipped && (class[i] < 0 || class[i] >= n || !(factor >= 0 && factor < INFINITY))) {
-      free(factors);
-      return done_with(&L, NULL);
-    }
-    if (factors) factors[i] = factor;
-    if (!skipped) weight += factor, valid++;
-  }
-  if (!valid || !(weight > 0) || weight == INFINITY) {
-    free(factors);
-    return done_with(&L, NULL);
-  }
-  const backend *B = machine_for(&L);
-  PyThreadState *released = rows * n > LONG_WORK / 10 ? PyEval_SaveThread() : NULL;
-  loss = B->cross_entropy(x->buf, class, factors, weight, rows, n, g->buf);
-  if (released) PyEval_RestoreThread(released);
-  free(factors);
-  if (!isfinite(loss)) return done_with(&L, NULL);
-  return done_with(&L, Py_BuildValue("dd", loss, weight));
+  if (!valid || !(C.weight > 0) || C.weight == INFINITY) return finished(&C, NULL);
+  run_call(&C, C.machine->cross_entropy, 10 * C.rows * C.K, C.numbers[6], C.rows);
+  if (!isfinite(C.sum)) return finished(&C, NULL);
+  return finished(&C, Py_BuildValue("dd", C.sum / C.weight, C.weight));
 }
 
-/* Whether x (..., K) and y (..., N) are rows for W (K, N), b, where it is, is (N,), and the product
-   is not one for BLAS. */
-static int go_together(const Py_buffer *x, const Py_buffer *W, const Py_buffer *b,
+/* Whether x (..., K) and y (..., N) are rows for W (K, N), and b, where it is, is (N,). */
+static int go_together(call_t *C, const Py_buffer *x, const Py_buffer *W, const Py_buffer *b,
                        const Py_buffer *y) {
-  return W->ndim == 2 && x->ndim > 0 && y->ndim == x->ndim && same_shape(x, y, x->ndim - 1) &&
-         x->shape[x->ndim - 1] == W->shape[0] && y->shape[y->ndim - 1] == W->shape[1] &&
-         (!b || (b->ndim == 1 && b->shape[0] == W->shape[1])) && x->len && y->len &&
-         x->len / x->itemsize * W->shape[1] <= MOST_WORK;
+  if (W->ndim != 2 || x->ndim < 1 || y->ndim != x->ndim || !same_shape(x, y, x->ndim - 1) ||
+      x->shape[x->ndim - 1] != W->shape[0] || y->shape[y->ndim - 1] != W->shape[1] ||
+      (b->obj && (b->ndim != 1 || b->shape[0] != W->shape[1])) || !x->len || !y->len)
+    return 0;
+  C->K = W->shape[0], C->N = W->shape[1], C->rows = x->len / (C->K * x->itemsize);
+  return 1;
 }
 
-/* affine(x, W, b, y): y = x W + b, and True; b may be None. */
+static size_t packed_size(int64_t K, int64_t N, int64_t NR) { return (size_t)(K * ((N + NR - 1) / NR) * NR); }
+
+/* affine(x, W, b, y, threads): y = x W + b, and True; b may be None. */
 static PyObject *py_affine(PyObject *self, PyObject *const *args, Py_ssize_t count) {
-  looked L = {.count = 0};
-  Py_buffer *x, *W, *b = NULL, *y;
+  call_t C = {0};
+  const Py_buffer *W = &C.v[1];
   (void)self;
-  if (count != 4) return PyErr_SetString(PyExc_TypeError, "affine takes four arrays"), NULL;
-  if (!(x = look(&L, args[0], 'r', 0)) || !(W = look(&L, args[1], 'r', 0)) ||
-      (args[2] != Py_None && !(b = look(&L, args[2], 'r', 0))) ||
-      !(y = look(&L, args[3], 'r', 1)) || !go_together(x, W, b, y))
-    return done_with(&L, NULL);
-  const backend *B = machine_for(&L);
-  int64_t K = W->shape[0], N = W->shape[1], rows = x->len / (K * x->itemsize), NR = B->panel;
-  void *panels = malloc((size_t)(K * ((N + NR - 1) / NR) * NR * x->itemsize));
-  if (!panels) return done_with(&L, NULL);
-  PyThreadState *released = rows * K * N > LONG_WORK ? PyEval_SaveThread() : NULL;
-  B->affine(x->buf, W->buf, N, 1, b ? b->buf : NULL, rows, K, N, y->buf, panels);
-  if (released) PyEval_RestoreThread(released);
-  free(panels);
-  return done_with(&L, Py_NewRef(Py_True));
+  if (!look(&C, args, count, "rrRw#") || !go_together(&C, &C.v[0], W, &C.v[2], &C.v[3]))
+    return finished(&C, NULL);
+  if (C.rows > 1) {
+    C.room = malloc(packed_size(C.K, C.N, C.machine->panel) * (size_t)W->itemsize);
+    if (!C.room) return finished(&C, PyErr_NoMemory());
+    C.machine->pack(W->buf, C.K, C.N, C.N, 1, C.room);
+  }
+  run_call(&C, C.machine->affine, C.rows * C.K * C.N, C.numbers[4], C.rows);
+  return finished(&C, Py_NewRef(Py_True));
 }
 
-/* affine_backward(x, grad_y, W, W.grad, b.grad, grad_x): adds to the gradients of W and b, writes
-   that on x, and returns True; b.grad and grad_x may be None. */
+/* affine_backward(x, grad_y, W, W.grad, b.grad, grad_x, threads): adds to the gradients of W and b,
+   writes that on x, and returns True; b.grad and grad_x may be None. */
 static PyObject *py_affine_backward(PyObject *self, PyObject *const *args, Py_ssize_t count) {
-  looked L = {.count = 0};
-  Py_buffer *x, *g, *W, *dW, *db = NULL, *dx = NULL;
+  call_t C = {0};
+  const Py_buffer *x = &C.v[0], *g = &C.v[1], *W = &C.v[2], *dW = &C.v[3], *db = &C.v[4], *dx = &C.v[5];
   (void)self;
-  if (count != 6) return PyErr_SetString(PyExc_TypeError, "affine_backward takes six arrays"), NULL;
-  if (!(x = look(&L, args[0], 'r', 0)) || !(g = look(&L, args[1], 'r', 0)) ||
-      !(W = look(&L, args[2], 'r', 0)) || !(dW = look(&L, args[3], 'r', 1)) ||
-      (args[4] != Py_None && !(db = look(&L, args[4], 'r', 1))) ||
-      (args[5] != Py_None && !(dx = look(&L, args[5], 'r', 1))) || !go_together(x, W, db, g) ||
-      dW->ndim != 2 || !same_shape(W, dW, 2) || W->len / W->itemsize > MOST_WEIGHTS ||
-      (dx && (dx->ndim != x->ndim || !same_shape(x, dx, x->ndim))))
-    return done_with(&L, NULL);
-  const backend *B = machine_for(&L);
-  int64_t K = W->shape[0], N = W->shape[1], rows = x->len / (K * x->itemsize), NR = B->panel;
-  int64_t packed = N * ((K + NR - 1) / NR) * NR, gathered = (rows < CHUNK ? rows : CHUNK) * NR;
-  void *room = malloc((size_t)((packed > gathered ? packed : gathered) * x->itemsize));
-  if (!room) return done_with(&L, NULL);
-  PyThreadState *released = 2 * rows * K * N > LONG_WORK ? PyEval_SaveThread() : NULL;
-  B->affine_gradients(x->buf, g->buf, rows, K, N, dW->buf, db ? db->buf : NULL, room);
-  if (dx) B->affine(g->buf, W->buf, 1, N, NULL, rows, N, K, dx->buf, room);
-  if (released) PyEval_RestoreThread(released);
-  free(room);
-  return done_with(&L, Py_NewRef(Py_True));
+  if (!look(&C, args, count, "rrrwWW#") || !go_together(&C, x, W, db, g) || dW->ndim != 2 ||
+      !same_shape(W, dW, 2) || (dx->obj && (dx->ndim != x->ndim || !same_shape(x, dx, x->ndim))))
+    return finished(&C, NULL);
+  int64_t NR = C.machine->panel, chunk = C.rows < CHUNK ? C.rows : CHUNK, work = C.rows * C.K * C.N;
+  size_t packed = dx->obj ? packed_size(C.N, C.K, NR) : 0, size = (size_t)x->itemsize;
+  C.panel_size = (size_t)(chunk * (NR + C.K + 1)) * size;
+  C.room = malloc(packed * size + MOST_THREADS * C.panel_size);
+  if (!C.room) return finished(&C, PyErr_NoMemory());
+  C.panels = (char *)C.room + packed * size;
+  if (dx->obj) C.machine->pack(W->buf, C.N, C.K, 1, C.N, C.room);
+  run_call(&C, C.machine->affine_back, dx->obj ? 2 * work : work, C.numbers[6], C.K);
+  return finished(&C, Py_NewRef(Py_True));
 }
 
-/* squares(vector): the sum of its squares, in double precision. */
-static PyObject *py_squares(PyObject *self, PyObject *array) {
-  looked L = {.count = 0};
-  Py_buffer *v = look(&L, array, 'r', 0);
+/* squares(vector, threads): the sum of its squares, in double precision. */
+static PyObject *py_squares(PyObject *self, PyObject *const *args, Py_ssize_t count) {
+  call_t C = {0};
   (void)self;
-  if (!v) return done_with(&L, NULL);
-  return done_with(&L, PyFloat_FromDouble(machine_for(&L)->squares(v->buf, v->len / v->itemsize)));
+  if (!look(&C, args, count, "r#")) return finished(&C, NULL);
+  C.rows = C.v[0].len / C.v[0].itemsize;
+  run_call(&C, C.machine->squares, 5 * C.rows, C.numbers[1], C.rows);
+  return finished(&C, PyFloat_FromDouble(C.sum));
 }
 
-/* adam(value, grad, m, v, beta1, beta2, rate, epsilon): one step, and True. */
+/* adam(value, grad, m, v, beta1, beta2, rate, epsilon, threads): one step, and True. */
 static PyObject *py_adam(PyObject *self, PyObject *const *args, Py_ssize_t count) {
-  looked L = {.count = 0};
-  double numbers[4];
+  call_t C = {0};
   (void)self;
-  if (count != 8) return PyErr_SetString(PyExc_TypeError, "adam takes eight arguments"), NULL;
-  for (int k = 0; k < 4; k++) {
-    Py_buffer *v = look(&L, args[k], 'r', k != 1);
-    if (!v || v->ndim != 1 || v->len != L.v[0].len) return done_with(&L, NULL);
-  }
-  for (int k = 0; k < 4; k++) {
-    numbers[k] = PyFloat_AsDouble(args[4 + k]);
-    if (numbers[k] == -1 && PyErr_Occurred()) return PyErr_Clear(), done_with(&L, NULL);
-  }
-  int64_t n = L.v[0].len / L.v[0].itemsize;
-  PyThreadState *released = n > LONG_WORK / 10 ? PyEval_SaveThread() : NULL;
-  machine_for(&L)->adam(L.v[0].buf, L.v[1].buf, L.v[2].buf, L.v[3].buf, n, numbers);
-  if (released) PyEval_RestoreThread(released);
-  return done_with(&L, Py_NewRef(Py_True));
+  if (!look(&C, args, count, "wrww#####")) return finished(&C, NULL);
+  for (int k = 0; k < 4; k++)
+    if (C.v[k].ndim != 1 || C.v[k].len != C.v[0].len) return finished(&C, NULL);
+  C.rows = C.v[0].len / C.v[0].itemsize;
+  run_call(&C, C.machine->adam, 10 * C.rows, C.numbers[8], C.rows);
+  return finished(&C, Py_NewRef(Py_True));
 }
