@@ -60,9 +60,7 @@ def valid_prediction(owner: object, prediction: Any, mask: Any) -> tuple[Array, 
 def as_classes(owner: object, target: Any, prediction: Array, mask: Mask | None) -> Array:
     """Return the target as integers, one a position, or as floats of the prediction's shape."""
     shape, classes = prediction.shape[:-1], prediction.shape[-1]
-    array = target
-    if type(target) is not np.ndarray:
-        array = checks.as_array(owner, target, "the target")
+    array = checks.as_array(owner, target, "the target")
     if array.shape == shape:
         return checks.as_integers(owner, array, classes, "target classes", mask)
     if array.shape != prediction.shape:

@@ -1,4 +1,4 @@
-"""Loss: the contract, and the base of losses that are computed element by element."""
+"""Loss: the contract, and the base of losses that are a mean of terms."""
 
 from __future__ import annotations
 
@@ -10,9 +10,9 @@ from minirnn.foreign import KeywordHints
 from minirnn.losses.arguments import like_prediction, refuse_not_finite, valid_prediction
 from minirnn.losses.positions import Positions
 from minirnn.reprs import as_call
-from minirnn.typing import Array
+from minirnn.typing import Array, Mask
 
-__all__ = ["ElementwiseLoss", "Loss", "check_loss"]
+__all__ = ["Loss", "MeanLoss", "check_loss"]
 
 
 class Loss(KeywordHints):
@@ -64,13 +64,9 @@ class Loss(KeywordHints):
         """
         raise NotImplementedError(f"{type(self).__name__} has no forward method")
 
-    def __call__(
-        self, prediction: Any, target: Any, mask: Any = None, sample_weight: Any = None
-    ) -> float:
+    def __call__(self, *arguments: Any, **keywords: Any) -> float:
         """Return what `forward` returns."""
-        if sample_weight is None:
-            return self.forward(prediction, target, mask)
-        return self.forward(prediction, target, mask, sample_weight)
+        return self.forward(*arguments, **keywords)
 
     def backward(self) -> Array:
         """Return the gradient of the loss on the prediction."""
@@ -121,37 +117,40 @@ def check_loss(owner: object, loss: Any, *, sample_weight: bool = False) -> None
             )
 
 
-class ElementwiseLoss(Loss):
-    """A mean over valid positions and features of a term for each element.
+class MeanLoss(Loss):
+    """A mean over valid positions, and over features where there is a term for each.
 
-    A subclass writes `_terms` and `_slopes`; nothing is broadcast.
+    A subclass writes `_terms` and `_slopes`.
     """
 
+    def _target(self, target: Any, prediction: Array, mask: Mask | None) -> Array:
+        """Return the target, checked: of the prediction's shape, nothing is broadcast."""
+        return like_prediction(self, target, prediction, mask)
+
     def _terms(self, prediction: Array, target: Array) -> tuple[Array, Any]:
-        """Return the terms, of the prediction's shape, and what `_slopes` needs of them."""
+        """Return terms (...) or (..., features), and what `_slopes` needs of them."""
         raise NotImplementedError
 
-    def _slopes(self, kept: Any, share: Any) -> Array:
+    def _slopes(self, kept: Any, share: Any) -> Any:
         """Return the derivative of each term by its prediction, times `share`, in a new array."""
         raise NotImplementedError
 
     def forward(
         self, prediction: Any, target: Any, mask: Any = None, sample_weight: Any = None
     ) -> float:
-        """Return the mean over valid positions and features."""
+        """Return the mean."""
         prediction, mask = valid_prediction(self, prediction, mask)
-        target = like_prediction(self, target, prediction, mask)
+        target = self._target(target, prediction, mask)
         positions = Positions(self, prediction, mask, sample_weight)
         terms, kept = self._terms(prediction, target)
-        loss = positions.mean_of_elements(terms)
+        loss = positions.mean(terms)
         refuse_not_finite(self, loss, target)
-        self._cache = kept, positions
+        features = terms.shape[-1] if terms.ndim == prediction.ndim else 1
+        self._cache = kept, positions.share() / features
         self.batch_weight = positions.weight
         return loss
 
     def backward(self) -> Array:
         """Return the gradient on the prediction, zero in the padding."""
-        kept, positions = self._saved()
-        slopes = self._slopes(kept, positions.share_of_elements())
-        grad: Array = positions.without_padding(slopes)
+        grad: Array = self._slopes(*self._saved())
         return grad

@@ -8,13 +8,13 @@ import numpy as np
 
 from minirnn.functions import sigmoid
 from minirnn.losses.arguments import check_probabilities
-from minirnn.losses.base import ElementwiseLoss
+from minirnn.losses.base import MeanLoss
 from minirnn.typing import Array
 
 __all__ = ["BinaryCrossEntropy", "SigmoidCrossEntropy"]
 
 
-class SigmoidCrossEntropy(ElementwiseLoss):
+class SigmoidCrossEntropy(MeanLoss):
     """Sigmoid and binary cross-entropy in one, on logits: for yes-or-no outputs.
 
     With ``p = sigmoid(x)`` and targets ``t`` in 0..1, the mean over the ``N`` valid positions and
@@ -52,15 +52,12 @@ class SigmoidCrossEntropy(ElementwiseLoss):
         check_probabilities(self, target, "targets should be")
         return np.maximum(x, 0) - x * target + np.log1p(np.exp(-np.abs(x))), (x, target)
 
-    def _slopes(self, kept: Any, share: Any) -> Array:
+    def _slopes(self, kept: Any, share: Any) -> Any:
         x, target = kept
-        slopes = sigmoid(x)
-        slopes -= target
-        slopes *= share
-        return slopes
+        return (sigmoid(x) - target) * share
 
 
-class BinaryCrossEntropy(ElementwiseLoss):
+class BinaryCrossEntropy(MeanLoss):
     """Binary cross-entropy on probabilities, for a model that ends in `Sigmoid`.
 
     With targets ``t`` in 0..1, the mean over the ``N`` valid positions and the features, in nats::
@@ -101,9 +98,6 @@ class BinaryCrossEntropy(ElementwiseLoss):
         p, q = np.maximum(prediction, tiny), np.maximum(1 - prediction, tiny)
         return -(target * np.log(p) + (1 - target) * np.log(q)), (p, q, target)
 
-    def _slopes(self, kept: Any, share: Any) -> Array:
+    def _slopes(self, kept: Any, share: Any) -> Any:
         p, q, target = kept
-        slopes: Array = (1 - target) / q
-        slopes -= target / p
-        slopes *= share
-        return slopes
+        return ((1 - target) / q - target / p) * share

@@ -1,4 +1,4 @@
-"""Cross-entropy of classes, on logits."""
+"""Cross-entropies of classes: on logits, and on probabilities."""
 
 from __future__ import annotations
 
@@ -10,16 +10,17 @@ import numpy as np
 from minirnn import checks
 from minirnn.losses.arguments import (
     as_classes,
+    check_probabilities,
     refuse_not_finite,
     valid_prediction,
     without_class,
 )
-from minirnn.losses.base import Loss
-from minirnn.losses.classes import add_at_class, natively, softmax_and_nats
+from minirnn.losses.base import Loss, MeanLoss
+from minirnn.losses.classes import add_at_class, natively, nats, softmax_and_nats
 from minirnn.losses.positions import Positions
-from minirnn.typing import Array
+from minirnn.typing import Array, Mask
 
-__all__ = ["SoftmaxCrossEntropy"]
+__all__ = ["CrossEntropy", "SoftmaxCrossEntropy"]
 
 
 class SoftmaxCrossEntropy(Loss):
@@ -118,7 +119,7 @@ class SoftmaxCrossEntropy(Loss):
             terms, *_ = softmax_and_nats(prediction.astype(np.float64), target)
             loss = positions.mean(terms)
             refuse_not_finite(self, loss, given)
-        self._cache = e, sums, target, positions
+        self._cache = e, sums, target, positions.share()
         self.batch_weight = positions.weight
         return loss
 
@@ -132,11 +133,12 @@ class SoftmaxCrossEntropy(Loss):
             )
         hard = target.shape != logits.shape
         if hard and weights is not None and not self.label_smoothing:
-            positions.weigh(weights[target])
+            positions.weights = positions.times(weights[target])
+            positions.weight = float(positions.weights.sum())
             return target
         if hard:
             if weights is not None:
-                positions.weight = positions.total(weights[target])
+                positions.weight = float(positions.times(weights[target]).sum())
             ones = np.zeros_like(logits)
             add_at_class(ones, target, 1)
             target = ones
@@ -149,16 +151,66 @@ class SoftmaxCrossEntropy(Loss):
         kept = self._saved()
         if isinstance(kept, np.ndarray):  # the gradient itself, from the native code
             return kept.copy()
-        e, sums, target, positions = kept
-        share, sums = positions.share(), sums[..., None]
+        e, sums, target, share = kept
         grad: Array
         if target.shape == e.shape:
-            grad = e * (target.sum(axis=-1, keepdims=True) * share / sums)
+            grad = e * (target.sum(axis=-1, keepdims=True) * share / sums[..., None])
             grad -= target * share
         else:
-            grad = e * (share / sums)
+            grad = e * (share / sums[..., None])
             add_at_class(grad, target, -share)
-        return positions.without_padding(grad)  # type: ignore[no-any-return]
+        return grad
+
+
+class CrossEntropy(MeanLoss):
+    """Cross-entropy on probabilities, for a model that ends in `Softmax`.
+
+    The mean over the ``N`` valid positions, in nats::
+
+        loss = -1/N sum_positions sum_k t_k log p_k
+        grad = -1/N t_k / p_k
+
+    A probability that rounds to 0 is taken as the smallest positive number of its dtype, so that
+    the loss stays finite. On the logits themselves `SoftmaxCrossEntropy` has no such limit.
+
+    Shapes
+    ------
+    prediction : (..., classes), probabilities
+    target : integers (...) in ``0 .. classes - 1``, or probabilities (..., classes)
+    mask : (batch, time), sample_weight : (batch,) or (batch, time); both as in `Loss`
+
+    Raises
+    ------
+    ValueError
+        If the prediction has numbers that are no probabilities (logits, most likely), and as
+        `SoftmaxCrossEntropy` does.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> loss = CrossEntropy()
+    >>> round(loss.forward(np.array([[0.5, 0.5]]), np.array([1])), 4)
+    0.6931
+    >>> loss.backward()
+    array([[-0., -2.]])
+    """
+
+    def _target(self, target: Any, prediction: Array, mask: Mask | None) -> Array:
+        return as_classes(self, target, prediction, mask)
+
+    def _terms(self, prediction: Array, target: Array) -> tuple[Array, Any]:
+        hint = "; for logits take SoftmaxCrossEntropy, or end the model in Softmax"
+        subject = "the prediction should be probabilities"
+        check_probabilities(self, prediction, subject, hint, slack=1e-3)
+        p = np.maximum(prediction, np.finfo(prediction.dtype).tiny)
+        return nats(np.log(p), target), (p, target)
+
+    def _slopes(self, kept: Any, share: Any) -> Any:
+        p, target = kept
+        if target.shape != p.shape:
+            classes, target = target, np.zeros_like(p)
+            add_at_class(target, classes, 1)
+        return -target / p * share
 
 
 def _class_weights(owner: object, given: Any) -> Array:

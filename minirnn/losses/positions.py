@@ -26,54 +26,37 @@ class Positions:
 
     Attributes
     ----------
+    weights : float64 array (...), or None
+        Zeros in the padding; None where all positions count the same.
     weight : float
-        The number of valid positions, or the sum of their weights.
+        Their sum: without weights, the number of positions.
     """
 
     def __init__(
         self, owner: object, prediction: Array, mask: Mask | None, sample_weight: Any
     ) -> None:
         shape = prediction.shape[:-1]
-        self.mask = mask
-        self.weights: Array | None = None
-        self._features: int = prediction.shape[-1]
-        self._dtype = prediction.dtype
+        self.weights: Array | None = None if mask is None else mask.astype(np.float64)
         if sample_weight is not None:
             self.weights = as_weights(owner, sample_weight, shape, mask)
-            self.weight = float(self.weights.sum())
-        else:
-            self.weight = float(math.prod(shape) if mask is None else mask.sum())
+        self.weight = float(math.prod(shape) if self.weights is None else self.weights.sum())
+        self._axes, self._dtype = len(shape), prediction.dtype
 
-    def weigh(self, factors: Array) -> None:
-        """Multiply the weight of each position by one of `factors`."""
-        weights = factors if self.weights is None else self.weights * factors
-        self.weights = weights if self.mask is None else np.where(self.mask, weights, 0.0)
-        self.weight = float(self.weights.sum())
-
-    def total(self, factors: Array) -> float:
-        """Return the sum of the weights, each multiplied by one of `factors`."""
-        if self.weights is not None:
-            factors = self.weights * factors
-        return float(factors.sum() if self.mask is None else factors[self.mask].sum())
+    def times(self, factors: Array) -> Array:
+        """Return the weight of each position, multiplied by one of `factors`."""
+        return factors if self.weights is None else self.weights * factors
 
     def mean(self, terms: Array) -> float:
-        """Return the mean of one term a position, added up in float64."""
+        """Return the mean of terms (...), or also over features where they are (..., features)."""
         if self.weight == 0:
             return 0.0
-        weights = self.weights
-        if self.mask is not None:
-            terms = terms[self.mask]
-            weights = None if weights is None else weights[self.mask]
-        if weights is None:
-            return float(terms.sum(dtype=np.float64)) / self.weight
-        total = float(terms.reshape(-1).astype(np.float64) @ weights.reshape(-1))
-        return total / self.weight
-
-    def mean_of_elements(self, terms: Array) -> float:
-        """Return the mean over positions and features of terms ``(..., features)``."""
-        if self.weights is not None:
-            return self.mean(terms.mean(axis=-1, dtype=np.float64))
-        return self.mean(terms) / self._features
+        features = math.prod(terms.shape[self._axes :])
+        if self.weights is None:
+            total = terms.sum(dtype=np.float64)
+        else:
+            rows = terms.reshape(self.weights.size, features).astype(np.float64, copy=False)
+            total = (self.weights.reshape(-1) @ rows).sum()
+        return float(total) / self.weight / features
 
     def share(self) -> Any:
         """Return the factor of each position's term in the mean: a number, or an array (..., 1)."""
@@ -82,13 +65,3 @@ class Positions:
         if self.weights is None:
             return 1 / self.weight
         return (self.weights / self.weight).astype(self._dtype, copy=False)[..., None]
-
-    def share_of_elements(self) -> Any:
-        """Return the factor of each element, where terms are a mean over features too."""
-        return self.share() / self._features
-
-    def without_padding(self, grad: Array) -> Array:
-        """Return the gradient with zeros in the padding, in place."""
-        if self.mask is not None:
-            grad[~self.mask] = 0
-        return grad

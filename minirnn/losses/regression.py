@@ -7,13 +7,13 @@ from typing import Any
 import numpy as np
 
 from minirnn import checks
-from minirnn.losses.base import ElementwiseLoss
+from minirnn.losses.base import MeanLoss
 from minirnn.typing import Array
 
 __all__ = ["Huber", "MeanAbsoluteError", "MeanSquaredError"]
 
 
-class MeanSquaredError(ElementwiseLoss):
+class MeanSquaredError(MeanLoss):
     """Mean of squared differences, over the ``N`` valid positions and the features.
 
     ::
@@ -45,12 +45,11 @@ class MeanSquaredError(ElementwiseLoss):
         difference = prediction - target
         return difference * difference, difference
 
-    def _slopes(self, kept: Any, share: Any) -> Array:
-        slopes: Array = kept * (2 * share)
-        return slopes
+    def _slopes(self, kept: Any, share: Any) -> Any:
+        return kept * (2 * share)
 
 
-class MeanAbsoluteError(ElementwiseLoss):
+class MeanAbsoluteError(MeanLoss):
     """Mean of absolute differences, over the ``N`` valid positions and the features.
 
     ::
@@ -85,12 +84,11 @@ class MeanAbsoluteError(ElementwiseLoss):
         difference = prediction - target
         return np.abs(difference), difference
 
-    def _slopes(self, kept: Any, share: Any) -> Array:
-        slopes: Array = np.sign(kept) * share
-        return slopes
+    def _slopes(self, kept: Any, share: Any) -> Any:
+        return np.sign(kept) * share
 
 
-class Huber(ElementwiseLoss):
+class Huber(MeanLoss):
     """Squared for small differences, absolute for large ones.
 
     With ``d = prediction - target``, the mean over the ``N`` valid positions and the features of::
@@ -139,6 +137,5 @@ class Huber(ElementwiseLoss):
         clipped = np.clip(difference, -self.delta, self.delta)
         return clipped * (difference - 0.5 * clipped), clipped
 
-    def _slopes(self, kept: Any, share: Any) -> Array:
-        slopes: Array = kept * share
-        return slopes
+    def _slopes(self, kept: Any, share: Any) -> Any:
+        return kept * share
