@@ -30,6 +30,7 @@ __all__ = [
     "fraction",
     "generator",
     "instance",
+    "integer",
     "locate",
     "name_of",
     "not_a_tuple",
@@ -71,27 +72,8 @@ def locate(error: Exception, where: str) -> None:
 # ---------------------------------------------------------------- constructor arguments
 
 
-def positive_int(owner: object, name: str, value: Any, *, zero: bool = False) -> int:
-    """Return `value` as an int of at least 1 (or of at least 0 where `zero` is allowed)."""
-    try:
-        number = operator.index(value)
-    except TypeError:
-        number = None
-    if number is None or isinstance(value, bool | np.bool_):
-        raise TypeError(
-            f"{name_of(owner)}: {name} should be a whole number, got {value!r} "
-            f"({type(value).__name__})"
-        )
-    least = 0 if zero else 1
-    if number < least:
-        raise ValueError(f"{name_of(owner)}: {name} should be at least {least}, got {number}")
-    return number
-
-
-def whole_number(owner: object, name: str, value: Any) -> int | None:
-    """Return `value` as an int, or None if it is None."""
-    if value is None:
-        return None
+def integer(owner: object, name: str, value: Any) -> int:
+    """Return `value` as an int."""
     try:
         if isinstance(value, bool | np.bool_):
             raise TypeError
@@ -101,6 +83,19 @@ def whole_number(owner: object, name: str, value: Any) -> int | None:
             f"{name_of(owner)}: {name} should be a whole number, got {value!r} "
             f"({type(value).__name__})"
         ) from None
+
+
+def whole_number(owner: object, name: str, value: Any) -> int | None:
+    """Return `value` as an int, or None if it is None."""
+    return None if value is None else integer(owner, name, value)
+
+
+def positive_int(owner: object, name: str, value: Any, *, zero: bool = False) -> int:
+    """Return `value` as an int of at least 1 (or of at least 0 where `zero` is allowed)."""
+    number, least = integer(owner, name, value), 0 if zero else 1
+    if number < least:
+        raise ValueError(f"{name_of(owner)}: {name} should be at least {least}, got {number}")
+    return number
 
 
 def finite_float(owner: object, name: str, value: Any) -> float:

@@ -11,7 +11,7 @@ from minirnn.functions import log_softmax
 from minirnn.losses.arguments import as_weights
 from minirnn.losses.base import Loss
 from minirnn.losses.ctc_decoding import valid_steps
-from minirnn.losses.ctc_labels import as_blank, as_labels
+from minirnn.losses.ctc_labels import as_labels
 from minirnn.losses.ctc_lattice import Lattice
 from minirnn.typing import Array
 
@@ -88,7 +88,7 @@ class CTCLoss(Loss):
     def __init__(
         self, blank: int = 0, *, per_label: bool = True, zero_infinity: bool = False
     ) -> None:
-        self.blank = as_blank(self, blank)
+        self.blank = checks.integer(self, "blank", blank)
         self.per_label = checks.flag(self, "per_label", per_label)
         self.zero_infinity = checks.flag(self, "zero_infinity", zero_infinity)
 

@@ -9,14 +9,7 @@ import numpy as np
 from minirnn import checks
 from minirnn.typing import Array
 
-__all__ = ["as_blank", "as_labels"]
-
-
-def as_blank(owner: object, blank: Any) -> int:
-    """Return the index of the blank class as an int."""
-    if isinstance(blank, bool) or not isinstance(blank, int | np.integer):
-        raise TypeError(f"{checks.name_of(owner)}: blank should be a whole number, got {blank!r}")
-    return int(blank)
+__all__ = ["as_labels"]
 
 
 def as_labels(

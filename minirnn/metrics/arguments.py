@@ -18,7 +18,7 @@ from minirnn.losses.arguments import (
 )
 from minirnn.typing import Array, Mask
 
-__all__ = ["valid_classes", "valid_decisions", "valid_elements", "weighted_sum"]
+__all__ = ["valid_classes", "valid_decisions", "valid_elements", "valid_rows", "weighted_sum"]
 
 
 def valid_classes(
@@ -36,8 +36,7 @@ def valid_classes(
     target = as_classes(owner, target, prediction, mask)
     if target.shape == prediction.shape:
         target = target.argmax(axis=-1)
-    weights = _weights(owner, prediction, mask, sample_weight)
-    return _flat(prediction, mask, 1), _flat(target, mask, 0), weights
+    return valid_rows(owner, prediction, target, mask, sample_weight)
 
 
 def valid_elements(
@@ -46,8 +45,7 @@ def valid_elements(
     """Return prediction and target (n, features) and weights (n,), of valid positions."""
     prediction, mask = valid_prediction(owner, prediction, mask)
     target = like_prediction(owner, target, prediction, mask)
-    weights = _weights(owner, prediction, mask, sample_weight)
-    return _flat(prediction, mask, 1), _flat(target, mask, 1), weights
+    return valid_rows(owner, prediction, target, mask, sample_weight)
 
 
 def valid_decisions(
@@ -81,16 +79,13 @@ def weighted_sum(terms: Array, weights: Array | None) -> tuple[float, float]:
     return float(weights @ terms.astype(np.float64)), float(weights.sum())
 
 
-def _weights(
-    owner: object, prediction: Array, mask: Mask | None, sample_weight: Any
-) -> Array | None:
-    if sample_weight is None:
-        return None
-    return _flat(as_weights(owner, sample_weight, prediction.shape[:-1], mask), mask, 0)
-
-
-def _flat(array: Array, mask: Mask | None, features: int) -> Array:
-    """Return the valid positions along one axis, before so many axes of features."""
-    if mask is not None:
-        return array[mask]
-    return array.reshape(-1, *array.shape[array.ndim - features :])
+def valid_rows(
+    owner: object, prediction: Array, target: Array, mask: Mask | None, sample_weight: Any
+) -> tuple[Array, Array, Array | None]:
+    """Return prediction (n, outputs), target (n, ...) and weights (n,), of valid positions."""
+    shape = prediction.shape[:-1]
+    valid = np.ones(shape, bool) if mask is None else mask
+    weights = None
+    if sample_weight is not None:
+        weights = as_weights(owner, sample_weight, shape, mask)[valid]
+    return prediction[valid], target[valid], weights

@@ -113,7 +113,11 @@ class Metric(KeywordHints):
                 f"{type(self).__name__}: the sums of this batch have shape {new.shape}, those of "
                 f"earlier ones {self.sums.shape}; does the number of outputs change?"
             )
-        self.sums = new if self.sums is None else self.sums + new
+        self.sums = new if self.sums is None else self.add(self.sums, new)
+
+    def add(self, sums: Array, new: Array) -> Array:
+        """Return the sums of all batches, from those of the batches before and of a new one."""
+        return sums + new
 
     @property
     def value(self) -> Any:

@@ -8,7 +8,8 @@ from typing import Any
 import numpy as np
 
 from minirnn import checks
-from minirnn.losses.arguments import as_weights, valid_prediction
+from minirnn.losses.arguments import valid_prediction
+from minirnn.metrics.arguments import valid_rows
 from minirnn.metrics.base import Metric
 from minirnn.typing import Array
 
@@ -83,15 +84,15 @@ class FunctionMetric(Metric):
                 f"FunctionMetric {self.name}: the target should begin with the positions {shape} "
                 f"of the prediction, got shape {target.shape}"
             )
+        prediction, target, weights = valid_rows(self, prediction, target, mask, sample_weight)
         new = {"prediction": prediction, "target": target}
-        if sample_weight is not None:
-            new["sample_weight"] = as_weights(self, sample_weight, shape, mask)
+        if weights is not None:
+            new["sample_weight"] = weights
         if self._parts and new.keys() != self._parts[0].keys():
             raise ValueError(
                 f"FunctionMetric {self.name}: some batches have sample_weight and some have not"
             )
-        valid = np.ones(shape, bool) if mask is None else mask
-        self._parts.append({key: array[valid] for key, array in new.items()})
+        self._parts.append(new)
 
     @property
     def value(self) -> float:
@@ -124,6 +125,3 @@ class FunctionMetric(Metric):
 
     def _joined(self) -> dict[str, Array]:
         return {key: np.concatenate([part[key] for part in self._parts]) for key in self._parts[0]}
-
-    def __repr__(self) -> str:
-        return f"FunctionMetric({self.name!r}, higher_is_better={self.higher_is_better})"

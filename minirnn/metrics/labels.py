@@ -6,8 +6,9 @@ from typing import Any
 
 import numpy as np
 
+from minirnn import checks
 from minirnn.losses.ctc_decoding import ctc_greedy
-from minirnn.losses.ctc_labels import as_blank, as_labels
+from minirnn.losses.ctc_labels import as_labels
 from minirnn.metrics.base import Metric
 from minirnn.typing import Array
 
@@ -53,7 +54,7 @@ class LabelErrorRate(Metric):
     higher_is_better = False
 
     def __init__(self, blank: int = 0) -> None:
-        self.blank = as_blank(self, blank)
+        self.blank = checks.integer(self, "blank", blank)
 
     def measure(self, prediction: Any, target: Any, mask: Any) -> tuple[int, int]:
         """Return the number of edits and of labels."""

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
@@ -96,42 +95,37 @@ class R2(Metric):
     name = "r2"
     higher_is_better = True
 
-    _shift: Array | None = None  # the targets' mean in the first batch: against cancellation
-
     def measure(self, prediction: Any, target: Any, mask: Any, sample_weight: Any = None) -> Array:
-        """Return, for each feature, sums of: positions, weights, targets, squares and errors."""
+        """Return, for each feature: positions, weight, mean, deviations and errors.
+
+        The last two are sums of squares: of the targets' deviations from their mean, of the errors.
+        """
         y, target, weights = valid_elements(self, prediction, target, mask, sample_weight)
         target = target.astype(np.float64)
         weights = np.ones(len(y)) if weights is None else weights
-        if self._shift is None:
-            self._shift = target.mean(axis=0)
-        errors, target = y - target, target - self._shift
-        sums = [weights @ target, weights @ target**2, weights @ errors**2]
-        counts = [np.full(y.shape[1], number) for number in (len(y), weights.sum())]
-        return np.stack([*counts, *sums])
+        weight = weights.sum()
+        mean = target[0] + weights @ (target - target[0]) / (weight or 1)  # exact for a constant
+        counts = [np.full(y.shape[1], number) for number in (len(y), weight)]
+        return np.stack(
+            [*counts, mean, weights @ (target - mean) ** 2, weights @ (y - target) ** 2]
+        )
+
+    def add(self, sums: Array, new: Array) -> Array:
+        """Return what is known of two batches together (Chan, Golub and LeVeque 1979)."""
+        result = sums + new
+        share = new[1] / np.where(result[1], result[1], 1)
+        between = new[2] - sums[2]
+        result[2] = sums[2] + share * between
+        result[3] += sums[1] * share * between**2
+        return result
 
     @property
     def value(self) -> float:
         """The coefficient of determination of everything since the last reset."""
-        positions, weight, total, squares, errors = self.seen()
+        positions, weight, _, variation, errors = self.seen()
         if positions[0] < 2 or not weight[0]:
             return math.nan
-        variation = np.maximum(squares - total**2 / weight, 0)
         varies = variation > 0
         explained = np.where(errors == 0, 1.0, 0.0)
         explained[varies] = 1 - errors[varies] / variation[varies]
         return float(explained.mean())
-
-    def reset(self) -> None:
-        """Forget everything."""
-        super().reset()
-        self._shift = None
-
-    def state_dict(self) -> dict[str, Any]:
-        """Return what is needed to go on adding."""
-        return super().state_dict() | {"shift": None if self._shift is None else self._shift.copy()}
-
-    def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        """Go on from what `state_dict` returned."""
-        super().load_state_dict(state)
-        self._shift = None if state["shift"] is None else np.array(state["shift"], np.float64)
