@@ -4,8 +4,8 @@ from typing import TYPE_CHECKING
 
 from minirnn.later import later
 from minirnn.losses.base import Loss, check_loss
-from minirnn.losses.binary import BinaryCrossEntropy, SigmoidCrossEntropy
-from minirnn.losses.cross_entropy import CrossEntropy, SoftmaxCrossEntropy
+from minirnn.losses.cross_entropy import SoftmaxCrossEntropy
+from minirnn.losses.probabilities import BinaryCrossEntropy, CrossEntropy, SigmoidCrossEntropy
 from minirnn.losses.regression import Huber, MeanAbsoluteError, MeanSquaredError
 
 if TYPE_CHECKING:

@@ -1,4 +1,4 @@
-"""Cross-entropies of classes: on logits, and on probabilities."""
+"""Cross-entropy of classes, on logits."""
 
 from __future__ import annotations
 
@@ -10,17 +10,16 @@ import numpy as np
 from minirnn import checks
 from minirnn.losses.arguments import (
     as_classes,
-    check_probabilities,
     refuse_not_finite,
     valid_prediction,
     without_class,
 )
-from minirnn.losses.base import Loss, MeanLoss
-from minirnn.losses.classes import add_at_class, natively, nats, softmax_and_nats
+from minirnn.losses.base import Loss
+from minirnn.losses.classes import add_at_class, natively, softmax_and_nats
 from minirnn.losses.positions import Positions
-from minirnn.typing import Array, Mask
+from minirnn.typing import Array
 
-__all__ = ["CrossEntropy", "SoftmaxCrossEntropy"]
+__all__ = ["SoftmaxCrossEntropy"]
 
 
 class SoftmaxCrossEntropy(Loss):
@@ -160,57 +159,6 @@ class SoftmaxCrossEntropy(Loss):
             grad = e * (share / sums[..., None])
             add_at_class(grad, target, -share)
         return grad
-
-
-class CrossEntropy(MeanLoss):
-    """Cross-entropy on probabilities, for a model that ends in `Softmax`.
-
-    The mean over the ``N`` valid positions, in nats::
-
-        loss = -1/N sum_positions sum_k t_k log p_k
-        grad = -1/N t_k / p_k
-
-    A probability that rounds to 0 is taken as the smallest positive number of its dtype, so that
-    the loss stays finite. On the logits themselves `SoftmaxCrossEntropy` has no such limit.
-
-    Shapes
-    ------
-    prediction : (..., classes), probabilities
-    target : integers (...) in ``0 .. classes - 1``, or probabilities (..., classes)
-    mask : (batch, time), sample_weight : (batch,) or (batch, time); both as in `Loss`
-
-    Raises
-    ------
-    ValueError
-        If the prediction has numbers that are no probabilities (logits, most likely), and as
-        `SoftmaxCrossEntropy` does.
-
-    Examples
-    --------
-    >>> import numpy as np
-    >>> loss = CrossEntropy()
-    >>> round(loss.forward(np.array([[0.5, 0.5]]), np.array([1])), 4)
-    0.6931
-    >>> loss.backward()
-    array([[-0., -2.]])
-    """
-
-    def _target(self, target: Any, prediction: Array, mask: Mask | None) -> Array:
-        return as_classes(self, target, prediction, mask)
-
-    def _terms(self, prediction: Array, target: Array) -> tuple[Array, Any]:
-        hint = "; for logits take SoftmaxCrossEntropy, or end the model in Softmax"
-        subject = "the prediction should be probabilities"
-        check_probabilities(self, prediction, subject, hint, slack=1e-3)
-        p = np.maximum(prediction, np.finfo(prediction.dtype).tiny)
-        return nats(np.log(p), target), (p, target)
-
-    def _slopes(self, kept: Any, share: Any) -> Any:
-        p, target = kept
-        if target.shape != p.shape:
-            classes, target = target, np.zeros_like(p)
-            add_at_class(target, classes, 1)
-        return -target / p * share
 
 
 def _class_weights(owner: object, given: Any) -> Array:

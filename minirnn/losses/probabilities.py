@@ -1,4 +1,4 @@
-"""Cross-entropies of yes-or-no outputs: on logits, and on probabilities."""
+"""Cross-entropies of yes-or-no outputs, and of classes on probabilities."""
 
 from __future__ import annotations
 
@@ -7,11 +7,12 @@ from typing import Any
 import numpy as np
 
 from minirnn.functions import sigmoid
-from minirnn.losses.arguments import check_probabilities
+from minirnn.losses.arguments import as_classes, check_probabilities
 from minirnn.losses.base import MeanLoss
-from minirnn.typing import Array
+from minirnn.losses.classes import add_at_class, nats
+from minirnn.typing import Array, Mask
 
-__all__ = ["BinaryCrossEntropy", "SigmoidCrossEntropy"]
+__all__ = ["BinaryCrossEntropy", "CrossEntropy", "SigmoidCrossEntropy"]
 
 
 class SigmoidCrossEntropy(MeanLoss):
@@ -101,3 +102,54 @@ class BinaryCrossEntropy(MeanLoss):
     def _slopes(self, kept: Any, share: Any) -> Any:
         p, q, target = kept
         return ((1 - target) / q - target / p) * share
+
+
+class CrossEntropy(MeanLoss):
+    """Cross-entropy on probabilities, for a model that ends in `Softmax`.
+
+    The mean over the ``N`` valid positions, in nats::
+
+        loss = -1/N sum_positions sum_k t_k log p_k
+        grad = -1/N t_k / p_k
+
+    A probability that rounds to 0 is taken as the smallest positive number of its dtype, so that
+    the loss stays finite. On the logits themselves `SoftmaxCrossEntropy` has no such limit.
+
+    Shapes
+    ------
+    prediction : (..., classes), probabilities
+    target : integers (...) in ``0 .. classes - 1``, or probabilities (..., classes)
+    mask : (batch, time), sample_weight : (batch,) or (batch, time); both as in `Loss`
+
+    Raises
+    ------
+    ValueError
+        If the prediction has numbers that are no probabilities (logits, most likely), and as
+        `SoftmaxCrossEntropy` does.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> loss = CrossEntropy()
+    >>> round(loss.forward(np.array([[0.5, 0.5]]), np.array([1])), 4)
+    0.6931
+    >>> loss.backward()
+    array([[-0., -2.]])
+    """
+
+    def _target(self, target: Any, prediction: Array, mask: Mask | None) -> Array:
+        return as_classes(self, target, prediction, mask)
+
+    def _terms(self, prediction: Array, target: Array) -> tuple[Array, Any]:
+        hint = "; for logits take SoftmaxCrossEntropy, or end the model in Softmax"
+        subject = "the prediction should be probabilities"
+        check_probabilities(self, prediction, subject, hint, slack=1e-3)
+        p = np.maximum(prediction, np.finfo(prediction.dtype).tiny)
+        return nats(np.log(p), target), (p, target)
+
+    def _slopes(self, kept: Any, share: Any) -> Any:
+        p, target = kept
+        if target.shape != p.shape:
+            classes, target = target, np.zeros_like(p)
+            add_at_class(target, classes, 1)
+        return -target / p * share
