@@ -8,6 +8,8 @@ with, cast to the layer's dtype where that is needed and the caller's own array 
 from __future__ import annotations
 
 import operator
+from collections.abc import Iterator
+from contextlib import contextmanager
 from inspect import signature
 from typing import Any
 
@@ -32,6 +34,7 @@ __all__ = [
     "instance",
     "integer",
     "locate",
+    "located",
     "name_of",
     "not_a_tuple",
     "one_input",
@@ -67,6 +70,16 @@ def locate(error: Exception, where: str) -> None:
         error.args = (f"{where}: {error.args[0]}", *error.args[1:])
     else:
         error.add_note(where)
+
+
+@contextmanager
+def located(where: str) -> Iterator[None]:
+    """Return a block whose errors say first where they came up."""
+    try:
+        yield
+    except Exception as error:
+        locate(error, where)
+        raise
 
 
 # ---------------------------------------------------------------- constructor arguments

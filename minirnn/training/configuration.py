@@ -16,7 +16,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from minirnn.reprs import arguments_of
-from minirnn.training.generators import random_generators
+from minirnn.training.position import random_generators
+from minirnn.typing import Array
 
 if TYPE_CHECKING:
     from minirnn.training.trainer import Trainer
@@ -24,42 +25,40 @@ if TYPE_CHECKING:
 __all__ = ["check_configuration", "configuration_of"]
 
 _FREE = ("learning_rate", "engine")
-_MISSING = "nothing"
 
 
-def configuration_of(trainer: Trainer) -> dict[str, Any]:
+def configuration_of(trainer: Trainer) -> dict[str, str | Array]:
     """Return what a trainer is built from, by name, in the order in which it is compared."""
-    names = {id(one): name for name, one in trainer.model.named_parameters()}
-    found = {
+    model, optimizer = trainer.model, trainer.optimizer
+    names = {id(one): name for name, one in model.named_parameters()}
+    known = [names.get(id(one), "(not in the model)") for one in optimizer.parameters]
+    parts: list[tuple[str, Any]] = [(type(p).__name__, p) for p in (trainer.loss, optimizer)]
+    parts += [(metric.name, metric) for metric in trainer.metrics]
+    parts += [(name or "the model", layer) for name, layer in model.named_layers()]
+    found: dict[str, Any] = {
         "loss": type(trainer.loss).__name__,
-        **_settings(type(trainer.loss).__name__, trainer.loss),
-        "optimizer": type(trainer.optimizer).__name__,
-        **_settings(type(trainer.optimizer).__name__, trainer.optimizer),
+        "optimizer": type(optimizer).__name__,
         "metrics": [metric.name for metric in trainer.metrics],
         "callbacks": [type(callback).__name__ for callback in trainer.callbacks],
         "accumulate": trainer.accumulate,
         "parameters": list(names.values()),
-        "in its optimizer": [
-            names.get(id(one), "(not in the model)") for one in trainer.optimizer.parameters
-        ],
-        "groups of parameters": trainer.optimizer.group_settings(),
-        "random generators": sorted(random_generators(trainer.model)),
+        "in its optimizer": known,
+        "groups of parameters": optimizer.group_settings(),
+        "random generators": sorted(random_generators(model)),
+        **{f"parameter {name} of dtype": one.dtype for name, one in model.named_parameters()},
+        **{f"as {name or 'the model'}": type(one).__name__ for name, one in model.named_layers()},
     }
-    for name, parameter in trainer.model.named_parameters():
-        found[f"parameter {name} of dtype"] = str(parameter.dtype)
-    for metric in trainer.metrics:
-        found |= _settings(metric.name, metric)
-    for name, layer in trainer.model.named_layers():
-        found[f"as {name or 'the model'}"] = type(layer).__name__
-        found |= _settings(name or "the model", layer)
-    return found
+    for name, part in parts:
+        settings = ((argument, _plain(value)) for argument, value in arguments_of(part))
+        found |= {f"{name} with {k}": v for k, v in settings if v is not None and k not in _FREE}
+    return {what: one if isinstance(one, np.ndarray) else str(one) for what, one in found.items()}
 
 
 def check_configuration(saved: Mapping[str, Any], own: Mapping[str, Any]) -> None:
     """Raise ValueError for the first thing that differs."""
     for what in dict.fromkeys([*own, *saved]):
-        there, here = saved.get(what, _MISSING), own.get(what, _MISSING)
-        if not _equal(there, here):
+        there, here = saved.get(what, "nothing"), own.get(what, "nothing")
+        if not np.array_equal(there, here):
             hint = "; to go on with another value, resume first and set it then"
             raise ValueError(
                 f"the file has {what} {_short(there)}, the trainer {_short(here)}"
@@ -67,43 +66,25 @@ def check_configuration(saved: Mapping[str, Any], own: Mapping[str, Any]) -> Non
             )
 
 
-def _settings(name: str, thing: Any) -> dict[str, Any]:
-    """Return the arguments of the constructor that are kept, as far as a file can hold them."""
-    kept = {argument: _plain(value) for argument, value in arguments_of(thing)}
-    return {
-        f"{name} with {argument}": value
-        for argument, value in kept.items()
-        if argument not in _FREE and value is not _NOT_PLAIN
-    }
-
-
-_NOT_PLAIN = object()
-
-
-def _plain(value: Any) -> Any:
-    """Return numbers, texts, arrays, functions and lists of them as a file gives them back."""
+def _plain(value: Any) -> str | Array | None:
+    """Return a setting as an array or a text; None for what is neither numbers nor words."""
     if isinstance(value, np.generic):
         value = value.item()
     if value is None or isinstance(value, bool | int | float | str):
-        return value
+        return str(value)
     if isinstance(value, np.ndarray) and value.dtype.kind in "biuf":
         return value.copy()
     if isinstance(value, list | tuple):
         items = [_plain(item) for item in value]
-        return _NOT_PLAIN if any(item is _NOT_PLAIN for item in items) else items
+        return None if any(one is None for one in items) else f"[{', '.join(map(_text, items))}]"
     if inspect.isroutine(value) or isinstance(value, type):
         return value.__qualname__
-    return _NOT_PLAIN
+    return None
 
 
-def _equal(one: Any, two: Any) -> bool:
-    if isinstance(one, np.ndarray) or isinstance(two, np.ndarray):
-        return np.array_equal(one, two)
-    if isinstance(one, list) and isinstance(two, list):
-        return len(one) == len(two) and all(map(_equal, one, two))
-    return bool(one == two)
+def _text(value: Any) -> str:
+    return str(value.tolist() if isinstance(value, np.ndarray) else value)
 
 
 def _short(value: Any) -> str:
-    text = str(value.tolist()) if isinstance(value, np.ndarray) else str(value)
-    return shorten(text, 500, placeholder="...")
+    return shorten(_text(value), 500, placeholder="...")

@@ -61,6 +61,7 @@ class ArrayBatches:
         All the arrays.
     sizes : list of int
         How many examples the batches have: each size once, in order.
+    shuffle : bool
     """
 
     def __init__(self, whole: Batch, **options: Any) -> None:
@@ -70,6 +71,7 @@ class ArrayBatches:
         self._batches = Batches(*given.values(), **options)
         self.rng = self._batches.rng
         self.sizes = self._batches.sizes
+        self.shuffle = self._batches.shuffle
 
     def __len__(self) -> int:
         return len(self._batches)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 import difflib
 from typing import TYPE_CHECKING, Any
 
@@ -13,10 +12,8 @@ from minirnn.data.nested import leaves
 from minirnn.layers import Softmax
 from minirnn.losses import CrossEntropy, SigmoidCrossEntropy, SoftmaxCrossEntropy
 from minirnn.training.arguments import last_layer
-from minirnn.training.averages import Averages
-from minirnn.training.inputs import ArrayBatches, Batch, as_batch
-from minirnn.training.measuring import measure
-from minirnn.training.restore import evaluating
+from minirnn.training.inputs import ArrayBatches, Batch, as_batch, refuse_generator
+from minirnn.training.position import generator_states, set_generator_states
 from minirnn.typing import Array
 
 if TYPE_CHECKING:
@@ -25,27 +22,27 @@ if TYPE_CHECKING:
 __all__ = ["inspect_fit"]
 
 
-def inspect_fit(trainer: Trainer, batches: Any, held_out: Any) -> None:
+def inspect_fit(trainer: Trainer, batches: Any, held_out: Any, epochs: int) -> None:
     """Raise if the run that is about to begin could not come to its end, or would mean nothing.
 
     It costs one validation batch.
     """
+    if epochs > 1:
+        refuse_generator(batches, "the batches")
     _check_monitors(trainer, held_out is not None)
-    _check_sizes(trainer, batches, "the data")
-    _check_sizes(trainer, held_out, "validation")
+    if any(layer.stateful for layer in trainer.recurrent):
+        _check_stateful(batches, "the data")
+        _check_stateful(held_out, "validation")
     first, held = _first(batches, "the data"), _first(held_out, "validation")
     if first is not None and held is not None:
         _check_masks(first, held)
-    if isinstance(batches, ArrayBatches):
-        _check_arrays(trainer, batches.whole, "")
-    if isinstance(held_out, ArrayBatches):
-        _check_arrays(trainer, held_out.whole, "validation: ")
+    for given, where in [(batches, ""), (held_out, "validation: ")]:
+        if isinstance(given, ArrayBatches):
+            _check_masked_rows(trainer, given.whole, where)
+            _check_targets(trainer, given.whole, where)
     if held is not None:
-        try:
+        with checks.located("validation, first batch"):
             _try(trainer, held)
-        except Exception as error:
-            checks.locate(error, "validation, first batch")
-            raise
 
 
 def _check_monitors(trainer: Trainer, validation: bool) -> None:
@@ -66,9 +63,16 @@ def _check_monitors(trainer: Trainer, validation: bool) -> None:
         )
 
 
-def _check_sizes(trainer: Trainer, batches: Any, what: str) -> None:
+def _check_stateful(batches: Any, what: str) -> None:
+    """Raise if rows could not carry their states from batch to batch."""
+    if isinstance(batches, ArrayBatches) and batches.shuffle:
+        raise ValueError(
+            "Trainer: the model has a layer with stateful=True, which reads a batch as the "
+            "continuation of the one before, so the data cannot be shuffled; pass "
+            "shuffle=False, or batches such as data.StreamBatches"
+        )
     sizes = getattr(batches, "sizes", [])
-    if len(sizes) > 1 and any(layer.stateful for layer in trainer.recurrent):
+    if len(sizes) > 1:
         raise ValueError(
             f"Trainer: {what}: a layer with stateful=True carries its state from row to row, so "
             f"every batch needs as many rows, and these have {sizes[0]}, the last {sizes[1]}; "
@@ -86,7 +90,7 @@ def _check_masks(first: Batch, held: Batch) -> None:
         )
 
 
-def _check_arrays(trainer: Trainer, whole: Batch, where: str) -> None:
+def _check_masked_rows(trainer: Trainer, whole: Batch, where: str) -> None:
     for _, mask in leaves(whole.mask):
         if mask is not None and not trainer.model.keeps_time:
             empty = np.flatnonzero(~mask.any(axis=1))
@@ -95,13 +99,13 @@ def _check_arrays(trainer: Trainer, whole: Batch, where: str) -> None:
                     f"Trainer: {where}row {empty[0]} of the mask has no valid step "
                     f"({empty.size} of {len(mask)} rows have none): leave such sequences out"
                 )
-    if isinstance(whole.targets, np.ndarray):
-        _check_targets(trainer, whole, where)
 
 
 def _check_targets(trainer: Trainer, whole: Batch, where: str) -> None:
     """Raise for targets that the loss cannot take: other kinds, NaN, numbers out of range."""
     targets, valid = whole.targets, whole.target_mask
+    if not isinstance(targets, np.ndarray):
+        return  # several, for a loss of the user's own
     if valid is None and trainer.model.keeps_time:
         valid = whole.mask
     if isinstance(valid, np.ndarray) and valid.shape == targets.shape[:2]:
@@ -120,24 +124,22 @@ def _check_targets(trainer: Trainer, whole: Batch, where: str) -> None:
             f"Trainer: {where}the targets have {wrong} of {targets.size} numbers that are not "
             f"finite (nan or inf); clean the data, or leave such steps out with a mask"
         )
-    if isinstance(trainer.loss, SigmoidCrossEntropy) and targets.size:
-        low, high = targets.min(), targets.max()
-        if low < 0 or high > 1:
-            raise ValueError(
-                f"Trainer: {where}targets for SigmoidCrossEntropy should be in 0..1, got numbers "
-                f"from {low:g} to {high:g}"
-            )
-    if classes and kind in "iu" and whole.targets.ndim <= 2 and targets.size:
-        _check_classes(trainer, whole, targets, where)
-
-
-def _check_classes(trainer: Trainer, whole: Batch, targets: Array, where: str) -> None:
-    """Raise if there are classes for which the model has no output."""
+    low, high = (targets.min(), targets.max()) if targets.size else (0, 0)
+    if isinstance(trainer.loss, SigmoidCrossEntropy) and (low < 0 or high > 1):
+        raise ValueError(
+            f"Trainer: {where}targets for SigmoidCrossEntropy should be in 0..1, got numbers "
+            f"from {low:g} to {high:g}"
+        )
     outputs = getattr(last_layer(trainer.model, skip=(Softmax,)), "output_size", None)
-    if not isinstance(outputs, int) or whole.targets.shape[-1] == outputs:
-        return  # not known, or one number for each output
+    one_each = whole.targets.ndim > 2 or whole.targets.shape[-1:] == (outputs,)
+    if classes and kind in "iu" and isinstance(outputs, int) and not one_each:
+        _check_classes(trainer.loss, targets, outputs, where)
+
+
+def _check_classes(loss: Any, targets: Array, outputs: int, where: str) -> None:
+    """Raise if there are classes for which the model has no output."""
     wrong = (targets < 0) | (targets >= outputs)
-    ignored = getattr(trainer.loss, "ignore_class", None)
+    ignored = getattr(loss, "ignore_class", None)
     if ignored is not None:
         wrong &= targets != ignored
     if wrong.any():
@@ -154,23 +156,21 @@ def _first(batches: Any, what: str) -> Batch | None:
         first = batches[0] if batches else None
     else:
         first = batches.first() if hasattr(batches, "first") else None
-    try:
+    with checks.located(what):
         return None if first is None else as_batch(first)
-    except TypeError as error:
-        checks.locate(error, what)
-        raise
 
 
 def _try(trainer: Trainer, batch: Batch) -> None:
-    """Evaluate one batch on copies of the loss and the metrics."""
-    loss, metrics = copy.copy(trainer.loss), copy.deepcopy(trainer.metrics)
-    with evaluating(trainer, trainer.generators.values()):
-        averages = Averages(metrics)
-        averages.add(measure(trainer.model, loss, batch))
-        for metric in metrics:
-            value = metric.value
-            if np.ndim(value) == 0 and not isinstance(value, int | float | np.number):
-                raise TypeError(
-                    f"metric {type(metric).__name__}: value should be a number, got a "
-                    f"{type(value).__name__}"
-                )
+    """Evaluate one batch, and look at the metrics' values."""
+    states = generator_states(trainer.generators)
+    try:
+        values = trainer.evaluate([batch])
+    finally:
+        set_generator_states(trainer.generators, states)
+    for metric in trainer.metrics:
+        value = values[metric.name]
+        if np.ndim(value) == 0 and not isinstance(value, int | float | np.number):
+            raise TypeError(
+                f"metric {type(metric).__name__}: value should be a number, got a "
+                f"{type(value).__name__}"
+            )

@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import signal
 import sys
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from collections.abc import Callable
+from contextlib import suppress
 from importlib import import_module
-from typing import Any
+from typing import TYPE_CHECKING, Any, Self
 
-__all__ = ["IN_UPDATE", "Halfway", "Uninterrupted", "ends_gracefully"]
+if TYPE_CHECKING:
+    from minirnn.training.trainer import Trainer
 
-IN_UPDATE = "an update was left halfway, so some parameters have moved and not all"
+__all__ = ["Uninterrupted", "Whole", "ends_gracefully"]
 
 # Without the wrappers in `signal`, which look up an enum at each call: 60 us of every step.
 _fast: Any = import_module("_signal")
@@ -27,7 +28,7 @@ class _Block:
 
     _usual: Any = None
 
-    def __enter__(self) -> None:
+    def __enter__(self) -> Self:
         usual = _fast.getsignal(_SIGINT)
         if usual is signal.default_int_handler or self._may_replace(usual):
             self._usual = usual
@@ -35,6 +36,7 @@ class _Block:
                 _fast.signal(_SIGINT, self._handle)
             except ValueError:  # this is another thread
                 self._usual = None
+        return self
 
     def _may_replace(self, handler: Any) -> bool:
         return False
@@ -112,22 +114,39 @@ class Uninterrupted(_Block):
             self._waiting = True
 
 
-class Halfway:
-    """Whether something that belongs together was left half done, by an error or a second Ctrl-C.
+class Whole(Uninterrupted):
+    """A block that is done whole or not at all; where neither is so, ``trainer.halfway`` says what.
 
-    Attributes
+    Ctrl-C waits for its end, and an error puts things back.
+
+    Parameters
     ----------
-    what : str or None
-        What it was, in words; None if nothing was.
+    trainer : Trainer
+    what : str
+        What an error leaves halfway: from `commit` on, or if it breaks into the putting back.
+    before : list of (object, name of an attribute, value), optional
+        What is put back. Without, the block is committed from its beginning.
     """
 
-    def __init__(self) -> None:
-        self.what: str | None = None
+    def __init__(
+        self, trainer: Trainer, what: str, before: list[tuple[Any, str, Any]] | None = None
+    ) -> None:
+        self._trainer, self._what = trainer, what
+        self._before, self._committed = before or [], before is None
 
-    @contextmanager
-    def unless_done(self, what: str) -> Iterator[None]:
-        """Return a block that Ctrl-C has to wait for; what does not come to its end is noted."""
-        with Uninterrupted():
-            before, self.what = self.what, what
-            yield
-            self.what = before
+    def __enter__(self) -> Self:
+        super().__enter__()
+        self._earlier, self._trainer.halfway = self._trainer.halfway, self._what
+        return self
+
+    def commit(self) -> None:
+        """From here on, an error leaves something halfway."""
+        self._committed, self._earlier = True, None
+
+    def __exit__(self, kind: Any, error: Any, traceback: Any) -> None:
+        if kind is not None:
+            for thing, name, value in self._before:
+                setattr(thing, name, value)
+        if kind is None or not self._committed:
+            self._trainer.halfway = self._earlier
+        super().__exit__(kind, error, traceback)

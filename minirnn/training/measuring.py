@@ -1,8 +1,9 @@
-"""From a batch to a prediction and its loss."""
+"""From a batch to a prediction and its loss, and from many to their averages."""
 
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -10,10 +11,14 @@ import numpy as np
 from minirnn.core import Layer
 from minirnn.data.nested import is_nested, leaves
 from minirnn.losses import Loss, check_loss
+from minirnn.metrics import Metric
 from minirnn.training.inputs import Batch, as_mask
 from minirnn.typing import Array
 
-__all__ = ["Measured", "measure", "run", "valid_positions"]
+__all__ = ["QUIET", "Averages", "Measured", "measure", "run", "valid_positions"]
+
+QUIET: Any = {"over": "ignore", "invalid": "ignore", "divide": "ignore"}
+"""For `numpy.errstate` where what is not finite is an error of its own."""
 
 
 class Measured(NamedTuple):
@@ -85,3 +90,51 @@ def _check_several(inputs: Any, mask: Any) -> None:
         told = ", ".join(f"{name} {shape}" for name, shape in shapes.items())
         raise ValueError(f"Trainer: axis 0 (batch) of several inputs should agree, got {told}")
     as_mask(inputs, mask, None)
+
+
+class Averages:
+    """Averages over the valid positions of all batches added so far; resets the metrics."""
+
+    def __init__(self, metrics: Sequence[Metric]) -> None:
+        self.metrics = metrics
+        self.total, self.weight = 0.0, 0.0
+        self.batches = 0
+        for metric in metrics:
+            metric.reset()
+
+    def add(self, batch: Measured) -> None:
+        """Add one batch."""
+        for metric in self.metrics:
+            metric.update(batch.prediction, batch.targets, batch.valid)
+        self.total += batch.loss * batch.weight
+        self.weight += batch.weight
+        self.batches += 1
+
+    def values(self) -> dict[str, float]:
+        """Return ``{"loss": ..., and each metric under its name}``."""
+        if self.batches == 0:
+            raise ValueError("Trainer: there was no batch at all: are the batches empty?")
+        loss = self.total / self.weight if self.weight else 0.0
+        return {"loss": loss} | {metric.name: metric.value for metric in self.metrics}
+
+    def state_dict(self) -> dict[str, Any]:
+        """Return sums and weights so far, and the metrics' states."""
+        for metric in self.metrics:
+            if not hasattr(metric, "state_dict"):
+                raise TypeError(
+                    f"{type(metric).__name__}: a run cannot be saved inside an epoch with a metric "
+                    f"that has no state_dict and load_state_dict; a subclass of Metric has them"
+                )
+        return {
+            "total": self.total,
+            "weight": self.weight,
+            "batches": self.batches,
+            "metrics": [metric.state_dict() for metric in self.metrics],
+        }
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Take over what `state_dict` returned."""
+        self.total, self.weight = float(state["total"]), float(state["weight"])
+        self.batches = int(state["batches"])
+        for metric, metric_state in zip(self.metrics, state["metrics"], strict=True):
+            metric.load_state_dict(metric_state)

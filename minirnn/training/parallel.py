@@ -21,13 +21,13 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from minirnn.core import Layer
 from minirnn.data.nested import each, leaves
 from minirnn.errors import CheckpointError
 from minirnn.files import write_tree
-from minirnn.training import state
-from minirnn.training.generators import generator_states, set_generator_states
 from minirnn.training.inputs import Batch
 from minirnn.training.measuring import Measured, run, valid_positions
+from minirnn.training.position import generator_states, set_generator_states
 from minirnn.typing import Array
 
 if TYPE_CHECKING:
@@ -106,10 +106,10 @@ class Ranks:
             valid = valid_positions(trainer.model, whole, batch)
         return Measured(loss, weight, whole, batch.targets, valid)
 
-    def run(self, trainer: Trainer, batch: Batch) -> Array:
+    def run(self, model: Layer, batch: Batch) -> Array:
         """Return the model's output for the whole batch, each rank having run its rows."""
         share = self._share(batch)
-        own = None if share is None else run(trainer.model, share.inputs, share.mask)
+        own = None if share is None else run(model, share.inputs, share.mask)
         return self._together(own)
 
     def _rows(self, count: int) -> slice:
@@ -169,9 +169,8 @@ class Ranks:
 
     # ------------------------------------------------------------ files, errors
 
-    def save(self, trainer: Trainer, path: str | os.PathLike[str]) -> None:
+    def save(self, trainer: Trainer, path: str | os.PathLike[str], tree: dict[str, Any]) -> None:
         """Let the first rank write the run, with every rank's generators; all wait for it."""
-        tree = state.state_dict(trainer)
         tree["ranks"] = self._communicator.allgather(generator_states(trainer.generators))
         if self.rank == 0:
             write_tree(path, tree)

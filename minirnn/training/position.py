@@ -1,4 +1,4 @@
-"""Where in an epoch a run is, and how a resumed run gets there again.
+"""Where in an epoch a run is, how a resumed run gets there again, and the random generators.
 
 The order of the batches was drawn at the epoch's beginning; the numbers drawn since then belong to
 later batches and to dropout. So two states of each generator are kept, that at the beginning of the
@@ -10,93 +10,97 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from itertools import islice
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
 from minirnn import checks
+from minirnn.core import Layer
 from minirnn.errors import CheckpointError
-from minirnn.training.generators import check_state, generator_states, set_generator_states
 from minirnn.training.inputs import count_of
 
-if TYPE_CHECKING:
-    from minirnn.training.trainer import Trainer
+__all__ = ["Position", "generator_states", "random_generators", "set_generator_states"]
 
-__all__ = ["Position"]
+_OF_NUMPY = ("PCG64", "PCG64DXSM", "MT19937", "Philox", "SFC64")
+_EVENTS = ("on_epoch_begin", "on_batch_end", "on_epoch_end")
 
 
 class Position:
     """Where in an epoch a run is.
 
+    Parameters
+    ----------
+    rng : numpy.random.Generator
+        The trainer's.
+
     Attributes
     ----------
+    generators : dict
+        Those that the batches are drawn with: the trainer's, and their own attribute `rng`.
     inside : bool
         Whether an epoch has begun and not ended.
     start : dict
-        The states of the batches' generators when it began.
+        The states of the generators when it began.
     now : dict or None
-        After a resume, the states of the batches' generators to go on from.
+        After a resume, the states of the generators to go on from.
     count : int or None
         How many batches the epoch has, where that is known.
     event : tuple (str, int) or None
         An event during which the run was saved, and how many callbacks had been called by then.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, rng: np.random.Generator) -> None:
+        self.generators = {"trainer": rng}
         self.inside = False
         self.start: dict[str, Any] = {}
         self.now: dict[str, Any] | None = None
         self.count: int | None = None
         self.event: tuple[str, int] | None = None
-        self._batches: Any = None
 
-    def begin_epoch(self, trainer: Trainer, batches: Any) -> None:
+    def begin_epoch(self, batches: Any) -> None:
         """Note the generators' states before the first batch is drawn."""
-        self.inside, self._batches, self.count = True, batches, count_of(batches)
-        generators = self.generators(trainer)
+        self._look_at(batches)
+        self.inside, self.count = True, count_of(batches)
         if self.now is not None:  # the first epoch after a resume between two epochs
-            set_generator_states({k: g for k, g in generators.items() if k != "trainer"}, self.now)
+            others = {k: one for k, one in self.generators.items() if k != "trainer"}
+            set_generator_states(others, self.now)
             self.now = None
-        self.start = generator_states(generators)
+        self.start = generator_states(self.generators)
 
-    def skip(self, trainer: Trainer, batches: Any) -> Iterator[Any]:
+    def skip(self, batches: Any, done: int) -> Iterator[Any]:
         """Draw the epoch's order again, and return an iterator over the batches not yet done."""
-        self._batches = batches
         if self.now is None:
             raise RuntimeError("Trainer: there is no epoch to go on with")
+        self._look_at(batches)
         now, count = self.now, count_of(batches)
         if count is not None and self.count is not None and count != self.count:
             raise CheckpointError(
                 f"the saved run was inside an epoch of {self.count} batches, and here are {count}: "
                 f"is it other data, or another batch_size?"
             )
-        set_generator_states(self.generators(trainer), self.start)
+        set_generator_states(self.generators, self.start)
         source: Iterator[Any] = iter(batches)
-        skipped = sum(1 for _ in islice(source, trainer.batch))
-        if skipped < trainer.batch:
+        skipped = sum(1 for _ in islice(source, done))
+        if skipped < done:
             raise CheckpointError(
-                f"the saved run was {trainer.batch} batches into its epoch, and these batches are "
-                f"only {skipped}: is it other data, or another batch_size?"
+                f"the saved run was {done} batches into its epoch, and these batches are only "
+                f"{skipped}: is it other data, or another batch_size?"
             )
-        set_generator_states(self.generators(trainer), now)
+        set_generator_states(self.generators, now)
         self.now = None
         return source
 
-    def generators(self, trainer: Trainer) -> dict[str, np.random.Generator]:
-        """Return the generators that the batches are drawn with."""
-        found = {"trainer": trainer.rng}
-        own = getattr(self._batches, "rng", None)
+    def _look_at(self, batches: Any) -> None:
+        own = getattr(batches, "rng", None)
         if isinstance(own, np.random.Generator):
-            found["batches"] = own
-        return found
+            self.generators["batches"] = own
 
-    def state_dict(self, trainer: Trainer) -> dict[str, Any]:
+    def state_dict(self) -> dict[str, Any]:
         """Return the position as a tree."""
-        now = self.now if self.now is not None else generator_states(self.generators(trainer))
         return {
             "inside": self.inside,
             "start": self.start,
-            "now": now,
+            "now": generator_states(self.generators) if self.now is None else self.now,
             "count": self.count,
             "event": None if self.event is None else list(self.event),
         }
@@ -106,14 +110,66 @@ class Position:
         self.inside = checks.flag("checkpoint", "inside", tree["inside"])
         self.start, self.now = dict(tree["start"]), dict(tree["now"])
         for state in (*self.start.values(), *self.now.values()):
-            check_state(state)
-        self.count = None
+            _check_state(state)
         if tree["count"] is not None:
             self.count = checks.positive_int("checkpoint", "count", tree["count"], zero=True)
         if tree["event"] is not None:
             event, called = tree["event"]
-            events = ("on_epoch_begin", "on_batch_end", "on_epoch_end")
             self.event = (
-                checks.choice("checkpoint", "event", event, events),
+                checks.choice("checkpoint", "event", event, _EVENTS),
                 checks.positive_int("checkpoint", "event", called, zero=True),
             )
+
+
+def random_generators(model: Layer) -> dict[str, np.random.Generator]:
+    """Return the random generators that a model's layers hold, by their dotted names."""
+    return {
+        f"{name}.{attribute}".lstrip("."): value
+        for name, layer in model.named_layers()
+        for attribute, value in vars(layer).items()
+        if isinstance(value, np.random.Generator)
+    }
+
+
+def generator_states(generators: Mapping[str, np.random.Generator]) -> dict[str, Any]:
+    """Return the state of each generator, as a tree."""
+    return {name: dict(one.bit_generator.state) for name, one in generators.items()}
+
+
+def set_generator_states(
+    generators: Mapping[str, np.random.Generator], states: Mapping[str, Any]
+) -> None:
+    """Give each generator its state, where there is one; ValueError for that of another kind."""
+    for name, generator in generators.items():
+        if name not in states:
+            continue
+        kind = type(generator.bit_generator).__name__
+        if states[name]["bit_generator"] != kind:
+            raise ValueError(
+                f"the generator {name} was a {states[name]['bit_generator']}, now it is a {kind}"
+            )
+        _check_state(states[name])
+        generator.bit_generator.state = states[name]
+
+
+def _check_state(state: Mapping[str, Any]) -> None:
+    """Raise unless a generator of NumPy's could be in this state.
+
+    NumPy accepts some positions beyond the end of a state's array, and then reads there.
+    """
+    kind = state["bit_generator"]
+    if kind not in _OF_NUMPY:
+        return  # a generator of the user's own checks its state itself
+    bits = getattr(np.random, kind)(0)
+    inner = state["state"]
+    if 0 <= inner.get("pos", 0) <= 624 and 0 <= state.get("buffer_pos", 0) <= 4:
+        bits.state = state
+        if _same(bits.state, state):
+            return
+    raise ValueError(f"a {kind} cannot be in the state of the file")
+
+
+def _same(one: Any, two: Any) -> bool:
+    if isinstance(one, Mapping) and isinstance(two, Mapping):
+        return set(one) == set(two) and all(_same(one[key], two[key]) for key in one)
+    return bool(np.array_equal(one, two))

@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from contextlib import ExitStack
+from contextlib import ExitStack, contextmanager
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from minirnn import checks
+from minirnn.core import Layer
 from minirnn.errors import NotFiniteError
-from minirnn.training.averages import Averages
+from minirnn.kernels import one_blas_thread
 from minirnn.training.inputs import as_batch
-from minirnn.training.interrupts import IN_UPDATE, ends_gracefully
-from minirnn.training.restore import modes_restored
+from minirnn.training.interrupts import Whole, ends_gracefully
+from minirnn.training.measuring import QUIET, Averages
 
 if TYPE_CHECKING:
     from minirnn.callbacks import Callback
@@ -56,7 +57,7 @@ class Run:
         try:
             with (
                 trainer._all_ranks(),
-                modes_restored(trainer.model),
+                _modes_restored(trainer.model),
                 ends_gracefully(self._interrupt),
             ):
                 self._all_epochs()
@@ -90,10 +91,12 @@ class Run:
             if self._ending():
                 return  # inside the epoch, where a file written now goes on
         if trainer.accumulated:  # batches whose gradients wait for an update
-            trainer._whole(self._last_update)
+            with trainer._whole() as whole, np.errstate(**QUIET):
+                whole.commit()
+                trainer._take_step()
         values = trainer.averages.values() | self._validation()
         values = {name: value for name, value in values.items() if np.ndim(value) == 0}
-        with trainer.halfway.unless_done("the end of an epoch was left halfway"):
+        with Whole(trainer, "the end of an epoch was left halfway"):
             trainer.history.append(values)
             trainer.position.inside = False
             trainer.position.event = ("on_epoch_end", 0)
@@ -104,46 +107,38 @@ class Run:
         """Begin an epoch, or go on inside the one that a resumed run stopped in."""
         trainer, position = self.trainer, self.trainer.position
         if position.inside and trainer.batch:
-            return position.skip(trainer, self.batches)
+            return position.skip(self.batches, trainer.batch)
         if not position.inside:
-            with trainer.halfway.unless_done("the beginning of an epoch was left halfway"):
+            with Whole(trainer, "the beginning of an epoch was left halfway"):
                 trainer.epoch += 1
                 trainer.batch = 0
                 trainer.averages = Averages(trainer.metrics)
                 trainer.model.reset_state()
-                position.begin_epoch(trainer, self.batches)  # a file written now is inside it
+                position.begin_epoch(self.batches)  # a file written now is inside it
                 position.event = ("on_epoch_begin", 0)
             self._tell_all("on_epoch_begin")
-        position.begin_epoch(trainer, self.batches)  # callbacks may have drawn from the generators
+        position.begin_epoch(self.batches)  # callbacks may have drawn from the generators
         return iter(self.batches)
 
     def _train_on_next(self, source: Iterator[Any]) -> float | None:
         """Return the loss of the next batch, None if there is none; an error says which it was."""
-        drawing = self.trainer.position.generators(self.trainer).values()
-        loss: float | None = self.trainer._whole(self._next_batch, source, drawing=drawing)
-        return loss
-
-    def _next_batch(self, source: Iterator[Any]) -> float | None:
-        trainer, batch = self.trainer, next(source, None)
-        if batch is None:
-            return None
-        try:
-            measured = trainer._add_gradients(as_batch(batch))
-        except NotFiniteError as error:
-            checks.locate(error, f"epoch {trainer.epoch}, batch {trainer.batch + 1}")
-            raise
-        halfway = "a batch was left halfway, between its metrics and its update"
-        with trainer.halfway.unless_done(halfway):
+        trainer = self.trainer
+        drawing = trainer.position.generators.values()
+        with trainer._whole(drawing) as whole, one_blas_thread(), np.errstate(**QUIET):
+            batch = next(source, None)
+            if batch is None:
+                return None
+            try:
+                measured = trainer._add_gradients(as_batch(batch))
+            except NotFiniteError as error:
+                checks.locate(error, f"epoch {trainer.epoch}, batch {trainer.batch + 1}")
+                raise
+            whole.commit()
             trainer.averages.add(measured)
             trainer._update()
             trainer.batch += 1
             trainer.position.event = ("on_batch_end", 0)
         return measured.loss
-
-    def _last_update(self) -> None:
-        with self.trainer.halfway.unless_done(IN_UPDATE):
-            self.trainer._take_step()
-            self.trainer._around_batch.keep()
 
     def _validation(self) -> dict[str, Any]:
         if self.held_out is None:
@@ -175,14 +170,14 @@ class Run:
             self._call(callback, "after_all")
 
     def _call(self, callback: Callback, event: str) -> None:
+        name = type(callback).__name__
         try:
             getattr(callback, event)(self.trainer)
         except Exception as error:
-            checks.locate(error, f"in callback {type(callback).__name__}.{event}")
+            checks.locate(error, f"in callback {name}.{event}")
             raise
         except KeyboardInterrupt:
-            name = type(callback).__name__
-            self.trainer.halfway.what = f"callback {name} was interrupted in {event}"
+            self.trainer.halfway = f"callback {name} was interrupted in {event}"
             raise
 
     def _end(self, error: BaseException | None) -> None:
@@ -198,3 +193,14 @@ class Run:
             raise failed
         if failed is not None and error is not None:
             error.add_note(str(failed))
+
+
+@contextmanager
+def _modes_restored(model: Layer) -> Iterator[None]:
+    """Give each layer its training or evaluation mode back."""
+    modes = [(layer, layer.training) for _, layer in model.named_layers()]
+    try:
+        yield
+    finally:
+        for layer, training in modes:
+            layer.training = training

@@ -1,134 +1,178 @@
-"""All that the rest of a training run depends on, as one tree, and back."""
+"""All that the rest of a training run depends on: as one tree, to a file, and back."""
 
 from __future__ import annotations
 
 import copy
+import os
 from collections.abc import Mapping
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
 from minirnn import checks
+from minirnn.copies import Restored
+from minirnn.core import Layer
 from minirnn.errors import CheckpointError
-from minirnn.training.averages import Averages
+from minirnn.files import read_tree, write_tree
+from minirnn.recurrent import Recurrent
 from minirnn.training.configuration import check_configuration, configuration_of
-from minirnn.training.generators import (
+from minirnn.training.history import History
+from minirnn.training.interrupts import Uninterrupted
+from minirnn.training.measuring import Averages
+from minirnn.training.position import (
+    Position,
     generator_states,
     random_generators,
     set_generator_states,
 )
-from minirnn.training.history import History
-from minirnn.training.position import Position
-from minirnn.training.restore import recurrent_layers
 
 if TYPE_CHECKING:
     import numpy as np
 
-    from minirnn.recurrent import Recurrent
     from minirnn.training.trainer import Trainer
 
-__all__ = ["load_state_dict", "state_dict"]
+__all__ = ["Saved", "recurrent_layers", "state_dict"]
+
+
+class Saved:
+    """What a trainer can be saved with and gone on from; a base of `Trainer`."""
+
+    def save(self: Trainer, path: str | os.PathLike[str]) -> None:  # type: ignore[misc]
+        """Write all that the rest of the run depends on, so that `resume` can go on from it.
+
+        Weights, optimizer, step of the schedule, every random generator (of the trainer, of the
+        batches and of layers such as Dropout), the position inside the epoch, the history, the
+        callbacks' own state, and the state that stateful layers carry. The file is in the format of
+        safetensors, with nothing pickled; an old one is replaced only when the new one is complete
+        and on disk.
+
+        Raises
+        ------
+        RuntimeError
+            If an error or a second Ctrl-C left an update halfway: no run can go on from there.
+        """
+        if self.halfway is not None:
+            raise RuntimeError(
+                f"Trainer: {self.halfway}: this cannot be continued exactly. Resume from "
+                f"the latest checkpoint; the weights alone can be kept with model.save"
+            )
+        tree = state_dict(self)
+        if self.ranks is None:
+            write_tree(path, tree)
+        else:
+            self.ranks.save(self, path, tree)
+
+    def resume(self: Trainer, path: str | os.PathLike[str]) -> None:  # type: ignore[misc]
+        """Take over what `save` wrote; the next `fit` goes on where that run was.
+
+        The trainer is to be built as it was: the same model, loss, optimizer, metrics and
+        callbacks, and `fit` is to be called with the same data. On the same machine and number of
+        threads the result is then bit for bit that of a run that was never interrupted. The
+        learning rate may be another schedule, and callbacks may have other settings; to change
+        anything else, resume first and set it then.
+
+        Raises
+        ------
+        CheckpointError
+            If the file is truncated, corrupted, foreign, or of another version; if it belongs to
+            another model, loss, optimizer or set of callbacks, or to one with other settings, it
+            says what differs. The trainer is then as it was.
+        """
+        tree = read_tree(path)
+        ranks = tree.pop("ranks", None)
+        with Uninterrupted():
+            _load(self, tree, os.fspath(path))
+            if self.ranks is not None:
+                self.ranks.load_generators(self, ranks, os.fspath(path))
+
+
+def recurrent_layers(model: Layer) -> dict[str, Recurrent]:
+    """Return the recurrent layers of a model by their dotted names."""
+    return {name: one for name, one in model.named_layers() if isinstance(one, Recurrent)}
+
+
+def _generators(trainer: Trainer) -> dict[str, np.random.Generator]:
+    return random_generators(trainer.model) | {"trainer": trainer.rng}
 
 
 def state_dict(trainer: Trainer) -> dict[str, Any]:
     """Return everything as a tree of dictionaries, lists, numbers and arrays."""
-    model = trainer.model
+    waiting = trainer.optimizer.parameters if trainer.accumulated else []
     return {
         "configuration": configuration_of(trainer),
-        "model": model.state_dict(),
+        "model": trainer.model.state_dict(),
         "optimizer": trainer.optimizer.state_dict(),
         "gradients": {
             "batches": trainer.accumulated,
-            "values": [one.grad.copy() for one in trainer.optimizer.parameters]
-            if trainer.accumulated
-            else [],
+            "values": [parameter.grad.copy() for parameter in waiting],
         },
         "carried": {
             name: None if layer.carried_state is None else list(layer.carried_state)
-            for name, layer in recurrent_layers(model).items()
+            for name, layer in recurrent_layers(trainer.model).items()
         },
         "generators": generator_states(_generators(trainer)),
         "epoch": trainer.epoch,
         "batch": trainer.batch,
         "stop": trainer.stop,
-        "position": trainer.position.state_dict(trainer),
+        "position": trainer.position.state_dict(),
         "averages": trainer.averages.state_dict() if trainer.position.inside else None,
         "history": trainer.history.state_dict(),
         "callbacks": [callback.state_dict() for callback in trainer.callbacks],
     }
 
 
-def load_state_dict(trainer: Trainer, tree: Mapping[str, Any], path: str) -> None:
+def _load(trainer: Trainer, tree: Mapping[str, Any], path: str) -> None:
     """Take everything over, or raise `CheckpointError` with the trainer as it was."""
-    before = _Before(trainer)
-    try:
-        trainer.model.load_state_dict(tree["model"])  # lists every name and shape that differs
-        check_configuration(tree["configuration"], configuration_of(trainer))
-        _apply(trainer, tree)
-    except BaseException as error:
-        before.restore(trainer)
-        if not isinstance(error, Exception):
-            raise
-        raise CheckpointError(
-            f"{path} does not fit this trainer, which is as it was: {error}"
-        ) from error
-    trainer.resumed = True
-
-
-class _Before:
-    """What a trainer was before a file was tried."""
-
-    def __init__(self, trainer: Trainer) -> None:
-        self.attributes = dict(vars(trainer))
-        self.tree = state_dict(trainer)
-        self.states = [
-            (layer, layer.state, layer.carried_state)
-            for layer in recurrent_layers(trainer.model).values()
-        ]
-        self.gradients = [one.grad.copy() for one in trainer.optimizer.parameters]
-        self.metrics = [copy.deepcopy(vars(metric)) for metric in trainer.metrics]
-
-    def restore(self, trainer: Trainer) -> None:
-        """Put everything back, whatever of it was changed."""
-        trainer.model.load_state_dict(self.tree["model"])
-        trainer.optimizer.load_state_dict(self.tree["optimizer"])
-        for one, gradient in zip(trainer.optimizer.parameters, self.gradients, strict=True):
-            one.grad = gradient
-        set_generator_states(_generators(trainer), self.tree["generators"])
-        for layer, state, carried in self.states:
-            layer.state, layer.carried_state = state, carried
-        for metric, attributes in zip(trainer.metrics, self.metrics, strict=True):
-            vars(metric).update(attributes)
-        vars(trainer).update(self.attributes)
-        for callback, saved in zip(trainer.callbacks, self.tree["callbacks"], strict=True):
-            if saved is not None:
-                try:
-                    callback.load_state_dict(saved)
-                except Exception:  # a callback that refused the file's state may refuse its own
-                    continue
+    own, attributes = state_dict(trainer), dict(vars(trainer))
+    metrics = [copy.deepcopy(vars(metric)) for metric in trainer.metrics]
+    with Restored([layer for _, layer in trainer.model.named_layers()], gradients=True):
+        try:
+            trainer.model.load_state_dict(tree["model"])  # lists every name and shape that differs
+            check_configuration(tree["configuration"], own["configuration"])
+            _apply(trainer, tree)
+            for callback, saved in zip(trainer.callbacks, tree["callbacks"], strict=True):
+                with checks.located(f"callback {type(callback).__name__}"):
+                    if saved is not None:
+                        callback.load_state_dict(saved)
+        except BaseException as error:
+            trainer.model.load_state_dict(own["model"])
+            _apply(trainer, own)
+            for metric, before in zip(trainer.metrics, metrics, strict=True):
+                vars(metric).update(before)
+            vars(trainer).update(attributes)
+            for callback, saved in zip(trainer.callbacks, own["callbacks"], strict=True):
+                if saved is not None:
+                    with suppress(Exception):  # it may refuse its own state too
+                        callback.load_state_dict(saved)
+            if not isinstance(error, Exception):
+                raise
+            raise CheckpointError(
+                f"{path} does not fit this trainer, which is as it was: {error}"
+            ) from error
+    trainer.resumed, trainer.halfway = True, None
 
 
 def _apply(trainer: Trainer, tree: Mapping[str, Any]) -> None:
+    """Take over all but the weights and the callbacks' states."""
     trainer.optimizer.load_state_dict(tree["optimizer"])
     for name, layer in recurrent_layers(trainer.model).items():
-        layer.carried_state = _carried(layer, name, tree["carried"][name])
-        layer.state = layer.carried_state
+        layer.state = layer.carried_state = _carried(layer, name, tree["carried"][name])
     set_generator_states(_generators(trainer), tree["generators"])
     trainer.epoch = checks.positive_int("checkpoint", "epoch", tree["epoch"], zero=True)
     trainer.batch = checks.positive_int("checkpoint", "batch", tree["batch"], zero=True)
     trainer.stop = checks.flag("checkpoint", "stop", tree["stop"])
-    trainer.position = Position()
+    trainer.position = Position(trainer.rng)
     trainer.position.load_state_dict(tree["position"])
     trainer.averages = Averages(trainer.metrics)
     if tree["averages"] is not None:
         trainer.averages.load_state_dict(tree["averages"])
     trainer.history = History.from_state_dict(tree["history"], trainer.directions)
-    _load_gradients(trainer, tree["gradients"])
-    for callback, saved in zip(trainer.callbacks, tree["callbacks"], strict=True):
-        if saved is not None:
-            try:
-                callback.load_state_dict(saved)
-            except Exception as error:
-                checks.locate(error, f"callback {type(callback).__name__}")
-                raise
+    waiting, gradients = tree["gradients"]["batches"], tree["gradients"]["values"]
+    trainer.accumulated = checks.positive_int("checkpoint", "batches", waiting, zero=True)
+    if waiting >= trainer.accumulate:
+        raise ValueError(f"gradients of {waiting} batches of {trainer.accumulate}")
+    if waiting:
+        for parameter, gradient in zip(trainer.optimizer.parameters, gradients, strict=True):
+            parameter.grad = gradient
 
 
 def _carried(layer: Recurrent, name: str, arrays: Any) -> Any:
@@ -141,17 +185,3 @@ def _carried(layer: Recurrent, name: str, arrays: Any) -> Any:
     if shapes != expected:
         raise ValueError(f"the state that {name} carries should be {expected}, got {shapes}")
     return tuple(arrays)
-
-
-def _load_gradients(trainer: Trainer, saved: Mapping[str, Any]) -> None:
-    trainer.accumulated = checks.positive_int("checkpoint", "batches", saved["batches"], zero=True)
-    if trainer.accumulated >= trainer.accumulate:
-        raise ValueError(f"gradients of {trainer.accumulated} batches of {trainer.accumulate}")
-    if trainer.accumulated:
-        parameters = trainer.optimizer.parameters
-        for parameter, gradient in zip(parameters, saved["values"], strict=True):
-            parameter.grad = gradient
-
-
-def _generators(trainer: Trainer) -> dict[str, np.random.Generator]:
-    return random_generators(trainer.model) | {"trainer": trainer.rng}

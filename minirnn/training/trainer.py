@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import copy
 import math
-import os
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from typing import Any
 
@@ -17,7 +16,6 @@ from minirnn.core import Layer
 from minirnn.data.batches import Batches
 from minirnn.data.nested import leaves
 from minirnn.errors import NotFiniteError
-from minirnn.files import read_tree, write_tree
 from minirnn.foreign import KeywordHints, keyword_hints
 from minirnn.kernels import one_blas_thread
 from minirnn.losses import Loss
@@ -25,28 +23,25 @@ from minirnn.metrics import Metric
 from minirnn.optimizers import Optimizer
 from minirnn.reprs import html_text
 from minirnn.training import inputs as of
-from minirnn.training import state
 from minirnn.training.arguments import checked
-from minirnn.training.averages import Averages
 from minirnn.training.diagnosis import first_gradient_not_finite, first_not_finite
 from minirnn.training.first_batch import FirstBatch
-from minirnn.training.generators import random_generators
 from minirnn.training.history import History
 from minirnn.training.inputs import Batch, as_batch
 from minirnn.training.inspection import inspect_fit
-from minirnn.training.interrupts import IN_UPDATE, Halfway, Uninterrupted
-from minirnn.training.measuring import Measured, measure, run
+from minirnn.training.interrupts import Whole
+from minirnn.training.measuring import QUIET, Averages, Measured, measure, run
 from minirnn.training.parallel import Ranks
-from minirnn.training.position import Position
+from minirnn.training.position import Position, random_generators
 from minirnn.training.progress import Progress
-from minirnn.training.restore import StatesRestored, evaluating, recurrent_layers
 from minirnn.training.run import Run
+from minirnn.training.state import Saved, recurrent_layers
 from minirnn.typing import Array, RandomSource
 
 __all__ = ["Trainer"]
 
 
-class Trainer(KeywordHints):
+class Trainer(Saved, KeywordHints):
     """A model, a loss and an optimizer, brought together over batches of data.
 
     Parameters
@@ -127,25 +122,27 @@ class Trainer(KeywordHints):
         self.optimizer = optimizer
         self.accumulate = checks.positive_int(self, "accumulate", accumulate)
         self.rng = checks.generator(self, rng)
-        self.epoch = 0
-        self.batch = 0
-        self.stop = False
         self.resumed = False
         self.notes: list[str] = []
-        self.accumulated = 0  # batches whose gradients wait for an update
         self.directions = {m.name: getattr(m, "higher_is_better", None) for m in self.metrics}
-        self.history = History(self.directions)
         self.averages = Averages(self.metrics)
-        self.position = Position()
         self.recurrent = list(recurrent_layers(model).values())
         self.generators = random_generators(model)
-        self.halfway = Halfway()
-        self._around_batch = StatesRestored(self.recurrent)  # of the latest batch
         self.interrupted = False  # by Ctrl-C: this fit ends after the batch
         self._first_batch = FirstBatch(model, loss, optimizer.parameters)
+        self._begin_anew()
         self.ranks = None if communicator is None else Ranks(communicator)
         if self.ranks is not None:
             self.ranks.begin(self)
+
+    def _begin_anew(self) -> None:
+        """Forget an earlier run."""
+        self.history = History(self.directions)
+        self.epoch = self.batch = 0
+        self.stop = False
+        self.position = Position(self.rng)
+        self.accumulated = 0  # batches whose gradients wait for an update
+        self.halfway: str | None = None  # what an error left half done, so that `save` refuses
 
     # ------------------------------------------------------------ the heart
 
@@ -180,13 +177,10 @@ class Trainer(KeywordHints):
             The loss before the update.
         """
         batch = Batch(inputs, targets, mask, target_mask, sample_weight)
-        with self._all_ranks():
-            loss: float = self._whole(self._step, batch)
-        return loss
-
-    def _step(self, batch: Batch) -> float:
-        measured = self._add_gradients(batch)
-        self._update()
+        with self._all_ranks(), self._whole() as whole, one_blas_thread(), np.errstate(**QUIET):
+            measured = self._add_gradients(batch)
+            whole.commit()
+            self._update()
         return measured.loss
 
     def _add_gradients(self, batch: Batch) -> Measured:
@@ -196,7 +190,6 @@ class Trainer(KeywordHints):
         measured = self._backward(batch) if self.ranks is None else self.ranks.backward(self, batch)
         if not self.optimizer.gradients_are_finite():
             raise NotFiniteError(first_gradient_not_finite(self.model))
-        self.halfway.what = None
         return measured
 
     def _backward(self, batch: Batch) -> Measured:
@@ -204,31 +197,19 @@ class Trainer(KeywordHints):
         with self._first_batch:
             measured = measure(self.model, self.loss, batch)
             if not math.isfinite(measured.loss):
-                raise NotFiniteError(f"the loss is {measured.loss}; {self._why_not_finite(batch)}")
-            self._zero_grad()
+                rate = self.optimizer.current_learning_rate()
+                why = first_not_finite(self.model, self.loss, batch.inputs, batch.mask, rate)
+                raise NotFiniteError(f"the loss is {measured.loss}; {why}")
+            if not self.accumulated:
+                self.optimizer.zero_grad()
             self.model.backward_parameters(self.loss.backward())
         return measured
 
-    def _why_not_finite(self, batch: Batch) -> str:
-        rate = self.optimizer.current_learning_rate()
-        return first_not_finite(self.model, self.loss, batch.inputs, batch.mask, rate)
-
-    def _zero_grad(self) -> None:
-        if self.halfway.what is not None:
-            self.accumulated = 0
-        if self.accumulated == 0:
-            self.optimizer.zero_grad()
-        else:
-            self.halfway.what = "an error came while the gradients of several batches were added up"
-
     def _update(self) -> None:
         """Take the optimizer's step, once the gradients of enough batches are there."""
-        before, self.halfway.what = self.halfway.what, IN_UPDATE
         self.accumulated += 1
         if self.accumulated == self.accumulate:
             self._take_step()
-        self._around_batch.keep()
-        self.halfway.what = before
 
     def _take_step(self) -> None:
         """Take the optimizer's step, with the mean of the gradients that are there."""
@@ -241,20 +222,35 @@ class Trainer(KeywordHints):
             raise NotFiniteError(f"{error}; {first_gradient_not_finite(self.model)}") from None
         self.accumulated = 0
 
-    def _whole(self, do: Callable[..., Any], *arguments: Any, drawing: Iterable[Any] = ()) -> Any:
-        """Return what a function returns, with one BLAS thread; it is done whole, or not at all.
+    def _whole(self, drawing: Iterable[np.random.Generator] = ()) -> Whole:
+        """Return a block that is done whole, or not at all.
 
-        Then layers have their states back, and so have the model's generators and those `drawing`.
+        Then layers have their states back, parameters their gradients, and the model's generators
+        and those `drawing` theirs.
         """
-        drawing = [*drawing, *self.generators.values()]
-        self._around_batch = StatesRestored(self.recurrent, drawing, only_on_error=True)
-        with (
-            Uninterrupted(),
-            one_blas_thread(),
-            np.errstate(over="ignore", invalid="ignore", divide="ignore"),
-            self._around_batch,
-        ):
-            return do(*arguments)
+        before: list[tuple[Any, str, Any]] = []
+        for layer in self.recurrent:
+            before.append((layer, "state", layer.state))
+            before.append((layer, "carried_state", layer.carried_state))
+        for generator in (*self.generators.values(), *drawing):
+            bits = generator.bit_generator
+            before.append((bits, "state", bits.state))
+        if self.accumulated:
+            before += [(one, "grad", one.grad.copy()) for one in self.optimizer.parameters]
+        what = (
+            "a batch was left halfway, between its metrics and its update, so some parameters may "
+            "have moved and not all"
+        )
+        return Whole(self, what, before)
+
+    def _all_ranks(self) -> AbstractContextManager[None]:
+        """Return a block in which an error of one rank ends all of them."""
+        return nullcontext() if self.ranks is None else self.ranks.all_fail_together()
+
+    @property
+    def writes_files(self) -> bool:
+        """Whether this process is the one that writes files: of several ranks, the first."""
+        return self.ranks is None or self.ranks.rank == 0
 
     # ------------------------------------------------------------ over all the data
 
@@ -322,98 +318,17 @@ class Trainer(KeywordHints):
         """
         epochs = checks.positive_int(self, "epochs", epochs)
         progress = checks.flag(self, "progress", progress)
-        stateful = any(layer.stateful for layer in self.recurrent)
-        if targets is not None and shuffle and stateful:
-            raise ValueError(
-                "Trainer: the model has a layer with stateful=True, which reads a batch as the "
-                "continuation of the one before, so the data cannot be shuffled; pass "
-                "shuffle=False, or batches such as data.StreamBatches"
-            )
         data = Batch(inputs, targets, mask, target_mask, sample_weight)
         batches = of.as_batches(data, lengths, batch_size=batch_size, shuffle=shuffle, rng=self.rng)
-        if epochs > 1:
-            of.refuse_generator(batches)
-        held_out = of.validation_batches(
-            validation, batch_size if targets is not None else None, self.rng
-        )
-        inspect_fit(self, batches, held_out)
+        size = None if targets is None else batch_size
+        held_out = of.validation_batches(validation, size, self.rng)
+        inspect_fit(self, batches, held_out, epochs)
         if not self.resumed:
-            self.history, self.epoch, self.batch = History(self.directions), 0, 0
-            self.stop, self.position = False, Position()
-            self.accumulated, self.halfway.what = 0, None
-            self._around_batch = StatesRestored(self.recurrent)
-        bar = Progress(
-            progress and self.writes_files, epochs, of.count_of(batches), self.epoch, self.batch
-        )
+            self._begin_anew()
+        shown, count = progress and self.writes_files, of.count_of(batches)
+        bar = Progress(shown, epochs, count, self.epoch, self.batch)
         Run(self, batches, held_out, epochs, bar).train()
         return self.history
-
-    def left_halfway(self) -> str | None:
-        """Say what an error or a second Ctrl-C left half done, so that `save` would refuse."""
-        if not self._around_batch.over:
-            return "a Ctrl-C after the first broke into the end of a batch"
-        return self.halfway.what
-
-    @property
-    def writes_files(self) -> bool:
-        """Whether this process is the one that writes files: of several ranks, the first."""
-        return self.ranks is None or self.ranks.rank == 0
-
-    def _all_ranks(self) -> AbstractContextManager[None]:
-        """Return a block in which an error of one rank ends all of them."""
-        return nullcontext() if self.ranks is None else self.ranks.all_fail_together()
-
-    # ------------------------------------------------------------ files
-
-    def save(self, path: str | os.PathLike[str]) -> None:
-        """Write all that the rest of the run depends on, so that `resume` can go on from it.
-
-        Weights, optimizer, step of the schedule, every random generator (of the trainer, of the
-        batches and of layers such as Dropout), the position inside the epoch, the history, the
-        callbacks' own state, and the state that stateful layers carry. The file is in
-        the format of safetensors, with nothing pickled; an old one is replaced only when the new
-        one is complete and on disk.
-
-        Raises
-        ------
-        RuntimeError
-            If an error or a second Ctrl-C left an update halfway: no run can go on from there.
-        """
-        halfway = self.left_halfway()
-        if halfway is not None:
-            raise RuntimeError(
-                f"Trainer: {halfway}: this cannot be continued exactly. Resume from "
-                f"the latest checkpoint; the weights alone can be kept with model.save"
-            )
-        if self.ranks is not None:
-            self.ranks.save(self, path)
-        else:
-            write_tree(path, state.state_dict(self))
-
-    def resume(self, path: str | os.PathLike[str]) -> None:
-        """Take over what `save` wrote; the next `fit` goes on where that run was.
-
-        The trainer is to be built as it was: the same model, loss, optimizer, metrics and
-        callbacks, and `fit` is to be called with the same data. On the same machine and number of
-        threads the result is then bit for bit that of a run that was never interrupted. The
-        learning rate may be another schedule, and callbacks may have other settings; to change
-        anything else, resume first and set it then.
-
-        Raises
-        ------
-        CheckpointError
-            If the file is truncated, corrupted, foreign, or of another version; if it belongs to
-            another model, loss, optimizer or set of callbacks, or to one with other settings, it
-            says what differs. The trainer is then as it was.
-        """
-        tree = read_tree(path)
-        ranks = tree.pop("ranks", None)
-        with Uninterrupted():
-            state.load_state_dict(self, tree, os.fspath(path))
-            if self.ranks is not None:
-                self.ranks.load_generators(self, ranks, os.fspath(path))
-            self.halfway.what = None
-            self._around_batch = StatesRestored(self.recurrent)
 
     # ------------------------------------------------------------ using the model
 
@@ -445,12 +360,12 @@ class Trainer(KeywordHints):
         data = Batch(inputs, targets, mask, target_mask, sample_weight)
         batches = of.as_batches(data, lengths, batch_size=batch_size, shuffle=False, rng=self.rng)
         averages = Averages([copy.deepcopy(metric) for metric in self.metrics])
-        loss = copy.copy(self.loss)  # so that a loss.backward() to come keeps its forward
-        with self._all_ranks(), evaluating(self):
+        # Copies, so that a backward to come still belongs to the forward before.
+        model, loss = self.model.evaluation_copy(), copy.copy(self.loss)
+        with self._all_ranks(), one_blas_thread():
             for batch in map(as_batch, batches):
-                with Uninterrupted(), one_blas_thread():
-                    whole = None if self.ranks is None else self.ranks.run(self, batch)
-                    averages.add(measure(self.model, loss, batch, whole))
+                whole = None if self.ranks is None else self.ranks.run(model, batch)
+                averages.add(measure(model, loss, batch, whole))
         return averages.values()
 
     def predict(
@@ -475,8 +390,8 @@ class Trainer(KeywordHints):
         arrays = (inputs,) if mask is None else (inputs, mask)
         size = max(count, 1) if batch_size is None else batch_size
         batches = Batches(*arrays, batch_size=size)
-        with evaluating(self):
-            return np.concatenate([run(self.model, x, *mask) for x, *mask in batches])
+        model = self.model.evaluation_copy()
+        return np.concatenate([run(model, x, *mask) for x, *mask in batches])
 
     def __repr__(self) -> str:
         parts = [f"{type(self.model).__name__} of {self.model.parameter_count:,} parameters"]
