@@ -267,10 +267,11 @@ def as_floats(owner: object, x: Any, dtype: Any = None, what: str = "the input")
     return array.astype(dtype, copy=False)
 
 
-def as_integers(owner: object, x: Any, size: int, what: str, mask: Mask | None = None) -> Array:
+def as_integers(owner: object, x: Any, size: int, what: str, mask: Any = None) -> Array:
     """Return `x` as an array of integers in ``0 .. size - 1``; masked positions are not checked.
 
-    Masked positions come back as 0, so that the padding never holds an index out of range.
+    Masked positions come back as 0, so that the padding never holds an index out of range; the mask
+    is checked too.
     """
     array = x if type(x) is np.ndarray else as_array(owner, x, what)
     if array.dtype.kind not in "iu":
@@ -289,6 +290,8 @@ def as_integers(owner: object, x: Any, size: int, what: str, mask: Mask | None =
             f"{array.dtype}{hint}"
         )
     if mask is not None:
+        if type(mask) is not np.ndarray or mask.dtype != np.bool_ or mask.shape != array.shape:
+            mask = as_mask(owner, mask, array.shape)
         array = np.where(mask, array, 0)
     if array.size and (array.min() < 0 or array.max() >= size):
         wrong = np.argwhere((array < 0) | (array >= size))[0]
@@ -334,8 +337,10 @@ def features(owner: object, x: Any, size: int, dtype: Any) -> Array:
     return array
 
 
-def sequence(owner: object, x: Any, size: int | None, dtype: Any) -> Array:
-    """Return `x` as floats of shape ``(batch, time, size)``, none of the three empty."""
+def sequence(
+    owner: object, x: Any, size: int | None, dtype: Any, mask: Any = None
+) -> tuple[Array, Mask | None]:
+    """Return `x` as floats ``(batch, time, size)``, none of the three empty, and its mask."""
     array = as_floats(owner, x, dtype)
     if array.ndim != 3:
         hint = ""
@@ -352,7 +357,12 @@ def sequence(owner: object, x: Any, size: int | None, dtype: Any) -> Array:
         _refuse_empty(owner, array)
     if size is not None and array.shape[2] != size:
         check_axis(owner, array, 2, size)
-    return array
+    shape = array.shape[:2]
+    if mask is not None and not (
+        type(mask) is np.ndarray and mask.dtype == np.bool_ and mask.shape == shape
+    ):
+        mask = as_mask(owner, mask, shape)
+    return array, mask
 
 
 def step(owner: object, x_t: Any, size: int | None, dtype: Any) -> Array:

@@ -11,8 +11,9 @@ from typing import Any
 import numpy as np
 
 from minirnn import checks
+from minirnn.typing import Array, Mask
 
-__all__ = ["apply", "checked", "lost_inside", "through"]
+__all__ = ["apply", "checked", "lost_inside", "through", "without_padding"]
 
 LEAVES: set[type] = {np.ndarray, bool, int, float, str, type(None)}
 """Kinds of attributes that hold no layers."""
@@ -49,7 +50,15 @@ def checked(owner: object, x: Any, mask: Any) -> tuple[Any, Any]:
             f"got shape {x.shape}"
         )
     mask = checks.as_mask(owner, mask, x.shape[:2])
-    return np.where(mask.reshape(mask.shape + (1,) * (x.ndim - 2)), x, x.dtype.type(0)), mask
+    return without_padding(x, mask), mask
+
+
+def without_padding(x: Array, mask: Mask | None) -> Array:
+    """Return x with zeros where its mask is False, whatever stood there, NaN included."""
+    if mask is None:
+        return x
+    valid = mask.reshape(mask.shape + (1,) * (x.ndim - mask.ndim))
+    return np.where(valid, x, x.dtype.type(0))
 
 
 def apply(layer: Any, x: Any, mask: Any = None, state: Any = None) -> Any:

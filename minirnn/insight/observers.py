@@ -18,7 +18,7 @@ from minirnn.core import Parameter
 from minirnn.insight.gradients import only_last, reach, row_norms
 from minirnn.insight.records import RecurrentRecord
 from minirnn.recurrent import Recurrent
-from minirnn.recurrent.loop import BackwardStep, ForwardStep, loop_backward
+from minirnn.recurrent.loop import BackwardStep, ForwardStep, Loop
 from minirnn.typing import Array, Mask
 
 __all__ = ["Observer", "Updates", "see_backward", "see_forward"]
@@ -93,17 +93,12 @@ def see_backward(
     record.gradients = gradients(steps)
     record.gradient_mask = None if call.mask is None else call.mask.copy()
     again: list[BackwardStep] = []
+    last = only_last(grad, call.mask, reverse, final=any(np.any(array) for array in grad_state))
+    collector = Observer(backward=lambda grad, grad_state, steps: again.extend(steps))
     with np.errstate(all="ignore"):
-        loop_backward(
-            copy.deepcopy(layer.cell),  # whose parameters take the gradients of this backward
-            only_last(grad, call.mask, reverse, final=any(np.any(array) for array in grad_state)),
-            grad_state,
-            call.mask,
-            call.caches.steps,
-            input_size=call.x.shape[2],
-            reverse=reverse,
-            trace=again,
-        )
+        # on a copy of the cell, whose parameters take the gradients of this backward
+        loop = Loop(copy.deepcopy(layer.cell), observer=collector)
+        loop.backward(last, grad_state, call.caches, need_grad_x=False)
     record.reach = reach(row_norms(gradients(again).values()), reverse)
 
 

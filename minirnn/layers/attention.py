@@ -10,6 +10,7 @@ from minirnn import checks
 from minirnn.core import Layer, Parameter, dtype_of
 from minirnn.functions import softmax
 from minirnn.initializers import glorot_uniform
+from minirnn.masks import without_padding
 from minirnn.typing import Array, Mask, RandomSource
 
 __all__ = ["Attention"]
@@ -150,7 +151,7 @@ class Attention(Layer):
         """Return all that `forward` computes, and keep nothing."""
         dtype = dtype_of(self)
         query = checks.features(self, query, self.query_size, dtype)
-        keys = checks.sequence(self, keys, self.key_size, query.dtype)
+        keys, mask = checks.sequence(self, keys, self.key_size, query.dtype, mask)
         one_query = query.ndim == 2
         if query.ndim not in (2, 3) or len(query) != len(keys):
             raise ValueError(
@@ -159,18 +160,14 @@ class Attention(Layer):
             )
         own_values = values is not None
         if own_values:
-            values = checks.sequence(self, values, None, query.dtype)
+            values, _ = checks.sequence(self, values, None, query.dtype)
             if values.shape[:2] != keys.shape[:2]:
                 raise ValueError(
                     f"Attention: keys and values should have the same batch and time, got keys "
                     f"{keys.shape} and values {values.shape}"
                 )
-        if mask is not None:
-            mask = checks.as_mask(self, mask, keys.shape[:2])
-            keys = np.where(mask[:, :, None], keys, keys.dtype.type(0))
-            if own_values:
-                values = np.where(mask[:, :, None], values, keys.dtype.type(0))
-        values = values if own_values else keys
+        keys = without_padding(keys, mask)
+        values = without_padding(values, mask) if own_values else keys
         queries = query[:, None, :] if one_query else query
         scores, hidden = self._scores(queries, keys)
         weights = _masked_softmax(scores, mask)

@@ -72,8 +72,6 @@ class Embedding(Layer):
 
         Under a mask ``(batch, time)``, padding gives zeros, whatever token stands there.
         """
-        if mask is not None:
-            mask = checks.as_mask(self, mask, np.shape(tokens))
         tokens = checks.as_integers(self, tokens, self.vocabulary_size, "tokens", mask)
         if tokens.ndim != 2:
             hint = ": are they one-hot? An Embedding takes the integers" if tokens.ndim == 3 else ""
@@ -82,6 +80,7 @@ class Embedding(Layer):
             )
         y: Array = self.W.value[tokens]
         if mask is not None:
+            mask = np.asarray(mask)
             y[~mask] = 0
         self._cache = (tokens, mask)
         return y

@@ -8,6 +8,7 @@ import numpy as np
 
 from minirnn import checks
 from minirnn.core import Layer
+from minirnn.masks import without_padding
 from minirnn.typing import Array, Mask
 
 __all__ = [
@@ -114,7 +115,7 @@ class MeanOverTime(Layer):
         x, mask = valid_sequence(self, x, mask)
         shares = np.full(x.shape[:2], x.dtype.type(1 / x.shape[1]))
         if mask is not None:
-            x = np.where(mask[..., None], x, x.dtype.type(0))  # nan in the padding stays nan else
+            x = without_padding(x, mask)  # nan in the padding stays nan else
             shares = (mask / mask.sum(axis=1, keepdims=True)).astype(x.dtype)
         self._cache = shares
         y: Array = np.einsum("btf,bt->bf", x, shares)
@@ -197,10 +198,9 @@ def last_valid(mask: Mask | None, time: int) -> Any:
 
 def valid_sequence(layer: Layer, x: Any, mask: Any) -> tuple[Array, Mask | None]:
     """Return x and the mask, checked; each sequence has a valid step."""
-    x = checks.sequence(layer, x, None, None)
+    x, mask = checks.sequence(layer, x, None, None, mask)
     if mask is None:
         return x, None
-    mask = checks.as_mask(layer, mask, x.shape[:2])
     empty = np.flatnonzero(~mask.any(axis=1))
     if empty.size:
         raise ValueError(

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from minirnn import checks
+from minirnn.masks import without_padding
 from minirnn.typing import Array, Mask
 
 __all__ = [
@@ -50,8 +51,7 @@ def valid_prediction(owner: object, prediction: Any, mask: Any) -> tuple[Array, 
         raise ValueError(
             f"{checks.name_of(owner)}: the mask has no valid step, so there is nothing to average"
         )
-    zero = prediction.dtype.type(0)
-    return np.ascontiguousarray(np.where(mask[..., None], prediction, zero)), mask
+    return np.ascontiguousarray(without_padding(prediction, mask)), mask
 
 
 # ---------------------------------------------------------------- targets
@@ -73,8 +73,7 @@ def as_classes(owner: object, target: Any, prediction: Array, mask: Mask | None)
             f"{array.shape}{hint}"
         )
     array = checks.as_floats(owner, array, prediction.dtype, "the target")
-    if mask is not None:
-        array = np.where(mask[..., None], array, array.dtype.type(0))
+    array = without_padding(array, mask)
     if array.min() < 0:
         raise ValueError(
             f"{checks.name_of(owner)}: target probabilities should not be negative, got "
@@ -107,7 +106,7 @@ def like_prediction(owner: object, target: Any, prediction: Array, mask: Mask | 
     array = checks.check_shape(
         owner, target, prediction.shape, prediction.dtype, "the target (as the prediction)"
     )
-    return array if mask is None else np.where(mask[..., None], array, array.dtype.type(0))
+    return without_padding(array, mask)
 
 
 def check_probabilities(
@@ -150,8 +149,7 @@ def as_weights(
             f"{checks.name_of(owner)}: sample_weight should have shape {wanted}, got {array.shape}"
         )
     array = np.broadcast_to(array.reshape(array.shape + (1,) * (len(shape) - array.ndim)), shape)
-    if mask is not None:
-        array = np.where(mask, array, 0.0)
+    array = without_padding(array, mask)
     if not (np.isfinite(array).all() and array.min() >= 0):
         raise ValueError(
             f"{checks.name_of(owner)}: sample_weight should be finite and at least 0, got numbers "

@@ -147,7 +147,7 @@ def _sum(a: float, b: float) -> float:
 
 def valid_steps(owner: object, prediction: Any, mask: Any, blank: int) -> tuple[Array, Mask]:
     """Return the prediction and which of its steps are valid, both checked."""
-    prediction = checks.sequence(owner, prediction, None, None)
+    prediction, mask = checks.sequence(owner, prediction, None, None, mask)
     if not 0 <= blank < prediction.shape[2]:
         raise ValueError(
             f"{checks.name_of(owner)}: blank={blank} is no class of the prediction, which has "
@@ -155,4 +155,4 @@ def valid_steps(owner: object, prediction: Any, mask: Any, blank: int) -> tuple[
         )
     if mask is None:
         return prediction, np.ones(prediction.shape[:2], bool)
-    return prediction, checks.as_mask(owner, mask, prediction.shape[:2])
+    return prediction, mask

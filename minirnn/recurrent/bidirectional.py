@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from operator import attrgetter
 from typing import Any
 
 from minirnn import checks
@@ -101,16 +102,13 @@ class Bidirectional(Layer):
         one, two = self.forward_layer.engine, self.backward_layer.engine
         return one if one == two else f"forward_layer: {one}; backward_layer: {two}"
 
-    @property
-    def input_size(self) -> int:
-        """Features of the input."""
-        return self.forward_layer.input_size
+    input_size = property(attrgetter("forward_layer.input_size"), doc="Features of the input.")
 
     @property
     def output_size(self) -> int:
         """Features of the output: with "concat" those of both layers."""
-        one, two = self.forward_layer.output_size, self.backward_layer.output_size
-        return one + two if self.merge == "concat" else one
+        one: int = self.forward_layer.output_size
+        return one + self.backward_layer.output_size if self.merge == "concat" else one
 
     @property
     def directions(self) -> tuple[tuple[int, bool], ...] | None:

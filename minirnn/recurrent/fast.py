@@ -7,7 +7,6 @@ which either is replaced, runs in the loop; so does a call whose mask has gaps.
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -16,36 +15,20 @@ from minirnn.cells import GRUCell, LSTMCell, RNNCell
 from minirnn.cells.cell import Cell
 from minirnn.kernels import gru, lstm, one_blas_thread, rnn
 from minirnn.kernels.driver import Kernel
-from minirnn.recurrent.runner import LoopRunner, Runner
+from minirnn.recurrent.loop import Loop, LoopCaches
 from minirnn.typing import Array, Mask, State
 
-__all__ = ["KernelRunner", "kernel_of", "kernel_runner"]
+__all__ = ["KernelRunner", "kernel_runner"]
 
-_KERNELS: dict[type[Cell], Callable[[], Kernel]] = {
-    RNNCell: lambda: Kernel(rnn.RNNForward, rnn.RNNBackward, rnn.rnn_step),
-    LSTMCell: lambda: Kernel(lstm.LSTMForward, lstm.LSTMBackward, lstm.lstm_step),
-    GRUCell: lambda: Kernel(gru.GRUForward, gru.GRUBackward, gru.gru_step),
+_KERNELS: dict[Any, tuple[Any, Any, Any]] = {
+    RNNCell: (rnn.RNNForward, rnn.RNNBackward, rnn.rnn_step),
+    LSTMCell: (lstm.LSTMForward, lstm.LSTMBackward, lstm.lstm_step),
+    GRUCell: (gru.GRUForward, gru.GRUBackward, gru.gru_step),
 }
 
 
-def kernel_of(cell: Cell) -> Callable[[], Kernel] | None:
-    """Return what makes the kernel that stands for the cell's forward and backward, if any does."""
-    kind: Any = type(cell)
-    if {"forward", "backward"} & vars(cell).keys() or getattr(cell, "reset_after", None) is False:
-        return None
-    base: Any
-    for base in kind.__mro__:
-        kernel = _KERNELS.get(base)
-        if kernel is not None:
-            same = kind.forward is base.forward and kind.backward is base.backward
-            return kernel if same else None
-    return None
-
-
-class KernelRunner(Runner):
-    """Whole sequences at a time, by a hand-written NumPy kernel."""
-
-    cell: Any
+class KernelRunner(Loop):
+    """Whole sequences at a time, by a hand-written NumPy kernel; the loop where it cannot."""
 
     def __init__(self, cell: Cell, kernel: Kernel) -> None:
         super().__init__(cell)
@@ -65,10 +48,7 @@ class KernelRunner(Runner):
             ends = np.array_equal(mask, np.arange(mask.shape[1]) < lengths[:, np.newaxis])
             # Padding is run through, where a relu could overflow.
             if not ends or getattr(self.cell, "activation", None) == "relu":
-                y, state, caches = LoopRunner(self.cell).forward(
-                    x, mask, state, reverse=reverse, keep=keep
-                )
-                return y, state, (None, caches) if keep else None
+                return super().forward(x, mask, state, reverse=reverse, keep=keep)
         order = _reversal(lengths, x.shape[1]) if reverse else ()  # [()] leaves all as it is
         with one_blas_thread():
             y, state, caches = self._kernel.forward(self.cell, x[order], lengths, state, keep=keep)
@@ -78,9 +58,9 @@ class KernelRunner(Runner):
         self, grad: Array, grad_state: State | None, caches: Any, *, need_grad_x: bool
     ) -> tuple[Array | None, State]:
         """Run the backward of what ran forward."""
+        if isinstance(caches, LoopCaches):
+            return super().backward(grad, grad_state, caches, need_grad_x=need_grad_x)
         order, caches = caches
-        if order is None:
-            return LoopRunner(self.cell).backward(grad, grad_state, caches, need_grad_x=need_grad_x)
         with one_blas_thread():
             grad_x, grad_state = self._kernel.backward(
                 self.cell, grad[order], grad_state, caches, need_grad_x=need_grad_x
@@ -98,12 +78,15 @@ class KernelRunner(Runner):
         return "NumPy kernel for whole sequences"
 
 
-def kernel_runner(cell: Cell) -> Runner | str:
-    """Return the runner of the cell's kernel, or why there is none."""
-    kernel = kernel_of(cell)
-    if kernel is None:
-        return f"no kernel for {type(cell).__name__}"
-    return KernelRunner(cell, kernel())
+def kernel_runner(cell: Cell) -> Loop | str:
+    """Return the runner of the kernel that stands for the cell's methods, or why there is none."""
+    kind: Any = type(cell)
+    base = next((base for base in kind.__mro__ if base in _KERNELS), kind)
+    same = kind.forward is base.forward and kind.backward is base.backward
+    replaced = {"forward", "backward"} & vars(cell).keys()
+    if base not in _KERNELS or not same or replaced or getattr(cell, "reset_after", True) is False:
+        return f"no kernel for {kind.__name__}"
+    return KernelRunner(cell, Kernel(*_KERNELS[base]))
 
 
 def _reversal(lengths: Array | None, time: int) -> Any:

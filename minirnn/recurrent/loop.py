@@ -13,14 +13,19 @@ rows with the others, and the loop drops what comes out for them.
 
 from __future__ import annotations
 
-from typing import Any, NamedTuple
+import copy
+from typing import Any, NamedTuple, Self
 
 import numpy as np
 
 from minirnn.cells.cell import Cell
+from minirnn.copies import Restored
+from minirnn.kernels import one_blas_thread
+from minirnn.masks import without_padding
+from minirnn.recurrent.states import check_gradients, check_step
 from minirnn.typing import Array, Mask, State
 
-__all__ = ["BackwardStep", "ForwardStep", "check_step", "loop_backward", "loop_forward"]
+__all__ = ["BackwardStep", "ForwardStep", "Loop", "LoopCaches", "method_key"]
 
 
 class ForwardStep(NamedTuple):
@@ -40,158 +45,182 @@ class BackwardStep(NamedTuple):
     grad_state: State
 
 
-def loop_forward(
-    cell: Cell,
-    x: Array,
-    mask: Mask | None,
-    state: State,
-    *,
-    reverse: bool,
-    keep: bool,
-    trace: list[ForwardStep] | None = None,
-) -> tuple[Array, State, list[Any] | None]:
-    """Run the cell from the first step to the last, or the other way round.
+class LoopCaches(NamedTuple):
+    """What `Loop.forward` keeps: the cell's caches, one a step, and how the steps were taken."""
+
+    steps: list[Any]
+    mask: Mask | None
+    reverse: bool
+    input_size: int
+    final: State
+
+
+class Loop:
+    """Runs a cell step by step; what runs one faster has these methods, and gives these numbers.
+
+    Arguments come checked and in the dtype of the layer; padding may hold anything. Nothing given
+    is changed, and what is returned stays valid, the caches until the next `forward` that keeps.
+    `forward` without `keep` and `step` may be called by several threads at a time.
 
     Parameters
     ----------
     cell : Cell
-    x : array (batch, time, input)
-    mask : boolean array (batch, time), or None
-    state : tuple of arrays (batch, ...)
-    reverse : bool
-    keep : bool
-        Whether the cell's caches are wanted.
-    trace : list, optional
-        Each step is added to it, in the order in which they are taken.
-
-    Returns
-    -------
-    y : array (batch, time, output)
-    state : tuple of arrays
-        The final state.
-    caches : list of the cell's caches, one a step; or None
+    why : str
+        Why nothing faster runs, for `describe`.
+    observer : object, optional
+        Is told of every step: see `minirnn.insight.observers`.
     """
-    batch, time, _ = x.shape
+
+    engine: str = ""  # what it was chosen for: "auto", "off" or "require"
+
+    def __init__(self, cell: Cell, why: str = "", observer: Any = None) -> None:
+        self.cell, self.why, self.observer = cell, why, observer
+        self._key = self.key(cell)
+
+    def forward(
+        self, x: Array, mask: Mask | None, state: State, *, reverse: bool, keep: bool
+    ) -> tuple[Array, State, Any]:
+        """Run the cell from the first step to the last, or the other way round.
+
+        Parameters
+        ----------
+        x : array (batch, time, input)
+        mask : boolean array (batch, time), or None
+        state : tuple of arrays (batch, ...)
+        reverse : bool
+        keep : bool
+            Whether `backward` will be called.
+
+        Returns
+        -------
+        y : array (batch, time, output)
+            Zero where a step is masked.
+        state : tuple of arrays
+            The final state.
+        caches : what `backward` needs; None without `keep`
+        """
+        cell, (batch, time, input_size) = self.cell, x.shape
+        x = without_padding(x, mask)
+        y = np.zeros((batch, time, cell.output_size), x.dtype)
+        caches: list[Any] = [None] * time
+        trace: list[ForwardStep] = []
+        with one_blas_thread():
+            for t, valid in _steps(time, mask, reverse):
+                y_t, next_state, cache = cell.forward(x[:, t], state)
+                check_step(cell, y_t, next_state, state)
+                if self.observer is not None:
+                    trace.append(ForwardStep(t, y_t, next_state, cache))
+                y[:, t] = _where(valid, y_t, 0)
+                state = _chosen(valid, next_state, state)
+                if keep:
+                    caches[t] = cache
+        if self.observer is not None:
+            self.observer.forward(x, mask, trace)
+        return y, state, LoopCaches(caches, mask, reverse, input_size, state) if keep else None
+
+    def backward(
+        self, grad: Array, grad_state: State | None, caches: Any, *, need_grad_x: bool
+    ) -> tuple[Array | None, State]:
+        """Go back from the last step to the first, adding to the parameters' gradients.
+
+        Parameters
+        ----------
+        grad : array (batch, time, output)
+        grad_state : tuple of arrays, or None for zeros
+            Gradient on the final state.
+        caches : of the latest `forward`
+        need_grad_x : bool
+
+        Returns
+        -------
+        grad_x : array (batch, time, input); may be None if it is not needed
+        grad_state : tuple of arrays
+            Gradient on the initial state.
+        """
+        cell, (batch, time, _) = self.cell, grad.shape
+        steps, mask, reverse, input_size, final = caches
+        last = tuple(map(np.zeros_like, final)) if grad_state is None else grad_state
+        grad_state = last
+        grad_x = np.zeros((batch, time, input_size), grad.dtype)
+        trace: list[BackwardStep] = []
+        with one_blas_thread(), Restored((cell,), gradients=True):
+            for t, valid in reversed(_steps(time, mask, reverse)):
+                # A masked row hands its state on unchanged: its gradient passes by the cell.
+                into_cell = tuple([_where(valid, array, 0) for array in grad_state])
+                grad_y = _where(valid, grad[:, t], 0)
+                if self.observer is not None:
+                    trace.append(BackwardStep(t, grad_y, into_cell))
+                grad_x_t, out_of_cell = cell.backward(grad_y, into_cell, steps[t])
+                check_gradients(cell, grad_x_t, out_of_cell, (batch, input_size), grad_state)
+                grad_x[:, t] = _where(valid, grad_x_t, 0)
+                grad_state = _chosen(valid, out_of_cell, grad_state)
+        if self.observer is not None:
+            self.observer.backward(grad, last, trace)
+        return grad_x, grad_state
+
+    def step(self, x_t: Array, state: State) -> tuple[Array, State]:
+        """Return the output ``(batch, output)`` and the next state of one step; nothing is kept.
+
+        The two share no memory.
+        """
+        y_t, next_state, _ = self.cell.forward(x_t, state)
+        check_step(self.cell, y_t, next_state, state)
+        y_t = np.array(y_t, x_t.dtype)  # a copy: mostly it is a part of the state
+        return y_t, tuple(np.asarray(array, x_t.dtype) for array in next_state)
+
+    def describe(self) -> str:
+        """Say in words what runs, and why."""
+        return f"the time loop in Python{self.why and f': {self.why}'}"
+
+    # ------------------------------------------------------------ for which cell
+
+    def key(self, cell: Cell) -> tuple[Any, ...]:
+        """Return all that decides whether this runner stands for `cell`, beside its parameters."""
+        return method_key(cell)
+
+    def serving(self, cell: Cell) -> Self | None:
+        """Return this runner for `cell`, or None if it no longer stands for it.
+
+        For another object, such as the copy of the cell that `predict` runs, it is a runner that
+        shares whatever was expensive to make.
+        """
+        if self.key(cell) != self._key:
+            return None
+        if cell is self.cell:
+            return self
+        twin = copy.copy(self)
+        twin.cell = cell
+        return twin
+
+
+def method_key(cell: Cell) -> tuple[Any, ...]:
+    """Return the class and the two methods of a cell: it may be given others at any time."""
+    kind, own = type(cell), vars(cell)
+    return kind, kind.forward, kind.backward, own.get("forward"), own.get("backward")
+
+
+def _steps(time: int, mask: Mask | None, reverse: bool) -> list[tuple[int, Mask | None]]:
+    """Return the steps to take, in order, and which rows are valid in each; None for all of them.
+
+    What is padding for all sequences is left out.
+    """
+    steps: list[tuple[int, Mask | None]] = [(t, None) for t in range(time)]
     if mask is not None:
-        x = np.where(mask[:, :, None], x, x.dtype.type(0))  # padding may hold anything, nan too
-    y = np.zeros((batch, time, cell.output_size), x.dtype)
-    caches: list[Any] = [None] * time
-    for t in _order(time, mask, reverse):
-        y_t, next_state, cache = cell.forward(x[:, t], state)
-        check_step(cell, y_t, next_state, state)
-        if trace is not None:
-            trace.append(ForwardStep(t, y_t, next_state, cache))
-        y[:, t] = _where(mask, t, y_t, 0)
-        state = tuple(
-            [
-                _where(mask, t, new, old).astype(x.dtype, copy=False)
-                for new, old in zip(next_state, state, strict=True)
-            ]
-        )
-        if keep:
-            caches[t] = cache
-    return y, state, caches if keep else None
-
-
-def loop_backward(
-    cell: Cell,
-    grad: Array,
-    grad_state: State,
-    mask: Mask | None,
-    caches: list[Any],
-    *,
-    input_size: int,
-    reverse: bool,
-    trace: list[BackwardStep] | None = None,
-) -> tuple[Array, State]:
-    """Go back from the last step that `loop_forward` took to its first.
-
-    Parameters
-    ----------
-    cell : Cell
-    grad : array (batch, time, output)
-    grad_state : tuple of arrays
-        Gradient on the final state.
-    mask : boolean array (batch, time), or None
-    caches : as `loop_forward` returned them
-    input_size : int
-    reverse : bool
-    trace : list, optional
-        Each step is added to it, in the order in which they are taken.
-
-    Returns
-    -------
-    grad_x : array (batch, time, input)
-    grad_state : tuple of arrays
-        Gradient on the initial state.
-    """
-    batch, time, _ = grad.shape
-    grad_x = np.zeros((batch, time, input_size), grad.dtype)
-    for t in reversed(_order(time, mask, reverse)):
-        # A masked row hands its state on unchanged: the gradient on it passes by the cell.
-        into_cell = tuple([_where(mask, t, array, 0) for array in grad_state])
-        grad_y = _where(mask, t, grad[:, t], 0)
-        if trace is not None:
-            trace.append(BackwardStep(t, grad_y, into_cell))
-        grad_x_t, out_of_cell = cell.backward(grad_y, into_cell, caches[t])
-        _check_gradients(cell, grad_x_t, out_of_cell, (batch, input_size), grad_state)
-        grad_x[:, t] = _where(mask, t, grad_x_t, 0)
-        grad_state = tuple(
-            [
-                _where(mask, t, new, old).astype(grad.dtype, copy=False)
-                for new, old in zip(out_of_cell, grad_state, strict=True)
-            ]
-        )
-    return grad_x, grad_state
-
-
-def _order(time: int, mask: Mask | None, reverse: bool) -> list[int]:
-    """Return the steps to take, in order, without those that are padding for all sequences."""
-    steps = [t for t in range(time) if mask is None or mask[:, t].any()]
+        columns = enumerate(mask.T)
+        steps = [(t, None if rows.all() else rows) for t, rows in columns if rows.any()]
     return steps[::-1] if reverse else steps
 
 
-def _where(mask: Mask | None, t: int, valid: Any, padding: Any) -> Array:
-    """Return `valid` in the rows where step t is valid, `padding` in the others."""
-    if mask is None:
-        return np.asarray(valid)
-    rows = mask[:, t].reshape(-1, *[1] * (np.ndim(valid) - 1))
-    chosen: Array = np.where(rows, valid, padding)
+def _where(valid: Mask | None, inside: Any, padding: Any) -> Array:
+    """Return `inside` in the rows that are valid, `padding` in the others."""
+    if valid is None:
+        return np.asarray(inside)
+    rows = valid.reshape(-1, *[1] * (np.ndim(inside) - 1))
+    chosen: Array = np.where(rows, inside, padding)
     return chosen
 
 
-# ---------------------------------------------------------------- what a cell should return
-
-
-def check_step(cell: Cell, y_t: Any, new: Any, old: State) -> None:
-    """Tell the author of a cell what its forward should have returned."""
-    name, shape = type(cell).__name__, (len(old[0]), cell.output_size)
-    if np.shape(y_t) != shape:
-        raise ValueError(
-            f"{name}: forward should return an output (batch, output_size) = {shape}, got "
-            f"{np.shape(y_t)}; set self.output_size if it is not the hidden size"
-        )
-    _check_states(f"{name}: forward", new, old)
-
-
-def _check_gradients(
-    cell: Cell, grad_x_t: Any, new: Any, shape: tuple[int, int], old: State
-) -> None:
-    name = type(cell).__name__
-    if np.shape(grad_x_t) != shape:
-        raise ValueError(
-            f"{name}: backward should return a gradient on the input (batch, input_size) = "
-            f"{shape}, got {np.shape(grad_x_t)}"
-        )
-    _check_states(f"{name}: backward", new, old)
-
-
-def _check_states(who: str, new: Any, old: State) -> None:
-    expected = list(map(np.shape, old))
-    if not isinstance(new, tuple):
-        raise TypeError(
-            f"{who} should return a tuple of {len(old)} state arrays, got {type(new).__name__}"
-        )
-    found = list(map(np.shape, new))
-    if found != expected:
-        raise ValueError(f"{who} should return state arrays of shapes {expected}, got {found}")
+def _chosen(valid: Mask | None, new: State, old: State) -> State:
+    """Return each array of `new` in the valid rows, of `old` elsewhere, in the dtype of `old`."""
+    pairs = zip(new, old, strict=True)
+    return tuple([_where(valid, a, b).astype(b.dtype, copy=False) for a, b in pairs])

@@ -12,24 +12,23 @@ from minirnn.cells.cell import Cell
 from minirnn.engine import native
 from minirnn.engine.code import Code, code_of
 from minirnn.engine.machine import Machine
-from minirnn.recurrent.runner import LoopRunner, Runner, method_key
+from minirnn.recurrent.loop import Loop, method_key
 
 __all__ = ["NativeRunner", "native_runner"]
 
 
-class NativeRunner(Machine, Runner):
+class NativeRunner(Machine, Loop):
     """Whole sequences in the native machine, from the cell's own forward and backward."""
 
     def __init__(self, cell: Cell, code: Code) -> None:
         Machine.__init__(self, cell, code)
-        self.why = ""
 
     def describe(self) -> str:
         """Say that it is the machine, and of which kind."""
         return f"the native machine ({native().instruction_set()})"
 
 
-def native_runner(cell: Cell) -> Runner | str:
+def native_runner(cell: Cell) -> Loop | str:
     """Return a runner for the cell, or the reason in words why it can have none."""
     code = code_of(cell, method_key(cell), lambda code: _verify(cell, code))
     return code if isinstance(code, str) else NativeRunner(cell, code)
@@ -56,7 +55,7 @@ def _verify(cell: Cell, code: Code) -> str:
         x, grad = draw(batch, 3, code.inputs), draw(batch, 3, code.outputs)
         state, grad_state = (tuple(draw(batch, n) for n in code.widths) for _ in range(2))
         results = []
-        for runner in (LoopRunner(cell), Machine(cell, code)):
+        for runner in (Loop(cell), Machine(cell, code)):
             cell.zero_grad()
             with np.errstate(all="ignore"), warnings.catch_warnings():
                 warnings.simplefilter("ignore")

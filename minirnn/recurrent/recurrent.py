@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from operator import attrgetter
 from typing import Any
 
 import numpy as np
@@ -10,9 +11,9 @@ import numpy as np
 from minirnn import checks
 from minirnn.cells.cell import Cell
 from minirnn.core import Layer, dtype_of
-from minirnn.engine import current
-from minirnn.recurrent.runner import LoopRunner, Runner
-from minirnn.recurrent.runners import ENGINES, runner_for
+from minirnn.engine import ENGINES, current
+from minirnn.recurrent.loop import Loop
+from minirnn.recurrent.runners import runner_for
 from minirnn.recurrent.states import initial_state, states_like
 from minirnn.typing import Array, Mask, State
 
@@ -27,7 +28,7 @@ class _Call:
     mask: Mask | None
     initial: State
     final: State
-    runner: Runner | None
+    runner: Loop | None
     caches: Any
 
     def __getstate__(self) -> dict[str, Any]:
@@ -119,27 +120,16 @@ class Recurrent(Layer):
         self.grad_state: State | None = None
         self.carried_state: State | None = None
         self._engine = checks.choice(self, "engine", engine, ENGINES)
-        self._runner: Runner | None = None
+        self._runner: Loop | None = None
 
     @property
     def engine(self) -> str:
         """What runs the cell, and why, in words."""
         return self._find_runner().describe()
 
-    @property
-    def input_size(self) -> int:
-        """Features of the input."""
-        return self.cell.input_size
-
-    @property
-    def hidden_size(self) -> int:
-        """Features of the state."""
-        return self.cell.hidden_size
-
-    @property
-    def output_size(self) -> int:
-        """Features of the output."""
-        return self.cell.output_size
+    input_size = property(attrgetter("cell.input_size"), doc="Features of the input.")
+    hidden_size = property(attrgetter("cell.hidden_size"), doc="Features of the state.")
+    output_size = property(attrgetter("cell.output_size"), doc="Features of the output.")
 
     @property
     def directions(self) -> tuple[tuple[int, bool], ...]:
@@ -163,12 +153,10 @@ class Recurrent(Layer):
         -------
         array (batch, time, output_size)
         """
-        x = checks.sequence(self, x, getattr(self.cell, "input_size", None), dtype_of(self.cell))
-        batch, time, _ = x.shape
-        if mask is not None:
-            mask = checks.as_mask(self, mask, (batch, time))
+        size = getattr(self.cell, "input_size", None)
+        x, mask = checks.sequence(self, x, size, dtype_of(self.cell), mask)
         carried = self.carried_state if self.stateful else None
-        initial = self._initial_state(state, batch, x.dtype, carried)
+        initial = self._initial_state(state, len(x), x.dtype, carried)
         # Outside training only the arguments are kept; a backward that comes all the same runs
         # forward again.
         runner = self._find_runner()
@@ -181,17 +169,17 @@ class Recurrent(Layer):
         vars(self).update(kept)  # at once: all of it is kept, or nothing
         return y
 
-    def _find_runner(self) -> Runner:
+    def _find_runner(self) -> Loop:
         """Return the runner of the call before, or another one if the cell has changed."""
         if self.observer is not None:
-            return LoopRunner(self.cell, "a recorder looks at every step", self.observer)
-        runner, wanted = self._runner, self._engine
-        if wanted == "auto":
-            wanted = current.engine
-        if runner is not None and runner.engine == wanted and runner.serving(self.cell) is runner:
-            return runner
-        self._runner = runner_for(self.cell, wanted, runner)
-        return self._runner
+            return Loop(self.cell, "a recorder looks at every step", self.observer)
+        engine = current.engine if self._engine == "auto" else self._engine
+        runner = self._runner and self._runner.serving(self.cell)
+        if runner is None or runner.engine != engine:
+            runner = runner_for(self.cell, engine)
+        if runner is not self._runner:
+            self._runner = runner
+        return runner
 
     def backward(self, grad: Any, grad_state: Any = None) -> Array:
         """Go back through time.

@@ -1,69 +1,41 @@
-"""Which runner a cell gets."""
+"""Which runner a cell gets: the fastest there is for it, or the loop."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
-
-from minirnn import engine as engines
 from minirnn.cells.cell import Cell
-from minirnn.engine import ENGINES
-from minirnn.recurrent.runner import LoopRunner, Runner
+from minirnn.recurrent.loop import Loop
 
-__all__ = ["ENGINES", "runner_for"]
-
-
-def _native(cell: Cell) -> Runner | str:
-    from minirnn.recurrent.native import native_runner  # here, so that minirnn is imported sooner
-
-    return native_runner(cell)
+__all__ = ["runner_for"]
 
 
-def _kernel(cell: Cell) -> Runner | str:
-    from minirnn.recurrent.fast import kernel_runner
-
-    return kernel_runner(cell)
-
-
-# Faster than the loop, best first. Each returns a runner, or the reason in words why the cell
-# cannot have this one.
-_FASTER: tuple[Callable[[Cell], Runner | str], ...] = (_native, _kernel)
-
-
-def runner_for(cell: Cell, engine: str = "auto", previous: Runner | None = None) -> Runner:
+def runner_for(cell: Cell, engine: str) -> Loop:
     """Return what runs the cell over time.
 
     Parameters
     ----------
     cell : Cell
     engine : "auto", "off" or "require"
-        "auto" takes what `minirnn.engine.use` says, which at first is the fastest that can run the
-        cell; "off" takes the loop; "require" raises where only the loop could.
-    previous : Runner, optional
-        The one of the call before, taken again if it still stands for the cell.
+        "auto" takes the fastest that can run the cell, "off" the loop; "require" raises where only
+        the loop could.
 
     Raises
     ------
     RuntimeError
         With "require", if there is only the loop; it says why.
     """
-    if engine == "auto":
-        engine = engines.current.engine
-    if previous is not None and previous.engine == engine:
-        same = previous.serving(cell)
-        if same is not None:
-            return same
-    runner = _choose(cell, engine)
+    runner = Loop(cell, 'engine="off"') if engine == "off" else _fastest(cell, engine)
     runner.engine = engine
     return runner
 
 
-def _choose(cell: Cell, engine: str) -> Runner:
-    if engine == "off":
-        return LoopRunner(cell, 'engine="off"')
+def _fastest(cell: Cell, engine: str) -> Loop:
+    from minirnn.recurrent.fast import kernel_runner  # here, so that minirnn is imported sooner
+    from minirnn.recurrent.native import native_runner
+
     reasons = []
-    for make in _FASTER:
+    for make in (native_runner, kernel_runner):
         made = make(cell)
-        if isinstance(made, Runner):
+        if isinstance(made, Loop):
             return made
         reasons.append(made)
     if engine == "require":
@@ -71,4 +43,4 @@ def _choose(cell: Cell, engine: str) -> Runner:
             f'{type(cell).__name__}: engine="require", but only the time loop in Python can run '
             f"it: {'; '.join(reasons)}"
         )
-    return LoopRunner(cell, "; ".join(reasons))
+    return Loop(cell, "; ".join(reasons))

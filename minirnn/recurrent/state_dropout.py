@@ -5,6 +5,8 @@ from __future__ import annotations
 import copy
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
+from operator import attrgetter
 from typing import Any
 
 import numpy as np
@@ -14,7 +16,7 @@ from minirnn.cells.cell import Cell
 from minirnn.core import Layer, Parameter
 from minirnn.recurrent.bidirectional import Bidirectional
 from minirnn.recurrent.recurrent import Recurrent
-from minirnn.typing import Array, RandomSource, State
+from minirnn.typing import Array, RandomSource
 
 __all__ = ["StateDropout"]
 
@@ -106,11 +108,6 @@ class StateDropout(Layer):
                     )
 
     @property
-    def engine(self) -> str:
-        """What runs the cell of the layer inside, and why, in words."""
-        return self.layer.engine
-
-    @property
     def rate(self) -> float:
         """The probability of a 0; another one may be assigned between two batches."""
         return self._rate
@@ -119,30 +116,13 @@ class StateDropout(Layer):
     def rate(self, rate: float) -> None:
         self._rate = checks.fraction(self, "rate", rate)
 
-    @property
-    def input_size(self) -> int:
-        """Features of the input."""
-        return self._recurrent()[0].input_size
-
-    @property
-    def output_size(self) -> int:
-        """Features of the output."""
-        return self.layer.output_size
-
-    @property
-    def directions(self) -> tuple[tuple[int, bool], ...] | None:
-        """Features of the output and whether they are read backwards; for `LastState`."""
-        return self.layer.directions
-
-    @property
-    def state(self) -> State | None:
-        """The final state of the layer inside."""
-        return self.layer.state
-
-    @property
-    def grad_state(self) -> State | None:
-        """The gradient on the initial state of the layer inside."""
-        return self.layer.grad_state
+    # These are the layer's own; see there.
+    engine = property(attrgetter("layer.engine"))
+    input_size = property(attrgetter("layer.input_size"))
+    output_size = property(attrgetter("layer.output_size"))
+    directions = property(attrgetter("layer.directions"))
+    state = property(attrgetter("layer.state"))
+    grad_state = property(attrgetter("layer.grad_state"))
 
     def forward(self, x: Any, mask: Any = None, state: Any = None) -> Array:
         """Return the output ``(batch, time, output)`` of the layer inside.
@@ -162,18 +142,13 @@ class StateDropout(Layer):
 
     def backward(self, grad: Any, grad_state: Any = None) -> Array:
         """Return the gradient on x, from those on the output and (optional) on the final state."""
-        drops = self._saved()
-        with _in_place_of_cells(drops):
-            grad_x = self.layer.backward(grad, grad_state)
-        _collect(drops)
-        return grad_x
+        with _in_place_of_cells(self._saved(), collect=True):
+            return self.layer.backward(grad, grad_state)
 
     def backward_parameters(self, grad: Any, grad_state: Any = None) -> None:
         """Add to the parameters' gradients, without the product for the input's."""
-        drops = self._saved()
-        with _in_place_of_cells(drops):
+        with _in_place_of_cells(self._saved(), collect=True):
             self.layer.backward_parameters(grad, grad_state)
-        _collect(drops)
 
     def step(self, x_t: Any) -> Array:
         """Run one step of the layer inside without dropout, as in evaluation mode."""
@@ -200,18 +175,19 @@ class StateDropout(Layer):
         return drops
 
 
+@dataclass
 class _Drop:
     """A recurrent layer, its own cell, the one with dropped weights, and by what they differ."""
 
-    def __init__(
-        self, layer: Recurrent, cell: Cell, dropped: Cell, factors: dict[str, Array]
-    ) -> None:
-        self.layer, self.cell, self.dropped, self.factors = layer, cell, dropped, factors
+    layer: Recurrent
+    cell: Cell
+    dropped: Cell
+    factors: dict[str, Array]
 
 
 @contextmanager
-def _in_place_of_cells(drops: list[_Drop]) -> Iterator[None]:
-    """Let the layers run with the dropped cells for a while."""
+def _in_place_of_cells(drops: list[_Drop], *, collect: bool = False) -> Iterator[None]:
+    """Let the layers run with the dropped cells for a while; then collect what backward added."""
     for drop in drops:
         drop.layer.cell = drop.dropped
     try:
@@ -219,11 +195,7 @@ def _in_place_of_cells(drops: list[_Drop]) -> Iterator[None]:
     finally:
         for drop in drops:
             drop.layer.cell = drop.cell
-
-
-def _collect(drops: list[_Drop]) -> None:
-    """Add to the own weights of each cell what backward has added to the dropped ones."""
-    for drop in drops:
+    for drop in drops if collect else ():
         for name, factors in drop.factors.items():
             dropped = getattr(drop.dropped, name)
             getattr(drop.cell, name).grad += factors * dropped.grad

@@ -11,8 +11,8 @@ import pytest
 
 from minirnn import Adam, GRUCell, LSTMCell, Recurrent, RNNCell
 from minirnn.engine import Code, native
+from minirnn.recurrent.loop import Loop
 from minirnn.recurrent.native import NativeRunner
-from minirnn.recurrent.runner import LoopRunner
 from tests.engine.random_cells import RandomCell
 
 pytestmark = pytest.mark.skipif(native() is None, reason="the native engine was not built")
@@ -39,7 +39,7 @@ def compare(cell, code, batch, time, *, seed=0, mask=False, reverse=False, threa
     """Run machine and loop over the same random batch; return the largest difference."""
     rng = np.random.default_rng(seed)
     loop = copy.deepcopy(cell)
-    fast, slow = NativeRunner(cell, code), LoopRunner(loop)
+    fast, slow = NativeRunner(cell, code), Loop(loop)
     fast._threads = lambda batch, time: min(threads, batch)
 
     def draw(*shape):
@@ -101,8 +101,8 @@ def test_float32_is_as_near_to_float64_as_the_loop_is():
             for p, q in zip(cell.parameters(), single.parameters(), strict=True):
                 p.value = q.value
             x = np.random.default_rng(seed).standard_normal((4, 30, 8))
-            exact = LoopRunner(cell)
-            runner = NativeRunner(single, Code(single)) if name == "require" else LoopRunner(single)
+            exact = Loop(cell)
+            runner = NativeRunner(single, Code(single)) if name == "require" else Loop(single)
             found = []
             for one, dtype in ((exact, np.float64), (runner, np.float32)):
                 state = one.cell.initial_state(4)

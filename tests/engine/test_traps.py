@@ -8,7 +8,7 @@ import pytest
 from minirnn import Cell, Parameter, Recurrent
 from minirnn.engine import native
 from minirnn.engine.machine import Machine
-from minirnn.recurrent.loop import loop_backward, loop_forward
+from minirnn.recurrent.loop import Loop
 
 pytestmark = [
     pytest.mark.skipif(native() is None, reason="the native engine was not built"),
@@ -172,10 +172,9 @@ def assert_equal_to_loop(cell, batch=5, time=6):
     grads = [p.grad.copy() for p in cell.parameters()]
     assert layer.engine.startswith("the native machine")
     cell.zero_grad()
-    state = cell.initial_state(batch)
-    expected, final, steps = loop_forward(cell, x, mask, state, reverse=False, keep=True)
-    zeros = tuple(np.zeros_like(a) for a in final)
-    back, first = loop_backward(cell, grad, zeros, mask, steps, input_size=3, reverse=False)
+    loop, state = Loop(cell), cell.initial_state(batch)
+    expected, final, caches = loop.forward(x, mask, state, reverse=False, keep=True)
+    back, first = loop.backward(grad, None, caches, need_grad_x=True)
     close = {"rtol": 1e-12, "atol": 1e-13}
     np.testing.assert_allclose(y, expected, **close)
     np.testing.assert_allclose(layer.state[0], final[0], **close)

@@ -14,7 +14,7 @@ import pytest
 from minirnn import GRUCell, LSTMCell, RNNCell
 from minirnn.kernels import driver
 from minirnn.recurrent.fast import kernel_runner
-from minirnn.recurrent.runner import LoopRunner
+from minirnn.recurrent.loop import Loop
 
 KINDS: dict[str, tuple[Any, dict[str, Any]]] = {
     "tanh": (RNNCell, {}),
@@ -84,7 +84,7 @@ def test_equals_the_loop(kind, sizes):
     cell = cell_of(kind, inputs, hidden)
     problem = draw(cell, batch, time)
     before = copy.deepcopy(problem)
-    expected = run(LoopRunner, cell, problem)
+    expected = run(Loop, cell, problem)
     assert_close(run(kernel_runner, cell, problem), expected)
     with patch.object(driver, "_GROUP_ROWS", 3 * batch), patch.object(driver, "_MOST_VIEWS", 1):
         assert_close(run(kernel_runner, cell, problem), expected)
@@ -101,7 +101,7 @@ def test_padding_at_the_end(kind, reverse, lengths):
     problem = draw(cell, 3, 7)
     mask = np.arange(7) < np.array(lengths)[:, np.newaxis]
     problem[0][~mask] = problem[2][~mask] = np.nan
-    expected = run(LoopRunner, cell, problem, mask, reverse)
+    expected = run(Loop, cell, problem, mask, reverse)
     with patch.object(driver, "_GROUP_ROWS", 6):
         assert_close(run(kernel_runner, cell, problem, mask, reverse), expected)
 
@@ -118,7 +118,7 @@ def test_padding_at_the_end_cannot_overflow(kind):
     mask = np.arange(300) < np.array([[2], [300]])
     found = run(kernel_runner, cell, (x, state, grad, None), mask)
     assert all(np.isfinite(array).all() for array in found)
-    assert_close(found, run(LoopRunner, cell, (x, state, grad, None), mask), 1e-4)
+    assert_close(found, run(Loop, cell, (x, state, grad, None), mask), 1e-4)
 
 
 @kinds
@@ -151,7 +151,7 @@ def test_what_is_returned_stays_when_shapes_change(kind):
     shapes = [(3, 4), (3, 4), (1, 9), (5, 2), (3, 4)]
     for seed, shape in enumerate(shapes):
         problem = draw(cell, *shape, seed=seed)
-        expected = run(LoopRunner, cell, problem)
+        expected = run(Loop, cell, problem)
         results.append((run(lambda cell: runner, cell, problem), expected))
     for found, expected in results:
         assert_close(found, expected)
@@ -218,7 +218,7 @@ def test_an_error_within_backward_leaves_no_gradient_behind(kind):
     assert not any(p.grad.any() for p in cell.parameters())
     runner.backward(grad, grad_state, caches, need_grad_x=True)
     found = [p.grad.copy() for p in cell.parameters()]
-    assert_close(found, run(LoopRunner, cell, (x, state, grad, grad_state))[-len(found) :])
+    assert_close(found, run(Loop, cell, (x, state, grad, grad_state))[-len(found) :])
 
 
 @pytest.mark.parametrize(("kind", "numbers"), [("tanh", 2), ("lstm", 8), ("gru", 6)])

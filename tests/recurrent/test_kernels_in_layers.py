@@ -16,15 +16,15 @@ from hypothesis.extra import numpy as hnp
 
 import minirnn as m
 from minirnn import engine
-from minirnn.recurrent import runner, runners
-from minirnn.recurrent.fast import kernel_runner
+from minirnn.recurrent import native
+from minirnn.recurrent.loop import Loop
 
 
 @pytest.fixture(autouse=True, scope="module")
 def no_native_machine():
     """Have the kernels run, which else serve where the native engine was not built."""
     with engine.use("auto"), pytest.MonkeyPatch.context() as patch:
-        patch.setattr(runners, "_FASTER", (kernel_runner,))
+        patch.setattr(native, "native_runner", lambda cell: "switched off")
         yield
 
 
@@ -297,13 +297,13 @@ def test_any_history_of_calls_gives_the_numbers_of_the_loop(kind, data):
 def loops(monkeypatch):
     """Count how often the loop runs."""
     count = []
-    original = runner.loop_forward
+    original = Loop.forward
 
     def counted(*args, **keywords):
         count.append(1)
         return original(*args, **keywords)
 
-    monkeypatch.setattr(runner, "loop_forward", counted)
+    monkeypatch.setattr(Loop, "forward", counted)
     return count
 
 

@@ -7,8 +7,7 @@ import numpy as np
 import pytest
 
 import minirnn as m
-from minirnn.recurrent.runner import LoopRunner
-from minirnn.recurrent.runners import runner_for
+from minirnn.recurrent.loop import Loop
 
 pytestmark = pytest.mark.usefixtures("engine_on")
 LAYERS = [m.RNN, m.LSTM, m.GRU]
@@ -54,15 +53,14 @@ def test_the_keyword_is_shown_where_it_is_not_the_usual():
 
 
 def test_a_runner_is_kept_until_the_cell_is_another():
-    cell = m.LSTMCell(3, 4)
-    first = runner_for(cell)
-    assert not isinstance(first, LoopRunner)
-    assert runner_for(cell, "auto", first) is first
+    layer = m.LSTM(3, 4)
+    cell, first = layer.cell, layer._find_runner()
+    assert type(first) is not Loop
+    assert layer._find_runner() is first
     cell.forward = lambda x_t, state: m.LSTMCell.forward(cell, x_t, state)
-    loop = runner_for(cell, "auto", first)
-    assert isinstance(loop, LoopRunner)
+    assert type(layer._find_runner()) is Loop
     del cell.forward
-    assert type(runner_for(cell, "auto", loop)) is type(first)
+    assert type(layer._find_runner()) is type(first)
 
 
 @pytest.mark.parametrize("copied", [copy.deepcopy, lambda x: pickle.loads(pickle.dumps(x))])
