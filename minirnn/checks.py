@@ -341,7 +341,7 @@ def sequence(
     owner: object, x: Any, size: int | None, dtype: Any, mask: Any = None
 ) -> tuple[Array, Mask | None]:
     """Return `x` as floats ``(batch, time, size)``, none of the three empty, and its mask."""
-    array = as_floats(owner, x, dtype)
+    array = x if type(x) is np.ndarray and x.dtype is dtype else as_floats(owner, x, dtype)
     if array.ndim != 3:
         hint = ""
         if array.ndim == 2:

@@ -65,7 +65,8 @@ class Restored:
     """
 
     def __init__(self, layers: Iterable[Any], *, gradients: bool = False) -> None:
-        self._before = [(layer, vars(layer).copy()) for layer in layers]
+        layers = list(layers)
+        self._before = list(zip(layers, map(dict, map(vars, layers)), strict=True))
         self._gradients: list[tuple[Any, Array]] = []
         if gradients:
             unique = {id(p): p for layer, _ in self._before for p in layer.parameters()}

@@ -24,6 +24,8 @@ def checked(owner: object, x: Any, mask: Any) -> tuple[Any, Any]:
 
     So whatever stood in the padding, NaN included, reaches no layer.
     """
+    if mask is None:
+        return x, None
     if isinstance(x, tuple):
         if not isinstance(mask, tuple | list) or len(mask) != len(x):
             raise TypeError(
@@ -40,8 +42,6 @@ def checked(owner: object, x: Any, mask: Any) -> tuple[Any, Any]:
             )
         named = {name: checked(owner, one, mask.get(name)) for name, one in x.items()}
         return {k: one for k, (one, _) in named.items()}, {k: m for k, (_, m) in named.items()}
-    if mask is None:
-        return x, None
     if type(x) is not np.ndarray:
         x = checks.as_array(owner, x, "the input")
     if x.ndim < 2:

@@ -10,13 +10,14 @@ import numpy as np
 from minirnn import checks, masks
 from minirnn.copies import Restored
 from minirnn.core import Layer
+from minirnn.layers.composite import Composite
 from minirnn.layers.merging import MERGES, merge, merge_back, merged_size
 from minirnn.typing import Array
 
 __all__ = ["Parallel"]
 
 
-class Parallel(Layer):
+class Parallel(Composite):
     """Several layers that read the same input, their outputs merged.
 
     ``y = [layer_0(x), layer_1(x), ...]`` side by side, or their sum, mean or product. Backward: the
@@ -55,31 +56,9 @@ class Parallel(Layer):
     (2, 2)
     """
 
-    uses_mask = True
-    uses_state = True
-
     def __init__(self, layers: Iterable[Layer], merge: str = "concat") -> None:
-        if isinstance(layers, Layer) or not isinstance(layers, Iterable):
-            raise TypeError(
-                f"Parallel: takes a list of layers, got {type(layers).__name__}; write "
-                f"Parallel([...])"
-            )
-        self.layers = list(layers)
+        super().__init__(layers)
         self.merge = checks.choice(self, "merge", merge, MERGES)
-        if not self.layers:
-            raise ValueError("Parallel: the list of layers is empty")
-        parts: list[Layer] = []
-        for k, layer in enumerate(self.layers):
-            checks.instance(self, f"layer {k}", layer, Layer)
-            checks.one_input(self, layer)
-            inside = [one for _, one in layer.named_layers()]
-            if any(one is other for one in inside for other in parts):
-                raise ValueError(
-                    "Parallel: two branches hold the same layer object: its backward belongs to "
-                    "one forward, so each needs an object of its own; to share weights, let two "
-                    "layers share the Parameter"
-                )
-            parts += inside
         if len({layer.keeps_time for layer in self.layers}) > 1:
             kinds = [f"{type(one).__name__} {one.keeps_time}" for one in self.layers]
             raise ValueError(
@@ -94,7 +73,6 @@ class Parallel(Layer):
                 f"{' and '.join(map(str, takes))}"
             )
         merged_size(self, self._sizes(), merge)
-        self._parts = parts
 
     def _sizes(self) -> list[int | None]:
         return [getattr(layer, "output_size", None) for layer in self.layers]
@@ -115,16 +93,6 @@ class Parallel(Layer):
         """Features of the output, where they are known."""
         return merged_size(self, self._sizes(), self.merge)
 
-    @property
-    def state(self) -> tuple[Any, ...]:
-        """The final state of each layer, None where there is none."""
-        return tuple([layer.state if layer.uses_state else None for layer in self.layers])
-
-    @property
-    def grad_state(self) -> tuple[Any, ...]:
-        """The gradient on the initial state of each layer, None where there is none."""
-        return tuple([layer.grad_state if layer.uses_state else None for layer in self.layers])
-
     def forward(self, x: Any, mask: Any = None, state: Any = None) -> Array:
         """Return the merged outputs.
 
@@ -136,8 +104,7 @@ class Parallel(Layer):
             The initial states; None where a layer begins as usual.
         """
         states = self._states(state, "state")
-        if mask is not None:
-            x, mask = masks.checked(self, x, mask)
+        x, mask = masks.checked(self, x, mask)
         with Restored(self._parts):
             outputs = [
                 masks.apply(layer, x, mask, one)
@@ -161,8 +128,7 @@ class Parallel(Layer):
         states = self._states(grad_state, "grad_state")
         shape, outputs, y_shape, dtype, mask = self._saved()
         grad = checks.check_shape(self, grad, y_shape, dtype, "the gradient")
-        if mask is not None:
-            grad = np.where(mask[:, :, None], grad, grad.dtype.type(0))
+        grad = masks.without_padding(grad, mask)
         total: Any = None
         with Restored(self._parts, gradients=True):
             parts = merge_back(grad, outputs, self.merge)
@@ -177,14 +143,3 @@ class Parallel(Layer):
                 if grad_x is not None:
                     total = grad_x if total is None else total + grad_x
         return total
-
-    def _states(self, given: Any, what: str) -> Any:
-        count = len(self.layers)
-        if given is None:
-            return [None] * count
-        if not isinstance(given, tuple | list) or len(given) != count:
-            raise TypeError(
-                f"Parallel: {what} should be a tuple with an entry for each of the {count} "
-                f"layers, None where a layer has no state, got {type(given).__name__}"
-            )
-        return given

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from operator import attrgetter
 from typing import Any
 
 import numpy as np
@@ -69,20 +70,10 @@ class Residual(Layer):
         """Features of the input and of the output, where they are known."""
         return getattr(self.layer, "input_size", None)
 
-    @property
-    def uses_state(self) -> bool:  # type: ignore[override]
-        """Whether the layer inside has a state."""
-        return self.layer.uses_state
-
-    @property
-    def state(self) -> Any:
-        """The final state of the layer inside."""
-        return self.layer.state
-
-    @property
-    def grad_state(self) -> Any:
-        """The gradient on the initial state of the layer inside."""
-        return self.layer.grad_state
+    # These are the layer's own, if it has a state.
+    uses_state = property(attrgetter("layer.uses_state"))
+    state = property(attrgetter("layer.state"))
+    grad_state = property(attrgetter("layer.grad_state"))
 
     def forward(self, x: Any, mask: Any = None, state: Any = None) -> Array:
         """Return ``x + layer(x)``, of the shape of x.
@@ -93,9 +84,7 @@ class Residual(Layer):
         mask : boolean array (batch, time), optional
         state : initial state of the layer, optional
         """
-        x = checks.as_floats(self, x)
-        if mask is not None:
-            x, mask = masks.checked(self, x, mask)
+        x, mask = masks.checked(self, checks.as_floats(self, x), mask)
         with Restored([one for _, one in self.layer.named_layers()]):
             y = masks.apply(self.layer, x, mask, state)
             if np.shape(y) != x.shape:
@@ -118,8 +107,7 @@ class Residual(Layer):
         """Return the gradient on x, of its shape."""
         shape, dtype, mask = self._saved()
         grad = checks.check_shape(self, grad, shape, dtype, "the gradient")
-        if mask is not None:
-            grad = np.where(mask[:, :, None], grad, grad.dtype.type(0))
+        grad = masks.without_padding(grad, mask)
         inner = (grad,) if grad_state is None else (grad, grad_state)
         grad_x: Array = grad + self.layer.backward(*inner)
         if mask is not None:

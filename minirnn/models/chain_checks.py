@@ -4,45 +4,16 @@ from __future__ import annotations
 
 from typing import Any
 
-from minirnn import checks
-from minirnn.cells.cell import Cell
 from minirnn.core import Layer
 
 __all__ = [
-    "check_layers",
     "check_sizes",
-    "check_states",
     "explain_shapes",
     "first_known",
     "locate",
     "no_return",
     "refuse_gradient",
 ]
-
-
-def check_layers(layers: list[Layer]) -> list[Layer]:
-    """Return all layers, those inside others too; refuse what cannot be in a chain."""
-    seen: dict[int, int] = {}
-    parts: list[Layer] = []
-    for k, layer in enumerate(layers):
-        checks.instance("Sequential", f"layer {k}", layer, Layer)
-        if isinstance(layer, Cell):
-            raise TypeError(
-                f"Sequential: layer {k} is a {type(layer).__name__}, one time step; to run it "
-                f"over time, write Recurrent({type(layer).__name__}(...))"
-            )
-        checks.one_input(f"Sequential: layer {k}", layer)
-        for _, part in layer.named_layers():
-            if id(part) in seen:
-                raise ValueError(
-                    f"Sequential: layers {seen[id(part)]} and {k} hold the same "
-                    f"{type(part).__name__} object: its backward belongs to one forward, so "
-                    f"each place needs an object of its own; to share weights, let two layers "
-                    f"share the Parameter"
-                )
-            seen[id(part)] = k
-            parts.append(part)
-    return parts
 
 
 def check_sizes(layers: list[Layer]) -> None:
@@ -60,17 +31,6 @@ def check_sizes(layers: list[Layer]) -> None:
             known = None if gives is None else (k, gives)
 
 
-def check_states(given: Any, count: int, what: str) -> Any:
-    """Return the given states, if there is an entry for each of `count` layers."""
-    if not isinstance(given, tuple | list) or len(given) != count:
-        raise checks.not_a_tuple(
-            given,
-            f"Sequential: {what} should be a tuple with an entry for each of the {count} "
-            f"layers, None where a layer has no state",
-        )
-    return given
-
-
 def refuse_gradient(layer: Layer, grad: Any, shape: Any) -> None:
     """Raise: what a layer returned is not a gradient on an input of this shape."""
     if grad is None:
@@ -81,18 +41,18 @@ def refuse_gradient(layer: Layer, grad: Any, shape: Any) -> None:
     )
 
 
-def locate(error: Exception, k: int, layer: Layer) -> None:
-    """Put the position of a layer into an error's message."""
-    if not (error.args and isinstance(error.args[0], str)):
-        error.add_note(f"in layer {k} of the model ({type(layer).__name__})")
+def locate(error: Exception, k: int, layer: Layer, whole: str) -> None:
+    """Put the position of a layer into an error's message; `whole` is "the model", or a part."""
+    message, name = error.args[0] if error.args else None, type(layer).__name__
+    if not isinstance(message, str):
+        error.add_note(f"in layer {k} of {whole} ({name})")
         return
-    message, name = error.args[0], type(layer).__name__
     if "of the model)" in message:  # from a model inside this one
-        message = message.replace("of the model)", f"of layer {k} of the model)", 1)
+        message = message.replace("of the model)", f"of layer {k} of {whole})", 1)
     elif message.startswith(f"{name}:"):
-        message = f"{name} (layer {k} of the model){message[len(name) :]}"
+        message = f"{name} (layer {k} of {whole}){message[len(name) :]}"
     else:
-        message = f"{name} (layer {k} of the model): {message}"
+        message = f"{name} (layer {k} of {whole}): {message}"
     error.args = (message, *error.args[1:])
 
 

@@ -2,22 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
 
-from minirnn import checks
+from minirnn import checks, masks
 from minirnn.copies import Restored
 from minirnn.core import Layer
 from minirnn.kernels import one_blas_thread
 from minirnn.layers.attention import Attention
-from minirnn.models.chain import Chain
-from minirnn.models.decoding import Decoded, Steps, beam_search, draw
-from minirnn.models.handover import check_attention, check_states, joined, parted
+from minirnn.models.decoding import Decoded, Steps, write
+from minirnn.models.handover import check_attention, check_states, handed_back, handed_over
 from minirnn.models.sampling import Sampler
-from minirnn.typing import Array, RandomSource, State
+from minirnn.models.sequential import Kept, flat, run_backward, run_forward
+from minirnn.typing import Array, Mask, RandomSource
 
 __all__ = ["EncoderDecoder"]
 
@@ -108,26 +107,18 @@ class EncoderDecoder(Layer):
         self.encoder = encoder
         self.decoder = decoder
         self.attention = attention
-        read, write = self._chains()
-        if not read.recurrent or not write.recurrent:
-            which = "encoder" if not read.recurrent else "decoder"
-            raise ValueError(f"EncoderDecoder: the {which} has no recurrent layer")
-        check_states(read, write)
+        encoding, before, after = self._chains()
+        check_states(encoding, before)
         if attention is not None:
-            check_attention(read, *self._halves(), attention)
+            check_attention(encoding, before, after, attention)
 
-    def _chains(self) -> tuple[Chain, Chain]:
-        return Chain("encoder", [self.encoder]), self._decoder_chain()
-
-    def _decoder_chain(self) -> Chain:
+    def _chains(self) -> tuple[list[Layer], list[Layer], list[Layer]]:
+        """Return the layers of the encoder, and of the decoder to its last recurrent one and on."""
         one = self.decoder
-        return Chain("decoder", [one] if isinstance(one, Layer) else one)
-
-    def _halves(self) -> tuple[Chain, Chain]:
-        """Return the decoder up to its last recurrent layer, and the rest."""
-        chain = self._decoder_chain()
-        after = chain.layers.index(chain.recurrent[-1]) + 1
-        return Chain("decoder", chain.layers[:after]), Chain("decoder", chain.layers[after:])
+        decoding = list(flat([one] if isinstance(one, Layer) else one))
+        recurrent = [k for k, layer in enumerate(decoding) if layer.uses_state]
+        after = recurrent[-1] + 1 if recurrent else len(decoding)
+        return list(flat([self.encoder])), decoding[:after], decoding[after:]
 
     # ------------------------------------------------------------ forward and backward
 
@@ -143,27 +134,29 @@ class EncoderDecoder(Layer):
             Boolean (batch, time) each, True where the step is valid; either may be None.
         """
         source, target = _pair(inputs, "the inputs", "(source, target_in)")
-        masks = (None, None) if mask is None else _pair(mask, "the mask", "(source's, target's)")
-        encoder, _ = self._chains()
-        before, after = self._halves()
-        parts = [layer for _, layer in self.named_layers()]
-        with one_blas_thread(), Restored(parts):
-            annotations = encoder.forward(encoder.without_padding(source, masks[0]), masks[0])
+        valid = (None, None) if mask is None else _pair(mask, "the mask", "(source's, target's)")
+        encoding, before, after = self._chains()
+        with one_blas_thread(), Restored([layer for _, layer in self.named_layers()]):
+            annotations, source_mask, read = self._encoded(source, valid[0])
+            target, target_mask = masks.checked("EncoderDecoder: decoder", target, valid[1])
             if len(np.asarray(target)) != len(annotations):
                 raise ValueError(
                     f"EncoderDecoder: source and target should be of one batch, got "
                     f"{len(annotations)} and {len(np.asarray(target))} sequences"
                 )
-            target = before.without_padding(target, masks[1])
-            h = before.forward(target, masks[1], self._handed_over(encoder))
+            states = handed_over(encoding, before)
+            h, written = run_forward(before, target, target_mask, states, "the decoder")
             if self.attention is not None:
-                context = self.attention.forward(h, annotations, mask=masks[0])
+                context = self.attention.forward(h, annotations, mask=source_mask)
                 h = np.concatenate([h, context], axis=2)
-            y = after.forward(h, masks[1])
-            written = None if masks[1] is None or np.ndim(y) < 3 else np.asarray(masks[1])
-            y = after.without_padding(y, written)
-            self._cache = annotations.shape, annotations.dtype, written
-        return y
+            y, told = run_forward(after, h, target_mask, None, "the rest of the decoder")
+            self._cache = annotations.shape, annotations.dtype, read, written, told
+        return y  # type: ignore[no-any-return]
+
+    def _encoded(self, source: Any, mask: Any) -> tuple[Array, Mask | None, Kept]:
+        source, mask = masks.checked("EncoderDecoder: encoder", source, mask)
+        y, kept = run_forward(self._chains()[0], source, mask, None, "the encoder")
+        return y, mask, kept
 
     def backward(self, grad: Any) -> tuple[Any, Any]:
         """Return the gradients on source and target_in; None for tokens.
@@ -172,38 +165,21 @@ class EncoderDecoder(Layer):
         ----------
         grad : array, of the shape of the output
         """
-        shape, dtype, written = self._saved()
-        encoder, _ = self._chains()
-        before, after = self._halves()
-        if written is not None and np.shape(grad)[:2] == written.shape:
-            grad = after.without_padding(grad, written)
+        shape, dtype, read, written, told = self._saved()
+        encoding, before, after = self._chains()
         with one_blas_thread():
-            grad = after.backward(grad)
+            grad = run_backward(after, grad, None, told, whole="the rest of the decoder")
             grad_annotations = np.zeros(shape, dtype)
             if self.attention is not None:
                 hidden = self.attention.query_size
                 from_query, grad_annotations = self.attention.backward(grad[..., hidden:])
                 grad = grad[..., :hidden] + from_query
-            grad_target = before.backward(grad)
-            grad_states = self._handed_back(encoder, before)
-            return encoder.backward(grad_annotations, grad_states), grad_target
-
-    # ------------------------------------------------------------ states
-
-    def _handed_over(self, encoder: Chain) -> list[State]:
-        """Return the initial states of the decoder's recurrent layers."""
-        count = len(self._chains()[1].recurrent)
-        return [joined(layer, layer.state) for layer in encoder.recurrent[-count:]]
-
-    def _handed_back(self, encoder: Chain, before: Chain) -> list[State]:
-        """Return the gradients on the final states of as many of the encoder's layers."""
-        layers = encoder.recurrent[-len(before.recurrent) :]
-        gradients = [
-            parted(layer, reader.grad_state)
-            for layer, reader in zip(layers, before.recurrent, strict=True)
-        ]
-        # Chain.backward takes them from the last recurrent layer on; those before get none
-        return gradients
+            grad_target = run_backward(before, grad, None, written, whole="the decoder")
+            states = handed_back(encoding, before)
+            grad_source = run_backward(
+                encoding, grad_annotations, states, read, whole="the encoder"
+            )
+        return grad_source, grad_target
 
     # ------------------------------------------------------------ writing
 
@@ -228,8 +204,8 @@ class EncoderDecoder(Layer):
             `tokens` and their `mask`, both (batch, length), the `log_probability` (batch,), and
             the weights of the `attention`, (batch, length, time).
         """
-        with self._writing(source, mask) as steps:
-            return draw(steps, start, end, max_length, Sampler(self, temperature=0))
+        sampler = Sampler(self, temperature=0)
+        return self._write(source, mask, start, end, max_length, _one(sampler))
 
     def sample(
         self,
@@ -258,8 +234,7 @@ class EncoderDecoder(Layer):
         Decoded
         """
         sampler = Sampler(self, temperature=temperature, top_k=top_k, top_p=top_p, rng=rng)
-        with self._writing(source, mask) as steps:
-            return draw(steps, start, end, max_length, sampler)
+        return self._write(source, mask, start, end, max_length, _one(sampler))
 
     def beam_search(
         self,
@@ -292,26 +267,38 @@ class EncoderDecoder(Layer):
         Decoded
             The best sequence for each source.
         """
-        with self._writing(source, mask) as steps:
-            return beam_search(steps, start, end, max_length, width, length_penalty)
+        width = checks.positive_int(self, "width", width)
+        penalty = checks.positive_float(self, "length_penalty", length_penalty, zero=True)
 
-    @contextmanager
-    def _writing(self, source: Any, mask: Any) -> Iterator[Steps]:
-        """Let the decoder be run step by step; afterwards every layer is as it was before."""
-        kept = [(layer, dict(vars(layer))) for _, layer in self.named_layers()]
-        self.eval()
-        try:
-            with one_blas_thread():
-                encoder, _ = self._chains()
-                annotations = encoder.forward(encoder.without_padding(source, mask), mask)
-                before, after = self._halves()
-                yield Steps(
-                    before, after, self.attention, annotations, mask, self._handed_over(encoder)
-                )
-        finally:
-            for layer, attributes in kept:
-                vars(layer).clear()
-                vars(layer).update(attributes)
+        def best(log_p: Array) -> Array:
+            return np.argsort(-log_p, axis=1, kind="stable")[:, :width]
+
+        options = {"width": width, "length_penalty": penalty}
+        return self._write(source, mask, start, end, max_length, best, **options)
+
+    def _write(
+        self,
+        source: Any,
+        mask: Any,
+        start: int,
+        end: int,
+        max_length: int,
+        choose: Callable[[Array], Array],
+        **options: Any,
+    ) -> Decoded:
+        """Run a copy of the decoder step by step, in evaluation mode; see `write`."""
+        twin = self.evaluation_copy()
+        encoding, before, after = twin._chains()
+        with one_blas_thread():
+            annotations, mask, _ = twin._encoded(source, mask)
+            states = handed_over(encoding, before)
+            steps = Steps(before, after, twin.attention, annotations, mask, states)
+            return write(steps, start, end, max_length, choose, **options)
+
+
+def _one(sampler: Sampler) -> Callable[[Array], Array]:
+    """Return the sampler as what chooses one continuation of each sequence."""
+    return lambda log_p: sampler(log_p)[:, None]
 
 
 def _pair(given: Any, what: str, names: str) -> tuple[Any, Any]:

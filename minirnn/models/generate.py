@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
@@ -114,9 +113,7 @@ def _steps(
     model: Layer, prompts: list[Array], length: int, sampler: Sampler, stops: list[int]
 ) -> Iterator[tuple[Array, Mask]]:
     """Yield after each step the tokens (batch,), and in which rows they are written ones."""
-    model = copy.deepcopy(model, {id(parameter): parameter for parameter in model.parameters()})
-    model.eval()
-    model.reset_state()
+    model = model.evaluation_copy()
     last = list(flat([model]))[-1]
     starts = np.array([len(tokens) for tokens in prompts])
     padded = np.zeros((len(prompts), starts.max()), int)

@@ -4,20 +4,30 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 from operator import attrgetter
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
 from minirnn import masks
 from minirnn.copies import Restored, put_back
 from minirnn.core import Layer, dtype_of
+from minirnn.layers.composite import Composite
 from minirnn.layers.last_state import connect_last_states
 from minirnn.models import chain_checks as chain
 
-__all__ = ["Sequential", "flat"]
+__all__ = ["Kept", "Sequential", "flat", "run_backward", "run_forward", "run_step"]
 
 
-class Sequential(Layer):
+class Kept(NamedTuple):
+    """What is kept of a forward for backward, beside what the layers keep."""
+
+    shapes: list[Any]
+    """Of the input and of each output."""
+    mask: Any
+    """Of the last output, where the last layer takes none."""
+
+
+class Sequential(Composite):
     """A chain of layers, itself a layer.
 
     ``y = layer_n(... layer_1(layer_0(x)))``; backward goes through them from last to first.
@@ -71,22 +81,9 @@ class Sequential(Layer):
     total                            314
     """
 
-    uses_mask = True
-    uses_state = True
-
     def __init__(self, layers: Iterable[Layer]) -> None:
-        if isinstance(layers, Layer) or not isinstance(layers, Iterable):
-            raise TypeError(
-                f"Sequential: takes a list of layers, got {type(layers).__name__}; "
-                f"write Sequential([...])"
-            )
-        self.layers = list(layers)
-        if not self.layers:
-            raise ValueError("Sequential: the list of layers is empty")
-        # Of the latest forward: shapes of the input and of each output, and the mask of the last
-        # output, where the last layer takes none.
-        self._latest: tuple[list[Any], Any] = [], None
-        self._parts = chain.check_layers(self.layers)  # all layers, those inside others too
+        super().__init__(layers)
+        self._latest = Kept([], None)
         chain.check_sizes(self.layers)
         connect_last_states(flat(self.layers))
 
@@ -110,17 +107,7 @@ class Sequential(Layer):
     @property
     def output_shapes(self) -> list[Any] | None:
         """The shape of each layer's output in the latest `forward`; None before."""
-        return self._latest[0][1:] or None
-
-    @property
-    def state(self) -> tuple[Any, ...]:
-        """The final state of each layer, None where there is none."""
-        return tuple([layer.state if layer.uses_state else None for layer in self.layers])
-
-    @property
-    def grad_state(self) -> tuple[Any, ...]:
-        """The gradient on the initial state of each layer, None where there is none."""
-        return tuple([layer.grad_state if layer.uses_state else None for layer in self.layers])
+        return self._latest.shapes[1:] or None
 
     def output_mask(self, mask: Any) -> Any:
         """Return the mask of the output, for that of the input; None where no time axis is left."""
@@ -143,32 +130,12 @@ class Sequential(Layer):
         state : tuple with an entry for each layer, optional
             The initial states, as in the attribute `state`; None where a layer begins at its own.
         """
-        states = [None] * len(self.layers)
-        if state is not None:
-            states = chain.check_states(state, len(self.layers), "state")
+        states = None if state is None else self._states(state, "state")
         if mask is not None:
             x, mask = masks.checked(self, x, mask)
-        shapes = [getattr(x, "shape", None)]
         with Restored(self._parts):
-            k = 0
-            try:
-                for k, layer in enumerate(self.layers):
-                    if mask is None and states[k] is None:
-                        x = layer.forward(x)
-                    else:
-                        x, mask = masks.through(layer, x, mask, states[k])
-                    if x is None:
-                        raise TypeError(chain.no_return(layer, "forward", "the output"))
-                    shapes.append(getattr(x, "shape", None))
-            except Exception as error:
-                chain.locate(error, k, self.layers[k])
-                raise
-        valid = None
-        if mask is not None and not self.layers[-1].uses_mask:
-            valid = mask.reshape(mask.shape + (1,) * (x.ndim - 2))
-            x = np.where(valid, x, x.dtype.type(0))
-        self._latest = shapes, valid
-        return x
+            y, self._latest = run_forward(self.layers, x, mask, states)
+        return y
 
     def backward(self, grad: Any, grad_state: Any = None) -> Any:
         """Return the gradient on the input, from that on the output.
@@ -179,46 +146,20 @@ class Sequential(Layer):
         grad_state : tuple with an entry for each layer, optional
             Gradients on the final states; None stands for zeros.
         """
+        states = None if grad_state is None else self._states(grad_state, "grad_state")
         with Restored(self._parts, gradients=True):
-            return self._backward(grad, grad_state, 0, need_grad_x=True)
+            return run_backward(self.layers, grad, states, self._latest)
 
     def backward_parameters(self, grad: Any, grad_state: Any = None) -> None:
         """Add to the parameters' gradients, and stop at the first layer that has any.
 
         If a layer raises, those after it have added theirs already.
         """
+        states = None if grad_state is None else self._states(grad_state, "grad_state")
         for k, layer in enumerate(self.layers):
             if dtype_of(layer) is not None:
-                self._backward(grad, grad_state, k, need_grad_x=False)
+                run_backward(self.layers, grad, states, self._latest, k, need_grad_x=False)
                 return
-
-    def _backward(self, grad: Any, grad_state: Any, first: int, *, need_grad_x: bool) -> Any:
-        """Go back from the last layer to `first`."""
-        states = [None] * len(self.layers)
-        if grad_state is not None:
-            states = chain.check_states(grad_state, len(self.layers), "grad_state")
-        shapes, valid = self._latest
-        if valid is not None and np.shape(grad)[:2] == valid.shape[:2]:
-            grad = np.where(valid, grad, np.zeros_like(grad, shape=()))
-        k = 0
-        try:
-            for k in range(len(self.layers) - 1, first - 1, -1):
-                layer = self.layers[k]
-                backward = layer.backward
-                if k == first and not need_grad_x:
-                    backward = layer.backward_parameters
-                grad = backward(grad) if states[k] is None else backward(grad, states[k])
-                if k > first:
-                    shape = shapes[k] if shapes else None
-                    known = shape is not None and hasattr(grad, "shape")
-                    if grad is None or (known and grad.shape != shape):
-                        chain.refuse_gradient(layer, grad, shape)
-        except Exception as error:
-            if isinstance(error, ValueError) and "broadcast" in str(error):
-                chain.explain_shapes(error, self.layers[k])
-            chain.locate(error, k, self.layers[k])
-            raise
-        return grad
 
     def step(self, x_t: Any) -> Any:
         """Run one time step and carry the state to the next call, until `reset_state`.
@@ -233,16 +174,11 @@ class Sequential(Layer):
             In evaluation mode, whatever the mode: nothing is kept for backward.
         """
         before = [(part, part.__dict__.copy()) for part in self._parts]
-        layer = self.layers[0]
         try:
-            for layer in self.layers:
-                x_t = layer.step(x_t)
-        except BaseException as error:
+            return run_step(self.layers, x_t)
+        except BaseException:
             put_back(before)
-            if isinstance(error, Exception):
-                chain.locate(error, self.layers.index(layer), layer)
             raise
-        return x_t
 
     # ------------------------------------------------------------ looking in
 
@@ -258,6 +194,77 @@ class Sequential(Layer):
     def __repr__(self) -> str:
         inside = "\n".join(f"{layer!r}," for layer in self.layers).replace("\n", "\n    ")
         return f"Sequential([\n    {inside}\n])"
+
+
+def run_forward(
+    layers: list[Layer], x: Any, mask: Any, states: Any, whole: str = "the model"
+) -> tuple[Any, Kept]:
+    """Go through the layers; the states are one for each layer, or None."""
+    shapes, k = [getattr(x, "shape", None)], 0
+    try:
+        for k, layer in enumerate(layers):
+            state = None if states is None else states[k]
+            if mask is None and state is None:
+                x = layer.forward(x)
+            else:
+                x, mask = masks.through(layer, x, mask, state)
+            if x is None:
+                raise TypeError(chain.no_return(layer, "forward", "the output"))
+            shapes.append(getattr(x, "shape", None))
+    except Exception as error:
+        chain.locate(error, k, layers[k], whole)
+        raise
+    if mask is None or (layers and layers[-1].uses_mask):
+        return x, Kept(shapes, None)
+    return masks.without_padding(x, mask), Kept(shapes, mask)
+
+
+def run_backward(
+    layers: list[Layer],
+    grad: Any,
+    states: Any,
+    kept: Kept,
+    first: int = 0,
+    *,
+    need_grad_x: bool = True,
+    whole: str = "the model",
+) -> Any:
+    """Go back from the last layer to layer `first`, and return the gradient on its input."""
+    shapes, mask = kept
+    if mask is not None and np.shape(grad)[:2] == mask.shape:
+        grad = masks.without_padding(np.asarray(grad), mask)
+    k = 0
+    try:
+        for k in range(len(layers) - 1, first - 1, -1):
+            layer = layers[k]
+            backward = layer.backward
+            if k == first and not need_grad_x:
+                backward = layer.backward_parameters
+            state = None if states is None else states[k]
+            grad = backward(grad) if state is None else backward(grad, state)
+            if k > first:
+                shape = shapes[k] if shapes else None
+                known = shape is not None and hasattr(grad, "shape")
+                if grad is None or (known and grad.shape != shape):
+                    chain.refuse_gradient(layer, grad, shape)
+    except Exception as error:
+        if isinstance(error, ValueError) and "broadcast" in str(error):
+            chain.explain_shapes(error, layers[k])
+        chain.locate(error, k, layers[k], whole)
+        raise
+    return grad
+
+
+def run_step(layers: list[Layer], x_t: Any, whole: str = "the model") -> Any:
+    """Go through the layers with one time step."""
+    layer: Any = None
+    try:
+        for layer in layers:
+            x_t = layer.step(x_t)
+    except Exception as error:
+        chain.locate(error, layers.index(layer), layer, whole)
+        raise
+    return x_t
 
 
 def flat(layers: Iterable[Layer]) -> Iterator[Layer]:

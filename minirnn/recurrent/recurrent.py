@@ -156,7 +156,7 @@ class Recurrent(Layer):
         size = getattr(self.cell, "input_size", None)
         x, mask = checks.sequence(self, x, size, dtype_of(self.cell), mask)
         carried = self.carried_state if self.stateful else None
-        initial = self._initial_state(state, len(x), x.dtype, carried)
+        initial = initial_state(self, state, carried, len(x), x.dtype)
         # Outside training only the arguments are kept; a backward that comes all the same runs
         # forward again.
         runner = self._find_runner()
@@ -226,28 +226,23 @@ class Recurrent(Layer):
 
         The state is carried to the next call, until `reset_state`. Nothing is kept for backward.
         """
-        state = self.carried_state
-        if state is None or self.reverse or not self._goes_on(x_t, state):
-            if self.reverse:
-                raise ValueError(
-                    f"{type(self).__name__}: a layer with reverse=True needs the whole sequence; "
-                    f"it cannot be run step by step"
-                )
-            x_t = checks.step(
-                self, x_t, getattr(self.cell, "input_size", None), dtype_of(self.cell)
+        if self.reverse:
+            raise ValueError(
+                f"{type(self).__name__}: a layer with reverse=True needs the whole sequence; it "
+                f"cannot be run step by step"
             )
-            state = self._initial_state(None, len(x_t), x_t.dtype, state)
+        state, size = self.carried_state, getattr(self.cell, "input_size", None)
+        if not (  # of the kind of the step before
+            state is not None
+            and type(x_t) is np.ndarray
+            and x_t.dtype is state[0].dtype
+            and x_t.shape == (len(state[0]), size)
+        ):
+            x_t = checks.step(self, x_t, size, dtype_of(self.cell))
+            state = initial_state(self, None, state, len(x_t), x_t.dtype)
         y_t, state = self._find_runner().step(x_t, state)
         self.__dict__.update({"carried_state": state, "state": state})  # both, or none
         return y_t
-
-    def _goes_on(self, x_t: Any, state: State) -> bool:
-        """Whether a step is of the kind of the step before, and needs no other check."""
-        return (
-            type(x_t) is np.ndarray
-            and x_t.dtype is state[0].dtype
-            and x_t.shape == (len(state[0]), getattr(self.cell, "input_size", None))
-        )
 
     def reset_state(self) -> None:
         """Forget the carried state: the next call begins at the cell's initial state."""
@@ -257,19 +252,3 @@ class Recurrent(Layer):
     def __getstate__(self) -> dict[str, Any]:
         """Leave the runner out of a copy, which finds its own."""
         return vars(self) | {"_runner": None}
-
-    # ------------------------------------------------------------ checks
-
-    def _initial_state(
-        self, given: Any, batch: int, dtype: np.dtype[Any], carried: State | None
-    ) -> State:
-        """Return the state to begin with: the given one, the carried one, or the cell's own."""
-        if given is None and carried is not None:
-            if len(carried[0]) != batch:
-                raise ValueError(
-                    f"{type(self).__name__}: axis 0 (batch) should be {len(carried[0])}, that of "
-                    f"the carried state, got {batch}; call reset_state() before other sequences"
-                )
-            return carried
-        own = initial_state(self.cell, batch, dtype)
-        return own if given is None else states_like(self, given, own, "the state")

@@ -14,8 +14,23 @@ from minirnn.typing import State
 __all__ = ["check_gradients", "check_step", "initial_state", "states_like"]
 
 
-def initial_state(cell: Cell, batch: int, dtype: np.dtype[Any]) -> State:
-    """Return the cell's own initial state, checked."""
+def initial_state(
+    layer: Any, given: Any, carried: State | None, batch: int, dtype: np.dtype[Any]
+) -> State:
+    """Return the state to begin with: the given one, the carried one, or the cell's own."""
+    if given is not None:
+        return states_like(layer, given, _own_state(layer.cell, batch, dtype), "the state")
+    if carried is None:
+        return _own_state(layer.cell, batch, dtype)
+    if len(carried[0]) != batch:
+        raise ValueError(
+            f"{type(layer).__name__}: axis 0 (batch) should be {len(carried[0])}, that of the "
+            f"carried state, got {batch}; call reset_state() before other sequences"
+        )
+    return carried
+
+
+def _own_state(cell: Cell, batch: int, dtype: np.dtype[Any]) -> State:
     own, name = cell.initial_state(batch), type(cell).__name__
     if not isinstance(own, tuple) or not own:
         raise TypeError(

@@ -111,7 +111,7 @@ REFUSED = {
         lambda: m.Parallel([m.Dense(4, 2), m.Dense(4, 3)], merge="sum"),
         "same output_size, got 2, 3",
     ),
-    "the same layer twice": (lambda: m.Parallel([m.Tanh()] * 2), "hold the same layer object"),
+    "the same layer twice": (lambda: m.Parallel([m.Tanh()] * 2), "hold the same Tanh object"),
     "no layers": (lambda: m.Parallel([]), "the list of layers is empty"),
     "an unknown merge": (lambda: m.Parallel([m.Tanh()], merge="ave"), "merge should be one of"),
     "directions that do not add": (

@@ -1,0 +1,72 @@
+"""What layers that hold a list of layers share."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any
+
+from minirnn import checks
+from minirnn.cells.cell import Cell
+from minirnn.core import Layer
+
+__all__ = ["Composite"]
+
+
+class Composite(Layer):
+    """A layer that holds a list of layers: checks them, and has their states as one tuple."""
+
+    uses_mask = True
+    uses_state = True
+
+    def __init__(self, layers: Iterable[Layer]) -> None:
+        name = type(self).__name__
+        if isinstance(layers, Layer) or not isinstance(layers, Iterable):
+            raise TypeError(
+                f"{name}: takes a list of layers, got {type(layers).__name__}; write {name}([...])"
+            )
+        self.layers = list(layers)
+        if not self.layers:
+            raise ValueError(f"{name}: the list of layers is empty")
+        seen: dict[int, int] = {}
+        self._parts: list[Layer] = []  # all layers, those inside others too
+        for k, layer in enumerate(self.layers):
+            checks.instance(self, f"layer {k}", layer, Layer)
+            if isinstance(layer, Cell):
+                raise TypeError(
+                    f"{name}: layer {k} is a {type(layer).__name__}, one time step; to run it "
+                    f"over time, write Recurrent({type(layer).__name__}(...))"
+                )
+            checks.one_input(f"{name}: layer {k}", layer)
+            for _, part in layer.named_layers():
+                if id(part) in seen:
+                    raise ValueError(
+                        f"{name}: layers {seen[id(part)]} and {k} hold the same "
+                        f"{type(part).__name__} object: its backward belongs to one forward, so "
+                        f"each place needs an object of its own; to share weights, let two layers "
+                        f"share the Parameter"
+                    )
+                seen[id(part)] = k
+                self._parts.append(part)
+
+    @property
+    def state(self) -> tuple[Any, ...]:
+        """The final state of each layer, None where there is none."""
+        return tuple([layer.state if layer.uses_state else None for layer in self.layers])
+
+    @property
+    def grad_state(self) -> tuple[Any, ...]:
+        """The gradient on the initial state of each layer, None where there is none."""
+        return tuple([layer.grad_state if layer.uses_state else None for layer in self.layers])
+
+    def _states(self, given: Any, what: str) -> Any:
+        """Return the given states, an entry for each layer; None for each if none are given."""
+        count = len(self.layers)
+        if given is None:
+            return [None] * count
+        if not isinstance(given, tuple | list) or len(given) != count:
+            raise checks.not_a_tuple(
+                given,
+                f"{type(self).__name__}: {what} should be a tuple with an entry for each of the "
+                f"{count} layers, None where a layer has no state",
+            )
+        return given
