@@ -74,12 +74,11 @@ class Softmax(Activation):
     array([[0.5, 0.5], [1. , 0. ]])
     """
 
-    def _function(self, x: Array) -> Array:
+    def _function(self, x: Array) -> Any:
         return softmax(x)
 
-    def _gradient(self, grad: Array, y: Array) -> Array:
-        grad_x: Array = y * (grad - (grad * y).sum(axis=-1, keepdims=True))
-        return grad_x
+    def _gradient(self, grad: Array, y: Array) -> Any:
+        return y * (grad - (grad * y).sum(axis=-1, keepdims=True))
 
 
 class LogSoftmax(Activation):
@@ -97,12 +96,11 @@ class LogSoftmax(Activation):
            [ 0.000e+00, -2.000e+04]])
     """
 
-    def _function(self, x: Array) -> Array:
+    def _function(self, x: Array) -> Any:
         return log_softmax(x)
 
-    def _gradient(self, grad: Array, y: Array) -> Array:
-        grad_x: Array = grad - np.exp(y) * grad.sum(axis=-1, keepdims=True)
-        return grad_x
+    def _gradient(self, grad: Array, y: Array) -> Any:
+        return grad - np.exp(y) * grad.sum(axis=-1, keepdims=True)
 
 
 class Sigmoid(Activation):
@@ -119,12 +117,11 @@ class Sigmoid(Activation):
 
     bounds = (0.0, 1.0)
 
-    def _function(self, x: Array) -> Array:
+    def _function(self, x: Array) -> Any:
         return sigmoid(x)
 
-    def _gradient(self, grad: Array, y: Array) -> Array:
-        grad_x: Array = grad * y * (1 - y)
-        return grad_x
+    def _gradient(self, grad: Array, y: Array) -> Any:
+        return grad * y * (1 - y)
 
 
 class Tanh(Activation):
@@ -141,12 +138,11 @@ class Tanh(Activation):
 
     bounds = (-1.0, 1.0)
 
-    def _function(self, x: Array) -> Array:
+    def _function(self, x: Array) -> Any:
         return np.tanh(x)
 
-    def _gradient(self, grad: Array, y: Array) -> Array:
-        grad_x: Array = grad * (1 - y * y)
-        return grad_x
+    def _gradient(self, grad: Array, y: Array) -> Any:
+        return grad * (1 - y * y)
 
 
 class ReLU(Activation):
@@ -161,8 +157,8 @@ class ReLU(Activation):
     array([0., 0., 2.])
     """
 
-    def _function(self, x: Array) -> Array:
+    def _function(self, x: Array) -> Any:
         return np.maximum(x, 0)
 
-    def _gradient(self, grad: Array, y: Array) -> Array:
+    def _gradient(self, grad: Array, y: Array) -> Any:
         return grad * (y > 0)

@@ -10,10 +10,23 @@ from minirnn import checks
 from minirnn.core import Layer
 from minirnn.typing import Array, RandomSource
 
-__all__ = ["Dropout"]
+__all__ = ["Dropout", "WithRate"]
 
 
-class Dropout(Layer):
+class WithRate(Layer):
+    """Base of layers that drop numbers with a probability, the `rate`."""
+
+    @property
+    def rate(self) -> float:
+        """The probability of a 0; another one may be assigned between two batches."""
+        return self._rate
+
+    @rate.setter
+    def rate(self, rate: float) -> None:
+        self._rate = checks.fraction(self, "rate", rate)
+
+
+class Dropout(WithRate):
     """In training, each number becomes 0 with probability `rate`; the others are scaled up.
 
     Inverted dropout: ``y = x * keep / (1 - rate)`` with ``keep`` drawn anew at every forward, so
@@ -57,15 +70,6 @@ class Dropout(Layer):
         self.rate = rate
         self.shared_over_time = checks.flag(self, "shared_over_time", shared_over_time)
         self.rng = checks.generator(self, rng)
-
-    @property
-    def rate(self) -> float:
-        """The probability of a 0; it may be changed between two batches."""
-        return self._rate
-
-    @rate.setter
-    def rate(self, rate: float) -> None:
-        self._rate = checks.fraction(self, "rate", rate)
 
     def forward(self, x: Any) -> Array:
         """Return x ``(..., features)`` with some numbers dropped; in evaluation mode, x."""

@@ -21,15 +21,34 @@ __all__ = [
 ]
 
 
-class PickedStep(Layer):
-    """Base of layers that take each feature of a sequence from one of its steps.
-
-    A subclass writes `_picked`; backward puts the gradient at those steps, zeros everywhere else.
-    """
+class Pooling(Layer):
+    """Base of layers that make one vector of a sequence; `_so_far` is what `step` carries."""
 
     uses_mask = True
     keeps_time = False
     keeps_features = True
+    _so_far: Any = None
+
+    def reset_state(self) -> None:
+        """Forget the steps so far."""
+        self._so_far = None
+
+    def _next(self, x_t: Any, before: Array | None) -> Array:
+        """Return a step, checked; it is of the same sequences as what was kept of those before."""
+        x_t = checks.step(self, x_t, None, None)
+        if before is not None and before.shape != x_t.shape:
+            raise ValueError(
+                f"{type(self).__name__}: a step should be {before.shape} (batch, features) as "
+                f"those before, got {x_t.shape}; call reset_state() before other sequences"
+            )
+        return x_t  # type: ignore[no-any-return]
+
+
+class PickedStep(Pooling):
+    """Base of layers that take each feature of a sequence from one of its steps.
+
+    A subclass writes `_picked`; backward puts the gradient at those steps, zeros everywhere else.
+    """
 
     def _picked(self, x: Array, mask: Mask | None) -> tuple[Any, ...]:
         """Return the index in x ``(batch, time, features)`` that gives ``(batch, features)``."""
@@ -80,7 +99,7 @@ class LastStep(PickedStep):
         return checks.step(self, x_t, None, None)
 
 
-class MeanOverTime(Layer):
+class MeanOverTime(Pooling):
     """The mean of the steps of each sequence, of the *valid* ones under a mask.
 
     ``(batch, time, features) -> (batch, features)``, with ``T`` valid steps::
@@ -105,11 +124,6 @@ class MeanOverTime(Layer):
     array([[1., 2.]])
     """
 
-    uses_mask = True
-    keeps_time = False
-    keeps_features = True
-    _so_far: tuple[Array, int] | None = None
-
     def forward(self, x: Any, mask: Any = None) -> Array:
         """Return the means ``(batch, features)`` of x ``(batch, time, features)``."""
         x, mask = valid_sequence(self, x, mask)
@@ -124,15 +138,12 @@ class MeanOverTime(Layer):
 
     def step(self, x_t: Any) -> Array:
         """Return the mean of all steps so far."""
-        x_t = checks.step(self, x_t, None, None)
-        total, count = self._so_far or (np.zeros_like(x_t), 0)
-        self._so_far = _goes_on(self, total, x_t) + x_t, count + 1
-        y_t: Array = self._so_far[0] / x_t.dtype.type(count + 1)
+        total, count = self._so_far or (None, 0)
+        x_t = self._next(x_t, total)
+        total = x_t + (0 if total is None else total)
+        self._so_far = total, count + 1
+        y_t: Array = total / x_t.dtype.type(count + 1)
         return y_t
-
-    def reset_state(self) -> None:
-        """Forget the steps so far."""
-        self._so_far = None
 
     def backward(self, grad: Any) -> Array:
         """Return the gradient on x ``(batch, time, features)``: a share for each valid step."""
@@ -164,8 +175,6 @@ class MaxOverTime(PickedStep):
     array([[3., 6.]])
     """
 
-    _so_far: Array | None = None
-
     def _picked(self, x: Array, mask: Mask | None) -> tuple[Any, ...]:
         if mask is not None:
             x = np.where(mask[..., None], x, x.dtype.type(-np.inf))
@@ -173,16 +182,10 @@ class MaxOverTime(PickedStep):
 
     def step(self, x_t: Any) -> Array:
         """Return the maximum of all steps so far."""
-        x_t = checks.step(self, x_t, None, None)
-        if self._so_far is not None:
-            x_t = np.maximum(_goes_on(self, self._so_far, x_t), x_t)
-        self._so_far = x_t
-        y_t: Array = x_t.copy()
-        return y_t
-
-    def reset_state(self) -> None:
-        """Forget the steps so far."""
-        self._so_far = None
+        x_t = self._next(x_t, self._so_far)
+        y_t: Array = x_t.copy() if self._so_far is None else np.maximum(self._so_far, x_t)
+        self._so_far = y_t
+        return y_t.copy()
 
 
 def one_step_a_feature(steps: Array) -> tuple[Array, Array, Array]:
@@ -208,13 +211,3 @@ def valid_sequence(layer: Layer, x: Any, mask: Any) -> tuple[Array, Mask | None]
             f"mask, so there is nothing to make one vector of; leave such a sequence out"
         )
     return x, mask
-
-
-def _goes_on(layer: Layer, so_far: Array, x_t: Array) -> Array:
-    """Return what was kept of the steps before, if this one is of the same sequences."""
-    if so_far.shape != x_t.shape:
-        raise ValueError(
-            f"{type(layer).__name__}: a step should be {so_far.shape} (batch, features) as those "
-            f"before, got {x_t.shape}; call reset_state() before other sequences"
-        )
-    return so_far

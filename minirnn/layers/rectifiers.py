@@ -38,13 +38,11 @@ class LeakyReLU(Activation):
     def __init__(self, slope: float = 0.01) -> None:
         self.slope = checks.positive_float(self, "slope", slope, zero=True)
 
-    def _function(self, x: Array) -> Array:
-        y: Array = np.where(x > 0, x, x * x.dtype.type(self.slope))
-        return y
+    def _function(self, x: Array) -> Any:
+        return np.where(x > 0, x, x * x.dtype.type(self.slope))
 
-    def _gradient(self, grad: Array, y: Array) -> Array:
-        grad_x: Array = grad * np.where(y > 0, y.dtype.type(1), y.dtype.type(self.slope))
-        return grad_x
+    def _gradient(self, grad: Array, y: Array) -> Any:
+        return grad * np.where(y > 0, y.dtype.type(1), y.dtype.type(self.slope))
 
 
 class ELU(Activation):
@@ -74,14 +72,12 @@ class ELU(Activation):
     def __init__(self, alpha: float = 1.0) -> None:
         self.alpha = checks.positive_float(self, "alpha", alpha)
 
-    def _function(self, x: Array) -> Array:
+    def _function(self, x: Array) -> Any:
         below = x.dtype.type(self.alpha) * np.expm1(np.minimum(x, 0))
-        y: Array = np.where(x > 0, x, below)
-        return y
+        return np.where(x > 0, x, below)
 
-    def _gradient(self, grad: Array, y: Array) -> Array:
-        grad_x: Array = grad * np.where(y > 0, y.dtype.type(1), y + y.dtype.type(self.alpha))
-        return grad_x
+    def _gradient(self, grad: Array, y: Array) -> Any:
+        return grad * np.where(y > 0, y.dtype.type(1), y + y.dtype.type(self.alpha))
 
 
 class Softplus(Activation):
@@ -96,13 +92,11 @@ class Softplus(Activation):
     array([ 0.    ,  0.6931, 10.    ])
     """
 
-    def _function(self, x: Array) -> Array:
-        y: Array = np.maximum(x, 0) + np.log1p(np.exp(-np.abs(x)))
-        return y
+    def _function(self, x: Array) -> Any:
+        return np.maximum(x, 0) + np.log1p(np.exp(-np.abs(x)))
 
-    def _gradient(self, grad: Array, y: Array) -> Array:
-        grad_x: Array = grad * -np.expm1(-y)
-        return grad_x
+    def _gradient(self, grad: Array, y: Array) -> Any:
+        return grad * -np.expm1(-y)
 
 
 class _SelfGated(Activation):
@@ -135,14 +129,12 @@ class SiLU(_SelfGated):
     array([    0.,     0., 10000.])
     """
 
-    def _function(self, x: Array) -> Array:
-        y: Array = x * sigmoid(x)
-        return y
+    def _function(self, x: Array) -> Any:
+        return x * sigmoid(x)
 
-    def _gradient(self, grad: Array, y: Array) -> Array:
+    def _gradient(self, grad: Array, y: Array) -> Any:
         x, s = y, sigmoid(y)
-        grad_x: Array = grad * (s * (1 + x * (1 - s)))
-        return grad_x
+        return grad * (s * (1 + x * (1 - s)))
 
 
 class GELU(_SelfGated):
@@ -168,15 +160,13 @@ class GELU(_SelfGated):
     array([ 0.    , -0.1588,  1.9546])
     """
 
-    def _function(self, x: Array) -> Array:
-        y: Array = x * (0.5 * (1 + self._tanh(x)[1]))
-        return y
+    def _function(self, x: Array) -> Any:
+        return x * (0.5 * (1 + self._tanh(x)[1]))
 
-    def _gradient(self, grad: Array, y: Array) -> Array:
+    def _gradient(self, grad: Array, y: Array) -> Any:
         x, t = self._tanh(y)
         slope = math.sqrt(2 / math.pi) * (1 + 3 * 0.044715 * x * x)
-        grad_x: Array = grad * (0.5 * (1 + t) + 0.5 * x * (1 - t * t) * slope)
-        return grad_x
+        return grad * (0.5 * (1 + t) + 0.5 * x * (1 - t * t) * slope)
 
     def _tanh(self, x: Array) -> tuple[Array, Array]:
         """Return x, cut where the tanh is 1 anyway and a cube might overflow, and the tanh."""

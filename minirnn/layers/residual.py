@@ -70,10 +70,9 @@ class Residual(Layer):
         """Features of the input and of the output, where they are known."""
         return getattr(self.layer, "input_size", None)
 
-    # These are the layer's own, if it has a state.
-    uses_state = property(attrgetter("layer.uses_state"))
-    state = property(attrgetter("layer.state"))
-    grad_state = property(attrgetter("layer.grad_state"))
+    uses_state = property(attrgetter("layer.uses_state"), doc="Whether the layer inside has one.")
+    state = property(attrgetter("layer.state"), doc="The final state of the layer inside.")
+    grad_state = property(attrgetter("layer.grad_state"), doc="The gradient on its initial state.")
 
     def forward(self, x: Any, mask: Any = None, state: Any = None) -> Array:
         """Return ``x + layer(x)``, of the shape of x.

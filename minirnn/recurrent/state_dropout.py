@@ -13,7 +13,8 @@ import numpy as np
 
 from minirnn import checks
 from minirnn.cells.cell import Cell
-from minirnn.core import Layer, Parameter
+from minirnn.core import Parameter
+from minirnn.layers.dropout import WithRate
 from minirnn.recurrent.bidirectional import Bidirectional
 from minirnn.recurrent.recurrent import Recurrent
 from minirnn.typing import Array, RandomSource
@@ -21,7 +22,7 @@ from minirnn.typing import Array, RandomSource
 __all__ = ["StateDropout"]
 
 
-class StateDropout(Layer):
+class StateDropout(WithRate):
     """In training, some units of the state are dropped where a recurrent layer reads it.
 
     A cell reads its state through weights, so dropping unit ``j`` is setting row ``j`` of ``Wh``
@@ -107,22 +108,12 @@ class StateDropout(Layer):
                         f"weights=, name those that multiply the state: of {own}"
                     )
 
-    @property
-    def rate(self) -> float:
-        """The probability of a 0; another one may be assigned between two batches."""
-        return self._rate
-
-    @rate.setter
-    def rate(self, rate: float) -> None:
-        self._rate = checks.fraction(self, "rate", rate)
-
-    # These are the layer's own; see there.
-    engine = property(attrgetter("layer.engine"))
-    input_size = property(attrgetter("layer.input_size"))
-    output_size = property(attrgetter("layer.output_size"))
-    directions = property(attrgetter("layer.directions"))
-    state = property(attrgetter("layer.state"))
-    grad_state = property(attrgetter("layer.grad_state"))
+    engine = property(attrgetter("layer.engine"), doc="What runs the cell inside, and why.")
+    input_size = property(attrgetter("layer.input_size"), doc="Features of the input.")
+    output_size = property(attrgetter("layer.output_size"), doc="Features of the output.")
+    directions = property(attrgetter("layer.directions"), doc="Those of the layer inside.")
+    state = property(attrgetter("layer.state"), doc="The final state of the layer inside.")
+    grad_state = property(attrgetter("layer.grad_state"), doc="The gradient on its initial state.")
 
     def forward(self, x: Any, mask: Any = None, state: Any = None) -> Array:
         """Return the output ``(batch, time, output)`` of the layer inside.
