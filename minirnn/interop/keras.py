@@ -13,21 +13,15 @@ from __future__ import annotations
 
 import os
 import warnings
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 
 from minirnn import checks
 from minirnn.core import Layer
-from minirnn.interop.proof import (
-    ConversionError,
-    Side,
-    chained,
-    check_dtype,
-    missing,
-    prove,
-)
+from minirnn.interop.counterparts import ConversionError, check_dtype, missing
+from minirnn.interop.proof import Part, Run, Twin, assembled, prove
 from minirnn.typing import Array, Mask
 
 try:
@@ -37,8 +31,7 @@ except ImportError as error:
     backend = os.environ.get("KERAS_BACKEND", "tensorflow, unless KERAS_BACKEND=torch is set")
     raise missing(f"Keras with its backend ({backend})", "keras") from error
 
-from minirnn.interop.keras_export import built, dtype_name, pieces, weights_of
-from minirnn.interop.keras_import import layers_of, links
+from minirnn.interop.keras_layers import built, dtype_name, layers_of, links, pieces, weights_of
 
 __all__ = ["ConversionError", "from_keras", "load_keras", "to_keras"]
 
@@ -81,7 +74,8 @@ def to_keras(model: Layer, *, mask_zero: bool = False, verify: bool = True) -> A
     for _, own, layer in triples:
         layer.set_weights(weights_of(own))
     if verify:
-        _prove("to_keras", model, twin, triples)
+        parts = [(name, own, _run_of(layer)) for name, own, layer in triples]
+        _prove("to_keras", model, twin, parts)
     return twin
 
 
@@ -109,19 +103,13 @@ def from_keras(model: Any, *, verify: bool = True) -> Layer:
         For what minirnn has no counterpart to, by name; or if the two sides differ.
     """
     checks.instance("from_keras", "model", model, kl.Layer)
-    layers: list[Layer] = []
-    triples = []
-    for link in links(model):
-        own = list(layers_of(link))
-        layers += own
-        if own:
-            triples.append((f"{link.name} ({type(link).__name__})", chained(own), link))
-    if not layers:
-        raise ConversionError(f"from_keras: {model.name} holds no layer")
-    result = chained(layers)
-    check_dtype("from_keras", result)
+    found = [
+        (f"{link.name} ({type(link).__name__})", list(layers_of(link)), _run_of(link))
+        for link in links(model)
+    ]
+    result, parts = assembled("from_keras", model.name, found)
     if verify:
-        _prove("from_keras", result, model, triples)
+        _prove("from_keras", result, model, parts)
     return result
 
 
@@ -170,7 +158,7 @@ def load_keras(model: Layer, weights: Sequence[Any], *, verify: bool = True) -> 
 # ---------------------------------------------------------------- both sides, side by side
 
 
-def _prove(what: str, model: Layer, twin: Any, triples: list[tuple[str, Layer, Any]]) -> None:
+def _prove(what: str, model: Layer, twin: Any, parts: Sequence[Part]) -> None:
     first = next(links(twin))
     tokens = isinstance(first, kl.Embedding)
     padding = None  # the input from which Keras makes a mask itself, if it does
@@ -178,49 +166,40 @@ def _prove(what: str, model: Layer, twin: Any, triples: list[tuple[str, Layer, A
         padding = 0
     elif isinstance(first, kl.Masking):
         padding = first.mask_value
+    dtype = dtype_name(model)
     prove(
         what,
         model,
-        _side(twin, padding),
-        masks=not tokens or padding is not None,
-        states=False,
-        first_token=int(padding == 0),
-        precision=_precision(dtype_name(model, model)),
-        pairs=lambda: [(name, own, _call(layer)) for name, own, layer in triples],
+        Twin(
+            _run_of(twin, padding),
+            masks=(False,) if tokens and padding is None else (False, True),
+            states=(False,),
+            first_token=int(padding == 0),
+            # The dtype of a product: of Keras' backends, some know no float64.
+            precision=str(keras.backend.result_type(dtype, dtype)),
+            parts=parts,
+        ),
     )
 
 
-def _precision(dtype: str) -> str:
-    """Return the dtype of a product in Keras: of its backends, some know no float64."""
-    return str(keras.backend.result_type(dtype, dtype))
+def _run_of(twin: Any, padding: float | None = None) -> Run:
+    """Return a Keras model or layer as a function on arrays."""
+    trains = isinstance(twin, keras.Model) or getattr(twin, "_call_has_training_arg", False)
+    takes_mask = getattr(twin, "_call_has_mask_arg", False) or isinstance(
+        twin, keras.Model | kl.RNN | kl.Bidirectional | kl.GlobalAveragePooling1D
+    )
 
-
-def _side(twin: Any, padding: float | None = None) -> Side:
     def run(x: Array, mask: Mask | None, state: Any) -> tuple[Array, None]:
         if padding is not None and mask is not None:
-            real = mask.reshape(mask.shape + (1,) * (x.ndim - 2))
-            x, mask = np.where(real, x, x.dtype.type(padding)), None
+            valid = mask.reshape(mask.shape + (1,) * (x.ndim - 2))
+            x, mask = np.where(valid, x, x.dtype.type(padding)), None
         given = keras.ops.convert_to_tensor(x, dtype=str(x.dtype))
-        options: dict[str, Any] = {}
-        if mask is not None:
+        options: dict[str, Any] = {"training": False} if trains else {}
+        if mask is not None and takes_mask:
             options["mask"] = keras.ops.convert_to_tensor(mask)
-        if _takes(twin):
-            options["training"] = False
         with warnings.catch_warnings():  # a Sequential of a user's takes masks without saying so
             warnings.filterwarnings("ignore", ".*was passed an input with a mask")
             y = twin(given, **options)
         return np.asarray(keras.ops.convert_to_numpy(y)), None
 
     return run
-
-
-def _takes(twin: Any) -> bool:
-    """Whether a layer or model tells training from inference."""
-    return isinstance(twin, keras.Model) or getattr(twin, "_call_has_training_arg", False)
-
-
-def _call(layer: Any) -> Callable[[Array, Mask | None], Array]:
-    masked = getattr(layer, "_call_has_mask_arg", False) or isinstance(
-        layer, kl.RNN | kl.Bidirectional | kl.GlobalAveragePooling1D
-    )
-    return lambda x, mask: _side(layer)(x, mask if masked else None, None)[0]

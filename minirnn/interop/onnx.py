@@ -10,7 +10,7 @@ Needs ONNX and ONNX Runtime: ``pip install ".[onnx]"`` in the folder of README.m
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -20,18 +20,15 @@ from minirnn import checks
 from minirnn.cells.cell import Cell
 from minirnn.core import Layer, dtype_of
 from minirnn.files import check_place, replacing
-from minirnn.interop.proof import (
-    SHAPES,
+from minirnn.interop.counterparts import (
     ConversionError,
-    Pair,
-    Side,
+    chained,
     check_dtype,
-    flatten,
-    initial_state,
     missing,
     named_chain,
-    prove,
+    titled,
 )
+from minirnn.interop.proof import SHAPES, Part, Run, Twin, prove
 from minirnn.typing import Array, Mask
 
 try:
@@ -107,8 +104,8 @@ def to_onnx(
     data = graph.SerializeToString()
     if verify:
         onnx.checker.check_model(graph, full_check=True)
-        side = _side(data, model, batch_first=True)
-        prove("to_onnx", model, side, masks=lengths, states=states, pairs=lambda: _pairs(model))
+        twin = Twin(_run_of(data), sorted({False, lengths}), (states,), parts=_parts(model))
+        prove("to_onnx", model, twin)
     with replacing(path) as file:
         file.write(data)
 
@@ -143,18 +140,20 @@ def from_onnx(path: str | os.PathLike[str], *, verify: bool = True) -> Layer:
     except Exception as error:  # of the protocol's library, without a common base
         raise ConversionError(f"from_onnx: {path} is not an ONNX file: {error}") from error
     reading = Reading(graph)
-    model = reading.model()
-    model.eval()
+    if not reading.layers:
+        raise ConversionError("from_onnx: the graph holds no layer")
+    model = chained(reading.layers).eval()
     if verify:
-        data = graph.SerializeToString()
-        side = _side(data, model, batch_first=reading.batch_first, states=reading.state_inputs)
+        states, first = reading.state_inputs, reading.batch_first
         prove(
             "from_onnx",
             model,
-            side,
-            masks=reading.lengths is not None,
-            states=bool(reading.state_inputs),
-            shapes=reading.shapes(SHAPES),
+            Twin(
+                _run_of(graph.SerializeToString(), batch_first=first, states=states),
+                masks=sorted({False, reading.lengths is not None}),
+                states=(bool(states),),
+                shapes=reading.shapes(SHAPES),
+            ),
         )
     return model
 
@@ -162,7 +161,7 @@ def from_onnx(path: str | os.PathLike[str], *, verify: bool = True) -> Layer:
 # ---------------------------------------------------------------- ONNX Runtime's side
 
 
-def _side(data: bytes, model: Layer, *, batch_first: bool, states: list[str] | None = None) -> Side:
+def _run_of(data: bytes, *, batch_first: bool = True, states: list[str] | None = None) -> Run:
     """Return a graph as a function on arrays: its inputs are told apart by name and place."""
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = options.inter_op_num_threads = 1
@@ -183,11 +182,7 @@ def _side(data: bytes, model: Layer, *, batch_first: bool, states: list[str] | N
         if lengths:
             real = np.full(batch, time) if mask is None else mask.sum(axis=1)
             feed[lengths[0]] = real.astype(np.int32)
-        if states:
-            if state is None:
-                zeros: Any = initial_state(model, None, batch, str(x.dtype))
-                state = flatten(zeros)
-            feed |= dict(zip(states, state, strict=True))
+        feed |= dict(zip(states, state or (), strict=True))
         y, *final = session.run(None, feed)
         if not batch_first and y.ndim > 2:
             y = y.swapaxes(0, 1)
@@ -197,15 +192,9 @@ def _side(data: bytes, model: Layer, *, batch_first: bool, states: list[str] | N
     return run
 
 
-def _pairs(model: Layer) -> Iterator[Pair]:
+def _parts(model: Layer) -> Iterator[Part]:
     """Yield the layers one by one, each with a graph of its own."""
-    for name, layer in named_chain(model):
-        padded = layer.uses_mask
-        graph = export(layer, lengths=padded, states=False, dtype=dtype_of(model) or np.float32)
-        data = graph.SerializeToString()
-        side = _side(data, layer, batch_first=True)
-        yield name, layer, _call(side)
-
-
-def _call(side: Side) -> Callable[[Array, Mask | None], Array]:
-    return lambda x, mask: side(x, mask, None)[0]
+    for place, layer in named_chain(model):
+        dtype = dtype_of(model) or np.float32
+        graph = export(layer, lengths=layer.uses_mask, states=False, dtype=dtype)
+        yield titled(place, layer), layer, _run_of(graph.SerializeToString())

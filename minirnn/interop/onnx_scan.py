@@ -15,8 +15,8 @@ from onnx import TensorProto, helper
 
 from minirnn.core import Layer
 from minirnn.engine.trace import Record, Tape, Untraceable, trace
+from minirnn.interop.counterparts import ConversionError, inner, refuse, titled
 from minirnn.interop.onnx_writer import Writer
-from minirnn.interop.proof import ConversionError
 
 __all__ = ["write_scan"]
 
@@ -32,27 +32,25 @@ _FOLDS = {"sum": "ReduceSum", "max": "ReduceMax", "min": "ReduceMin"}
 
 def write_scan(writer: Writer, layer: Any, x: str, place: str) -> str:
     """Write a recurrent layer as a loop over its cell; return the name of its output."""
-    cell, prefix = layer.cell, f"{place}." if place else ""
+    cell = layer.cell
     zeros = cell.initial_state(1)
-    tape = _tape(cell, writer.dtype, zeros, place)
-    body = _Body(writer, tape, cell, prefix)
+    body = _Body(writer, _tape(cell, writer.dtype, zeros, place), cell, place).graph()
     names = getattr(cell, "state_names", ())
     if len(names) != len(zeros):
         names = tuple(str(k) for k in range(len(zeros)))
-    states = [
-        writer.initial_state(f"{prefix}{name}", *array.shape[1:])
-        if writer.states
-        else _rows(writer, x, array)
-        for name, array in zip(names, zeros, strict=True)
+    states = {inner(place, name): array for name, array in zip(names, zeros, strict=True)}
+    initial = [
+        writer.initial_state(name, *array.shape[1:]) if writer.states else _rows(writer, x, array)
+        for name, array in states.items()
     ]
     sequences = [x] if writer.mask is None else [x, writer.mask]
     direction = int(layer.reverse)
-    *final, y = writer.add(
+    *final, y = writer.add_several(
+        len(states) + 1,
         "Scan",
-        *states,
+        *initial,
         *sequences,
-        outputs=len(states) + 1,
-        body=body.graph(),
+        body=body,
         num_scan_inputs=len(sequences),
         scan_input_axes=[1] * len(sequences),
         scan_input_directions=[direction] * len(sequences),
@@ -60,29 +58,26 @@ def write_scan(writer: Writer, layer: Any, x: str, place: str) -> str:
         scan_output_directions=[direction],
     )
     if writer.states:
-        for name, value, array in zip(names, final, zeros, strict=True):
-            writer.final_state(f"{prefix}{name}", value, *array.shape[1:])
-    writer.final_h = None
-    return str(y)
+        for (name, array), value in zip(states.items(), final, strict=True):
+            writer.final_state(name, value, *array.shape[1:])
+    return y
 
 
 def _tape(cell: Any, dtype: np.dtype[Any], zeros: tuple[Any, ...], place: str) -> Tape:
     """Trace the cell at two batch sizes; what differs between them cannot be in a graph."""
-    where = f"layer {place} ({type(cell).__name__})" if place else type(cell).__name__
     widths = tuple(array.shape[1] for array in zeros)
     try:
         if any(array.ndim != 2 for array in zeros):
             raise Untraceable("a state that is not (batch, n)")
         one, two = (trace(copy.deepcopy(cell), n, dtype, widths) for n in _BATCHES)
         needed = _needed(one, len(zeros))
-        if needed != _needed(two, len(zeros)):
-            raise Untraceable("the batch size decides what is done")
-        if not all(_same(one.records[k], two.records[k]) for k in needed):
+        records = zip(*([tape.records[k] for k in needed] for tape in (one, two)), strict=True)
+        if needed != _needed(two, len(zeros)) or not all(_same(*pair) for pair in records):
             raise Untraceable("the batch size decides what is done")
     except Exception as error:
         raise ConversionError(
-            f"to_onnx: {where} has no counterpart in ONNX, and its operations cannot be traced: "
-            f"{str(error) or type(error).__name__}"
+            f"to_onnx: {titled(place, cell)} has no counterpart in ONNX, and its operations cannot "
+            f"be traced: {str(error) or type(error).__name__}"
         ) from error
     return one
 
@@ -113,25 +108,18 @@ def _rows(writer: Writer, x: str, array: Any) -> str:
     batch = writer.add("Shape", x, start=0, end=1)
     width = writer.integers(*array.shape[1:])
     shape = writer.add("Concat", batch, width, axis=0)
-    return str(writer.add("Expand", writer.constant(array[:1]), shape))
+    return writer.add("Expand", writer.constant(array[:1]), shape)
 
 
 class _Body(Writer):
     """The graph of one time step. Its constants belong to the graph around it."""
 
-    def __init__(self, outer: Writer, tape: Tape, cell: Layer, prefix: str) -> None:
-        super().__init__(outer.dtype, states=False)
-        self.outer, self.tape, self.prefix = outer, tape, prefix
+    def __init__(self, outer: Writer, tape: Tape, cell: Layer, layer: str) -> None:
+        super().__init__(outer.dtype, states=False, place=inner(layer, "step."))
+        self.outer, self.tape, self.layer = outer, tape, layer
         self.parameters = dict(cell.named_parameters())
         self.names: dict[int, str] = {}
-        self.place = f"{prefix}step."
         self.batch: str | None = None
-
-    def add(self, op: str, *inputs: str, outputs: int = 1, **attributes: Any) -> Any:
-        """Add a node to the body, under a name that the graph around it does not have."""
-        name = f"{self.place}{op}_{len(self.nodes)}"
-        self.nodes.append(helper.make_node(op, list(inputs), [name], name, **attributes))
-        return name
 
     def constant(self, value: Any, dtype: Any = None) -> str:
         """Add an array to the graph around this one."""
@@ -139,51 +127,32 @@ class _Body(Writer):
 
     def graph(self) -> Any:
         """Return the body: states, x_t and mask_t in; states and y_t out."""
-        tape, element = self.tape, self.element
-        inputs: list[Any] = []
-        leaves = {}
-        for record in tape.records:
-            if record.name == "state":
-                leaves[record.attr] = record
-        count = len(leaves)
-        for k, record in sorted(leaves.items()):
-            name = f"{self.place}state_{k}"
-            self.names[record.place] = name
-            inputs.append(
-                helper.make_tensor_value_info(name, element, ["batch", *record.shape[1:]])
-            )
+        tape = self.tape
+        states = [record for record in tape.records if record.name == "state"]
         x_t = next(record for record in tape.records if record.name == "x")
-        self.names[x_t.place] = f"{self.place}x_t"
-        inputs.append(
-            helper.make_tensor_value_info(f"{self.place}x_t", element, ["batch", x_t.shape[1]])
-        )
+        inputs = []
+        for record in [*sorted(states, key=lambda record: record.attr), x_t]:
+            name = f"{self.place}{record.name}_{record.attr}"
+            self.names[record.place] = name
+            inputs.append(self._port(name, record))
         if self.outer.mask is not None:
-            mask = f"{self.place}mask_t"
-            inputs.append(helper.make_tensor_value_info(mask, TensorProto.BOOL, ["batch"]))
-        for k in _needed(tape, count):
+            self.mask = f"{self.place}mask_t"
+            inputs.append(helper.make_tensor_value_info(self.mask, TensorProto.BOOL, ["batch"]))
+        for k in _needed(tape, len(states)):
             if k not in self.names:
                 self.names[k] = self._write(tape.records[k])
-        y, *states = (self._whole(tape.records[k]) for k in tape.outputs[: 1 + count])
-        if self.outer.mask is not None:
-            real = self.add("Unsqueeze", mask, self.integers(1))
-            y = self.add("Where", real, y, self.constant(0))
-            old = [self.names[record.place] for _, record in sorted(leaves.items())]
-            states = [
-                self.add("Where", real, new, before)
-                for new, before in zip(states, old, strict=True)
-            ]
+        y, *new = (tape.records[k] for k in tape.outputs[: 1 + len(states)])
         outputs = []
-        for value, width in zip(
-            [*states, y],
-            [*(leaves[k].shape[1] for k in sorted(leaves)), self._width()],
-            strict=True,
-        ):
-            name = self.add("Identity", value)
-            outputs.append(helper.make_tensor_value_info(name, element, ["batch", width]))
+        for record, old in zip([*new, y], [*inputs[: len(states)], None], strict=True):
+            value = self._whole(record)
+            if self.mask is not None:
+                real = self.add("Unsqueeze", self.mask, self.integers(1))
+                value = self.add("Where", real, value, old.name if old else self.constant(0))
+            outputs.append(self._port(self.add("Identity", value), record))
         return helper.make_graph(self.nodes, f"{self.place}body", inputs, outputs)
 
-    def _width(self) -> int:
-        return int(self.tape.records[self.tape.outputs[0]].shape[1])
+    def _port(self, name: str, record: Record) -> Any:
+        return helper.make_tensor_value_info(name, self.element, ["batch", record.shape[1]])
 
     # ------------------------------------------------------------ one operation
 
@@ -191,26 +160,26 @@ class _Body(Writer):
         inputs = [self.names[k] for k in record.args]
         name = record.name
         if name in _SAME:
-            return str(self.add(_SAME[name], *inputs))
+            return self.add(_SAME[name], *inputs)
         if name in _TRUTHS or name == "ne":
             truth = self.add(_TRUTHS.get(name, "Equal"), *inputs)
             truth = self.add("Not", truth) if name == "ne" else truth
-            return str(self.add("Cast", truth, to=self.element))
+            return self.add("Cast", truth, to=self.element)
         if name == "where":
             condition = self.add("Cast", inputs[0], to=TensorProto.BOOL)
-            return str(self.add("Where", condition, *inputs[1:]))
+            return self.add("Where", condition, *inputs[1:])
         if name == "expm1":
-            return str(self.add("Sub", self.add("Exp", *inputs), self.constant(1)))
+            return self.add("Sub", self.add("Exp", *inputs), self.constant(1))
         if name == "log1p":
-            return str(self.add("Log", self.add("Add", *inputs, self.constant(1))))
+            return self.add("Log", self.add("Add", *inputs, self.constant(1)))
         if name == "concat":
             parts = [self._whole(self.tape.records[k]) for k in record.args]
-            return str(self.add("Concat", *parts, axis=1))
+            return self.add("Concat", *parts, axis=1)
         if name == "slice":
             bounds = [self.integers(n) for n in (*record.attr, -1)]
-            return str(self.add("Slice", *inputs, *bounds))
+            return self.add("Slice", *inputs, *bounds)
         if name == "transpose":
-            return str(self.add("Transpose", *inputs, perm=[1, 0]))
+            return self.add("Transpose", *inputs, perm=[1, 0])
         if name == "id":
             return self._whole(record, inputs[0])
         if name in ("const", "array"):
@@ -226,19 +195,16 @@ class _Body(Writer):
         part = np.lib.stride_tricks.as_strided(
             value.reshape(-1)[view.offset :], record.shape, strides
         )
-        return self.outer.weights(f"{self.prefix}{view.name}.{record.place}", part.copy())
+        return self.outer.weights(inner(self.layer, f"{view.name}.{record.place}"), part.copy())
 
     def _fold(self, record: Record, value: str) -> str:
         what, _, axis = record.name.partition(" of ")
         (before,) = (self.tape.records[k] for k in record.args)
         if what not in _FOLDS or (axis == "rows" and before.shape[0] == self.tape.batch):
-            raise ConversionError(
-                f"to_onnx: {record.name} in the cell of layer {self.prefix.rstrip('.')} has no "
-                f"counterpart"
-            )
+            refuse("to_onnx", f"{record.name} in the cell of layer {self.layer}", "ONNX")
         keep = int(len(record.shape) == len(before.shape))
         axes = self.integers(0 if axis == "rows" else -1)
-        return str(self.add(_FOLDS[what], value, axes, keepdims=keep))
+        return self.add(_FOLDS[what], value, axes, keepdims=keep)
 
     def _whole(self, record: Record, value: str | None = None) -> str:
         """Return a value in its full shape, where it stands for one row or one number."""
@@ -253,4 +219,4 @@ class _Body(Writer):
             shape = self.add("Concat", shape, self.integers(*record.shape[1:]), axis=0)
         source = record if value is None else self.tape.records[record.args[0]]
         column = source.shape == record.shape[:1] and record.shape[1:] == (1,)
-        return str(self.add("Reshape" if column else "Expand", name, shape))
+        return self.add("Reshape" if column else "Expand", name, shape)

@@ -22,14 +22,18 @@ class Writer:
     ----------
     dtype : numpy dtype
         Of the model.
-    lengths, mask : str or None
-        Names of the input with the lengths, and of the mask ``(batch, time)`` made of it.
     states : bool
         Whether initial states are inputs, and final states outputs.
+    place : str
+        What all names of values begin with.
+    lengths, mask : str or None
+        Names of the input with the lengths, and of the mask ``(batch, time)`` made of it.
+    last : dict
+        From a recurrent layer's output to its last step, where that is known.
     """
 
-    def __init__(self, dtype: np.dtype[Any], *, states: bool) -> None:
-        self.dtype, self.states = dtype, states
+    def __init__(self, dtype: np.dtype[Any], *, states: bool, place: str = "") -> None:
+        self.dtype, self.states, self.place = dtype, states, place
         self.element = helper.np_dtype_to_tensor_dtype(dtype)
         self.lengths: str | None = None
         self.mask: str | None = None
@@ -37,13 +41,25 @@ class Writer:
         self.constants: dict[str, Array] = {}
         self.inputs: list[Any] = []
         self.outputs: list[Any] = []
-        self.final_h: tuple[str, str] | None = None  # an output (batch, time, ...), and its last
+        self.last: dict[str, str] = {}
 
-    def add(self, op: str, *inputs: str, outputs: int = 1, **attributes: Any) -> Any:
-        """Add a node; return the name of its output, or a list of names."""
-        names = [f"{op}_{len(self.nodes)}" + f"_{k}" * (k > 0) for k in range(outputs)]
-        self.nodes.append(helper.make_node(op, list(inputs), names, names[0], **attributes))
-        return names if outputs > 1 else names[0]
+    def add(self, op: str, *inputs: str, **attributes: Any) -> str:
+        """Add a node; return the name of its output."""
+        return self.add_several(1, op, *inputs, **attributes)[0]
+
+    def add_several(self, outputs: int, op: str, *inputs: str, **attributes: Any) -> list[str]:
+        """Add a node; return the names of its outputs."""
+        name = f"{self.place}{op}_{len(self.nodes)}"
+        names = [name + f"_{k}" * (k > 0) for k in range(outputs)]
+        self.nodes.append(helper.make_node(op, list(inputs), names, name, **attributes))
+        return names
+
+    def zeros_in_padding(self, value: str, otherwise: float = 0) -> str:
+        """Add zeros, or another number, where steps of ``(batch, time, ...)`` are padding."""
+        if self.mask is None:
+            return value
+        wide = self.add("Unsqueeze", self.mask, self.integers(2))
+        return self.add("Where", wide, value, self.constant(otherwise))
 
     def constant(self, value: Any, dtype: Any = None) -> str:
         """Add an array; return its name. Numbers are of the model's dtype unless told otherwise."""
@@ -65,7 +81,7 @@ class Writer:
     def merge(self, parts: list[str], how: str, axis: int) -> str:
         """Add what `minirnn.layers.merging` does to the outputs of several layers."""
         if how == "concat":
-            return str(self.add("Concat", *parts, axis=axis))
+            return self.add("Concat", *parts, axis=axis)
         y = parts[0]
         for part in parts[1:]:
             y = self.add("Mul" if how == "product" else "Add", y, part)

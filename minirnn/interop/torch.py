@@ -10,12 +10,21 @@ Needs PyTorch: ``pip install ".[torch]"`` in the folder of README.md.
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Iterator, Mapping
+from itertools import islice
 from typing import Any, TypeAlias
 
 from minirnn import checks
 from minirnn.core import Layer
-from minirnn.interop.proof import ConversionError, Pair, chained, check_dtype, missing
+from minirnn.interop.counterparts import (
+    ConversionError,
+    check_dtype,
+    missing,
+    named_chain,
+    titled,
+)
+from minirnn.interop.proof import Part, Run, Twin, assembled, flat, prove
+from minirnn.typing import Array, Mask
 
 try:
     import torch
@@ -23,10 +32,9 @@ try:
 except ImportError:
     raise missing("PyTorch", "torch") from None
 
-from minirnn.interop.torch_export import module_of
+from minirnn.interop import torch_modules as modules
 from minirnn.interop.torch_graph import chain_of
-from minirnn.interop.torch_import import layers_of
-from minirnn.interop.torch_proof import call, is_batch_first, pairs, prove_module
+from minirnn.interop.torch_layers import layers_of, module_of
 
 __all__ = ["ConversionError", "from_torch", "load_torch", "to_torch"]
 
@@ -68,10 +76,10 @@ def to_torch(model: Layer, *, verify: bool = True) -> Any:
     """
     checks.instance("to_torch", "model", model, Layer)
     check_dtype("to_torch", model)
-    module = module_of(model, "")
+    module = module_of(model)
     module.train(model.training)
     if verify:
-        prove_module("to_torch", model, module, lambda: pairs(model, module))
+        _prove("to_torch", model, module, _parts(model, module))
     return module
 
 
@@ -107,24 +115,16 @@ def from_torch(module: Any, *, verify: bool = True) -> Layer:
     (['Bidirectional', 'Bidirectional'], 8)
     """
     checks.instance("from_torch", "module", module, nn.Module)
-    is_batch_first(module)
-    layers: list[Layer] = []
-    linked: list[Pair] = []
-    for name, link in chain_of(module):
-        own = list(layers_of(link, name))
-        layers += own
-        if own:
-            linked.append((f"{name} ({type(link).__name__})", chained(own), call(link)))
-    if not layers:
-        raise ConversionError(f"from_torch: {type(module).__name__} holds no layer")
-    model = chained(layers)
-    check_dtype("from_torch", model)
-    if module.training:
-        model.train()
-    else:
+    _is_batch_first(module)
+    found = [
+        (f"{name} ({type(link).__name__})", list(layers_of(link, name)), run_of(link))
+        for name, link in chain_of(module)
+    ]
+    model, parts = assembled("from_torch", type(module).__name__, found)
+    if not module.training:  # where a model begins
         model.eval()
     if verify:
-        prove_module("from_torch", model, module, lambda: linked)
+        _prove("from_torch", model, module, parts)
     return model
 
 
@@ -157,13 +157,13 @@ def load_torch(model: Layer, state_dict: Mapping[str, Any], *, verify: bool = Tr
     """
     checks.instance("load_torch", "model", model, Layer)
     checks.instance("load_torch", "state_dict", state_dict, Mapping)
-    module = module_of(model, "")
+    module = module_of(model)
     module.load_state_dict(_matched(_grouped(module.state_dict()), _grouped(state_dict)))
     filled = from_torch(module.train(model.training), verify=False)
     for own, new in zip(model.parameters(), filled.parameters(), strict=True):
         own.value = new.value
     if verify:
-        prove_module("load_torch", model, module, lambda: pairs(model, module))
+        _prove("load_torch", model, module, _parts(model, module))
 
 
 # ---------------------------------------------------------------- weights alone
@@ -217,3 +217,80 @@ def _matched(own: _Groups, given: _Groups) -> dict[str, Any]:
                 )
             found[key] = tensor
     return found
+
+
+# ---------------------------------------------------------------- both sides, side by side
+
+
+def _prove(what: str, model: Layer, module: Any, parts: Iterable[Part]) -> None:
+    """Compare a model with a module, in evaluation mode; masks and states where it takes them."""
+    both, plain = (False, True), (False,)
+    stateful = modules.has_state(module)
+    masks = both if stateful or isinstance(module, modules.OverTime) else plain
+    states = both if stateful or isinstance(module, nn.RNNCellBase) else plain
+    modes = [(part, part.training) for part in module.modules()]
+    module.eval()
+    try:
+        prove(what, model, Twin(run_of(module), masks, states, parts=parts))
+    finally:
+        for part, training in modes:
+            part.training = training
+
+
+def _parts(model: Layer, module: Any) -> Iterator[Part]:
+    for (place, layer), (_, link) in zip(named_chain(model), chain_of(module), strict=True):
+        yield titled(place, layer), layer, run_of(link)
+
+
+def run_of(module: Any) -> Run:
+    """Return the module as a function on arrays, its states a flat list in minirnn's order."""
+    device = next((tensor.device for tensor in module.state_dict().values()), None)
+
+    def call(x: Any, mask: Any, state: Any) -> tuple[Any, Any]:
+        if isinstance(module, nn.RNNCellBase):
+            final = module(x, state)
+            return (final[0] if isinstance(final, tuple) else final), final
+        if modules.has_state(module) or _is_batch_first(module):
+            return modules.run(module, x, mask, state)
+        y = module(x.transpose(0, 1))
+        return (y.transpose(0, 1) if y.ndim > 2 else y), None
+
+    def run(x: Array, mask: Mask | None, state: list[Array] | None) -> tuple[Array, Any]:
+        with torch.no_grad():
+            inputs = torch.tensor(x, device=device)
+            valid = None if mask is None else torch.tensor(mask, device=device)
+            first = None
+            if state is not None:
+                _, first = call(inputs, valid, None)  # for its form
+                for tensor, array in zip(_cells(module, first), state, strict=True):
+                    tensor.copy_(torch.tensor(array))
+            y, final = call(inputs, valid, first)
+        return y.cpu().numpy(), [tensor.cpu().numpy() for tensor in _cells(module, final)] or None
+
+    return run
+
+
+def _cells(module: Any, state: Any) -> Iterator[Any]:
+    """Yield views of a module's states in minirnn's order, cell by cell.
+
+    An nn.LSTM of two layers has one tensor for both h and one for both c.
+    """
+    tensors = iter(flat(state))
+    for part in module.modules():
+        own = islice(tensors, 2 if isinstance(part, nn.LSTM | nn.LSTMCell) else 1)
+        if isinstance(part, nn.RNNCellBase):
+            yield from own
+        elif isinstance(part, nn.RNNBase):
+            for arrays in zip(*own, strict=True):
+                yield from arrays
+
+
+def _is_batch_first(module: Any) -> bool:
+    """Whether a module of a user's takes the batch first; its recurrent layers decide."""
+    found = {part.batch_first for part in module.modules() if isinstance(part, nn.RNNBase)}
+    if len(found) > 1:
+        raise ConversionError(
+            f"from_torch: {type(module).__name__} has recurrent layers with batch_first=True and "
+            f"with batch_first=False"
+        )
+    return found != {False}

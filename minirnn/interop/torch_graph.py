@@ -18,21 +18,9 @@ from torch import fx, nn
 from torch.nn import functional
 
 from minirnn.interop import torch_modules as modules
-from minirnn.interop.proof import ConversionError
+from minirnn.interop.counterparts import ConversionError
 
 __all__ = ["chain_of"]
-
-_OWN = (
-    modules.Chain,
-    modules.Both,
-    modules.Reversed,
-    modules.Residual,
-    modules.Parallel,
-    modules.LastStep,
-    modules.LastState,
-    modules.MeanOverTime,
-    modules.MaxOverTime,
-)
 
 
 def chain_of(module: Any, name: str = "") -> Iterator[tuple[str, Any]]:
@@ -40,7 +28,7 @@ def chain_of(module: Any, name: str = "") -> Iterator[tuple[str, Any]]:
     if type(module) in (nn.Sequential, modules.Chain):
         for child, inside in module.named_children():
             yield from chain_of(inside, f"{name}.{child}" if name else child)
-    elif isinstance(module, _OWN) or type(module).__module__.startswith("torch.nn."):
+    elif type(module).__module__.startswith(("torch.nn.", modules.__name__)):
         yield name or "the module", module
     else:
         yield from _Path(module, name).links
@@ -48,7 +36,8 @@ def chain_of(module: Any, name: str = "") -> Iterator[tuple[str, Any]]:
 
 class _Tracer(fx.Tracer):
     def is_leaf_module(self, m: Any, module_qualified_name: str) -> bool:
-        return isinstance(m, _OWN) or super().is_leaf_module(m, module_qualified_name)
+        own = type(m).__module__ == modules.__name__
+        return own or super().is_leaf_module(m, module_qualified_name)
 
 
 class _Path:

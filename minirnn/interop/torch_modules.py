@@ -5,9 +5,10 @@ Parameters are all in ordinary PyTorch layers; the modules here only call them.
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Any
 
-from minirnn.interop.proof import missing
+from minirnn.interop.counterparts import missing
 
 try:
     import torch
@@ -23,9 +24,11 @@ __all__ = [
     "LastStep",
     "MaxOverTime",
     "MeanOverTime",
+    "OverTime",
     "Parallel",
     "Residual",
     "Reversed",
+    "has_state",
     "run",
 ]
 
@@ -36,8 +39,6 @@ class Chain(nn.Sequential):
     An `nn.Sequential` whose recurrent layers hand on their output alone. The names of its
     parameters are those of `nn.Sequential`: ``"0.weight_ih_l0"``.
     """
-
-    takes_mask = True
 
     def forward(
         self, x: Any, mask: Any = None, state: Any = None, *, return_state: bool = False
@@ -78,27 +79,6 @@ class Reversed(nn.Module):
         return _recurrent(self.layer, x, mask, state, backwards=True)
 
 
-class Both(nn.Module):
-    """Two recurrent layers of different kind or size, one for each direction of time."""
-
-    def __init__(self, forwards: nn.RNNBase, backwards: nn.RNNBase, merge: str = "concat") -> None:
-        super().__init__()
-        self.forwards = forwards
-        self.backwards = backwards
-        self.merge = merge
-
-    def extra_repr(self) -> str:
-        """Return how the outputs are merged, for `repr`."""
-        return f"merge={self.merge!r}"
-
-    def forward(self, x: Any, mask: Any = None, state: Any = None) -> Any:
-        """Return the merged outputs, and the pair of final states."""
-        one, two = (None, None) if state is None else state
-        y_one, one = _recurrent(self.forwards, x, mask, one)
-        y_two, two = _recurrent(self.backwards, x, mask, two, backwards=True)
-        return _merged([y_one, y_two], self.merge), (one, two)
-
-
 class Residual(nn.Module):
     """``x + layer(x)``."""
 
@@ -115,7 +95,7 @@ class Residual(nn.Module):
 class Parallel(nn.Module):
     """Layers that read the same input, their outputs merged."""
 
-    def __init__(self, layers: list[nn.Module], merge: str) -> None:
+    def __init__(self, layers: Iterable[nn.Module], merge: str = "concat") -> None:
         super().__init__()
         self.layers = nn.ModuleList(layers)
         self.merge = merge
@@ -128,31 +108,34 @@ class Parallel(nn.Module):
         """Return the merged outputs, and a tuple of the final states."""
         states = [None] * len(self.layers) if state is None else state
         runs = [run(layer, x, mask, one) for layer, one in zip(self.layers, states, strict=True)]
-        return _merged([y for y, _ in runs], self.merge), tuple(final for _, final in runs)
+        parts, finals = zip(*runs, strict=True)
+        if self.merge == "concat":
+            return torch.cat(parts, dim=-1), finals
+        together = torch.stack(parts)
+        merges = {"sum": together.sum, "mean": together.mean, "product": together.prod}
+        return merges[self.merge](dim=0), finals
 
 
-def _merged(parts: list[Any], how: str) -> Any:
-    if how == "concat":
-        return torch.cat(parts, dim=-1)
-    together = torch.stack(parts)
-    return {"sum": together.sum, "mean": together.mean, "product": together.prod}[how](dim=0)
+class Both(Parallel):
+    """A recurrent layer and a `Reversed` one: two directions of different kind or size."""
 
 
-class LastStep(nn.Module):
-    """The last step of each sequence, the last real one under a mask."""
-
-    takes_mask = True
+class OverTime(nn.Module):
+    """Base of what makes one vector of a sequence, of its valid steps under a mask."""
 
     def forward(self, x: Any, mask: Any = None) -> Any:
         """Return ``(batch, features)`` of x ``(batch, time, features)``."""
-        if mask is None:
-            return x[:, -1]
-        steps = torch.arange(x.shape[1], device=x.device)
-        last = torch.where(mask, steps, -1).amax(dim=1)
-        return x[torch.arange(len(x), device=x.device), last]
+        return self._pooled(x, mask)
 
 
-class LastState(nn.Module):
+class LastStep(OverTime):
+    """The last step of each sequence."""
+
+    def _pooled(self, x: Any, mask: Any) -> Any:
+        return _at_end(x, mask)
+
+
+class LastState(OverTime):
     """The output of each direction where it has read the whole sequence.
 
     Parameters
@@ -160,8 +143,6 @@ class LastState(nn.Module):
     directions : tuple of (features, read backwards)
         For each part of the input.
     """
-
-    takes_mask = True
 
     def __init__(self, directions: tuple[tuple[int, bool], ...]) -> None:
         super().__init__()
@@ -171,43 +152,43 @@ class LastState(nn.Module):
         """Return the directions, for `repr`."""
         return repr(self.directions)
 
-    def forward(self, x: Any, mask: Any = None) -> Any:
-        """Return ``(batch, features)`` of x ``(batch, time, features)``."""
+    def _pooled(self, x: Any, mask: Any) -> Any:
         parts = x.split([size for size, _ in self.directions], dim=2)
-        real = torch.ones(x.shape[:2], dtype=torch.bool, device=x.device) if mask is None else mask
-        steps = torch.arange(x.shape[1], device=x.device)
-        last = torch.where(real, steps, -1).amax(dim=1)
-        first = torch.where(real, steps, x.shape[1]).amin(dim=1)
-        rows = torch.arange(len(x), device=x.device)
         pairs = zip(parts, self.directions, strict=True)
-        return torch.cat(
-            [part[rows, first if backwards else last] for part, (_, backwards) in pairs], dim=1
-        )
+        return torch.cat([_at_end(x, mask, first=backwards) for x, (_, backwards) in pairs], dim=1)
 
 
-class MeanOverTime(nn.Module):
-    """The mean of the steps of each sequence, of the real ones under a mask."""
+class MeanOverTime(OverTime):
+    """The mean of the steps of each sequence."""
 
-    takes_mask = True
-
-    def forward(self, x: Any, mask: Any = None) -> Any:
-        """Return ``(batch, features)`` of x ``(batch, time, features)``."""
+    def _pooled(self, x: Any, mask: Any) -> Any:
         if mask is None:
             return x.mean(dim=1)
         total = x.masked_fill(~mask[:, :, None], 0).sum(dim=1)
         return total / mask.sum(dim=1, keepdim=True).to(x.dtype)
 
 
-class MaxOverTime(nn.Module):
-    """The largest value of each feature over the steps, over the real ones under a mask."""
+class MaxOverTime(OverTime):
+    """The largest value of each feature over the steps."""
 
-    takes_mask = True
-
-    def forward(self, x: Any, mask: Any = None) -> Any:
-        """Return ``(batch, features)`` of x ``(batch, time, features)``."""
+    def _pooled(self, x: Any, mask: Any) -> Any:
         if mask is not None:
             x = x.masked_fill(~mask[:, :, None], -torch.inf)
         return x.amax(dim=1)
+
+
+def _at_end(x: Any, mask: Any, *, first: bool = False) -> Any:
+    """Return the last valid step of each sequence, or the first."""
+    if mask is None:
+        return x[:, 0 if first else -1]
+    steps = torch.arange(x.shape[1], device=x.device)
+    found = torch.where(mask, steps.flip(0) if first else steps, -1).argmax(dim=1)
+    return x[torch.arange(len(x), device=x.device), found]
+
+
+def has_state(module: Any) -> bool:
+    """Whether a module takes a mask and states, and `run` tells its final ones."""
+    return isinstance(module, nn.RNNBase | Chain | Reversed | Residual | Parallel)
 
 
 def run(module: Any, x: Any, mask: Any = None, state: Any = None) -> tuple[Any, Any]:
@@ -217,13 +198,11 @@ def run(module: Any, x: Any, mask: Any = None, state: Any = None) -> tuple[Any, 
     """
     if isinstance(module, nn.RNNBase):
         return _recurrent(module, x, mask, state)
-    if isinstance(module, Reversed | Both | Residual | Parallel):
-        y, final = module(x, mask, state)
+    if has_state(module):
+        options = {"return_state": True} if isinstance(module, Chain) else {}
+        y, final = module(x, mask, state, **options)
         return y, final
-    if isinstance(module, Chain):
-        y, final = module(x, mask, state, return_state=True)
-        return y, final
-    return (module(x, mask) if getattr(module, "takes_mask", False) else module(x)), None
+    return (module(x, mask) if isinstance(module, OverTime) else module(x)), None
 
 
 def _recurrent(
@@ -236,7 +215,8 @@ def _recurrent(
     """
     if mask is None:
         x = x.flip(1) if backwards else x
-        y, final = _batch_first(module, x, state)
+        y, final = module(x if module.batch_first else x.transpose(0, 1), state)
+        y = y if module.batch_first else y.transpose(0, 1)
         return (y.flip(1) if backwards else y), final
     time = x.shape[1]
     steps = torch.arange(time, device=x.device)
@@ -250,14 +230,6 @@ def _recurrent(
     y, _ = pad_packed_sequence(output, batch_first=True, total_length=time)
     y = torch.zeros_like(y).scatter(1, order[:, :, None].expand_as(y), y)
     return y.masked_fill(~mask[:, :, None], 0), _kept(final, state, lengths == 0)
-
-
-def _batch_first(module: Any, x: Any, state: Any) -> tuple[Any, Any]:
-    if module.batch_first:
-        y, final = module(x, state)
-        return y, final
-    y, final = module(x.transpose(0, 1), state)
-    return y.transpose(0, 1), final
 
 
 def _kept(final: Any, initial: Any, empty: Any) -> Any:

@@ -1,4 +1,4 @@
-"""The weights of recurrent layers in each library's layout, and back. Arrays only.
+"""Arrays to layers, and the weights of recurrent layers in each library's layout and back.
 
 The libraries lay out the gates in different orders:
 
@@ -27,6 +27,7 @@ from typing import Any
 import numpy as np
 
 from minirnn.cells import GRUCell, LSTMCell, RNNCell
+from minirnn.layers import Dense, Embedding, LayerNorm
 from minirnn.recurrent import GRU, LSTM, RNN, Recurrent
 from minirnn.typing import Array
 
@@ -36,7 +37,10 @@ __all__ = [
     "MINIRNN",
     "ONNX",
     "TORCH",
+    "dense",
+    "embedding",
     "from_layout",
+    "layer_norm",
     "recurrent_layer",
     "reorder",
     "to_layout",
@@ -144,6 +148,31 @@ def recurrent_layer(
     )
     reset_after = options.get("reset_after", True)
     layer.cell.load_state_dict(from_layout(library, kind, *arrays, reset_after=reset_after))
+    return layer
+
+
+def dense(W: Array, b: Array | None = None) -> Dense:
+    """Return our layer of ``W (input, output)`` and ``b (output,)``, None for no bias."""
+    layer = Dense(*W.shape, bias=b is not None, rng=0, dtype=W.dtype)
+    layer.W.value = W
+    if layer.b is not None:
+        layer.b.value = b
+    return layer
+
+
+def embedding(W: Array) -> Embedding:
+    """Return our layer of the table ``(vocabulary, output)``."""
+    layer = Embedding(*W.shape, rng=0, dtype=W.dtype)
+    layer.W.value = W
+    return layer
+
+
+def layer_norm(gain: Array, b: Array | None, epsilon: float) -> LayerNorm:
+    """Return our layer of ``gain, b (size,)``; no bias counts as zeros."""
+    layer = LayerNorm(len(gain), epsilon=epsilon, dtype=gain.dtype)
+    layer.gain.value = gain
+    if b is not None:
+        layer.b.value = b
     return layer
 
 

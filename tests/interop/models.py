@@ -73,7 +73,7 @@ def not_in_keras(dtype):
 
 
 def branching(dtype):
-    """Return models with several paths, which PyTorch gives back and ONNX does not."""
+    """Return models with several paths, for PyTorch and ONNX."""
     kw = {"dtype": dtype}
     return {
         "unequal": mr.Bidirectional(mr.LSTM(3, 4, **kw), mr.GRU(3, 5, **kw)),

@@ -13,8 +13,8 @@ os.environ.setdefault("KERAS_BACKEND", "torch")
 keras = pytest.importorskip("keras", reason="Keras is not installed")
 
 import minirnn as mr  # noqa: E402
+from minirnn.interop.counterparts import ConversionError  # noqa: E402
 from minirnn.interop.keras import from_keras, load_keras, to_keras  # noqa: E402
-from minirnn.interop.proof import ConversionError  # noqa: E402
 from minirnn.interop.weights import KERAS  # noqa: E402
 from minirnn.layers import LastState, LogSoftmax, MaxOverTime, MeanOverTime  # noqa: E402
 from minirnn.layers.normalization import LayerNorm  # noqa: E402

@@ -8,11 +8,11 @@ torch = pytest.importorskip("torch", reason="PyTorch is not installed")
 from torch import nn  # noqa: E402
 
 import minirnn as mr  # noqa: E402
-from minirnn.interop import torch_export  # noqa: E402
 from minirnn.interop import torch_modules as modules  # noqa: E402
-from minirnn.interop.proof import ConversionError, compare  # noqa: E402
-from minirnn.interop.torch import from_torch, load_torch, to_torch  # noqa: E402
-from minirnn.interop.torch_proof import side  # noqa: E402
+from minirnn.interop import weights  # noqa: E402
+from minirnn.interop.counterparts import ConversionError  # noqa: E402
+from minirnn.interop.proof import Twin, prove  # noqa: E402
+from minirnn.interop.torch import from_torch, load_torch, run_of, to_torch  # noqa: E402
 from minirnn.layers import LastState, LogSoftmax, MaxOverTime, MeanOverTime  # noqa: E402
 from minirnn.layers.normalization import LayerNorm  # noqa: E402
 from minirnn.layers.rectifiers import ELU, GELU, LeakyReLU, SiLU, Softplus  # noqa: E402
@@ -229,10 +229,13 @@ class Doubled(mr.Dense):
     [
         (mr.RNN(3, 4, activation="sigmoid"), "activation='sigmoid' of RNN"),
         (mr.GRU(3, 4, reset_after=False), "reset_after=False of GRU"),
-        (mr.Sequential([mr.Dense(3, 3), mr.LSTM(3, 4, stateful=True)]), r"stateful=True of LSTM"),
+        (
+            mr.Sequential([mr.Dense(3, 3), mr.LSTM(3, 4, stateful=True)]),
+            r"stateful=True of layer 1 \(LSTM",
+        ),
         (mr.Recurrent(OwnCell()), "OwnCell"),
         (mr.Dropout(0.5, shared_over_time=True), "shared_over_time=True of Dropout"),
-        (mr.Sequential([mr.Tanh(), Doubled(3, 4)]), r"Doubled \(layer 1 of Sequential\)"),
+        (mr.Sequential([mr.Tanh(), Doubled(3, 4)]), r"layer 1 \(Doubled\) has no"),
     ],
 )
 def test_what_pytorch_has_not(model, message):
@@ -268,8 +271,8 @@ def test_the_layer_that_differs_is_named(monkeypatch):
     def swapped(kind, weights):
         return right(kind, {**weights, "b": weights["b"][::-1]})
 
-    right = torch_export.to_torch_layout
-    monkeypatch.setattr(torch_export, "to_torch_layout", swapped)
+    right = weights.to_torch_layout
+    monkeypatch.setattr(weights, "to_torch_layout", swapped)
     model = disturb(mr.Sequential([mr.Dense(3, 3), mr.Sequential([mr.Tanh(), mr.GRU(3, 4)])]))
     with pytest.raises(ConversionError, match=r"first to differ is layer 1\.1 \(GRU\)"):
         to_torch(model)
@@ -279,8 +282,8 @@ def test_not_a_number_is_a_difference():
     model = mr.Dense(2, 2)
     module = to_torch(model, verify=False)
     model.W.value[0, 0] = np.nan
-    report = compare("to_torch", model, side(module), masks=False)
-    assert not report.passed
+    with pytest.raises(ConversionError, match="differ by inf"):
+        prove("to_torch", model, Twin(run_of(module)))
 
 
 def test_weights_that_do_not_fit_change_nothing():

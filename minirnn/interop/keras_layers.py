@@ -1,0 +1,334 @@
+"""Which Keras layer is the counterpart of which layer, and the way from one to the other."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Callable, Iterator
+from itertools import pairwise
+from typing import Any
+
+import keras
+import numpy as np
+from keras import layers as kl
+
+from minirnn import layers as ours
+from minirnn.core import Layer, dtype_of
+from minirnn.interop import weights
+from minirnn.interop.counterparts import (
+    ConversionError,
+    Plain,
+    base_of,
+    first_size,
+    named_chain,
+    refuse,
+    titled,
+)
+from minirnn.models.sequential import Sequential
+from minirnn.recurrent import Bidirectional, Recurrent
+from minirnn.typing import Array
+
+__all__ = ["built", "dtype_name", "layers_of", "links", "pieces", "weights_of"]
+
+_KINDS = {"rnn": kl.SimpleRNN, "lstm": kl.LSTM, "gru": kl.GRU}
+_MERGES = {"concat": "concat", "sum": "sum", "mean": "ave", "product": "mul"}
+_ACTIVATIONS = {
+    "softmax": ours.Softmax,
+    "log_softmax": ours.LogSoftmax,
+    "sigmoid": ours.Sigmoid,
+    "tanh": ours.Tanh,
+    "relu": ours.ReLU,
+    "silu": ours.SiLU,
+    "softplus": ours.Softplus,
+}
+_ACTIVATION_NAMES = {kind: name for name, kind in _ACTIVATIONS.items()}
+_PLAIN = (
+    Plain(ours.MeanOverTime, kl.GlobalAveragePooling1D, fixed={"keepdims": (False,)}),
+    Plain(ours.LeakyReLU, kl.LeakyReLU, {"slope": "negative_slope"}),
+    Plain(ours.ELU, kl.ELU, {"alpha": "alpha"}),
+    Plain(ours.Dropout, kl.Dropout, {"rate": "rate"}),
+)
+_BY_OURS = {row.ours: row for row in _PLAIN}
+_BY_THEIRS = {row.theirs: row for row in _PLAIN}
+
+# ---------------------------------------------------------------- to Keras
+
+
+def pieces(model: Layer) -> Iterator[tuple[str, Layer, Any]]:
+    """Yield name, layer and Keras layer; a recurrent layer takes a last step behind it along."""
+    dtype = dtype_name(model)
+    chain = pairwise([*named_chain(model), ("", model)])
+    for (place, layer), (_, after) in chain:
+        name = titled(place, layer)
+        if isinstance(layer, Recurrent | Bidirectional):
+            last = _is_last(layer, after)
+            twin = _recurrent(layer, name, sequences=not last, dtype=dtype)
+            yield name, Sequential([layer, after]) if last else layer, twin
+            if last:
+                next(chain)
+        else:
+            yield name, layer, _keras_layer(layer, name, dtype)
+
+
+def _not_there(subject: str, why: str = "") -> Any:
+    refuse("to_keras", subject, "Keras", why)
+
+
+def _keras_layer(layer: Any, name: str, dtype: str) -> Any:
+    base: Any = base_of(layer, [*_TO_KERAS, *_BY_OURS, *_ACTIVATION_NAMES])
+    if base is None:
+        last = isinstance(layer, ours.LastStep | ours.LastState)
+        hint = "it has one only right behind a recurrent layer: return_sequences=False"
+        _not_there(name, hint if last else "")
+    if base in _TO_KERAS:
+        return _TO_KERAS[base](layer, dtype)
+    if base in _ACTIVATION_NAMES:
+        return kl.Activation(_ACTIVATION_NAMES[base], dtype=dtype)
+    shared = getattr(layer, "shared_over_time", False)
+    kind = kl.SpatialDropout1D if shared else _BY_OURS[base].theirs
+    return kind(**_BY_OURS[base].keywords(layer), dtype=dtype)
+
+
+_TO_KERAS: dict[type, Callable[[Any, str], Any]] = {
+    ours.Dense: lambda layer, dtype: kl.Dense(layer.output_size, use_bias=layer.bias, dtype=dtype),
+    ours.Embedding: lambda layer, dtype: kl.Embedding(*layer.W.shape, dtype=dtype),
+    ours.LayerNorm: lambda layer, dtype: kl.LayerNormalization(epsilon=layer.epsilon, dtype=dtype),
+}
+
+
+def _is_last(layer: Layer, after: Layer) -> bool:
+    """Whether what stands behind a recurrent layer is what Keras gives without sequences."""
+    if isinstance(layer, Bidirectional):
+        return isinstance(after, ours.LastState) and layer.merge == "concat"
+    forwards = isinstance(layer, Recurrent) and not layer.reverse
+    return isinstance(after, ours.LastState) or (isinstance(after, ours.LastStep) and forwards)
+
+
+def dtype_name(model: Layer) -> str:
+    """Return the dtype of a model; of one without parameters, that of its inputs."""
+    return str(dtype_of(model) or "float32")
+
+
+def _recurrent(layer: Any, name: str, *, sequences: bool, dtype: str) -> Any:
+    options = {"return_sequences": sequences, "dtype": dtype}
+    if isinstance(layer, Bidirectional):
+        both = layer.forward_layer, layer.backward_layer
+        if both[0].hidden_size != both[1].hidden_size:
+            _not_there(name, "its two directions have the same number of units")
+        one, two = (_one_direction(half, name, **options) for half in both)
+        mode = _MERGES[layer.merge]
+        return kl.Bidirectional(one, backward_layer=two, merge_mode=mode, dtype=dtype)
+    if layer.reverse and sequences:
+        _not_there(
+            f"reverse=True of {name}",
+            "its go_backwards returns the steps in reverse; with LastState behind it, or in a "
+            "Bidirectional, it has one",
+        )
+    return _one_direction(layer, name, **options)
+
+
+def _one_direction(layer: Recurrent, name: str, **options: Any) -> Any:
+    cell: Any = layer.cell
+    base: Any = base_of(cell, weights.KINDS)
+    if base is None:
+        _not_there(name, f"{type(cell).__name__} computes something of its own")
+    if layer.stateful:
+        why = "it needs the batch size for that; set layer.stateful = False"
+        _not_there(f"stateful=True of {name}", why)
+    kind = weights.KINDS[base]
+    if kind == "rnn":
+        options["activation"] = cell.activation
+    elif kind == "gru":
+        options["reset_after"] = cell.reset_after
+    return _KINDS[kind](cell.hidden_size, go_backwards=layer.reverse, **options)
+
+
+def built(twins: list[Any], model: Layer) -> Any:
+    """Return the Keras layers as a model for inputs of the size that ours has."""
+    size = first_size(model)
+    tokens = isinstance(size, ours.Embedding)
+    twin = keras.Sequential(
+        [
+            keras.Input(
+                (None,) if tokens else (None, size or 3),
+                dtype="int32" if tokens else dtype_name(model),
+            ),
+            *twins,
+        ]
+    )
+    twin.supports_masking = True
+    return twin
+
+
+def weights_of(layer: Layer) -> list[Array]:
+    """Return a layer's weights in the order and layout of its Keras counterpart."""
+    if isinstance(layer, Sequential):  # with the last step behind it, which has none
+        return weights_of(layer[0])
+    if isinstance(layer, Bidirectional):
+        return weights_of(layer.forward_layer) + weights_of(layer.backward_layer)
+    if not isinstance(layer, Recurrent):
+        return [parameter.value for parameter in layer.parameters()]
+    cell: Any = layer.cell
+    kind = weights.KINDS[base_of(cell, weights.KINDS)]  # type: ignore[index]
+    *kernels, b, second = weights.to_layout(weights.KERAS, kind, cell.state_dict())
+    return [*kernels, np.stack([b, second]) if hasattr(cell, "bn") else b]
+
+
+# ---------------------------------------------------------------- from Keras
+
+
+def links(model: Any) -> Iterator[Any]:
+    """Yield the layers of a chain of layers, containers opened."""
+    if isinstance(model, keras.Sequential):
+        for layer in model.layers:
+            yield from links(layer)
+    elif isinstance(model, keras.Model):
+        before = None
+        for layer in model.layers:
+            if isinstance(layer, kl.InputLayer):
+                if before is not None:
+                    raise ConversionError(f"from_keras: {model.name} has several inputs")
+                before = layer.output
+                continue
+            try:
+                inputs = layer.input  # behind it may stand a mask that another layer made
+                chained = (inputs[0] if isinstance(inputs, list) else inputs) is before
+                before = layer.output
+            except AttributeError:  # used more than once, or not built
+                chained = False
+            if not chained:
+                raise ConversionError(
+                    f"from_keras: {model.name} is not one chain of layers at {layer.name}"
+                )
+            yield from links(layer)
+    elif not isinstance(model, kl.InputLayer):
+        yield model
+
+
+def layers_of(layer: Any) -> Iterator[Layer]:
+    """Yield our layers of one of Keras'."""
+    kind = type(layer)
+    if kind is kl.Masking or (kind is kl.Embedding and layer.mask_zero):
+        warnings.warn(
+            f"from_keras: {layer.name} makes a mask in Keras; hand it to the model here, as mask=",
+            stacklevel=3,
+        )
+    if kind in _BY_THEIRS:
+        row, options = _BY_THEIRS[kind], vars(layer)
+        if row.unlike(options):
+            _not_here(layer, row.unlike(options))
+        yield row.layer(options)
+    elif kind in _TO_MINIRNN:
+        yield from _TO_MINIRNN[kind](layer)
+    elif kind is not kl.Masking:
+        _not_here(layer)
+
+
+def _not_here(layer: Any, why: str = "") -> Any:
+    refuse("from_keras", f"{layer.name} ({type(layer).__name__})", "minirnn", why)
+
+
+def _own_recurrent(layer: Any) -> Iterator[Layer]:
+    if layer.dropout:
+        yield ours.Dropout(layer.dropout, shared_over_time=True)
+    if layer.go_backwards and layer.return_sequences:
+        _not_here(layer, "go_backwards with return_sequences: the steps come in reverse")
+    own = _own_direction(layer)
+    yield own
+    if not layer.return_sequences:
+        yield ours.LastState().follow(own)
+
+
+def _own_bidirectional(layer: Any) -> Iterator[Layer]:
+    both = layer.forward_layer, layer.backward_layer
+    merges = {theirs: merge for merge, theirs in _MERGES.items()}
+    if layer.merge_mode not in merges:
+        _not_here(layer, f"merge_mode={layer.merge_mode!r}")
+    if any(type(half) not in _KINDS.values() or half.dropout for half in both):
+        _not_here(layer, "its layers are of other kinds, or have dropout")
+    one, two = (_own_direction(half) for half in both)
+    merge = merges[layer.merge_mode]
+    if both[0].return_sequences or merge == "concat":
+        own = Bidirectional(one, two, merge=merge)
+        yield own
+        if not both[0].return_sequences:
+            yield ours.LastState().follow(own)
+    else:
+        ends = [Sequential([half, ours.LastState()]) for half in (one, two)]
+        yield ours.Parallel(ends, merge=merge)
+
+
+def _own_direction(layer: Any) -> Recurrent:
+    kind = next(kind for kind, theirs in _KINDS.items() if type(layer) is theirs)
+    activation = layer.activation.__name__
+    for name in ("return_state", "stateful", "recurrent_dropout"):
+        if getattr(layer, name):
+            _not_here(layer, f"{name}={getattr(layer, name)}")
+    options: dict[str, Any] = {}
+    if kind == "rnn":
+        if activation not in ("tanh", "relu", "sigmoid"):
+            _not_here(layer, f"activation={activation!r}")
+        options["activation"] = activation
+    elif (activation, layer.recurrent_activation.__name__) != ("tanh", "sigmoid"):
+        _not_here(layer, "activations other than tanh and sigmoid")
+    if kind == "gru":
+        options["reset_after"] = layer.reset_after
+    kernel, recurrent_kernel, *bias = _arrays(layer)
+    if bias and bias[0].ndim == 2:  # of a GRU with reset_after=True
+        bias = list(bias[0])
+    arrays = kernel, recurrent_kernel, *bias
+    reverse = layer.go_backwards
+    return weights.recurrent_layer(weights.KERAS, kind, *arrays, reverse=reverse, **options)
+
+
+def _arrays(layer: Any) -> list[Array]:
+    """Return the weights of a Keras layer, which have to be float32 or float64."""
+    arrays: list[Array] = layer.get_weights()
+    if arrays[0].dtype not in (np.float32, np.float64):
+        _not_here(layer, f"weights of {arrays[0].dtype}")
+    return arrays
+
+
+def _own_dense(layer: Any) -> Iterator[Layer]:
+    yield weights.dense(*_arrays(layer))
+    yield from _own_activation(layer)
+
+
+def _own_norm(layer: Any) -> Iterator[Layer]:
+    if not layer.scale or not layer.center or layer.axis not in (-1, [-1], [2], 2):
+        _not_here(layer, "it has no gain, no bias, or another axis")
+    gain, b = _arrays(layer)
+    yield weights.layer_norm(gain, b, layer.epsilon)
+
+
+def _own_activation(layer: Any) -> Iterator[Layer]:
+    name = layer.activation.__name__
+    if name in _ACTIVATIONS:
+        yield _ACTIVATIONS[name]()
+    elif name != "linear":
+        _not_here(layer, f"activation={name!r}")
+
+
+def _own_relu(layer: Any) -> Iterator[Layer]:
+    if layer.max_value is not None or layer.threshold:
+        _not_here(layer, "a maximum or a threshold")
+    yield ours.LeakyReLU(float(layer.negative_slope)) if layer.negative_slope else ours.ReLU()
+
+
+def _own_softmax(layer: Any) -> Iterator[Layer]:
+    if layer.axis != -1:
+        _not_here(layer, f"axis={layer.axis}")
+    yield ours.Softmax()
+
+
+_TO_MINIRNN: dict[Any, Callable[[Any], Iterator[Layer]]] = {
+    **dict.fromkeys(_KINDS.values(), _own_recurrent),
+    kl.Bidirectional: _own_bidirectional,
+    kl.TimeDistributed: lambda layer: layers_of(layer.layer),
+    kl.Dense: _own_dense,
+    kl.Embedding: lambda layer: iter([weights.embedding(*_arrays(layer))]),
+    kl.LayerNormalization: _own_norm,
+    kl.Activation: _own_activation,
+    kl.ReLU: _own_relu,
+    kl.Softmax: _own_softmax,
+    kl.SpatialDropout1D: lambda layer: iter([ours.Dropout(layer.rate, shared_over_time=True)]),
+}

@@ -1,0 +1,284 @@
+"""Which PyTorch module is the counterpart of which layer, and the way from one to the other."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any
+
+import numpy as np
+import torch
+from torch import nn
+
+from minirnn import layers as ours
+from minirnn.cells import RNNCell
+from minirnn.cells.cell import Cell
+from minirnn.core import Layer, dtype_of
+from minirnn.interop import torch_modules as modules
+from minirnn.interop import weights
+from minirnn.interop.counterparts import (
+    ConversionError,
+    Plain,
+    base_of,
+    chained,
+    inner,
+    refuse,
+    titled,
+)
+from minirnn.interop.torch_graph import chain_of
+from minirnn.models.sequential import Sequential
+from minirnn.recurrent import Bidirectional, Recurrent
+from minirnn.typing import Array
+
+__all__ = ["layers_of", "module_of"]
+
+_LAYERS = {"rnn": nn.RNN, "lstm": nn.LSTM, "gru": nn.GRU}
+_CELLS = {"rnn": nn.RNNCell, "lstm": nn.LSTMCell, "gru": nn.GRUCell}
+_PLAIN = (
+    Plain(ours.LastStep, modules.LastStep),
+    Plain(ours.MeanOverTime, modules.MeanOverTime),
+    Plain(ours.MaxOverTime, modules.MaxOverTime),
+    Plain(ours.Dropout, nn.Dropout, {"rate": "p"}),
+    Plain(ours.Softmax, nn.Softmax, fixed={"dim": (-1, 2)}),
+    Plain(ours.LogSoftmax, nn.LogSoftmax, fixed={"dim": (-1, 2)}),
+    Plain(ours.Sigmoid, nn.Sigmoid),
+    Plain(ours.Tanh, nn.Tanh),
+    Plain(ours.ReLU, nn.ReLU),
+    Plain(ours.LeakyReLU, nn.LeakyReLU, {"slope": "negative_slope"}),
+    Plain(ours.ELU, nn.ELU, {"alpha": "alpha"}),
+    Plain(ours.GELU, nn.GELU, fixed={"approximate": ("tanh",)}),
+    Plain(ours.SiLU, nn.SiLU),
+    Plain(ours.Softplus, nn.Softplus, fixed={"beta": (1,)}),
+)
+_BY_OURS = {row.ours: row for row in _PLAIN}
+_BY_THEIRS = {row.theirs: row for row in _PLAIN}
+
+# ---------------------------------------------------------------- to PyTorch
+
+
+def module_of(model: Any, place: str = "") -> Any:
+    """Return the module of a layer; an error names the layer by its place in the model."""
+    base: Any = base_of(model, [*_TO_TORCH, *_BY_OURS])
+    if base is None:
+        _not_there(titled(place, model))
+    if base in _TO_TORCH:
+        return _TO_TORCH[base](model, place)
+    if getattr(model, "shared_over_time", False):
+        _not_there(f"shared_over_time=True of {titled(place, model)}")
+    module = _BY_OURS[base].theirs(**_BY_OURS[base].keywords(model))
+    if base is ours.Softplus:
+        module.threshold = 50  # beyond it the module returns x itself
+    return module
+
+
+def _not_there(subject: str, why: str = "") -> Any:
+    refuse("to_torch", subject, "PyTorch", why)
+
+
+def _inside(model: Any, place: str) -> list[Any]:
+    """Return the modules of the layers that stand in another one."""
+    if isinstance(model, ours.Residual | Bidirectional):
+        parts = {name: one for name, one in vars(model).items() if isinstance(one, Layer)}
+    else:
+        parts = {str(k): one for k, one in enumerate(model.layers)}
+    return [module_of(one, inner(place, name)) for name, one in parts.items()]
+
+
+def _recurrent(model: Any, place: str) -> Any:
+    if model.stateful:
+        _not_there(
+            f"stateful=True of {titled(place, model)}",
+            "set layer.stateful = False, and hand the module its states from call to call",
+        )
+    module = _of_cells(_LAYERS, model.cell, place, model, batch_first=True)
+    return modules.Reversed(module) if model.reverse else module
+
+
+def _bidirectional(model: Any, place: str) -> Any:
+    both = _inside(model, place)
+    one, two = model.forward_layer.cell, model.backward_layer.cell
+    alike = type(both[0]) is type(both[1].layer) and one.hidden_size == two.hidden_size
+    if not alike or _options(one) != _options(two) or model.merge != "concat":
+        return modules.Both(both, model.merge)
+    module = _of_cells(_LAYERS, one, place, model, batch_first=True, bidirectional=True)
+    return _fill(module, weights.to_torch_layout(_kind(two), two.state_dict()), "_l0_reverse")
+
+
+def _options(cell: Any) -> dict[str, Any]:
+    return {"nonlinearity": cell.activation} if isinstance(cell, RNNCell) else {}
+
+
+def _kind(cell: Cell) -> str:
+    return weights.KINDS[base_of(cell, weights.KINDS)]  # type: ignore[index]
+
+
+def _of_cells(kinds: Any, cell: Any, place: str, model: Layer, **options: Any) -> Any:
+    """Return the module of one cell, or of a layer of such cells, with the weights of one."""
+    name = titled(place, model)
+    if base_of(cell, weights.KINDS) is None:
+        _not_there(name, f"{type(cell).__name__} computes something of its own")
+    activation = getattr(cell, "activation", "tanh")
+    if activation not in ("tanh", "relu"):
+        _not_there(f"activation={activation!r} of {name}", "it has tanh and relu")
+    if not getattr(cell, "reset_after", True):
+        _not_there(f"reset_after=False of {name}", "its reset gate acts after the product")
+    kind = _kind(cell)
+    options |= _options(cell)
+    module = _blank(kinds[kind], cell.input_size, cell.hidden_size, cell, **options)
+    arrays = weights.to_torch_layout(kind, cell.state_dict())
+    return _fill(module, arrays, "_l0" if kinds is _LAYERS else "")
+
+
+def _dense(model: Any, place: str) -> Any:
+    module = _blank(nn.Linear, model.input_size, model.output_size, model, bias=model.bias)
+    bias = {} if model.b is None else {"bias": model.b.value}
+    return _fill(module, {"weight": model.W.value.T} | bias)
+
+
+def _embedding(model: Any, place: str) -> Any:
+    module = _blank(nn.Embedding, model.vocabulary_size, model.output_size, model)
+    return _fill(module, {"weight": model.W.value})
+
+
+def _layer_norm(model: Any, place: str) -> Any:
+    module = nn.LayerNorm(model.size, eps=model.epsilon, dtype=_dtype(model))
+    return _fill(module, {"weight": model.gain.value, "bias": model.b.value})
+
+
+def _dtype(like: Layer) -> Any:
+    return torch.float64 if dtype_of(like) == np.float64 else torch.float32
+
+
+def _blank(kind: Any, one: int, two: int, like: Layer, **options: Any) -> Any:
+    """Make a module without initial weights, so without drawing from the global generator."""
+    return kind(one, two, dtype=_dtype(like), device="meta", **options).to_empty(device="cpu")
+
+
+def _fill(module: Any, arrays: Mapping[str, Array], suffix: str = "") -> Any:
+    with torch.no_grad():
+        for name, array in arrays.items():
+            getattr(module, name + suffix).copy_(torch.tensor(array))
+    return module
+
+
+_TO_TORCH: dict[type, Callable[[Any, str], Any]] = {
+    Sequential: lambda model, place: modules.Chain(*_inside(model, place)),
+    ours.Residual: lambda model, place: modules.Residual(*_inside(model, place)),
+    ours.Parallel: lambda model, place: modules.Parallel(_inside(model, place), model.merge),
+    Recurrent: _recurrent,
+    Bidirectional: _bidirectional,
+    **dict.fromkeys(weights.KINDS, lambda cell, place: _of_cells(_CELLS, cell, place, cell)),
+    ours.Dense: _dense,
+    ours.Embedding: _embedding,
+    ours.LayerNorm: _layer_norm,
+    ours.LastState: lambda model, place: modules.LastState(model.directions),
+}
+
+# ---------------------------------------------------------------- from PyTorch
+
+
+def layers_of(module: Any, name: str) -> Iterator[Layer]:
+    """Yield the layers of a module that is no chain; none for the identity."""
+    kind = type(module)
+    title = f"{name} ({kind.__name__})"
+    if nn.utils.parametrize.is_parametrized(module) or module._forward_pre_hooks:
+        raise ConversionError(
+            f"from_torch: {title} is parametrised or has a hook, which has no counterpart; remove "
+            f"it first, as with nn.utils.parametrize.remove_parametrizations"
+        )
+    if kind in _BY_THEIRS:
+        row, options = _BY_THEIRS[kind], vars(module)
+        unlike = row.unlike(options)
+        if unlike:
+            known = ", ".join(f"{key}={values[0]!r}" for key, values in row.fixed.items())
+            _not_here(f"{unlike} of {title}", f"it has {known}")
+        yield row.layer(options)
+    elif kind in _LAYERS.values():
+        yield from _own_stack(module, title)
+    elif kind in _CELLS.values():
+        yield _own_recurrent(module).cell
+    elif kind in _TO_MINIRNN:
+        yield _TO_MINIRNN[kind](module, name)
+    elif kind is not nn.Identity:
+        _not_here(title)
+
+
+def _not_here(subject: str, why: str = "") -> Any:
+    refuse("from_torch", subject, "minirnn", why)
+
+
+def _own_parts(module: Any, name: str) -> list[Any]:
+    """Return the layers of the modules inside one that runs several side by side, or one."""
+    inside = module.layers if isinstance(module, modules.Parallel) else [module.layer]
+    chains = [list(chain_of(part, name)) for part in inside]
+    return [chained(own for n, link in chain for own in layers_of(link, n)) for chain in chains]
+
+
+def _own_reversed(module: Any, name: str) -> Layer:
+    (layer,) = _own_parts(module, name)
+    layer.reverse = True
+    return layer  # type: ignore[no-any-return]
+
+
+def _own_stack(module: Any, title: str) -> Iterator[Layer]:
+    """Yield our layers of an nn.RNN, nn.LSTM or nn.GRU, which may be several."""
+    if module.proj_size:
+        _not_here(f"proj_size={module.proj_size} of {title}")
+    for k in range(module.num_layers):
+        if k and module.dropout:
+            yield ours.Dropout(module.dropout)
+        one = _own_recurrent(module, f"_l{k}")
+        if module.bidirectional:
+            yield Bidirectional(one, _own_recurrent(module, f"_l{k}_reverse"))
+        else:
+            yield one
+
+
+def _own_recurrent(module: Any, suffix: str = "") -> Recurrent:
+    """Return our layer of one direction of one layer of a module, or of a cell's weights."""
+    kind = type(module).__name__.removesuffix("Cell").lower()
+    names = ("weight_ih", "weight_hh", *(("bias_ih", "bias_hh") if module.bias else ()))
+    arrays = [_array(getattr(module, name + suffix)).T for name in names]
+    options = {"activation": module.nonlinearity} if kind == "rnn" else {}
+    return weights.recurrent_layer(weights.TORCH, kind, *arrays, **options)
+
+
+def _own_embedding(module: Any, name: str) -> Layer:
+    if module.max_norm is not None:
+        _not_here(f"max_norm={module.max_norm} of {name}")
+    return weights.embedding(_array(module.weight))
+
+
+def _own_norm(module: Any, name: str) -> Layer:
+    if len(module.normalized_shape) != 1 or module.weight is None:
+        _not_here(f"{name} (LayerNorm) over several axes, or without weights,")
+    return weights.layer_norm(_array(module.weight), _array(module.bias), module.eps)
+
+
+def _own_last_state(module: Any, name: str) -> Layer:
+    layer = ours.LastState()
+    layer.directions = module.directions
+    return layer
+
+
+def _array(tensor: Any) -> Any:
+    """Return a copy of a tensor; None for None."""
+    if tensor is None:
+        return None
+    if tensor.dtype not in (torch.float32, torch.float64):
+        raise ConversionError(
+            f"from_torch: the weights are {tensor.dtype}; minirnn has float32 and float64: convert "
+            f"with module.float()"
+        )
+    return tensor.detach().cpu().numpy().copy()
+
+
+_TO_MINIRNN: dict[Any, Callable[[Any, str], Layer]] = {
+    modules.Both: lambda module, name: Bidirectional(*_own_parts(module, name), merge=module.merge),
+    modules.Parallel: lambda module, name: ours.Parallel(_own_parts(module, name), module.merge),
+    modules.Residual: lambda module, name: ours.Residual(*_own_parts(module, name)),
+    modules.Reversed: _own_reversed,
+    nn.Linear: lambda module, name: weights.dense(_array(module.weight).T, _array(module.bias)),
+    nn.Embedding: _own_embedding,
+    nn.LayerNorm: _own_norm,
+    modules.LastState: _own_last_state,
+}
