@@ -6,7 +6,7 @@ Needs scikit-learn: ``pip install ".[sklearn]"`` in the folder of README.md.
 from __future__ import annotations
 
 from dataclasses import KW_ONLY, dataclass, field
-from typing import Any, Self
+from typing import Any, ClassVar, Self
 
 import numpy as np
 
@@ -67,6 +67,10 @@ class _SequenceEstimator(BaseEstimator):  # type: ignore[misc]
     channels_first: bool = False
     random_state: Any = None
     verbose: bool = False
+    _loss: ClassVar[Any]
+
+    def _error(self, what: str) -> ValueError:
+        return ValueError(f"{type(self).__name__}: {what}")
 
     # ------------------------------------------------------------ sequences
 
@@ -80,9 +84,9 @@ class _SequenceEstimator(BaseEstimator):  # type: ignore[misc]
         if reset:
             self.n_channels_ = features
         elif features != self.n_channels_:
-            raise ValueError(
-                f"{type(self).__name__}: a time step has {features} features, but the sequences "
-                f"seen in fit had {self.n_channels_}"
+            raise self._error(
+                f"a time step has {features} features, but the sequences seen in fit had "
+                f"{self.n_channels_}"
             )
         return x, mask
 
@@ -108,24 +112,20 @@ class _SequenceEstimator(BaseEstimator):  # type: ignore[misc]
             elif sequence.ndim == 2 and self.channels_first:
                 sequence = sequence.T
             if sequence.ndim != 2 or not len(sequence):
-                raise ValueError(
-                    f"{type(self).__name__}: sequence {k} should be (time, features) with at least "
-                    f"one step, got shape {np.shape(one)}"
+                raise self._error(
+                    f"sequence {k} should be (time, features) with at least one step, got shape "
+                    f"{np.shape(one)}"
                 )
             if not np.isfinite(sequence).all():
-                raise ValueError(f"{type(self).__name__}: sequence {k} has NaN or infinity")
+                raise self._error(f"sequence {k} has NaN or infinity")
             sequences.append(sequence)
         widths = {sequence.shape[1] for sequence in sequences}
         if len(widths) > 1:
-            raise ValueError(
-                f"{type(self).__name__}: all sequences should have the same number of features, "
-                f"got {sorted(widths)}; are time and features swapped (channels_first=True)?"
+            raise self._error(
+                f"all sequences should have the same number of features, got {sorted(widths)}; are "
+                f"time and features swapped (channels_first=True)?"
             )
         return pad_sequences(sequences)
-
-    def _standardized(self, x: Array) -> Array:
-        scaled: Array = (x - self._x_mean) / self._x_scale
-        return scaled
 
     def _fit_scale(self, x: Array, mask: Mask | None, weight: Array) -> None:
         """Keep mean and standard deviation of each feature, over valid steps, weighted."""
@@ -136,6 +136,10 @@ class _SequenceEstimator(BaseEstimator):  # type: ignore[misc]
         variance = ((kept - self._x_mean) ** 2 * w).sum(axis=(0, 1)) / w.sum()
         tiny = np.finfo(np.float64).eps * np.maximum(1.0, self._x_mean**2) * 10
         self._x_scale = np.where(variance > tiny, np.sqrt(variance), 1.0)
+
+    def _scaled(self, x: Array) -> Array:
+        scaled: Array = (x - self._x_mean) / self._x_scale
+        return scaled
 
     # ------------------------------------------------------------ the network
 
@@ -172,7 +176,7 @@ class _SequenceEstimator(BaseEstimator):  # type: ignore[misc]
     def _start(self, outputs: int) -> None:
         """Make a new model and its trainer."""
         state = check_random_state(self.random_state)
-        rng = np.random.default_rng(state.randint(np.iinfo(np.int32).max))
+        self._rng = rng = np.random.default_rng(state.randint(np.iinfo(np.int32).max))
         self.model_ = self._build(outputs, rng)
         optimizer = Adam(
             self.model_.parameters(),
@@ -180,20 +184,32 @@ class _SequenceEstimator(BaseEstimator):  # type: ignore[misc]
             weight_decay=self.weight_decay,
             clip_norm=self.clip_norm,
         )
-        callbacks = []
-        if self.early_stopping:
-            callbacks.append(EarlyStopping("val_loss", patience=self.patience))
-        self._rng = rng
+        stopping = EarlyStopping("val_loss", patience=self.patience)
+        callbacks = [stopping] if self.early_stopping else []
         self._trainer = Trainer(self.model_, self._loss(), optimizer, callbacks=callbacks, rng=rng)
 
-    def _loss(self) -> Any:
+    def _learn(
+        self, X: Any, y: Any, sample_weight: Any, *, epochs: int, first: bool, classes: Any = None
+    ) -> Self:
+        """Train; what is new in the first training is made of its data."""
+        x, mask, y, weight = self._prepared(X, y, sample_weight, reset=first)
+        target, weight, outputs = self._targets(y, weight, first=first, classes=classes)
+        if first:
+            self._fit_scale(x, mask, weight)
+            self._start(outputs)
+        self._train(self._scaled(x), target, mask, weight, epochs)
+        return self
+
+    def _targets(
+        self, y: Array, weight: Array, *, first: bool, classes: Any
+    ) -> tuple[Array, Array, int]:
+        """Return the targets of the loss, the weights of the examples and the number of outputs."""
         raise NotImplementedError
 
     def _train(
         self, x: Array, target: Array, mask: Mask | None, weight: Array, epochs: int
     ) -> None:
-        counted = weight > 0  # what counts nothing should not make a batch either
-        rows = np.flatnonzero(counted)
+        rows = np.flatnonzero(weight > 0)  # what counts nothing should not make a batch either
         held_out = np.zeros(0, int)
         if self.early_stopping:
             share = checks.fraction(self, "validation_fraction", self.validation_fraction)
@@ -201,19 +217,12 @@ class _SequenceEstimator(BaseEstimator):  # type: ignore[misc]
             held_out = shuffled[: max(1, round(share * len(rows)))]
             rows = np.sort(shuffled[len(held_out) :])
             if not len(rows):
-                raise ValueError(
-                    f"{type(self).__name__}: early stopping needs at least two sequences, got one"
-                )
+                raise self._error("early stopping needs at least two sequences, got one")
         size = self.batch_size
         if size == "auto":
             size = len(rows) if len(rows) <= _FULL_BATCH else 32
-        arguments: dict[str, Any] = {}
-        if len(held_out):
-            arguments["validation"] = (
-                x[held_out],
-                target[held_out],
-                *(() if mask is None else (mask[held_out],)),
-            )
+        arrays = [x, target] if mask is None else [x, target, mask]
+        validation = tuple(array[held_out] for array in arrays) if len(held_out) else None
         self.history_ = self._trainer.fit(
             x[rows],
             target[rows],
@@ -221,19 +230,19 @@ class _SequenceEstimator(BaseEstimator):  # type: ignore[misc]
             sample_weight=weight[rows],
             epochs=epochs,
             batch_size=min(checks.positive_int(self, "batch_size", size), len(rows)),
+            validation=validation,
             progress=self.verbose,
-            **arguments,
         )
         self.n_iter_ = len(self.history_["loss"])
 
     def _output(self, X: Any) -> Array:
         check_is_fitted(self, "model_")
         x, mask = self._sequences(X, reset=False)
-        y: Array = self.model_.predict(self._standardized(x), mask)
+        y: Array = self.model_.predict(self._scaled(x), mask)
         return y
 
     def _prepared(
-        self, X: Any, y: Any, sample_weight: Any, *, reset: bool = True
+        self, X: Any, y: Any, sample_weight: Any, *, reset: bool
     ) -> tuple[Array, Mask | None, Array, Array]:
         """Return sequences, mask, targets and weights, checked; `reset` where training begins."""
         if y is None:
@@ -244,14 +253,10 @@ class _SequenceEstimator(BaseEstimator):  # type: ignore[misc]
         y = column_or_1d(y, warn=True)
         assert_all_finite(y, input_name="y")
         if len(y) != len(x):
-            raise ValueError(
-                f"{type(self).__name__}: there are {len(x)} sequences and {len(y)} targets"
-            )
+            raise self._error(f"there are {len(x)} sequences and {len(y)} targets")
         weight = _check_sample_weight(sample_weight, x, dtype=np.float64)
         if (weight < 0).any() or not weight.any():
-            raise ValueError(
-                f"{type(self).__name__}: sample_weight should be at least 0, and not all 0"
-            )
+            raise self._error("sample_weight should be at least 0, and not all 0")
         return x, mask, y, weight
 
 
@@ -320,57 +325,35 @@ class SequenceClassifier(ClassifierMixin, _SequenceEstimator):  # type: ignore[m
 
     class_weight: Any = field(default=None, kw_only=True)
 
-    def _loss(self) -> Any:
-        return SoftmaxCrossEntropy()
+    _loss = SoftmaxCrossEntropy
 
     def fit(self, X: Any, y: Any, sample_weight: Any = None) -> Self:
         """Train on sequences `X` with labels `y` ``(n,)``, from new weights; returns self."""
-        x, mask, y, weight = self._prepared(X, y, sample_weight)
-        check_classification_targets(y)
-        self.classes_ = np.unique(y)
-        if len(np.unique(y[weight > 0])) < 2:
-            raise ValueError(
-                f"{type(self).__name__}: y should have at least two classes, got 1 class"
-            )
-        weight = self._by_class(y, weight)
-        self._fit_scale(x, mask, weight)
-        self._start(len(self.classes_))
-        self._train_classes(x, y, mask, weight, self.epochs)
-        return self
+        return self._learn(X, y, sample_weight, epochs=self.epochs, first=True)
 
     def partial_fit(self, X: Any, y: Any, classes: Any = None, sample_weight: Any = None) -> Self:
         """Train one epoch more. The first call says all `classes` that will come; returns self."""
         first = not hasattr(self, "model_")
         if first and classes is None:
             raise ValueError("classes must be passed on the first call to partial_fit.")
-        x, mask, y, weight = self._prepared(X, y, sample_weight, reset=first)
+        return self._learn(X, y, sample_weight, epochs=1, first=first, classes=classes)
+
+    def _targets(
+        self, y: Array, weight: Array, *, first: bool, classes: Any
+    ) -> tuple[Array, Array, int]:
+        counted = weight > 0
         if first:
-            self.classes_ = np.unique(classes)
-        weight = self._by_class(y, weight)
-        if first:
-            self._fit_scale(x, mask, weight)
-            self._start(len(self.classes_))
+            check_classification_targets(y)
+            self.classes_ = np.unique(y if classes is None else classes)
+            if classes is None and len(np.unique(y[counted])) < 2:
+                raise self._error("y should have at least two classes, got 1 class")
         unknown = np.setdiff1d(y, self.classes_)
         if len(unknown):
-            raise ValueError(f"{type(self).__name__}: unknown classes in y: {unknown}")
-        self._train_classes(x, y, mask, weight, 1)
-        return self
-
-    def _by_class(self, y: Array, weight: Array) -> Array:
-        """Return the weights of the examples, times those of their classes."""
-        if self.class_weight is None:
-            return weight
-        counted = weight > 0
-        of_class = np.zeros_like(weight)
-        of_class[counted] = compute_sample_weight(self.class_weight, y[counted])
-        weighted: Array = weight * of_class
-        return weighted
-
-    def _train_classes(
-        self, x: Array, y: Array, mask: Mask | None, weight: Array, epochs: int
-    ) -> None:
-        target = np.searchsorted(self.classes_, y)
-        self._train(self._standardized(x), target, mask, weight, epochs)
+            raise self._error(f"unknown classes in y: {unknown}")
+        if self.class_weight is not None:
+            weight = weight.copy()
+            weight[counted] *= compute_sample_weight(self.class_weight, y[counted])
+        return np.searchsorted(self.classes_, y), weight, len(self.classes_)
 
     def decision_function(self, X: Any) -> Array:
         """Return the logits ``(n, classes)``; for two classes their difference ``(n,)``."""
@@ -416,44 +399,26 @@ class SequenceRegressor(RegressorMixin, _SequenceEstimator):  # type: ignore[mis
     True
     """
 
-    def _loss(self) -> Any:
-        return MeanSquaredError()
+    _loss = MeanSquaredError
 
     def fit(self, X: Any, y: Any, sample_weight: Any = None) -> Self:
         """Train on sequences `X` with numbers `y` ``(n,)``, from new weights; returns self."""
-        x, mask, y, weight = self._prepared(X, y, sample_weight)
-        y = self._numbers(y)
-        self._fit_scale(x, mask, weight)
-        self._y_mean = float(np.average(y, weights=weight))
-        deviation = float(np.sqrt(np.average((y - self._y_mean) ** 2, weights=weight)))
-        self._y_scale = deviation if deviation > 1e-12 * max(1.0, abs(self._y_mean)) else 1.0
-        self._start(1)
-        self._train_numbers(x, y, mask, weight, self.epochs)
-        return self
+        return self._learn(X, y, sample_weight, epochs=self.epochs, first=True)
 
     def partial_fit(self, X: Any, y: Any, sample_weight: Any = None) -> Self:
         """Train one epoch more; the scales are those of the first call; returns self."""
-        if not hasattr(self, "model_"):
-            epochs, self.epochs = self.epochs, 1
-            try:
-                return self.fit(X, y, sample_weight)
-            finally:
-                self.epochs = epochs
-        x, mask, y, weight = self._prepared(X, y, sample_weight, reset=False)
-        self._train_numbers(x, self._numbers(y), mask, weight, 1)
-        return self
+        first = not hasattr(self, "model_")
+        return self._learn(X, y, sample_weight, epochs=1, first=first)
 
-    def _numbers(self, y: Array) -> Array:
-        numbers: Array = check_array(
-            y, ensure_2d=False, dtype=np.float64, input_name="y", estimator=self
-        )
-        return numbers
-
-    def _train_numbers(
-        self, x: Array, y: Array, mask: Mask | None, weight: Array, epochs: int
-    ) -> None:
-        target = ((y - self._y_mean) / self._y_scale)[:, np.newaxis]
-        self._train(self._standardized(x), target, mask, weight, epochs)
+    def _targets(
+        self, y: Array, weight: Array, *, first: bool, classes: Any
+    ) -> tuple[Array, Array, int]:
+        y = check_array(y, ensure_2d=False, dtype=np.float64, input_name="y", estimator=self)
+        if first:
+            self._y_mean = float(np.average(y, weights=weight))
+            deviation = float(np.sqrt(np.average((y - self._y_mean) ** 2, weights=weight)))
+            self._y_scale = deviation if deviation > 1e-12 * max(1.0, abs(self._y_mean)) else 1.0
+        return ((y - self._y_mean) / self._y_scale)[:, np.newaxis], weight, 1
 
     def predict(self, X: Any) -> Array:
         """Return a number for each sequence ``(n,)``."""
