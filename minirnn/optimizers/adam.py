@@ -13,7 +13,7 @@ from minirnn.core import Parameter
 from minirnn.engine import current
 from minirnn.optimizers.base import LearningRate, Optimizer, Options
 from minirnn.optimizers.buffer import ParameterGroup, Slots
-from minirnn.optimizers.quotient import divided
+from minirnn.optimizers.rmsprop import divided
 from minirnn.typing import Array
 
 __all__ = ["Adam", "two_fractions"]
