@@ -169,13 +169,10 @@ def is_embedded_reber(string: str) -> bool:
     >>> is_embedded_reber("BTBTXSETE"), is_embedded_reber("BTBTXSEPE"), is_embedded_reber("BTB")
     (True, False, False)
     """
-    _require_text("is_embedded_reber", "string", string)
-    node = "start"
-    for symbol in string:
-        if symbol not in EMBEDDED_REBER_GRAMMAR[node]:
-            return False
-        node = EMBEDDED_REBER_GRAMMAR[node][symbol]
-    return node == "end"
+    try:
+        return nodes_passed("is_embedded_reber", "string", string)[-1] == "end"
+    except ValueError:
+        return False
 
 
 def embedded_reber_optimal_loss(*, long_memory: bool = True) -> float:
@@ -228,17 +225,13 @@ def embedded_reber_optimal_loss(*, long_memory: bool = True) -> float:
     return float(entropy / (symbols - 1))
 
 
-def _require_text(function: str, argument: str, value: object) -> None:
-    if not isinstance(value, str):
-        raise TypeError(
-            f"{function}: {argument} should be a string such as 'BTBTXSETE', got {value!r} "
-            f"of type {type(value).__name__}"
-        )
-
-
 def nodes_passed(function: str, argument: str, string: str) -> list[str]:
     """Return the nodes that a string passes, "start" among them; refuse it at a wrong symbol."""
-    _require_text(function, argument, string)
+    if not isinstance(string, str):
+        raise TypeError(
+            f"{function}: {argument} should be a string such as 'BTBTXSETE', got {string!r} "
+            f"of type {type(string).__name__}"
+        )
     path = ["start"]
     for position, symbol in enumerate(string):
         arrows = EMBEDDED_REBER_GRAMMAR[path[-1]]

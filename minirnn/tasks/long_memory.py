@@ -232,12 +232,8 @@ def temporal_order(
     True
     """
     count = positive_int("temporal_order", "count", count)
-    ends = two_ends("temporal_order", "lengths", lengths)
-    shortest = positive_int("temporal_order", "lengths[0]", ends[0])
     # From 10 on, t1 is never the place of the E, nor t2 that of the B.
-    bounded("temporal_order", "lengths[0]", shortest, 10)
-    longest = positive_int("temporal_order", "lengths[1]", ends[1])
-    bounded("temporal_order", "lengths[1]", longest, shortest)
+    shortest, longest = two_ends("temporal_order", "lengths", lengths, positive_int, 10)
     float_type = float_dtype("temporal_order", dtype)
     random = generator("temporal_order", rng)
 

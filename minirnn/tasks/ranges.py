@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from typing import Any
 
 __all__ = ["bounded", "two_ends"]
@@ -17,10 +18,15 @@ def bounded(
         raise ValueError(f"{function}: {argument} should be {wanted}, got {number}")
 
 
-def two_ends(function: str, argument: str, value: Any) -> tuple[Any, Any]:
-    """Return the ends of a range given as a pair; what each end is remains to be checked."""
+def two_ends(
+    function: str, argument: str, value: Any, check: Callable[..., Any], smallest: float
+) -> tuple[Any, Any]:
+    """Return the ends of a range given as a pair, what `check` makes of each."""
     if not isinstance(value, tuple | list) or len(value) != 2:
         raise TypeError(
             f"{function}: {argument} should be a pair (smallest, largest), got {value!r}"
         )
-    return value[0], value[1]
+    low, high = (check(function, f"{argument}[{k}]", end) for k, end in enumerate(value))
+    bounded(function, f"{argument}[0]", low, smallest)
+    bounded(function, f"{argument}[1]", high, low)
+    return low, high

@@ -130,12 +130,8 @@ def sine_waves(
     """
     count = positive_int("sine_waves", "count", count)
     length = positive_int("sine_waves", "length", length)
-    ends = two_ends("sine_waves", "periods", periods)
-    shortest = positive_float("sine_waves", "periods[0]", ends[0])
     # Below two steps a period, a sampled wave looks like one of a longer period.
-    bounded("sine_waves", "periods[0]", shortest, 2.0)
-    longest = positive_float("sine_waves", "periods[1]", ends[1])
-    bounded("sine_waves", "periods[1]", longest, shortest)
+    shortest, longest = two_ends("sine_waves", "periods", periods, positive_float, 2.0)
     noise = positive_float("sine_waves", "noise", noise, zero=True)
     float_type = float_dtype("sine_waves", dtype)
     random = generator("sine_waves", rng)
