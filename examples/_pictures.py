@@ -18,7 +18,7 @@ OUTPUT = Path(__file__).parent / "output"
 BLUE, ORANGE, GREEN, RED, GREY = "#4c72b0", "#dd8452", "#55a868", "#c44e52", "#8c8c8c"
 
 
-def save_picture(draw: Callable[..., Any], *shown: Any, name: str = "", **more: Any) -> Path | None:
+def save(draw: Callable[..., Any], *shown: Any, name: str = "", **more: Any) -> Path | None:
     """Write ``examples/output/NAME.png`` and say so, or say what to install."""
     about = (draw.__doc__ or "").split("\n")[0].rstrip(".")
     try:

@@ -19,7 +19,6 @@ import sys
 
 import _pictures as pictures
 import numpy as np
-from _pictures import save_picture
 from _script import counting, parser_for, verdict
 
 from minirnn import RNN, Adam, Dense, Sequential, SigmoidCrossEntropy, Trainer
@@ -79,7 +78,7 @@ def main(argv=None) -> int:
     inputs, _ = binary_addition(500, rng=0)
     states = model[0].forward(inputs).reshape(-1, 16)
     output = model[1].forward(states)[:, 0]
-    save_picture(pictures.binary_addition, curve, ones_met(inputs).reshape(-1), states, output)
+    pictures.save(pictures.binary_addition, curve, ones_met(inputs).reshape(-1), states, output)
     return verdict(options.quick, wrong == 0, "no sum is wrong")
 
 

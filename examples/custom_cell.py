@@ -19,7 +19,6 @@ import sys
 
 import _pictures as pictures
 import numpy as np
-from _pictures import save_picture
 from _script import counting, parser_for, verdict
 
 from minirnn import (
@@ -162,7 +161,7 @@ def main(argv=None) -> int:
         early, late = (percent(curve, after) for after in (200, updates))
         count, published = cells[name].parameter_count, PYTORCH.get(name, "-")
         print(f"  {name:<20}{count:>10,}{early:>12}{late:>12}{published:>20}")
-    save_picture(pictures.custom_cell, curves)
+    pictures.save(pictures.custom_cell, curves)
     reached = curves["minimal gated unit"][-1, 1] >= 0.99
     return verdict(options.quick and checked, checked and reached, "the cell answers 99 % or more")
 

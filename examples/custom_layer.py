@@ -22,7 +22,6 @@ import sys
 
 import _pictures as pictures
 import numpy as np
-from _pictures import save_picture
 from _script import parser_for, verdict
 
 from minirnn import (
@@ -132,7 +131,7 @@ def main(argv=None) -> int:
     print(f"  {'guessing':<38}{np.log(3):>11.3f}{1 / 3:>10.3f}")
     for name, score in scores.items():
         print(f"  {name:<38}{score['loss']:>11.3f}{score['accuracy']:>10.3f}")
-    save_picture(pictures.custom_layer, histories)
+    pictures.save(pictures.custom_layer, histories)
     reached = scores["with layer normalisation"]["accuracy"] >= 0.95
     return verdict(options.quick and checked, checked and reached, "95 % of the points are right")
 

@@ -25,7 +25,6 @@ import sys
 
 import _pictures as pictures
 import numpy as np
-from _pictures import save_picture
 from _script import parser_for, verdict
 from digits import TRAINING, load, move
 
@@ -140,7 +139,7 @@ def main(argv=None) -> int:
 
     shown = np.argsort(-mask.sum(axis=1), kind="stable")[:3]
     rows = [(strips[k][mask[k]], softmax(logits[k][mask[k]]), read[k], truths[k]) for k in shown]
-    save_picture(pictures.digit_strings, rows)
+    pictures.save(pictures.digit_strings, rows)
     goal = f"{STRINGS:.0f} % of the strings and {DIGITS:.0f} % of the digits, or more"
     return verdict(options.quick, strings >= STRINGS and digits >= DIGITS, goal)
 

@@ -26,7 +26,6 @@ from pathlib import Path
 
 import _pictures as pictures
 import numpy as np
-from _pictures import save_picture
 from _script import parser_for, verdict
 
 from minirnn import (
@@ -86,20 +85,14 @@ def load():
         return data["images"].astype(np.float32) / 16, data["labels"].astype(int)
 
 
-def train(cell, images, labels, epochs, rng, progress=True):
+def train(cell, images, labels, epochs, rng):
     """Return a model from rows of pixels to ten logits."""
-    model = Sequential(
-        [
-            CELLS[cell](8, 64, rng=rng),
-            LastStep(),
-            Dense(64, 10, rng=rng),
-        ]
-    )
+    model = Sequential([CELLS[cell](8, 64, rng=rng), LastStep(), Dense(64, 10, rng=rng)])
     batches = Augmented(images, labels, rng)
     schedule = Cosine(3e-3, steps=epochs * len(batches))
     optimizer = Adam(model.parameters(), schedule, clip_norm=1.0)
     trainer = Trainer(model, SoftmaxCrossEntropy(), optimizer, metrics=[Accuracy()])
-    trainer.fit(batches, epochs=epochs, progress=progress)
+    trainer.fit(batches, epochs=epochs)
     return model
 
 
@@ -129,7 +122,7 @@ def main(argv=None) -> int:
     print(f"  plain net in PyTorch         {PYTORCH[cell]:5.1f} %   (published)")
     shown = [*np.flatnonzero(right)[:4], *np.flatnonzero(~right)[:2]]
     after_each_row = [predictions(model, images[k]) for k in shown]
-    save_picture(pictures.digits, images[shown], labels[shown], guesses[shown], after_each_row)
+    pictures.save(pictures.digits, images[shown], labels[shown], guesses[shown], after_each_row)
     return verdict(options.quick, score >= DEMANDED, f"{DEMANDED:.0f} % or more")
 
 

@@ -20,7 +20,6 @@ from pathlib import Path
 
 import _pictures as pictures
 import numpy as np
-from _pictures import save_picture
 from _script import parser_for, read_text, saved_model, stop, verdict, whole_number
 
 from minirnn import (
@@ -162,7 +161,7 @@ def main(argv=None) -> int:
     for k, (value, half) in enumerate(zip(ahead, width, strict=True)):
         row = len(series) + 1 + k
         print(f"  row {row}: {value:10.4g}   from {value - half:.4g} to {value + half:.4g}")
-    save_picture(pictures.forecast, series, ahead, width, column)
+    pictures.save(pictures.forecast, series, ahead, width, column)
     if options.file != SUNSPOTS or errors is None:
         return 0
     gru, naive, _ = errors.values()

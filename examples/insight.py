@@ -17,7 +17,6 @@ import time
 
 import _pictures as pictures
 import numpy as np
-from _pictures import save_picture
 from _script import counting, parser_for
 
 from minirnn import LSTM, RNN, Adam, Dense, Recurrent, Sequential, SoftmaxCrossEntropy
@@ -101,10 +100,10 @@ def main(argv: list[str] | None = None) -> int:
         print()
 
     lstm = {when: record["layers.0"] for when, record in seen["LSTM"].items()}
-    save_picture(pictures.insight_gradients, seen)
+    pictures.save(pictures.insight_gradients, seen)
     text = "".join(ALPHABET[token] for token in test[0][0])
-    save_picture(pictures.insight_gates, list(lstm.values())[-1], text)
-    save_picture(pictures.insight_histograms, lstm)
+    pictures.save(pictures.insight_gates, list(lstm.values())[-1], text)
+    pictures.save(pictures.insight_histograms, lstm)
     print(f"{time.perf_counter() - started:.0f} s in all")
     return 0
 

@@ -27,7 +27,6 @@ import time
 
 import _pictures as pictures
 import numpy as np
-from _pictures import save_picture
 from _script import counting, parser_for, verdict
 from memory_tasks import TASKS, Task
 
@@ -88,7 +87,7 @@ def main(argv: list[str] | None = None) -> int:
     limit = " or less" if task.goal < task.guessing else ""
     print(f"Guessing: {task.guessing:.4g}. Solved: {task.goal:g}{limit}.\n")
     print("\n".join(verdicts), "\n")
-    save_picture(pictures.long_memory, task, curves, name=f"long_memory_{options.task}")
+    pictures.save(pictures.long_memory, task, curves, name=f"long_memory_{options.task}")
     return verdict(options.quick, solved["LSTM"] and solved["GRU"], "LSTM and GRU solve the task")
 
 

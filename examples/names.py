@@ -18,7 +18,6 @@ from pathlib import Path
 
 import _pictures as pictures
 import numpy as np
-from _pictures import save_picture
 from _script import parser_for, read_text, saved_model, stop, whole_number
 from ngrams import ngram_loss
 
@@ -123,7 +122,7 @@ def main(argv=None) -> int:
         )
         print(f"\nBest validation loss {min(history['val_loss']):.3f}; best n-gram {best:.3f}")
         texts = {"title": "First names, character by character", "loss": "nats per character"}
-        save_picture(pictures.learning_curve, history, name="names", levels=ngrams, **texts)
+        pictures.save(pictures.learning_curve, history, name="names", levels=ngrams, **texts)
 
     new = invent(model, vocabulary, set(names), rng, 20, 2 * max(map(len, sequences)))
     print(f"\n{len(new)} new names, none of them in the list:")

@@ -25,7 +25,6 @@ from pathlib import Path
 
 import _pictures as pictures
 import numpy as np
-from _pictures import save_picture
 from _script import parser_for, verdict, whole_number
 from ngrams import best_ngram
 
@@ -136,7 +135,7 @@ def main(argv: list[str] | None = None) -> int:
     )
     print(f"\nAt temperature {options.temperature:g} it writes:\n\n{options.prompt}{written}\n")
 
-    save_picture(
+    pictures.save(
         pictures.learning_curve,
         history,
         name="sonnets",

@@ -20,7 +20,6 @@ import sys
 
 import _pictures as pictures
 import numpy as np
-from _pictures import save_picture
 from _script import counting, parser_for, verdict
 
 from minirnn import SGD, Dense, ReLU, Sequential, Sigmoid, SoftmaxCrossEntropy, Trainer
@@ -107,8 +106,8 @@ def main(argv=None) -> int:
     ratio = early_mean(gradients["ReLU"]) / early_mean(gradients["Sigmoid"])
     print(f"\nOver the first 1,000 steps, the first layer's gradient is {ratio:.1f} times")
     print("as large under ReLU as under the sigmoid.")
-    save_picture(pictures.spiral_regions, models, points, labels)
-    save_picture(pictures.spiral_gradients, gradients)
+    pictures.save(pictures.spiral_regions, models, points, labels)
+    pictures.save(pictures.spiral_gradients, gradients)
     return verdict(options.quick, all(reached), "the published results")
 
 

@@ -25,7 +25,6 @@ from pathlib import Path
 
 import _pictures as pictures
 import numpy as np
-from _pictures import save_picture
 from _script import parser_for, verdict
 
 from minirnn import GRU, Adam, Dense, Layer, MeanSquaredError, Sequential, Trainer
@@ -107,7 +106,7 @@ def main(argv=None) -> int:
     errors = {name: error(guess, truth) for name, guess in guesses.items()}
     print(f"{'error':<16}" + "".join(f"{e:>22.1f}" for e in errors.values()))
     print("(root of the mean squared error over the ten years, in sunspots)\n")
-    save_picture(pictures.sunspots, years, spots, guesses, HELD_OUT)
+    pictures.save(pictures.sunspots, years, spots, guesses, HELD_OUT)
     best = min(errors, key=errors.get)
     return verdict(options.quick, best == "GRU", "the GRU is the best of the three")
 

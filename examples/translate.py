@@ -22,7 +22,6 @@ from datetime import date, timedelta
 
 import _pictures as pictures
 import numpy as np
-from _pictures import save_picture
 from _script import parser_for, stop, verdict
 
 from minirnn import (
@@ -199,7 +198,7 @@ def main(argv=None) -> int:
             print(f"  {text:34} -> {answer}")
 
     longest = sorted(range(min(40, len(texts))), key=lambda k: -len(texts[k]))[:3]
-    save_picture(pictures.translate, [(texts[k], guesses[k], attention[k]) for k in longest])
+    pictures.save(pictures.translate, [(texts[k], guesses[k], attention[k]) for k in longest])
     return verdict(options.quick, score >= DEMANDED, f"{DEMANDED:.0f} % or more")
 
 

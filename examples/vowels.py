@@ -30,7 +30,6 @@ from pathlib import Path
 
 import _pictures as pictures
 import numpy as np
-from _pictures import save_picture
 from _script import parser_for, verdict
 
 from minirnn import (
@@ -165,7 +164,7 @@ def main(argv=None) -> int:
     print(f"\n{'ours: one net, median of ' + str(nets):<34}{score:6.2f} %")
     for name, published in PUBLISHED:
         print(f"{name:<34}{published:6.2f} %")
-    save_picture(pictures.vowels, confusion(truth, guess), score)
+    pictures.save(pictures.vowels, confusion(truth, guess), score)
     return verdict(options.quick, score >= DEMANDED, f"{DEMANDED:.0f} % or more")
 
 
