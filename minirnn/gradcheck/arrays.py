@@ -49,10 +49,10 @@ def same(a: Array, b: Array) -> bool:
     return difference(a, b) <= CLOSE
 
 
-def same_rows(rows: Array, one: Array) -> Array:
-    """Return which rows are the same as one flat array but for rounding."""
-    scale = np.maximum(np.abs(rows).max(axis=1, initial=FLOOR), np.abs(one).max(initial=0.0))
-    close: Array = np.abs(rows - one).max(axis=1, initial=0.0) <= CLOSE * scale
+def same_rows(rows: Array, others: Array) -> Array:
+    """Return which rows are the same as the others, or as one, but for rounding."""
+    scale = np.maximum(*(np.abs(a).max(axis=-1, initial=FLOOR) for a in (rows, others)))
+    close: Array = np.abs(rows - others).max(axis=-1, initial=0.0) <= CLOSE * scale
     return close
 
 

@@ -160,7 +160,7 @@ def _apart(a: dict[str, Array], b: dict[str, Array]) -> float:
     return max(float(np.abs(a[name] - b[name]).max(initial=0.0)) for name in a)
 
 
-def overwritten(function: CheckedFunction) -> Diagnosis | None:
+def overwritten(function: CheckedFunction) -> list[Diagnosis]:
     """Look for gradients of parameters that are assigned to, not added to.
 
     Evidence: elements come out the same, whatever number the gradient began at.
@@ -173,11 +173,8 @@ def overwritten(function: CheckedFunction) -> Diagnosis | None:
         for name in function.parameters
         if (np.abs(other[name] + start - zero[name]) < 1e-6 * start).any()
     )
-    if not names:
-        return None
-    return Diagnosis(
-        "overwritten",
-        names,
+    text = (
         "looks like a gradient overwritten instead of added to: it comes out the same whatever it "
-        "began with; write `p.grad += ...`, not `p.grad = ...`",
+        "began with; write `p.grad += ...`, not `p.grad = ...`"
     )
+    return [Diagnosis("overwritten", names, text)] if names else []

@@ -6,7 +6,7 @@ import random
 
 import numpy as np
 
-from minirnn.gradcheck.arrays import changed, copies, difference, same
+from minirnn.gradcheck.arrays import changed, copies
 from minirnn.gradcheck.function import CheckedFunction
 from minirnn.gradcheck.report import Diagnosis
 from minirnn.typing import Array
@@ -14,26 +14,26 @@ from minirnn.typing import Array
 __all__ = ["not_deterministic", "rounded"]
 
 
-def not_deterministic(function: CheckedFunction) -> Diagnosis | None:
+def not_deterministic(function: CheckedFunction) -> list[Diagnosis]:
     """Run forward several times on the same numbers.
 
     Evidence: the outputs differ, and where it can be seen, why: NumPy's or Python's global
     generator has moved, an array on the layer has changed, or evaluation mode is repeatable.
     """
-    first = _outputs(function)
     function.restart()
     kept = function.kept_arrays()
     before, globals_before = copies(kept), _global_states()
-    later = [_outputs(function) for _ in range(8)]
+    gap = _apart(function)
+    if not gap:
+        return []
     moved = [name for name, state in _global_states().items() if state != globals_before[name]]
-    if all(_equal(first, outputs) for outputs in later):
-        return None
-    gap = max(by for outputs in later for by in changed(outputs, first).values())
+    spoilt = [*changed(kept, before)]
+    quiet = function.similar()
+    quiet.evaluate()
     text = (
         f"looks like a forward that is not deterministic: runs on the same numbers differ by "
         f"up to {gap:.2g}, so no gradient can be checked. "
     )
-    spoilt = [*changed(kept, before)]
     if moved:
         text += (
             f"It draws from {moved[0]}; keep a numpy.random.Generator as an attribute of the "
@@ -41,7 +41,7 @@ def not_deterministic(function: CheckedFunction) -> Diagnosis | None:
         )
     elif spoilt:
         text += f"It changes {spoilt[0]}, so each call begins where the one before ended"
-    elif _repeatable_in_evaluation(function):
+    elif not _apart(quiet):
         text += (
             "In evaluation mode it is repeatable, as dropout is; keep its numpy.random.Generator "
             "as an attribute of the layer, which the check winds back before each run, or check "
@@ -49,7 +49,7 @@ def not_deterministic(function: CheckedFunction) -> Diagnosis | None:
         )
     else:
         text += "Does it draw random numbers, or carry something from call to call?"
-    return Diagnosis("not deterministic", ("output",), text)
+    return [Diagnosis("not deterministic", ("output",), text)]
 
 
 def _global_states() -> dict[str, str]:
@@ -61,52 +61,46 @@ def _global_states() -> dict[str, str]:
     }
 
 
-def _repeatable_in_evaluation(function: CheckedFunction) -> bool:
-    quiet = function.similar()
-    quiet.evaluate()
-    first = _outputs(quiet)
-    return all(_equal(first, _outputs(quiet)) for _ in range(8))
+def _apart(function: CheckedFunction) -> float:
+    """Return how far several runs on the same numbers are apart, but for rounding."""
+    first, *later = (_flat(function) for _ in range(9))
+    gap = max(float(np.nanmax(np.abs(one - first), initial=0.0)) for one in later)
+    return gap if gap > 1e-5 * float(np.nanmax(np.abs(first), initial=1e-4)) else 0.0
 
 
-def _outputs(function: CheckedFunction) -> dict[int, Array]:
-    return {k: output.astype(np.float64) for k, output in enumerate(function.fresh_outputs())}
+def _flat(function: CheckedFunction) -> Array:
+    return np.concatenate([np.ravel(y).astype(float) for y in function.fresh_outputs()])
 
 
-def _equal(one: dict[int, Array], two: dict[int, Array]) -> bool:
-    return all(same(one[k], two[k]) for k in changed(two, one))
-
-
-def rounded(function: CheckedFunction) -> float | None:
-    """Return how rough the output is, if it has the roughness of float32; else None.
+def rounded(function: CheckedFunction) -> list[Diagnosis]:
+    """Look for an output that has the roughness of float32.
 
     Evidence: second differences of the output along random directions. Those of a smooth function
     are as good as zero at such small moves; at a kink they shrink with the move; rounding to
     float32 leaves some 1e-7 of the output at any move.
     """
-    rng = np.random.default_rng(0)
-    middle = _outputs(function)
-    scale = max(float(np.abs(y).max(initial=0.0)) for y in middle.values())
-    rough = []
-    for move in (1e-5, 1e-6):
-        gaps = []
-        for _ in range(4):
-            direction = {
-                name: rng.uniform(-1, 1, a.shape) for name, a in function.variables.items()
-            }
-            start = rng.uniform(-1, 1) * 1e-4
-            ends = [_moved(function, direction, start + k * move) for k in (-1, 0, 1)]
-            gaps.append(max(difference(ends[0][k] + ends[2][k], 2 * ends[1][k]) for k in middle))
-        rough.append(float(np.median(gaps)))
-    if scale > 0 and rough[1] > 3e-9 and rough[1] > 0.2 * rough[0] and rough[0] < 1e-5:
-        return rough[1]
-    return None
+    rng, before = np.random.default_rng(0), copies(function.variables)
+    scale = float(np.abs(_flat(function)).max(initial=1e-4))
 
+    def bend(move: float) -> float:
+        start = rng.uniform(-1, 1) * 1e-4
+        direction = {name: rng.uniform(-1, 1, a.shape) for name, a in before.items()}
+        ends = []
+        for k in (-1, 0, 1):
+            for name, array in function.variables.items():
+                array[...] = before[name] + (start + k * move) * direction[name]
+            ends.append(_flat(function))
+        for name, array in function.variables.items():
+            array[...] = before[name]
+        return float(np.abs(ends[0] + ends[2] - 2 * ends[1]).max(initial=0.0)) / (2 * scale)
 
-def _moved(function: CheckedFunction, direction: dict[str, Array], by: float) -> dict[int, Array]:
-    before = copies(function.variables)
-    for name, array in function.variables.items():
-        array += by * direction[name]
-    outputs = _outputs(function)
-    for name, array in function.variables.items():
-        array[...] = before[name]
-    return outputs
+    coarse, fine = (float(np.median([bend(move) for _ in range(4)])) for move in (1e-5, 1e-6))
+    if not (fine > 3e-9 and fine > 0.2 * coarse and coarse < 1e-5):
+        return []
+    text = (
+        f"looks like float32 inside: the check runs in float64, but the output moves in jumps of "
+        f"{fine:.0e} of its size, the precision of float32, so the differences are mostly "
+        f"rounding. Take the dtype from the input or a parameter (np.zeros(shape, x.dtype)), do "
+        f"not write float32"
+    )
+    return [Diagnosis("float32", ("output",), text)]

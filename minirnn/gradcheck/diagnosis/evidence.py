@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from functools import cached_property
-from itertools import product
-from typing import Any
 
 import numpy as np
 
@@ -16,10 +14,7 @@ from minirnn.gradcheck.kinds import CellFunction, LossFunction
 from minirnn.gradcheck.report import Diagnosis, GradientError
 from minirnn.typing import Array
 
-__all__ = ["Evidence", "Site", "TooLargeError"]
-
-Site = tuple[int | slice, ...]
-"""Where in an output: a row ``(b,)``, a position ``(b, t)``, or a step ``(slice(None), t)``."""
+__all__ = ["Evidence", "TooLargeError"]
 
 
 class TooLargeError(Exception):
@@ -30,9 +25,9 @@ class Evidence:
     """A checked function, its gradients beside the measured ones, and experiments on it.
 
     Both sides of the comparison are linear in the weights ``r`` that multiply the outputs. So a
-    part of the truth can be looked at alone: `only` gives weights that are zero but for one output
-    or one row of the batch, `numeric` and `analytic` the gradients for such weights. The numeric
-    ones come from the Jacobians that the central differences left behind.
+    part of the truth can be looked at alone: `numeric` and `analytic` give the gradients for other
+    weights, such as `only` those of one output, and `shares` what each position of the output
+    contributes. The numeric ones come from the Jacobians that the central differences left behind.
     """
 
     def __init__(
@@ -46,39 +41,29 @@ class Evidence:
         self.epsilon, self.tolerance = epsilon, tolerance
         self.measurements = measure(function, epsilon, tolerance)
         self.weights = function.weights
-        self.is_cell = isinstance(function, CellFunction)
         self.is_loss = isinstance(function, LossFunction)
-        self.terms: dict[tuple[int, ...], Any] = {}
+        self.batch = len(function.x)
         self._analytic: dict[bytes, dict[str, Array]] = {}
-
-    @cached_property
-    def shapes(self) -> list[tuple[int, ...]]:
-        """Shapes of the outputs."""
-        return [weight.shape for weight in self.weights]
-
-    @cached_property
-    def batch(self) -> int:
-        """Length of axis 0 of the input."""
-        return len(self.function.x)
 
     @cached_property
     def time(self) -> int | None:
         """Number of time steps, where the input has a time axis."""
         x = self.function.x
-        if "input" not in self.function.given:
+        if "input" not in self.function.given or isinstance(self.function, CellFunction):
             return None
-        has_time = not self.is_cell and x.ndim == (2 if x.dtype.kind in "iub" else 3)
-        return x.shape[1] if has_time else None
+        return x.shape[1] if x.ndim == (2 if x.dtype.kind in "iub" else 3) else None
+
+    @cached_property
+    def positions(self) -> tuple[int, ...]:
+        """Leading axes of the output, (batch,) or (batch, time); empty if it has other ones."""
+        shape = self.weights[0].shape
+        fits = not self.is_loss and 2 <= len(shape) <= 3 and shape[0] == self.batch
+        return shape[:-1] if fits else ()
 
     @cached_property
     def plain(self) -> dict[str, Array]:
         """What backward gives when the gradients of parameters begin at zero."""
         return self.analytic(self.weights)
-
-    def first_step(self) -> dict[str, Array]:
-        """Return the input and the mask, cut to their first time step."""
-        given = self.function.given
-        return {name: given[name][:, :1] for name in ("input", "mask") if name in given}
 
     # ------------------------------------------------------------ experiments
 
@@ -89,9 +74,10 @@ class Evidence:
         except (RefusedError, GradientError):
             return None
 
-    def passed(self) -> bool:
-        """Whether every gradient agrees."""
-        return all(measurement.comparison.passed for measurement in self.measurements.values())
+    def on_the_first_step(self) -> Evidence | None:
+        """Check the layer on sequences of one step."""
+        given = self.function.given
+        return self.again(**{k: given[k][:, :1] for k in ("input", "mask") if k in given})
 
     def analytic(self, weights: Sequence[Array]) -> dict[str, Array]:
         """Return what backward gives for these weights, from gradients that begin at zero."""
@@ -105,45 +91,44 @@ class Evidence:
         flat = np.concatenate([np.ravel(weight) for weight in weights])
         return np.tensordot(flat, self.jacobian(name), 1)
 
-    def jacobian(self, name: str) -> Array:
-        """Return the derivative of all outputs, flat, with respect to a variable."""
+    def jacobian(self, name: str, part: int | None = None) -> Array:
+        """Return the derivative of all outputs, or of one of them, each flat, by a variable."""
         jacobian = self.measurements[name].jacobian
         if jacobian is None:
             raise TooLargeError
-        return jacobian
+        sizes = [weight.size for weight in self.weights]
+        return jacobian if part is None else jacobian[sum(sizes[:part]) :][: sizes[part]]
 
-    def jacobian_of(self, part: int, name: str) -> Array:
-        """Return the derivative of one output, flat, with respect to a variable, flat."""
-        start = sum(weight.size for weight in self.weights[:part])
-        rows = self.jacobian(name)[start : start + self.weights[part].size]
-        return rows.reshape(len(rows), -1)
+    def shares(self, name: str, part: int | None = None) -> Array:
+        """Return what each position of an output contributes to a true gradient.
 
-    def only(self, part: int | None = None, site: Site | None = None) -> list[Array]:
-        """Return the weights, zero but for one output (0 is ``y``) or for one site."""
-        kept = []
+        The positions are the first axes. With no part given, of all outputs that have the same.
+        """
+        if part is None:
+            alike = [k for k, w in enumerate(self.weights) if w.shape[:-1] == self.positions]
+            return sum((self.shares(name, k) for k in alike), np.zeros(()))
+        weight, jacobian = self.weights[part], self.jacobian(name, part)
+        products = (jacobian.T * weight.ravel()).T.reshape(*weight.shape, *jacobian.shape[1:])
+        total: Array = products.sum(axis=weight.ndim - 1)
+        return total
+
+    def only(self, part: int | None, site: tuple[int, ...] = ()) -> list[Array]:
+        """Return the weights, zero but for one output (0 is ``y``; None for all), at one site."""
+        kept = [np.zeros_like(weight) for weight in self.weights]
         for k, weight in enumerate(self.weights):
-            one = np.zeros_like(weight)
-            if part is None or part == k:
-                if site is None:
-                    one[...] = weight
-                elif k == 0 or len(site) == 1:
-                    one[site] = weight[site]
-            kept.append(one)
+            if part in (None, k) and (k == 0 or len(site) < weight.ndim):
+                kept[k][site] = weight[site]
         return kept
 
     def without(self, part: int) -> list[Array]:
         """Return the weights, but zero for one output."""
         return [w * (k != part) for k, w in enumerate(self.weights)]
 
-    @cached_property
-    def sites(self) -> Sequence[Site]:
-        """Up to twelve sites: rows ``(b,)`` of the batch, or positions ``(b, t)``."""
-        shape = self.shapes[0]
-        if self.is_loss or not 2 <= len(shape) <= 3 or shape[0] != self.batch:
-            return []
-        return [tuple(site) for site in product(*map(range, shape[:-1]))][:12]
+    # ------------------------------------------------------------ words, and arrays to try
 
-    # ------------------------------------------------------------ arrays to try
+    def incoming(self, part: int) -> str:
+        """Return what the gradient on an output is called in backward."""
+        return "grad" if part == 0 else f"grad_state[{part - 1}]"
 
     @cached_property
     def arrays(self) -> dict[str, Array]:
@@ -166,16 +151,12 @@ class Evidence:
                     chosen[label] = array.copy()
         return chosen
 
-    def incoming_name(self, part: int) -> str:
-        """Return what the gradient on an output is called in backward."""
-        return "grad" if part == 0 else f"grad_state[{part - 1}]"
+    # ------------------------------------------------------------ verdicts
 
-    # ------------------------------------------------------------ asking about one gradient
+    def passed(self) -> bool:
+        """Whether every gradient agrees."""
+        return all(measurement.comparison.passed for measurement in self.measurements.values())
 
     def is_right(self, name: str) -> bool:
         """Whether a gradient is right but for having been assigned to."""
         return same(self.plain[name], self.measurements[name].numeric)
-
-    def wrong_names(self) -> list[str]:
-        """Return the gradients that are wrong by more than rounding."""
-        return [name for name in self.measurements if not self.is_right(name)]

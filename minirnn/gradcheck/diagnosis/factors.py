@@ -9,18 +9,26 @@ from typing import NamedTuple
 import numpy as np
 
 from minirnn.functions import sigmoid
-from minirnn.gradcheck.arrays import CLOSE, FLOOR, same
+from minirnn.gradcheck.arrays import same_rows
 from minirnn.gradcheck.diagnosis.evidence import Evidence
 from minirnn.typing import Array
 
-__all__ = ["ENOUGH", "SIMPLE", "Factor", "candidates", "equal_products", "factors_of", "with_shape"]
+__all__ = [
+    "ENOUGH",
+    "SIMPLE",
+    "Factor",
+    "candidates",
+    "factors_of",
+    "fitting",
+    "with_shape",
+]
 
 ENOUGH = 6
 """Numbers; fewer agree by chance, where many combinations are tried."""
 
 
 class _Formula(NamedTuple):
-    """A factor of the chain rule made from an array s, which stands in it as ``{}``."""
+    """A factor of the chain rule made from an array s."""
 
     name: str  # of the function whose derivative it is; empty for a plain factor
     text: str
@@ -50,26 +58,20 @@ SIMPLE = [FORMULAS[k] for k in (0, 1, 7, 8)]  # what terms of two factors are ma
 
 
 class Factor(NamedTuple):
-    """What one row of numbers is: a formula of an array that the layer has."""
+    """What one row of numbers is."""
 
-    formula: _Formula
-    array: str
+    name: str  # of the function whose derivative it is; empty for a plain factor
+    array: str  # that it is made of
+    text: str  # in a sentence of its own
+    among_others: str  # in a product
 
-    @property
-    def name(self) -> str:
-        """The function whose derivative it is; empty for a plain factor."""
-        return self.formula.name
-
-    def __str__(self) -> str:
-        said = self.formula.text.replace("{}", "s")
-        short = {"s": self.array, "1 / s": f"1 / {self.array}"}
-        return short.get(said, f"{said} with s = {self.array}")
-
-    @property
-    def in_a_product(self) -> str:
-        """The words for it as one factor among several."""
-        said = self.formula.text.replace("{}", self.array)
-        return f"({said})" if " " in said.replace(self.array, "") else said
+    @classmethod
+    def of(cls, formula: _Formula, array: str) -> Factor:
+        """Return the words for a formula of an array."""
+        short = formula.text.replace("{}", array)
+        long = f"{formula.text.replace('{}', 's')} with s = {array}"
+        text = short if formula.text in ("{}", "1 / {}") else long
+        return cls(formula.name, array, text, short if formula.text == "{}" else f"({short})")
 
 
 def with_shape(evidence: Evidence, leading: tuple[int, ...]) -> dict[str, Array]:
@@ -107,31 +109,17 @@ def factors_of(
     good[good] = np.ptp(rows[good], axis=1) >= 1e-3
     if size < 8:  # so few signs agree by chance
         good &= [formula.name != "relu" for formula in formulas] * len(found)
-    factors = [Factor(formula, label) for label, _ in found for formula in formulas]
-    return [factors[k] for k in np.flatnonzero(good)], rows[good]
+    factors = [(formula, label) for label, _ in found for formula in formulas]
+    return [Factor.of(*factors[k]) for k in np.flatnonzero(good)], rows[good]
 
 
-def equal_products(
-    a: Array, left: tuple[Array, ...], n: Array, right: tuple[Array, ...], rows: Array
-) -> Iterator[int]:
-    """Yield the positions at which ``a * rows[left] = n * rows[right]``, but for rounding.
+def fitting(sides: Callable[[Array, Array], tuple[Array, Array]], count: int, gap: Array) -> Array:
+    """Return which of `count` guesses hold in every column, but for rounding.
 
-    Left and right are tuples of indices of rows, as many in each: the rows of a tuple are
-    multiplied with one another; an empty one is a factor of 1. A few places of the arrays are
-    looked at first, where most candidates end.
+    `sides` gives what should be equal, a row for each guess, for some guesses and some columns. The
+    columns in which backward is most wrong come first, where most guesses end.
     """
-    largest = np.abs(rows).max(axis=1, initial=0.0)
-    few = np.unique(np.linspace(0, a.size - 1, 4).astype(int))
-
-    def side(base: Array, indices: tuple[Array, ...], table: Array) -> Array:
-        for index in indices:
-            base = base * table[index]
-        return base
-
-    scale = np.maximum(side(np.abs(a).max(), left, largest), side(np.abs(n).max(), right, largest))
-    least = CLOSE * np.maximum(scale, FLOOR)
-    gap = np.abs(side(a[few], left, rows[:, few]) - side(n[few], right, rows[:, few]))
-    for k in np.flatnonzero((gap <= least[:, None]).all(axis=1)):
-        at_k = [tuple(index[k] for index in indices) for indices in (left, right)]
-        if same(side(a, at_k[0], rows), side(n, at_k[1], rows)):
-            yield int(k)
+    fits, largest = np.arange(count), np.argsort(-np.abs(gap), axis=None)
+    for columns in (largest[:1], largest[:ENOUGH], largest):
+        fits = fits[same_rows(*sides(fits, columns))]
+    return fits

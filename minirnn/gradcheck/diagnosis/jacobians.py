@@ -8,121 +8,87 @@ import numpy as np
 
 from minirnn.gradcheck.arrays import same
 from minirnn.gradcheck.diagnosis.case import Case, Prediction
-from minirnn.gradcheck.diagnosis.factors import candidates
+from minirnn.gradcheck.diagnosis.factors import ENOUGH, candidates
 from minirnn.typing import Array
 
-__all__ = ["normalization", "normalized_rows", "softmax_jacobian"]
+__all__ = ["mixed_rows", "normalisation"]
 
 
-def softmax_jacobian(
+def mixed_rows(
     analytic: Array, numeric: Array, arrays: dict[str, Array]
-) -> Prediction | None:
-    """Find the Jacobian of a softmax of which only the diagonal is used, or the sum is missing.
+) -> Iterator[tuple[str, str]]:
+    """Find a wrong Jacobian of a softmax, or of a normalisation over the last axis.
 
-    With ``a = softmax(z)``, ``grad_z = a (g - sum(g a))``. The sum is one number in each row; it is
-    fitted, and has to hold for all columns.
+    With ``a = softmax(z)``, ``grad_z = a (g - sum(g a))``; with ``n = (z - mean(z)) / std(z)``,
+    ``grad_z = (g - mean(g) - n mean(g n)) / std(z)``. Sum and means are one number in each row,
+    which is fitted, and has to hold for all columns.
     """
-    for label, a in candidates(arrays, analytic.shape):
-        if a.shape[-1] < 3 or (a <= 0).any() or np.abs(a.sum(axis=-1) - 1).max() > 1e-9:
+    for label, s in candidates(arrays, analytic.shape) if analytic.size >= ENOUGH else ():
+        if s.shape[-1] < 3:
             continue
-        belongs = f"the Jacobian of softmax, a * (g - (g * a).sum(-1)) with a = {label}, belongs"
-        without = numeric + _multiple(analytic - numeric, a)
-        if same(analytic, without):
-            text = f"a softmax without the sum@: a * g where {belongs}"
-            return Prediction("diagonal", text, without, analytic)
-        diagonal = numeric * (1 - a)
-        own = diagonal + _multiple(analytic - diagonal, a * (1 - a))
-        if same(analytic, own):
-            text = f"a Jacobian cut down to its diagonal@: a * (1 - a) * g where {belongs}"
-            return Prediction("diagonal", text, own, analytic)
-        handed_on = a * analytic + _multiple(numeric - a * analytic, a)
-        if same(numeric, handed_on):
-            text = f"the softmax left out@: g where {belongs}"
-            return Prediction("diagonal", text, handed_on, numeric)
-    return None
+        if (s > 0).all() and np.abs(s.sum(axis=-1) - 1).max() <= 1e-9:
+            belongs = (
+                f"the Jacobian of softmax, a * (g - (g * a).sum(-1)) with a = {label}, belongs"
+            )
+            if _combined(analytic - numeric, s) is not None:
+                yield "diagonal", f"a softmax without the sum@: a * g where {belongs}"
+            if _combined(analytic - numeric * (1 - s), s * (1 - s)) is not None:
+                cut = "a Jacobian cut down to its diagonal@: a * (1 - a) * g where"
+                yield "diagonal", f"{cut} {belongs}"
+            if _combined(numeric - s * analytic, s) is not None:
+                yield "diagonal", f"the softmax left out@: g where {belongs}"
+        if np.abs(s.mean(axis=-1)).max() <= 1e-9 * np.abs(s).max():
+            of = f"the normalisation, (g - mean(g) - n mean(g n)) / std with n = {label}"
+            for term, direction in (("mean(g)", np.ones_like(s)), ("n mean(g n)", s)):
+                if _combined(analytic - numeric, direction) is not None:
+                    weight = f"the term {term} left out@, or with another weight (as ddof=1 gives)"
+                    yield "normalisation", f"{weight}, in the Jacobian of {of}"
 
 
-def normalized_rows(analytic: Array, numeric: Array, arrays: dict[str, Array]) -> Prediction | None:
-    """Find a wrong term in the Jacobian of a normalisation over the last axis.
-
-    With ``n = (z - mean(z)) / std(z)``, ``grad_z = (g - mean(g) - n mean(g n)) / std(z)``. Each of
-    the two averages is one number a row; what it is wrong by is fitted.
-    """
-    for label, n in candidates(arrays, analytic.shape):
-        if n.shape[-1] < 3 or np.abs(n.mean(axis=-1)).max() > 1e-9 * np.abs(n).max():
-            continue
-        of = (
-            f"in the Jacobian of the normalisation, (g - mean(g) - n mean(g n)) / std with "
-            f"n = {label}"
-        )
-        for term, s in (("mean(g)", np.ones_like(n)), ("n mean(g n)", n)):
-            wrong = numeric + _multiple(analytic - numeric, s)
-            if same(analytic, wrong):
-                text = f"the term {term} left out@, or with another weight (as ddof=1 gives), {of}"
-                return Prediction("normalisation", text, wrong, analytic)
-    return None
-
-
-def _multiple(array: Array, s: Array) -> Array:
-    """Return in each row the multiple of s that is nearest to the array."""
-    share = (array * s).sum(axis=-1, keepdims=True) / (s * s).sum(axis=-1, keepdims=True)
-    fitted: Array = share * s
-    return fitted
-
-
-def normalization(case: Case) -> Iterator[Prediction]:
+def normalisation(case: Case) -> Iterator[Prediction]:
     """Predict a wrong term in ``grad_x = (g - mean(g) - n mean(g n)) / std(x)``.
 
     Here ``n = (x - mean(x)) / std(x)``, over the last axis (layer normalisation) or the first
     (batch normalisation), and g is the incoming gradient, times a gain where there is one. The
     truth has to be a sum of these three in each row; then each term is known by itself.
     """
-    evidence = case.evidence
-    if case.is_parameter or len(evidence.weights) > 1 or case.numeric.ndim < 2:
+    evidence, (weight, *more) = case.evidence, case.evidence.weights
+    if case.is_parameter or more or weight.ndim < 2 or weight.shape != case.numeric.shape:
         return
-    weight, width = evidence.weights[0], case.numeric.shape[-1]
-    if weight.shape != case.numeric.shape:
-        return
-    gains = {k: p.value for k, p in evidence.function.parameters.items() if p.shape == (width,)}
+    width = weight.shape[-1:]
+    gains = [p.value for p in evidence.function.parameters.values() if p.shape == width]
     for axis in (-1, 0):
         size = weight.shape[axis]
         for label, n in evidence.arrays.items():
             if size < 4 or n.shape != weight.shape or np.abs(n.mean(axis=axis)).max() > 1e-9:
                 continue
-            for g in (weight, *(weight * gain for gain in gains.values())):
-                terms = _terms(case.numeric, g, n, axis)
-                if terms is None:
+            of = (
+                f"(g - mean(g) - n mean(g n)) / std with n = {label}, the derivative of a "
+                f"normalisation over axis {axis % weight.ndim}"
+            )
+            for g in (weight, *(weight * gain for gain in gains)):
+                three = [np.moveaxis(array, axis, -1) for array in (g, np.ones_like(g), n)]
+                shares = _combined(np.moveaxis(case.numeric, axis, -1), *three)
+                if shares is None:
                     continue
-                mean, variance = terms
-                of = (
-                    f"(g - mean(g) - n mean(g n)) / std with n = {label}, the derivative of a "
-                    f"normalisation over axis {axis % weight.ndim}"
+                _, mean, variance = (
+                    np.moveaxis(shares[..., k : k + 1] * three[k], -1, axis) for k in range(3)
                 )
-                text = f"looks like a term left out: -{{}} in {of}"
-                yield _as(text.format("mean(g)"), case.numeric - mean)
-                yield _as(text.format("n mean(g n)"), case.numeric - variance)
-                yield _as(text.format("mean(g) - n mean(g n)"), case.numeric - mean - variance)
-                for words, factor in (("1", size / (size - 1)), ("0", (size - 1) / size)):
-                    text = (
-                        f"looks like another ddof than in forward: the term n mean(g n) is divided "
-                        f"as if ddof were {words}, in {of}"
-                    )
-                    yield _as(text, case.numeric + (factor - 1) * variance)
+                for words, term in {
+                    "a term left out: -mean(g) in": -mean,
+                    "a term left out: -n mean(g n) in": -variance,
+                    "a term left out: -mean(g) - n mean(g n) in": -mean - variance,
+                    "another ddof than in forward: the term n mean(g n) is divided as if ddof "
+                    "were 1, in": variance / (size - 1),
+                    "another ddof than in forward: the term n mean(g n) is divided as if ddof "
+                    "were 0, in": -variance / size,
+                }.items():
+                    yield "normalisation", f"{words} {of}", case.numeric + term
 
 
-def _as(text: str, gradient: Array) -> Prediction:
-    return Prediction("normalisation", text, gradient)
-
-
-def _terms(numeric: Array, g: Array, n: Array, axis: int) -> tuple[Array, Array] | None:
-    """Return the second and the third term, if the truth is made of the three."""
-    columns = [np.moveaxis(a, axis, -1) for a in (g, np.ones_like(g), n)]
-    truth = np.moveaxis(numeric, axis, -1)
-    mean, variance = np.empty_like(truth), np.empty_like(truth)
-    for row in np.ndindex(truth.shape[:-1]):
-        basis = np.stack([column[row] for column in columns], axis=1)
-        weights, _, rank, _ = np.linalg.lstsq(basis, truth[row])
-        if rank < 3 or not same(basis @ weights, truth[row]):
-            return None
-        mean[row], variance[row] = weights[1] * basis[:, 1], weights[2] * basis[:, 2]
-    return np.moveaxis(mean, -1, axis), np.moveaxis(variance, -1, axis)
+def _combined(array: Array, *directions: Array) -> Array | None:
+    """Return how much of each direction is in each row, if it is a sum of multiples of them."""
+    basis = np.stack(directions, axis=-1)
+    shares = np.linalg.pinv(basis) @ array[..., None]
+    independent = np.linalg.matrix_rank(basis).min() == len(directions)
+    return shares[..., 0] if independent and same(basis @ shares, array[..., None]) else None

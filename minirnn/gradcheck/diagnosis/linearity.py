@@ -24,25 +24,20 @@ def ignored(evidence: Evidence) -> list[Diagnosis]:
         return found
     for k, weight in enumerate(evidence.weights):
         without = evidence.analytic(evidence.without(k))
-        if any(np.any(evidence.plain[name] != without[name]) for name in without):
-            continue
         missing = {name: evidence.numeric(name, evidence.only(k)) for name in without}
         names = tuple(name for name, array in missing.items() if np.abs(array).max() > 1e-6)
-        if not names or not np.any(weight):
+        differs = any(np.any(evidence.plain[name] != without[name]) for name in without)
+        if differs or not names or not np.any(weight):
             continue
-        if k == 0:
-            text = (
-                "looks like an incoming gradient that is not used: with grad set to zero, backward "
-                "gives the same"
-            )
-            found.append(Diagnosis("grad ignored", names, text))
-        else:
-            text = (
-                f"looks like the gradient from the next step left out: with grad_state[{k - 1}] "
-                f"set to zero, backward gives the same. Add it to the gradient on the new state "
-                f"before going on"
-            )
-            found.append(Diagnosis("next step", names, text))
+        kind, what, then = "grad ignored", "an incoming gradient that is not used", ""
+        if k:
+            kind, what = "next step", "the gradient from the next step left out"
+            then = ". Add it to the gradient on the new state before going on"
+        text = (
+            f"looks like {what}: with {evidence.incoming(k)} set to zero, backward gives the "
+            f"same{then}"
+        )
+        found.append(Diagnosis(kind, names, text))
     return found
 
 
@@ -67,11 +62,8 @@ def disproportionate(evidence: Evidence, wrong: Sequence[Case]) -> list[Diagnosi
     return [Diagnosis("not proportional", names, text)]
 
 
-def only_masked(evidence: Evidence) -> list[Diagnosis]:
-    """Find what is right without the mask.
-
-    Evidence: the check is repeated with every step valid.
-    """
+def only_masked(evidence: Evidence, wrong: Sequence[Case]) -> list[Diagnosis]:
+    """Find what is right without the mask. Evidence: a check with every step valid."""
     given = evidence.function.given
     if not {"input", "mask"} <= given.keys():
         return []
@@ -84,17 +76,16 @@ def only_masked(evidence: Evidence) -> list[Diagnosis]:
         "looks like a mask that backward does not treat as forward does: with every step valid, "
         "all gradients are right"
     )
-    return [Diagnosis("mask", tuple(evidence.wrong_names()), text)]
+    return [Diagnosis("mask", tuple(case.name for case in wrong), text)]
 
 
-def only_over_time(evidence: Evidence, wrong: Sequence[Case]) -> list[Diagnosis]:
+def only_over_time(evidence: Evidence, short: Evidence, wrong: Sequence[Case]) -> list[Diagnosis]:
     """Find what is right for a single step. Evidence: a check on sequences of length one.
 
     If the gradient on the input is right over all steps, what goes back through the state is right
     too, and it is the sum over the steps that is not.
     """
-    one = evidence.again(**evidence.first_step())
-    if one is None or not one.passed():
+    if not short.passed():
         return []
     names = tuple(case.name for case in wrong)
     start = f"right for a sequence of one step, wrong for {evidence.time}"

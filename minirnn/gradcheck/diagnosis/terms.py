@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator
-from typing import NamedTuple
 
 import numpy as np
 
-from minirnn.gradcheck.arrays import SMALLEST, same_rows
+from minirnn.gradcheck.arrays import SMALLEST
 from minirnn.gradcheck.diagnosis.case import Case, Prediction
 from minirnn.gradcheck.diagnosis.evidence import Evidence
 from minirnn.gradcheck.diagnosis.factors import (
@@ -17,11 +16,30 @@ from minirnn.gradcheck.diagnosis.factors import (
     Factor,
     candidates,
     factors_of,
+    fitting,
     with_shape,
 )
 from minirnn.typing import Array
 
-__all__ = ["factor_of_the_incoming", "missing_term"]
+__all__ = ["factor_of_the_incoming", "handed_on", "missing_term"]
+
+
+def handed_on(case: Case) -> Iterator[Prediction]:
+    """Predict the incoming gradient, handed on as it is, or left out."""
+    weights = case.evidence.weights
+    alike = [k for k, weight in enumerate(weights) if weight.shape == case.numeric.shape]
+    if case.is_parameter or case.numeric.size < 2:
+        return
+    for some in [*([k] for k in alike), *([alike] if len(alike) > 1 else [])]:
+        words = " + ".join(map(case.evidence.incoming, some))
+        total = np.sum([weights[k] for k in some], axis=0)
+        text = f"the incoming {words} itself, handed on unchanged: the derivative is missing"
+        yield "incoming", text, total
+        text = (
+            f"a path left out: what is missing is exactly the incoming {words}, as along a direct "
+            f"connection y = x + ..."
+        )
+        yield "path", text, case.numeric - total
 
 
 def factor_of_the_incoming(case: Case) -> Iterator[Prediction]:
@@ -34,7 +52,7 @@ def factor_of_the_incoming(case: Case) -> Iterator[Prediction]:
     for part, weight in enumerate(evidence.weights):
         if weight.ndim < 2 or weight.size < ENOUGH:
             continue
-        name = evidence.incoming_name(part)
+        name = evidence.incoming(part)
         for label, s in candidates(with_shape(evidence, weight.shape[:-1]), weight.shape):
             if np.ptp(s) < 1e-3 or not np.all(s):
                 continue
@@ -44,14 +62,13 @@ def factor_of_the_incoming(case: Case) -> Iterator[Prediction]:
                 (f"too many: backward begins with {name} * {label} where {name} alone", weight * s),
             ):
                 weights[part] = changed
-                text = f"looks like a factor {words} belongs"
-                yield Prediction("derivative", text, evidence.numeric(case.name, weights))
+                yield "derivative", f"a factor {words} belongs", case.truth(weights)
             if s.shape == case.numeric.shape and not case.is_parameter:
                 text = (
-                    f"looks like the incoming {name} times {label} and no more: the derivative of "
-                    f"the rest of the layer is missing"
+                    f"the incoming {name} times {label} and no more: the derivative of the rest of "
+                    f"the layer is missing"
                 )
-                yield Prediction("incoming", text, s * weight)
+                yield "incoming", text, s * weight
 
 
 def missing_term(case: Case) -> Iterator[Prediction]:
@@ -61,98 +78,84 @@ def missing_term(case: Case) -> Iterator[Prediction]:
     or two factors that the layer has. It is missing in this gradient itself, or in the gradient on
     a new state, from where it goes on as what comes in there does.
     """
-    if case.numeric.size < ENOUGH:
-        return
     evidence, name = case.evidence, case.name
-    parts = range(len(evidence.weights))
-    gaps = {k: evidence.numeric(name, evidence.only(k)) for k in parts}
-    gaps = {k: gap - evidence.analytic(evidence.only(k))[name] for k, gap in gaps.items()}
-    gaps = {k: gap for k, gap in gaps.items() if np.abs(gap).max() > SMALLEST}
-    places: list[tuple[str, tuple[int, ...], int | None]] = []
-    if not case.is_parameter:
-        places.append(("", case.numeric.shape, None))
-    states = evidence.shapes[1:]
-    places += [(f" in the gradient on the new state[{k}]", s, k + 1) for k, s in enumerate(states)]
-    for place, shape, part in places:
-        if not gaps or len(shape) < 2 or math.prod(shape) < ENOUGH:
+    gaps = {}
+    for k in range(len(evidence.weights)):
+        one = evidence.only(k)
+        gap = case.truth(one) - evidence.analytic(one)[name]
+        if np.abs(gap).max() > SMALLEST:
+            gaps[k] = gap.ravel()
+    places = [
+        (f" in the gradient on the new state[{k}]", k + 1) for k in range(len(evidence.weights) - 1)
+    ]
+    for place, part in [("", None), *places] if not case.is_parameter else places:
+        shape = case.numeric.shape if part is None else evidence.weights[part].shape
+        if not gaps or len(shape) < 2 or min(case.numeric.size, math.prod(shape)) < ENOUGH:
             continue
-        terms, values = _terms(evidence, shape)
-        jacobian = None if part is None else evidence.jacobian_of(part, name)
+        onward = np.eye(math.prod(shape))
+        if part is not None:
+            onward = evidence.jacobian(name, part).reshape(len(onward), -1)
+        factors, rows = factors_of(with_shape(evidence, shape[:-1]), shape, SIMPLE)
+        products = list(_products(factors, rows))
         for words, bases in _bases(evidence, shape, list(gaps)):
-            if jacobian is None:
-                through = {k: np.diag(base.ravel()) for k, base in bases.items()}
-            else:
-                through = {k: base.reshape(-1, 1) * jacobian for k, base in bases.items()}
-            fits, left = np.arange(len(terms)), values
-            for k, gap in gaps.items():
-                largest = np.argsort(-np.abs(gap), axis=None)[:ENOUGH]
-                for some in (largest[:1], largest, slice(None)):  # most candidates end at once
-                    good = same_rows(left @ through[k][:, some], gap.ravel()[some])
-                    fits, left = fits[good], left[good]
-            for fit in fits:
-                kind, said = terms[fit].said(words)
-                wrong = sum(values[fit] @ through[k] for k in gaps).reshape(case.numeric.shape)
-                yield Prediction(kind, f"looks like {said}{place}", case.numeric - wrong)
+            through = np.concatenate([base.reshape(-1, 1) * onward for base in bases], axis=1)
+            for used, missing, values in products:
+                for fit in _giving(np.concatenate([*gaps.values()]), values, through):
+                    lacks = None if missing is None else factors[missing[fit]]
+                    kind, said = _said(words, [factors[index[fit]] for index in used], lacks)
+                    wrong = (values[fit] @ through).reshape(len(gaps), *case.numeric.shape)
+                    yield kind, f"{said}{place}", case.numeric - wrong.sum(axis=0)
 
 
-class _Term(NamedTuple):
-    """A product of up to two factors; or one of which the last factor is missing."""
+def _products(
+    factors: list[Factor], rows: Array
+) -> Iterator[tuple[list[Array], Array | None, Array]]:
+    """Yield terms of one or two factors, simple ones first, and what is missing of them.
 
-    used: tuple[Factor, ...]
-    missing: Factor | None
-
-    def said(self, base: str) -> tuple[str, str]:
-        """Return the kind and the sentence about a term that begins with `base`."""
-        used = " * ".join([base, *(factor.in_a_product for factor in self.used)])
-        if self.missing is None:
-            return "term", f"a term left out: what is missing is exactly {used}"
-        name, left_out = self.missing.name, self.missing.in_a_product
-        what = f"the derivative of {name}" if name else "a factor"
-        text = f"{what} left out of one term: {used} where {used} * {left_out} belongs"
-        return "derivative", text
-
-
-def _terms(evidence: Evidence, shape: tuple[int, ...]) -> tuple[list[_Term], Array]:
-    """Return the terms of one or two factors of this shape, and their numbers; simple ones first.
-
-    What is missing of a term ``u * v`` that lacks its factor v is ``u * (v - 1)``.
+    The first are indices of the factors that are used, the second those of one that is missing. Of
+    a term ``u * v`` that lacks its factor v, what is missing is ``u * (v - 1)``.
     """
-    if shape not in evidence.terms:
-        factors, f = factors_of(with_shape(evidence, shape[:-1]), shape, SIMPLE)
-        one = range(len(factors))
-        mixed = [factor.formula.text == "1 - {}" for factor in factors]
-        pairs = sorted(((j, k) for j in one for k in one), key=lambda p: mixed[p[0]] + mixed[p[1]])
-        terms = [_Term((factor,), None) for factor in factors]
-        terms += [_Term((), factor) for factor in factors]
-        terms += [_Term((factors[j], factors[k]), None) for j, k in pairs if j <= k]
-        terms += [_Term((factors[j],), factors[k]) for j, k in pairs if j != k]
-        whole = np.array([pair for pair in pairs if pair[0] <= pair[1]], int).reshape(-1, 2).T
-        lacking = np.array([pair for pair in pairs if pair[0] != pair[1]], int).reshape(-1, 2).T
-        values = [f, f - 1, f[whole[0]] * f[whole[1]], f[lacking[0]] * (f[lacking[1]] - 1)]
-        evidence.terms[shape] = terms, np.concatenate(values)
-    found: tuple[list[_Term], Array] = evidence.terms[shape]
-    return found
+    j, k = np.indices((len(rows), len(rows))).reshape(2, -1)
+    mixed = np.array([factor.text.startswith("1 - s with") for factor in factors], int)
+    order = np.argsort(mixed[j] + mixed[k], kind="stable")
+    j, k, every = j[order], k[order], np.arange(len(rows))
+    yield [every], None, rows
+    yield [], every, rows - 1
+    yield [j[j <= k], k[j <= k]], None, (rows[j] * rows[k])[j <= k]
+    yield [j[j != k]], k[j != k], (rows[j] * (rows[k] - 1))[j != k]
+
+
+def _giving(gap: Array, values: Array, through: Array) -> Array:
+    """Return for which values ``values @ through`` is the gap."""
+    return fitting(lambda k, j: (values[k] @ through[:, j], gap[j]), len(values), gap)
+
+
+def _said(base: str, used: list[Factor], missing: Factor | None) -> tuple[str, str]:
+    """Return the kind and the sentence about a term that begins with `base`."""
+    product = " * ".join([base, *(factor.among_others for factor in used)])
+    if missing is None:
+        return "term", f"a term left out: what is missing is exactly {product}"
+    what = f"the derivative of {missing.name}" if missing.name else "a factor"
+    belongs = f"{product} * {missing.among_others} belongs"
+    return "derivative", f"{what} left out of one term: {product} where {belongs}"
 
 
 def _bases(
     evidence: Evidence, shape: tuple[int, ...], parts: list[int]
-) -> Iterator[tuple[str, dict[int, Array]]]:
+) -> Iterator[tuple[str, list[Array]]]:
     """Yield what a term may begin with, for each output: its gradient, or that at a sum inside."""
     if all(evidence.weights[k].shape == shape for k in parts):
-        words = " + ".join(map(evidence.incoming_name, parts))
+        words = " + ".join(map(evidence.incoming, parts))
         words = f"({words})" if len(parts) > 1 else words
-        yield words, {k: evidence.weights[k] for k in parts}
-    sites = list(np.ndindex(shape[:-1]))
-    if shape[:-1] != evidence.shapes[0][:-1] or len(sites) > 64:
+        yield words, [evidence.weights[k] for k in parts]
+    if not evidence.positions or shape[:-1] != evidence.positions:
         return
     width = shape[-1]
-    for name, parameter in evidence.function.parameters.items():
-        if parameter.value.ndim != 1 or parameter.size % width:
-            continue
-        shares = {
-            k: np.stack([evidence.numeric(name, evidence.only(k, s)) for s in sites]) for k in parts
-        }
-        for start in range(0, parameter.size, width):
-            index = "" if parameter.size == width else f"[{start}:{start + width}]"
-            words = f"(the gradient of {name}{index} from each row)"
-            yield words, {k: s[:, start : start + width].reshape(shape) for k, s in shares.items()}
+    alike = all(evidence.weights[k].shape[:-1] == evidence.positions for k in parts)
+    for name, parameter in evidence.function.parameters.items() if alike else ():
+        if parameter.value.ndim == 1 and parameter.size % width == 0:
+            shares = [evidence.shares(name, k) for k in parts]
+            for start in range(0, parameter.size, width):
+                index = "" if parameter.size == width else f"[{start}:{start + width}]"
+                words = f"(the gradient of {name}{index} from each row)"
+                yield words, [s[..., start : start + width] for s in shares]

@@ -1,0 +1,201 @@
+"""What comes in, edited: some of it alone, some of it left out, or sent back through another way.
+
+Backward is linear in the gradients on the outputs. So with an output, a row or a step left out, it
+gives what would be right if nothing came in there.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import numpy as np
+
+from minirnn.gradcheck.arrays import same
+from minirnn.gradcheck.diagnosis.case import Case, Prediction
+from minirnn.gradcheck.diagnosis.edits import block_transpose
+from minirnn.typing import Array
+
+__all__ = [
+    "diagonal",
+    "missing_output",
+    "one_step",
+    "other_axis",
+    "repeated_token",
+    "single_share",
+    "wrong_source",
+    "wrong_way",
+]
+
+
+def single_share(case: Case) -> Iterator[Prediction]:
+    """Predict one row, one step or one position instead of the sum over all."""
+    evidence, name = case.evidence, case.name
+    axes = evidence.positions
+    if not case.is_parameter or not axes:
+        return
+    by_position, parts = evidence.shares(name, 0), range(len(evidence.weights))
+    alone: dict[str, tuple[Array, str]] = {}
+    if axes[0] > 1:
+        for b in range(axes[0]):
+            share = case.truth(evidence.only(None, (b,)))
+            alone[f"row {b} of the batch"] = share, f"all {axes[0]} rows"
+    if len(axes) == 2 and axes[1] > 1 and len(parts) == 1:
+        for t, share in enumerate(by_position.sum(axis=0)):
+            alone[f"time step {t}"] = share, f"all {axes[1]} steps"
+        for place in np.ndindex(axes):
+            alone[f"position {place}"] = by_position[place], "all rows and steps"
+    for what, (share, of) in alone.items():
+        text = (
+            f"a sum that is missing: backward gives exactly the contribution of {what} alone; a "
+            f"parameter that {of} use needs the sum over them"
+        )
+        yield "not summed", text, share
+
+
+def other_axis(case: Case) -> Iterator[Prediction]:
+    """Predict a sum over the features in place of one over the rows, in a square array."""
+    if case.is_parameter and case.numeric.shape == case.evidence.positions != (1,):
+        text = (
+            "a sum over the wrong axis: backward adds up the features of each row of the batch, "
+            "where the rows should be added up for each feature (.sum(axis=0))"
+        )
+        shares = case.evidence.shares(case.name)
+        if shares.ndim == 2:
+            yield "not summed", text, shares.sum(axis=1)
+
+
+def repeated_token(case: Case) -> Iterator[Prediction]:
+    """Predict ``W.grad[tokens] += grad``, which counts a repeated token once."""
+    evidence, tokens = case.evidence, case.evidence.function.x
+    if tokens.dtype.kind not in "iu" or case.numeric.ndim < 2 or evidence.positions != tokens.shape:
+        return
+    predicted, shares = case.numeric.copy(), evidence.shares(case.name, 0)
+    wrong = np.flatnonzero(case.wrong.any(axis=tuple(range(1, case.wrong.ndim))))
+    for token in wrong:
+        own = shares[tokens == token][:, token]
+        if len(own) < 2:
+            return
+        predicted[token] = next((s for s in own if same(case.analytic[token], s)), own[-1])
+    listed = ", ".join(map(str, wrong[:5])) + (", ..." if len(wrong) > 5 else "")
+    text = (
+        f"repeated tokens that count once: only the rows of tokens that occur more than once are "
+        f"wrong ({listed}), and each holds the share of one place alone. `grad[tokens] += g` does "
+        f"that; np.add.at(grad, tokens, g) adds every time"
+    )
+    yield "repeated index", text, predicted
+
+
+def one_step(case: Case) -> Iterator[Prediction]:
+    """Predict nothing handed back from the next step, in a layer with a time loop of its own."""
+    evidence, time = case.evidence, case.evidence.time
+    if case.name == "input" and time and time > 1 and evidence.positions[1:] == (time,):
+        text = (
+            "the gradient from the next step left out: at each step backward gives what that "
+            "step's own output contributes, and nothing of what the later steps send back through "
+            "the state"
+        )
+        own = np.einsum("btcti->cti", evidence.shares("input", 0))
+        if not same(case.numeric, own):
+            yield "next step", text, own
+
+
+def missing_output(case: Case) -> Iterator[Prediction]:
+    """Predict what is left without one output, or one array of the new state."""
+    parts = len(case.evidence.weights)
+    for k in range(parts if parts > 1 else 0):
+        text = (
+            f"a path left out: what is missing is exactly the part that comes in through "
+            f"{case.evidence.incoming(k)}; the other parts are right"
+        )
+        rest = case.truth(case.evidence.without(k))
+        if not same(rest, case.numeric):
+            yield "path", text, rest
+
+
+def diagonal(case: Case) -> Iterator[Prediction]:
+    """Predict the diagonal of the Jacobian alone, as if each output hung on its own input only."""
+    weight, *more = case.evidence.weights
+    if (
+        case.is_parameter
+        or more
+        or weight.shape != case.numeric.shape
+        or weight.shape[-1:] in ((), (1,))
+    ):
+        return
+    jacobian = case.evidence.jacobian(case.name).reshape(weight.size, weight.size)
+    text = (
+        "a Jacobian cut down to its diagonal: backward takes each output as a function of its own "
+        "input alone, but the others depend on it too (as in a softmax or a normalisation)"
+    )
+    yield "diagonal", text, weight * np.diag(jacobian).reshape(weight.shape)
+
+
+# ---------------------------------------------------------------- the way through a product
+
+
+def wrong_way(case: Case) -> Iterator[Prediction]:
+    """Predict a wrong way from ``v @ P`` back to v, where it should be ``dz @ P.T``.
+
+    It differs from the truth by exactly that, or by the same with another weight in its place.
+    """
+    if case.is_parameter or case.numeric.ndim < 2:
+        return
+    parameters = case.evidence.function.parameters
+    weights = {k: p.value for k, p in parameters.items() if p.value.ndim == 2}
+    for name, weight in weights.items():
+        dz = _gradient_on_product(case, case.name, name)
+        if dz is None or not np.any(np.abs(dz @ weight.T) > 1e-6):
+            continue
+        rest = case.numeric - dz @ weight.T
+        if len(weight) > 1:
+            text = (
+                f"a transposed weight: backward multiplies with {name} where it should multiply "
+                f"with its transpose (for y = v @ W, grad_v = grad_y @ W.T)"
+            )
+            yield "transposed", text, rest + dz @ block_transpose(weight).T
+        text = (
+            f"a path left out: what is missing is exactly the part that comes back through {name}, "
+            f"grad @ {name}.T"
+        )
+        yield "path", text, rest
+        for other, array in weights.items():
+            if other != name and array.shape == weight.shape:
+                text = (
+                    f"two weights mixed up: backward goes through {other} where forward went "
+                    f"through {name}"
+                )
+                yield "mixed up", text, rest + dz @ array.T
+
+
+def wrong_source(case: Case) -> Iterator[Prediction]:
+    """Predict another array in the place of v in the gradient on P, ``v.T @ dz``."""
+    if not case.is_parameter or case.numeric.ndim != 2:
+        return
+    for source, v in case.evidence.function.given.items():
+        dz = _gradient_on_product(case, source, case.name) if v.dtype.kind == "f" else None
+        for label, array in case.evidence.arrays.items():
+            if dz is not None and array.shape == v.shape and not same(array, v):
+                used = "the input x" if source == "input" else f"the {source} given"
+                text = (
+                    f"the wrong array in the product: backward uses {label} where forward "
+                    f"multiplied {used} with {case.name}"
+                )
+                yield "mixed up", text, _rows(array).T @ _rows(dz)
+
+
+def _gradient_on_product(case: Case, source: str, name: str) -> Array | None:
+    """Return dz, of a row for each row of the source v, if P is used as ``v @ P`` and no more.
+
+    Then what each row contributes to the gradient on P is the outer product of ``v`` with ``dz``.
+    """
+    evidence, v = case.evidence, case.evidence.function.given[source]
+    rows = len(evidence.function.parameters[name].value)
+    if not evidence.positions or v.shape != (*evidence.positions, rows):
+        return None
+    shares = evidence.shares(name)
+    dz: Array = np.einsum("...i,...ij->...j", v, shares) / (v * v).sum(axis=-1, keepdims=True)
+    return dz if same(shares, v[..., :, None] * dz[..., None, :]) else None
+
+
+def _rows(array: Array) -> Array:
+    return array.reshape(-1, array.shape[-1])
