@@ -4,11 +4,9 @@ from __future__ import annotations
 
 import ast
 import linecache
-import math
-import traceback
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from contextlib import suppress
-from types import FrameType
+from types import FrameType, TracebackType
 from typing import Any
 
 import numpy as np
@@ -17,15 +15,8 @@ from minirnn import checks
 from minirnn.cells.cell import Cell
 from minirnn.core import Layer
 from minirnn.gradcheck.function import CheckedFunction, RefusedError
-from minirnn.gradcheck.report import (
-    Diagnosis,
-    GradientError,
-    GradientShapeError,
-    wrong_kind,
-    wrong_shape,
-)
+from minirnn.gradcheck.report import GradientError, wrong_kind, wrong_shape
 from minirnn.gradcheck.returned import step_gradients, step_result
-from minirnn.typing import Array
 
 __all__ = ["located"]
 
@@ -38,21 +29,23 @@ def located(function: CheckedFunction, error: Exception) -> Exception:
     neighbour; and a gradient that takes an array of another shape says so.
     """
     hooks = _Hooks(function)
-    try:
-        with function.replaced(hooks.methods()):
-            function.fresh_outputs()
-            for name, parameter in function.parameters.items():
-                parameter.move(parameter.value, _Guarded.of(parameter.grad, name, hooks.running))
-            function.backward(function.weights)
-    except GradientError as found:
-        found.args = hooks.said or found.args  # without what a model put in front of it
-        return found
-    except RefusedError as refused:
-        told = (f"{type(part).__name__}:" for part in function.parts.values())
-        if hooks.place is not None and not str(refused.error).startswith(tuple(told)):
-            where = f"{hooks.place}{_line(refused.error, hooks.part)}"
+    with function.replaced(hooks.methods()):
+        try:
+            function.gradients()
+        except GradientError as found:
+            found.args = hooks.said or found.args  # without what a model put in front of it
+            return found
+        except RefusedError as refused:
+            told = (f"{type(part).__name__}:" for part in function.parts.values())
+            if hooks.part is None or str(refused.error).startswith(tuple(told)):
+                return refused.error
+            try:
+                where = hooks.place + _line(refused.error.__traceback__, hooks.part, function)
+            except GradientError as found:
+                found.args = (f"{hooks.place}{found}",)
+                return found
             checks.locate(refused.error, where)
-        return refused.error
+            return refused.error
     return error
 
 
@@ -61,9 +54,8 @@ class _Hooks:
 
     def __init__(self, function: CheckedFunction) -> None:
         self.function = function
-        self.place: str | None = None
+        self.place = ""
         self.part: Any = None
-        self.running: list[str] = []
         self.said: tuple[Any, ...] | None = None
         self._given: dict[str, list[tuple[Any, ...]]] = {path: [] for path in function.parts}
         self._back = dict.fromkeys(function.parts, 0)
@@ -93,16 +85,14 @@ class _Hooks:
                 where += f" at step {step}"
             if path:
                 where += f" ({path})"
-            self.running.append(where)
             try:
                 result = method(*args, **kwargs)
                 if isinstance(part, Layer):
                     self._check(part, name, result, self._given[path][step], where)
             except Exception as error:
-                if self.place is None:
+                if self.part is None:
                     self.place, self.part, self.said = where, part, error.args
                 raise
-            self.running.pop()
             return result
 
         return call
@@ -137,95 +127,75 @@ class _Hooks:
                 raise wrong_shape(where, what, np.shape(array), shape)
 
 
-class _Guarded(np.ndarray[Any, Any]):
-    """A gradient that refuses to add an array with more axes than its own, or a transposed one."""
-
-    name = ""
-    running: Sequence[str] = ()
-
-    @classmethod
-    def of(cls, grad: Array, name: str, running: Sequence[str]) -> _Guarded:
-        view = np.array(grad).view(cls)
-        view.name, view.running = name, running
-        return view
-
-    def _look(self, new: Any) -> None:
-        shape, own = np.shape(new), self.shape
-        if self.name and shape == own[::-1] != own:
-            raise wrong_shape(self.running[-1], self.name, shape, own)
-        if self.name and len(shape) > len(own) and shape[len(shape) - len(own) :] == own:
-            text = (
-                f"looks like a sum over the batch that is missing: an array {shape} is added to a "
-                f"gradient {own}; write .sum(axis=0), over all axes but the last"
-            )
-            found = Diagnosis("not summed", (self.name,), text)
-            message = f"{self.running[-1]}: {found!r}"
-            raise GradientShapeError(message, self.name, (), math.nan, math.nan, (found,))
-
-    def __add__(self, other: Any) -> Any:
-        self._look(other)
-        return np.asarray(self) + other
-
-    def __iadd__(self, other: Any) -> Any:
-        self._look(other)
-        return np.ndarray.__iadd__(self, other)
-
-
 # ---------------------------------------------------------------- the line
 
 
-def _line(error: Exception, part: Any) -> str:
-    """Return the source line of the part that raised the error, and the shapes of its arrays."""
+def _line(raised: TracebackType | None, part: Any, function: CheckedFunction) -> str:
+    """Return the source line of the part that raised an error, and the shapes of its arrays.
+
+    Raises
+    ------
+    GradientShapeError
+        If it adds to a gradient, or assigns to it, what has another shape.
+    """
     found = None
-    for frame, number in traceback.walk_tb(error.__traceback__):
-        if frame.f_locals.get("self") is part:
-            found = frame, number
+    while raised is not None:
+        found = raised if raised.tb_frame.f_locals.get("self") is part else found
+        raised = raised.tb_next
     if found is None:
         return ""
-    frame, number = found
-    line = linecache.getline(frame.f_code.co_filename, number, frame.f_globals).strip()
-    if not line:
+    frame, source = found.tb_frame, found.tb_frame.f_code.co_filename
+    lines = linecache.getlines(source, frame.f_globals)
+    if not lines:
         return ""
+    line = f", in `{lines[found.tb_lineno - 1].strip()}`"
     shapes, hint = {}, ""
-    for node in _nodes(line):
-        value = _value(node, frame)
+    for node in _statement("".join(lines), found):
+        value = _value(node, frame) if isinstance(node, ast.Name | ast.Attribute) else None
         if isinstance(value, np.ndarray):
             shapes[ast.unparse(node)] = value.shape
         elif isinstance(value, tuple | list) and isinstance(node, ast.Name):
             shapes[node.id] = f"a {type(value).__name__} of {len(value)}"
         if isinstance(node, ast.BinOp) and isinstance(node.op, ast.MatMult):
             hint = hint or _transposed(node, frame)
-        if isinstance(node, ast.Assign):
-            hint = hint or _not_summed(node, frame)
+        if isinstance(node, ast.AugAssign | ast.Assign):
+            target = node.target if isinstance(node, ast.AugAssign) else node.targets[0]
+            _look_at_gradient(_value(target, frame), _value(node.value, frame), function, line)
     outer = [name for name in shapes if not any(o.startswith(f"{name}.") for o in shapes)]
     known = ", ".join(f"{name} is {shapes[name]}" for name in outer)
-    return f", in `{line}`" + (f" ({known})" if known else "") + hint
+    return line + (f" ({known})" if known else "") + hint
 
 
-def _nodes(line: str) -> list[ast.AST]:
-    for source in (line, f"{line} pass"):  # the second for `if ...:` and the like
-        with suppress(SyntaxError):
-            return list(ast.walk(ast.parse(source)))
-    return []
+def _statement(source: str, raised: TracebackType) -> list[ast.AST]:
+    """Return all that is in the innermost statement that raised."""
+    position = [*raised.tb_frame.f_code.co_positions()][raised.tb_lasti // 2]
+    start = position[0] or raised.tb_lineno, position[2] or 0
+    around = [
+        node
+        for node in ast.walk(ast.parse(source))
+        if isinstance(node, ast.stmt)
+        and (node.lineno, node.col_offset) <= start
+        and start < (node.end_lineno or 0, node.end_col_offset or 0)
+    ]
+    return [*ast.walk(around[-1])] if around else []  # from the outside to the inside
 
 
 def _value(node: ast.AST, frame: FrameType) -> Any:
-    """Return what a name, or an attribute of one, stands for in the frame; else None."""
-    if isinstance(node, ast.Name):
-        return frame.f_locals.get(node.id)
-    if isinstance(node, ast.Attribute):
-        return getattr(_value(node.value, frame), node.attr, None)
+    """Return what an expression stands for in the frame; None if it has no value there."""
+    with suppress(Exception):  # it is the code that has just raised
+        return eval(ast.unparse(node), frame.f_globals, frame.f_locals)
     return None
 
 
-def _not_summed(node: ast.Assign, frame: FrameType) -> str:
-    """Return advice where an array with more axes than a gradient is assigned to it."""
-    grad, new = _value(node.targets[0], frame), _value(node.value, frame)
+def _look_at_gradient(grad: Any, new: Any, function: CheckedFunction, line: str) -> None:
+    """Raise if what is to go into a gradient is its transpose, or lacks a sum."""
     if not isinstance(grad, np.ndarray) or not isinstance(new, np.ndarray):
-        return ""
-    if grad.ndim == 0 or new.ndim <= grad.ndim or new.shape[-grad.ndim :] != grad.shape:
-        return ""
-    return "; a sum over the batch is missing: add .sum(axis=0), over all axes but the last"
+        return
+    for name, parameter in function.parameters.items():
+        own = parameter.shape
+        longer = new.ndim > len(own) and new.shape[new.ndim - len(own) :] == own
+        if np.shares_memory(grad, parameter.grad) and (longer or new.shape == own[::-1] != own):
+            raise wrong_shape(line, name, new.shape, own)
 
 
 def _transposed(node: ast.BinOp, frame: FrameType) -> str:
