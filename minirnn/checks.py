@@ -41,7 +41,6 @@ __all__ = [
     "positive_float",
     "positive_int",
     "sequence",
-    "share",
     "step",
     "whole_number",
 ]
@@ -134,21 +133,12 @@ def positive_float(owner: object, name: str, value: Any, *, zero: bool = False) 
     return number
 
 
-def fraction(owner: object, name: str, value: Any) -> float:
-    """Return `value` as a float in [0, 1)."""
+def fraction(owner: object, name: str, value: Any, *, zero: bool = True) -> float:
+    """Return `value` as a float in [0, 1), or in (0, 1) where `zero` is not allowed."""
     number = finite_float(owner, name, value)
-    if not 0 <= number < 1:
-        raise ValueError(
-            f"{name_of(owner)}: {name} should be at least 0 and below 1, got {number:g}"
-        )
-    return number
-
-
-def share(owner: object, name: str, value: Any) -> float:
-    """Return `value` as a float in (0, 1)."""
-    number = finite_float(owner, name, value)
-    if not 0 < number < 1:
-        raise ValueError(f"{name_of(owner)}: {name} should be between 0 and 1, got {number:g}")
+    if not 0 <= number < 1 or (number == 0 and not zero):
+        bound = "at least 0 and below 1" if zero else "between 0 and 1"
+        raise ValueError(f"{name_of(owner)}: {name} should be {bound}, got {number:g}")
     return number
 
 
@@ -275,16 +265,14 @@ def as_integers(owner: object, x: Any, size: int, what: str, mask: Any = None) -
     """
     array = x if type(x) is np.ndarray else as_array(owner, x, what)
     if array.dtype.kind not in "iu":
-        hint = ""
-        if array.dtype.kind == "f":
+        kind = array.dtype.kind
+        hint = "; for words, write names, x = np.unique(x, return_inverse=True)" * (kind in "OSUT")
+        if kind == "b":
+            hint = "; write x.astype(int)"
+        elif kind == "f":
             missing = int(np.isnan(array).sum())
             hint = "; for whole numbers stored as floats, write x.astype(int)"
-            if missing:
-                hint = f"; {missing} of {array.size} are NaN"
-        elif array.dtype.kind == "b":
-            hint = "; write x.astype(int)"
-        elif array.dtype.kind in "OSUT":
-            hint = "; for words, write names, x = np.unique(x, return_inverse=True)"
+            hint = f"; {missing} of {array.size} are NaN" if missing else hint
         raise TypeError(
             f"{name_of(owner)}: {what} should be integers in 0..{size - 1}, got an array of "
             f"{array.dtype}{hint}"

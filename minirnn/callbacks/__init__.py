@@ -2,11 +2,9 @@
 
 from minirnn.callbacks.averaging import AverageWeights
 from minirnn.callbacks.base import Callback
-from minirnn.callbacks.early_stopping import EarlyStopping
-from minirnn.callbacks.plateau import ReduceOnPlateau
-from minirnn.callbacks.pruning import OptunaPruning
+from minirnn.callbacks.monitoring import EarlyStopping, ReduceOnPlateau
 from minirnn.callbacks.saving import Checkpoint, CSVLogger
-from minirnn.callbacks.tensorboard import TensorBoard
+from minirnn.callbacks.tools import OptunaPruning, TensorBoard
 
 __all__ = [
     "AverageWeights",

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from minirnn import checks
 from minirnn.callbacks.base import Callback
-from minirnn.callbacks.early_stopping import EarlyStopping
+from minirnn.callbacks.monitoring import EarlyStopping
 from minirnn.optimizers import WeightAverage
 
 if TYPE_CHECKING:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from minirnn import checks
 from minirnn.callbacks.base import Callback
-from minirnn.callbacks.best import BestSoFar
+from minirnn.callbacks.monitoring import Monitoring
 from minirnn.files import check_place, replacing
 
 if TYPE_CHECKING:
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 __all__ = ["CSVLogger", "Checkpoint"]
 
 
-class Checkpoint(Callback):
+class Checkpoint(Monitoring):
     """Save the complete run every so often, so that `Trainer.resume` can go on from it.
 
     Each file is complete or absent, even if the machine stops while it is written. It is written
@@ -61,22 +61,16 @@ class Checkpoint(Callback):
         mode: str = "auto",
         keep_last: int | None = None,
     ) -> None:
+        super().__init__(monitor, mode)
         self.path = os.fspath(path)
         if every_epochs is None and every_batches is None:
             every_epochs = 1
-        for name, number in [
-            ("every_epochs", every_epochs),
-            ("every_batches", every_batches),
-            ("keep_last", keep_last),
-        ]:
-            if number is not None:
-                checks.positive_int(self, name, number)
-        self.every_epochs = every_epochs
-        self.every_batches = every_batches
+        self.every_epochs, self.every_batches = every_epochs, every_batches
         self.keep_last = keep_last
-        self.monitor = monitor
-        self._best = None if monitor is None else BestSoFar(self, monitor, mode, 0.0)
-        if self._best is not None and every_batches is not None:
+        for name in ("every_epochs", "every_batches", "keep_last"):
+            if getattr(self, name) is not None:
+                checks.positive_int(self, name, getattr(self, name))
+        if monitor is not None and every_batches is not None:
             raise ValueError("Checkpoint: what is monitored is known only at the end of an epoch")
         self._written: list[tuple[int, int]] = []  # epoch and batch of each file
         self._due = False
@@ -99,12 +93,9 @@ class Checkpoint(Callback):
     def on_train_begin(self, trainer: Trainer) -> None:
         """Look whether the folder is there, before any time is spent."""
         check_place(self._name(1, 1))
-        if self._best is not None:
-            self._best.higher_is_better(trainer)
+        super().on_train_begin(trainer)
         if not trainer.resumed:
             self._written = []
-            if self._best is not None:
-                self._best.reset()
 
     def on_batch_end(self, trainer: Trainer) -> None:
         """Save if it is time."""
@@ -112,7 +103,7 @@ class Checkpoint(Callback):
 
     def on_epoch_end(self, trainer: Trainer) -> None:
         """Save if it is time, and the value is the best."""
-        better = self._best is None or self._best.update(trainer)
+        better = self.improved(trainer)
         time = self.every_epochs is not None and trainer.epoch % self.every_epochs == 0
         self._due = better and time
 
@@ -129,11 +120,8 @@ class Checkpoint(Callback):
         path = self._name(trainer.epoch, trainer.batch)
         kept = [one for one in self._written if self._name(*one) != path]
         self._written = [*kept, (trainer.epoch, trainer.batch)]
-        try:
+        with checks.located(f"saving {path}"):
             trainer.save(path)
-        except Exception as error:
-            checks.locate(error, f"saving {path}")
-            raise
         self._delete_old()  # only now, when the new file is complete and has them in its list
 
     def _delete_old(self) -> None:
@@ -144,14 +132,12 @@ class Checkpoint(Callback):
 
     def state_dict(self) -> dict[str, Any]:
         """Return the best value so far and the epochs and batches of the files written."""
-        best = None if self._best is None else self._best.state_dict()
-        return {"best": best, "written": [list(one) for one in self._written]}
+        return super().state_dict() | {"written": [list(one) for one in self._written]}
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         """Take over what `state_dict` returned."""
         written = [(int(epoch), int(batch)) for epoch, batch in state["written"]]
-        if self._best is not None and state["best"] is not None:
-            self._best.load_state_dict(state["best"])
+        super().load_state_dict(state)
         self._written = written
 
 
@@ -176,23 +162,20 @@ class CSVLogger(Callback):
 
     def on_train_begin(self, trainer: Trainer) -> None:
         """Begin the file."""
-        if trainer.writes_files:
-            self._rewrite(trainer)
+        self._write(trainer, anew=True)
 
     def on_epoch_end(self, trainer: Trainer) -> None:
-        """Add the epoch's row."""
-        history = trainer.history
+        """Add the epoch's row; for the first epoch, or a new name, with a new header."""
+        self._write(trainer, anew=list(trainer.history) != self._columns)
+
+    def _write(self, trainer: Trainer, *, anew: bool) -> None:
         if not trainer.writes_files:
             return
-        if list(history) != self._columns:  # the first epoch, or a new name: a new header
-            self._rewrite(trainer)
-            return
-        row = [str(trainer.epoch), *(repr(values[-1]) for values in history.values())]
-        with self.path.open("a", encoding="utf-8", newline="") as file:
-            file.write(",".join(row) + "\n")
-
-    def _rewrite(self, trainer: Trainer) -> None:
         self._columns = list(trainer.history)
-        with replacing(self.path) as file:
-            if self._columns:
-                file.write(trainer.history.csv_text().encode())
+        lines = trainer.history.csv_text().splitlines(keepends=True) if self._columns else []
+        if anew:
+            with replacing(self.path) as file:
+                file.write("".join(lines).encode())
+        else:
+            with self.path.open("a", encoding="utf-8", newline="") as file:
+                file.write(lines[-1])

@@ -141,7 +141,7 @@ class BinaryAccuracy(Metric):
     higher_is_better = True
 
     def __init__(self, *, threshold: float = 0.5, from_logits: bool = True) -> None:
-        self.threshold = checks.share(self, "threshold", threshold)
+        self.threshold = checks.fraction(self, "threshold", threshold, zero=False)
         self.from_logits = checks.flag(self, "from_logits", from_logits)
 
     def measure(

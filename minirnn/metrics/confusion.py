@@ -58,7 +58,7 @@ class ConfusionMatrix(Metric):
         from_logits: bool = True,
         ignore_class: int | None = None,
     ) -> None:
-        self.threshold = checks.share(self, "threshold", threshold)
+        self.threshold = checks.fraction(self, "threshold", threshold, zero=False)
         self.from_logits = checks.flag(self, "from_logits", from_logits)
         self.ignore_class = checks.whole_number(self, "ignore_class", ignore_class)
 

@@ -69,7 +69,7 @@ class OneCycle:
     def __post_init__(self) -> None:
         checks.positive_float(self, "rate", self.rate)
         checks.positive_int(self, "steps", self.steps)
-        checks.share(self, "warm", self.warm)
+        checks.fraction(self, "warm", self.warm, zero=False)
         checks.positive_float(self, "divide", self.divide)
         checks.positive_float(self, "final", self.final, zero=True)
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Iterable
 from typing import Any
 
 import numpy as np
@@ -18,65 +17,9 @@ from minirnn.metrics import BinaryAccuracy, ConfusionMatrix, LogLoss, Metric, ch
 from minirnn.models.encoder_decoder import EncoderDecoder
 from minirnn.models.sequential import Sequential
 from minirnn.optimizers import Optimizer
+from minirnn.training.first_batch import names_of_others
 
 __all__ = ["checked", "last_layer"]
-
-
-def checked(
-    model: Any, loss: Any, optimizer: Any, metrics: Any, callbacks: Any
-) -> tuple[list[Metric], list[Callback]]:
-    """Return metrics and callbacks as lists, if a trainer can be made from all these."""
-    checks.instance("Trainer", "model", model, Layer)
-    checks.one_input("Trainer", model)
-    _warn_of_mixed_dtypes(model)
-    checks.instance("Trainer", "optimizer", optimizer, Optimizer)
-    _check_loss(loss)
-    found = _listed("metrics", metrics, Metric), _listed("callbacks", callbacks, Callback)
-    _check_ending(model, loss, found[0])
-    return found
-
-
-def _listed(what: str, given: Any, kind: type) -> list[Any]:
-    """Return the metrics or callbacks as a list; a text or a class is answered with what to write.
-
-    Parameters
-    ----------
-    what : str
-        "metrics" or "callbacks".
-    given : list
-    kind : type
-        What each should be.
-    """
-    if not isinstance(given, list | tuple):
-        raise TypeError(
-            f"Trainer: {what} should be a list, got {type(given).__name__}; write {what}=[...]"
-        )
-    for item in given:
-        if isinstance(item, str):
-            hint = _WRITE.get(item.lower(), f"an object of minirnn.{what}")
-            raise TypeError(f"Trainer: {what} has the text {item!r}: write {hint}")
-        if isinstance(item, type):
-            raise TypeError(
-                f"Trainer: {what} has the class {item.__name__}: write {item.__name__}(...)"
-            )
-        if kind is Callback and not isinstance(item, Callback):
-            name = type(item).__name__
-            raise TypeError(
-                f"Trainer: callbacks has a {name}, which is no Callback; write "
-                f"class {name}(minirnn.callbacks.Callback): ..."
-            )
-        if kind is Metric:
-            check_metric("Trainer", item)
-    return list(given)
-
-
-def _check_loss(loss: Any) -> None:
-    """Raise unless it is a loss."""
-    if isinstance(loss, str):
-        hint = _WRITE.get(loss.lower(), "an object of minirnn.losses, such as MeanSquaredError()")
-        raise TypeError(f"Trainer: loss is the text {loss!r}: write {hint}")
-    check_loss("Trainer", loss)
-
 
 _WRITE = {  # for the names that other frameworks take
     "accuracy": "Accuracy()",
@@ -93,9 +36,82 @@ _WRITE = {  # for the names that other frameworks take
     "crossentropy": "SoftmaxCrossEntropy(), on logits",
     "cross_entropy": "SoftmaxCrossEntropy(), on logits",
 }
+_PROBABILITIES: list[tuple[type, str, tuple[type, ...], tuple[type, ...]]] = [
+    # A last layer, the loss that goes with it, and losses and metrics on logits that do not.
+    (Softmax, "CrossEntropy()", (SoftmaxCrossEntropy, CTCLoss), (LogLoss,)),
+    (Sigmoid, "BinaryCrossEntropy()", (SigmoidCrossEntropy,), (BinaryAccuracy, ConfusionMatrix)),
+]
 
 
-def _check_ending(model: Layer, loss: Any, metrics: Iterable[Any]) -> None:
+def checked(
+    model: Any, loss: Any, optimizer: Any, metrics: Any, callbacks: Any
+) -> tuple[list[Metric], list[Callback]]:
+    """Return metrics and callbacks as lists, if a trainer can be made from all these."""
+    checks.instance("Trainer", "model", model, Layer)
+    checks.one_input("Trainer", model)
+    _warn_of_mixed_dtypes(model)
+    checks.instance("Trainer", "optimizer", optimizer, Optimizer)
+    _refuse_text("loss is", loss, "minirnn.losses, such as MeanSquaredError()")
+    check_loss("Trainer", loss)
+    metrics, callbacks = _listed("metrics", metrics), _listed("callbacks", callbacks)
+    for metric in metrics:
+        check_metric("Trainer", metric)
+    for callback in callbacks:
+        if not isinstance(callback, Callback | type):
+            name = type(callback).__name__
+            raise TypeError(
+                f"Trainer: callbacks has a {name}, which is no Callback; write "
+                f"class {name}(minirnn.callbacks.Callback): ..."
+            )
+        checks.instance("Trainer", "a callback", callback, Callback)
+    _check_parameters(model, optimizer)
+    _check_ending(model, loss, metrics)
+    names = ["loss", *(metric.name for metric in metrics)]
+    for one in names:
+        if names.count(one) > 1:
+            raise ValueError(
+                f"Trainer: two of the values to report would be named {one!r}; give a metric "
+                f"another name (metric.name = ...), or leave it out"
+            )
+    return metrics, callbacks
+
+
+def _listed(what: str, given: Any) -> list[Any]:
+    """Return the metrics or callbacks as a list."""
+    if not isinstance(given, list | tuple):
+        raise TypeError(
+            f"Trainer: {what} should be a list, got {type(given).__name__}; write {what}=[...]"
+        )
+    for item in given:
+        _refuse_text(f"{what} has", item, f"minirnn.{what}")
+    return list(given)
+
+
+def _refuse_text(what: str, given: Any, room: str) -> None:
+    """Answer a text in place of an object with what to write."""
+    if isinstance(given, str):
+        hint = _WRITE.get(given.lower(), f"an object of {room}")
+        raise TypeError(f"Trainer: {what} the text {given!r}: write {hint}")
+
+
+def _check_parameters(model: Layer, optimizer: Optimizer) -> None:
+    ids = {id(parameter) for parameter in model.parameters()}
+    foreign = [one for one in optimizer.parameters if id(one) not in ids]
+    left_out = names_of_others(model, optimizer.parameters)
+    if len(foreign) == len(optimizer.parameters):
+        raise ValueError(
+            "Trainer: the optimizer holds none of the model's parameters; was it made from "
+            "another model?"
+        )
+    if foreign and left_out:
+        raise ValueError(
+            f"Trainer: the optimizer holds {len(foreign)} parameters that the model does not "
+            f"have, and not {left_out}; was a layer replaced after the optimizer was made? "
+            f"Make the optimizer last"
+        )
+
+
+def _check_ending(model: Layer, loss: Any, metrics: list[Any]) -> None:
     """Raise if the last layer and the loss do not go together.
 
     A softmax taken twice, or over one output, trains without any error, and learns little or
@@ -103,51 +119,38 @@ def _check_ending(model: Layer, loss: Any, metrics: Iterable[Any]) -> None:
     """
     last = last_layer(model)
     name, loss_name = type(last).__name__, type(loss).__name__
-    if (isinstance(last, Softmax) and isinstance(loss, SoftmaxCrossEntropy | CTCLoss)) or (
-        isinstance(last, Sigmoid) and isinstance(loss, SigmoidCrossEntropy)
-    ):
-        kept = "CrossEntropy()" if isinstance(last, Softmax) else "BinaryCrossEntropy()"
-        other = "" if isinstance(loss, CTCLoss) else f"; or keep it and take {kept}"
-        raise ValueError(
-            f"Trainer: the model ends in {name}, and {loss_name} works on logits: it takes the "
-            f"{name.lower()} itself. Leave the last layer out{other}"
-        )
-    softmax = isinstance(loss, SoftmaxCrossEntropy | CrossEntropy)
-    sized = last_layer(model, skip=(Softmax,))
-    if softmax and getattr(sized, "output_size", None) == 1:
+    for kind, suited, losses, kinds in _PROBABILITIES:
+        if not isinstance(last, kind):
+            continue
+        if isinstance(loss, losses):
+            other = "" if isinstance(loss, CTCLoss) else f"; or keep it and take {suited}"
+            raise ValueError(
+                f"Trainer: the model ends in {name}, and {loss_name} works on logits: it takes the "
+                f"{name.lower()} itself. Leave the last layer out{other}"
+            )
+        for metric in metrics:
+            if isinstance(metric, kinds) and getattr(metric, "from_logits", False):
+                raise ValueError(
+                    f"Trainer: the model ends in {name}, and {type(metric).__name__} expects "
+                    f"logits; write {type(metric).__name__}(from_logits=False)"
+                )
+    outputs = getattr(last_layer(model, skip=(Softmax,)), "output_size", None)
+    if isinstance(loss, SoftmaxCrossEntropy | CrossEntropy) and outputs == 1:
         raise ValueError(
             f"Trainer: the model has one output, and {loss_name} is over classes: the softmax of "
             f"one number is always 1, so nothing would be learned. For yes or no take "
             f"SigmoidCrossEntropy(), or two outputs"
         )
-    for metric in metrics:
-        kinds: tuple[type, ...] = (LogLoss,) if isinstance(last, Softmax) else ()
-        kinds = (BinaryAccuracy, ConfusionMatrix) if isinstance(last, Sigmoid) else kinds
-        if isinstance(metric, kinds) and getattr(metric, "from_logits", False):
-            raise ValueError(
-                f"Trainer: the model ends in {name}, and {type(metric).__name__} expects logits; "
-                f"write {type(metric).__name__}(from_logits=False)"
-            )
-    names = [metric.name for metric in metrics]
-    for one in names:
-        if one == "loss" or names.count(one) > 1:
-            raise ValueError(
-                f"Trainer: two of the values to report would be named {one!r}; give a metric "
-                f"another name (metric.name = ...), or leave it out"
-            )
 
 
 def last_layer(model: Layer, skip: tuple[type, ...] = ()) -> Layer:
     """Return the last layer of a model, but for those to be skipped."""
-    while isinstance(model, Sequential | EncoderDecoder):
-        if isinstance(model, EncoderDecoder):
-            decoder = model.decoder
-            model = decoder if isinstance(decoder, Layer) else decoder[-1]
-            continue
+    if isinstance(model, EncoderDecoder):
+        decoder = model.decoder
+        return last_layer(decoder if isinstance(decoder, Layer) else decoder[-1], skip)
+    if isinstance(model, Sequential):
         rest = [layer for layer in model if not isinstance(layer, skip)]
-        if not rest:
-            break
-        model = rest[-1]
+        return last_layer(rest[-1], skip) if rest else model
     return model
 
 
@@ -164,12 +167,11 @@ def _warn_of_mixed_dtypes(model: Layer) -> None:
             continue
         for name, value in vars(layer).items():
             if isinstance(value, Parameter) and value.dtype == np.float64:
-                name = f"{path}.{name}" if path else name
                 warnings.warn(
-                    f"{type(layer).__name__}: the Parameter {name} is float64 in a model that is "
-                    f"float32 elsewhere, so each layer casts what it gets. For float32 throughout "
-                    f"write Parameter(array.astype(np.float32)), for float64 dtype=np.float64 in "
-                    f"the other layers",
+                    f"{type(layer).__name__}: the Parameter {f'{path}.{name}'.lstrip('.')} is "
+                    f"float64 in a model that is float32 elsewhere, so each layer casts what it "
+                    f"gets. For float32 throughout write Parameter(array.astype(np.float32)), for "
+                    f"float64 dtype=np.float64 in the other layers",
                     stacklevel=4,
                 )
                 return

@@ -147,18 +147,11 @@ class History(dict[str, list[float]]):
         """Return the lists, copied."""
         return {name: list(values) for name, values in self.items()}
 
-    @classmethod
-    def from_state_dict(
-        cls,
-        state: Mapping[str, list[float]],
-        directions: Mapping[str, bool | None] | None = None,
-    ) -> History:
-        """Return the history that `state_dict` was taken from."""
-        history = cls(directions)
-        history.update({name: [float(value) for value in state[name]] for name in state})
-        if len({len(values) for values in history.values()}) > 1:
+    def load_state_dict(self, state: Mapping[str, list[float]]) -> None:
+        """Take over what `state_dict` returned."""
+        self.update({name: [float(value) for value in state[name]] for name in state})
+        if len({len(values) for values in self.values()}) > 1:
             raise ValueError("the lists of the history have unequal lengths")
-        return history
 
     def _table(self) -> list[tuple[str, float, float | None, int | None]]:
         """Return for each name the last value, the best one, and when that was."""
@@ -166,11 +159,10 @@ class History(dict[str, list[float]]):
         for name, values in self.items():
             higher = self.higher_is_better(name)
             known = [(value, epoch) for epoch, value in enumerate(values, 1) if value == value]
+            best: tuple[float | None, int | None] = None, None
             if known and higher is not None:
-                best, epoch = max(known, key=lambda pair: pair[0] if higher else -pair[0])
-                rows.append((name, values[-1], best, epoch))
-            else:
-                rows.append((name, values[-1], None, None))
+                best = max(known, key=lambda pair: pair[0] if higher else -pair[0])
+            rows.append((name, values[-1], *best))
         return rows
 
     def _title(self) -> str:

@@ -52,39 +52,17 @@ def as_batch(batch: Any) -> Batch:
     return Batch(*batch)
 
 
-class ArrayBatches:
-    """The arrays that `fit` was given, cut into batches.
-
-    Attributes
-    ----------
-    whole : Batch
-        All the arrays.
-    sizes : list of int
-        How many examples the batches have: each size once, in order.
-    shuffle : bool
-    """
+class ArrayBatches(Batches):
+    """The arrays that `fit` was given, cut into batches; `whole` is all of them."""
 
     def __init__(self, whole: Batch, **options: Any) -> None:
-        self.whole = whole
         given = {name: array for name, array in whole._asdict().items() if array is not None}
-        self._names = list(given)
-        self._batches = Batches(*given.values(), **options)
-        self.rng = self._batches.rng
-        self.sizes = self._batches.sizes
-        self.shuffle = self._batches.shuffle
+        super().__init__(*given.values(), **options)
+        self.whole, self._names = whole, list(given)
 
-    def __len__(self) -> int:
-        return len(self._batches)
-
-    def __iter__(self) -> Iterator[Batch]:
-        return (self._batch(arrays) for arrays in self._batches)
-
-    def first(self) -> Batch:
-        """Return the first batch as it would be without shuffling."""
-        return self._batch(self._batches.first())
-
-    def _batch(self, arrays: tuple[Any, ...]) -> Batch:
-        return Batch(**dict(zip(self._names, arrays, strict=True)))
+    def take(self, examples: Any) -> Batch:
+        """Return the batch of these examples, given as integers ``(batch,)``."""
+        return Batch(**dict(zip(self._names, super().take(examples), strict=True)))
 
 
 def as_batches(
@@ -97,26 +75,7 @@ def as_batches(
 ) -> Iterable[Any]:
     """Return batches over arrays, or the batches that were given in place of arrays."""
     if data.targets is None:
-        others = {**data._asdict(), "lengths": lengths, "batch_size": batch_size}
-        wrong = [name for name, value in others.items() if name != "inputs" and value is not None]
-        if wrong:
-            raise TypeError(
-                f"{_OWNER}: {' and '.join(wrong)} {'goes' if len(wrong) == 1 else 'go'} with "
-                f"arrays of inputs and targets; batches bring their own size, and masks as "
-                f"(inputs, targets, mask)"
-            )
-        if is_nested(data.inputs) and all(
-            hasattr(leaf, "shape") for _, leaf in leaves(data.inputs)
-        ):
-            raise TypeError(
-                f"{_OWNER}: there are inputs and no targets; write fit(inputs, targets)"
-            )
-        if isinstance(data.inputs, np.ndarray | str) or not isinstance(data.inputs, Iterable):
-            raise TypeError(
-                f"{_OWNER}: without targets, takes batches of (inputs, targets), got "
-                f"{type(data.inputs).__name__}"
-            )
-        return data.inputs
+        return _given_batches(data, {"lengths": lengths, "batch_size": batch_size})
     inputs = as_arrays(data.inputs)
     targets = each(lambda y: checks.as_array(_OWNER, y, "the target"), data.targets)
     mask = as_mask(inputs, data.mask, lengths)
@@ -124,6 +83,27 @@ def as_batches(
     whole = Batch(inputs, targets, mask, target_mask, data.sample_weight)
     size = 32 if batch_size is None else batch_size
     return ArrayBatches(whole, batch_size=size, shuffle=shuffle, rng=rng)
+
+
+def _given_batches(data: Batch, options: dict[str, Any]) -> Iterable[Any]:
+    """Return the batches, if that is what came without targets, and nothing came beside them."""
+    others = {**data._asdict(), **options}
+    wrong = [name for name, value in others.items() if name != "inputs" and value is not None]
+    if wrong:
+        raise TypeError(
+            f"{_OWNER}: {' and '.join(wrong)} {'goes' if len(wrong) == 1 else 'go'} with "
+            f"arrays of inputs and targets; batches bring their own size, and masks as "
+            f"(inputs, targets, mask)"
+        )
+    batches = data.inputs
+    if is_nested(batches) and all(hasattr(leaf, "shape") for _, leaf in leaves(batches)):
+        raise TypeError(f"{_OWNER}: there are inputs and no targets; write fit(inputs, targets)")
+    if isinstance(batches, np.ndarray | str) or not isinstance(batches, Iterable):
+        raise TypeError(
+            f"{_OWNER}: without targets, takes batches of (inputs, targets), got "
+            f"{type(batches).__name__}"
+        )
+    return batches
 
 
 def validation_batches(validation: Any, batch_size: int | None, rng: np.random.Generator) -> Any:

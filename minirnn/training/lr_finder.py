@@ -13,10 +13,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from minirnn import checks
-from minirnn.data.batches import Batches
 from minirnn.errors import NotFiniteError
 from minirnn.plots import axes_for, finish
-from minirnn.training.inputs import Batch, as_batch
+from minirnn.training.inputs import Batch, as_batch, as_batches
 from minirnn.typing import Array
 
 if TYPE_CHECKING:
@@ -164,18 +163,25 @@ def find_learning_rate(
             f"from {lowest:g} to {highest:g}"
         )
     twin = copy.deepcopy(trainer)
-    batches = _batches(inputs, targets, mask, batch_size, twin.rng)
+    data = Batch(inputs, targets, mask)
+    size = None if targets is None else batch_size
+    with checks.located(owner):
+        batches = as_batches(data, None, batch_size=size, shuffle=True, rng=twin.rng)
+    if targets is None:
+        batches = copy.deepcopy(batches)
     rates = np.geomspace(lowest, highest, steps)
     losses: list[float] = []
     smoothed: list[float] = []
     mean = 0.0
     for k, batch in enumerate(islice(_again_and_again(batches), steps)):
         twin.optimizer.learning_rate = float(rates[k])
+        *first, target_mask, weight = as_batch(batch)
         try:
-            losses.append(_train(twin, as_batch(batch)))
+            loss = twin.train_step(*first, target_mask=target_mask, sample_weight=weight)
         except NotFiniteError:
             break
-        mean = _SMOOTHING * mean + (1 - _SMOOTHING) * losses[-1]
+        losses.append(loss)
+        mean = _SMOOTHING * mean + (1 - _SMOOTHING) * loss
         smoothed.append(mean / (1 - _SMOOTHING ** (k + 1)))
         if not smoothed[-1] < _DIVERGED * abs(min(smoothed)) + math.ulp(1.0):
             break
@@ -188,32 +194,7 @@ def find_learning_rate(
     slopes = np.gradient(np.array(smoothed), np.log(tried))
     settled = min(_SETTLED, len(tried) // 3)  # a mean of a few batches moves with each of them
     suggestion = float(tried[settled:][slopes[settled:].argmin()])
-    return LearningRateCurve(
-        tried, np.array(losses[: len(smoothed)]), np.array(smoothed), suggestion
-    )
-
-
-def _batches(
-    inputs: Any, targets: Any, mask: Any, batch_size: int, rng: np.random.Generator
-) -> Iterable[Any]:
-    if targets is None:
-        if mask is not None or isinstance(inputs, np.ndarray) or not isinstance(inputs, Iterable):
-            raise TypeError(
-                "find_learning_rate: takes (inputs, targets, mask=...), or batches of these"
-            )
-        return copy.deepcopy(inputs)
-    arrays = (inputs, targets) if mask is None else (inputs, targets, mask)
-    return Batches(*arrays, batch_size=batch_size, shuffle=True, rng=rng)
-
-
-def _train(trainer: Trainer, batch: Batch) -> float:
-    return trainer.train_step(
-        batch.inputs,
-        batch.targets,
-        batch.mask,
-        target_mask=batch.target_mask,
-        sample_weight=batch.sample_weight,
-    )
+    return LearningRateCurve(tried, np.array(losses), np.array(smoothed), suggestion)
 
 
 def _again_and_again(batches: Iterable[Any]) -> Iterator[Any]:

@@ -165,7 +165,8 @@ def _apply(trainer: Trainer, tree: Mapping[str, Any]) -> None:
     trainer.averages = Averages(trainer.metrics)
     if tree["averages"] is not None:
         trainer.averages.load_state_dict(tree["averages"])
-    trainer.history = History.from_state_dict(tree["history"], trainer.directions)
+    trainer.history = History(trainer.directions)
+    trainer.history.load_state_dict(tree["history"])
     waiting, gradients = tree["gradients"]["batches"], tree["gradients"]["values"]
     trainer.accumulated = checks.positive_int("checkpoint", "batches", waiting, zero=True)
     if waiting >= trainer.accumulate:

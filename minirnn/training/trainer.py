@@ -25,7 +25,7 @@ from minirnn.reprs import html_text
 from minirnn.training import inputs as of
 from minirnn.training.arguments import checked
 from minirnn.training.diagnosis import first_gradient_not_finite, first_not_finite
-from minirnn.training.first_batch import FirstBatch
+from minirnn.training.first_batch import examine
 from minirnn.training.history import History
 from minirnn.training.inputs import Batch, as_batch
 from minirnn.training.inspection import inspect_fit
@@ -129,7 +129,8 @@ class Trainer(Saved, KeywordHints):
         self.recurrent = list(recurrent_layers(model).values())
         self.generators = random_generators(model)
         self.interrupted = False  # by Ctrl-C: this fit ends after the batch
-        self._first_batch = FirstBatch(model, loss, optimizer.parameters)
+        # Until the first batch has been examined; the parameters, so that no id is used again.
+        self._known: Any = [*model.parameters(), *optimizer.parameters]
         self._begin_anew()
         self.ranks = None if communicator is None else Ranks(communicator)
         if self.ranks is not None:
@@ -194,15 +195,17 @@ class Trainer(Saved, KeywordHints):
 
     def _backward(self, batch: Batch) -> Measured:
         """Go forward and back through the model."""
-        with self._first_batch:
-            measured = measure(self.model, self.loss, batch)
-            if not math.isfinite(measured.loss):
-                rate = self.optimizer.current_learning_rate()
-                why = first_not_finite(self.model, self.loss, batch.inputs, batch.mask, rate)
-                raise NotFiniteError(f"the loss is {measured.loss}; {why}")
-            if not self.accumulated:
-                self.optimizer.zero_grad()
-            self.model.backward_parameters(self.loss.backward())
+        if self._known is not None:
+            examine(self.model, self.loss, self._known, batch)
+            self._known = None
+        measured = measure(self.model, self.loss, batch)
+        if not math.isfinite(measured.loss):
+            rate = self.optimizer.current_learning_rate()
+            why = first_not_finite(self.model, self.loss, batch.inputs, batch.mask, rate)
+            raise NotFiniteError(f"the loss is {measured.loss}; {why}")
+        if not self.accumulated:
+            self.optimizer.zero_grad()
+        self.model.backward_parameters(self.loss.backward())
         return measured
 
     def _update(self) -> None:

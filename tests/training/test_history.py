@@ -64,7 +64,7 @@ def test_the_best_is_what_the_metric_says_and_nothing_where_it_says_nothing():
 
 def test_lists_of_unequal_length_are_no_history():
     with pytest.raises(ValueError, match="unequal lengths"):
-        History.from_state_dict({"loss": [1.0], "val_loss": []})
+        History().load_state_dict({"loss": [1.0], "val_loss": []})
 
 
 def test_to_frame(history, monkeypatch):
@@ -82,7 +82,8 @@ def test_to_frame(history, monkeypatch):
 
 def test_its_state_is_a_copy(history):
     state = history.state_dict()
-    again = History.from_state_dict(state)
+    again = History()
+    again.load_state_dict(state)
     state["loss"].append(9.0)
     history.append({"loss": 7.0})
     assert again["loss"] == [2.0, 1.0, 0.5]

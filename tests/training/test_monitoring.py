@@ -192,7 +192,7 @@ def test_the_log_is_the_history_at_every_moment(tmp_path):
         (lambda: EarlyStopping(patience=0), "EarlyStopping: patience should be at least 1, got 0"),
         (lambda: EarlyStopping(mode="up"), "mode should be one of 'auto', 'min', 'max', got 'up'"),
         (lambda: EarlyStopping(minimum_improvement=-1), "minimum_improvement should be at least 0"),
-        (lambda: ReduceOnPlateau(factor=2), "factor should be at least 0 and below 1, got 2"),
+        (lambda: ReduceOnPlateau(factor=2), "factor should be between 0 and 1, got 2"),
         (lambda: ReduceOnPlateau(factor=0), "factor should be between 0 and 1, got 0"),
         (lambda: ReduceOnPlateau(minimum_rate=-1), "minimum_rate should be at least 0, got -1"),
     ],

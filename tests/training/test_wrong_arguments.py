@@ -27,12 +27,18 @@ class NoCallback:
     ("options", "message"),
     [
         ({"callbacks": EarlyStopping()}, r"callbacks should be a list, got EarlyStopping"),
-        ({"callbacks": [EarlyStopping]}, r"callbacks has the class EarlyStopping: write Early"),
+        (
+            {"callbacks": [EarlyStopping]},
+            r"a Callback, got the class EarlyStopping: write Earl",
+        ),
         ({"callbacks": [NoCallback()]}, r"which is no Callback; write class NoCallback\(minirnn"),
         ({"callbacks": ["csv"]}, r"callbacks has the text 'csv': write an object of minirnn.callb"),
         ({"metrics": Accuracy()}, r"metrics should be a list, got Accuracy; write metrics=\["),
         ({"metrics": ["accuracy"]}, r"metrics has the text 'accuracy': write Accuracy\(\)"),
-        ({"metrics": [Accuracy]}, r"metrics has the class Accuracy: write Accuracy\("),
+        (
+            {"metrics": [Accuracy]},
+            r"a Metric, got the class Accuracy: write Accuracy\(",
+        ),
     ],
 )
 def test_wrong_metrics_and_callbacks(options, message):
