@@ -198,12 +198,14 @@ class Layer(KeywordHints):
     def backward_parameters(self, grad: Any, grad_state: Any = None) -> None:
         """Do what `backward` does, where the gradient on the input is not needed.
 
-        A training loop calls this on the whole model; a layer that can save the work overrides it.
+        A training loop calls this on the whole model. A layer that can save the work takes
+        ``backward(grad, *, need_grad_x=True)``.
         """
-        if grad_state is None:
-            self.backward(grad)
+        given = (grad,) if grad_state is None else (grad, grad_state)
+        if "need_grad_x" in (getattr(self.backward, "__kwdefaults__", None) or ()):
+            self.backward(*given, need_grad_x=False)
         else:
-            self.backward(grad, grad_state)
+            self.backward(*given)
 
     def output_mask(self, mask: Any) -> Any:
         """Return the mask of the output, for that of the input; None where no time axis is left.

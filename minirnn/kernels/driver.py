@@ -22,7 +22,6 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from minirnn.kernels.products import step_product
 from minirnn.typing import Array, State
 
 __all__ = ["Backward", "Forward", "Kernel", "Sizes"]
@@ -117,8 +116,6 @@ class Backward:
         self.states: tuple[Array, ...] = (self.dh,)
         # BLAS multiplies a few rows by a transposed view at half its speed, but one row as fast.
         self.WhT = np.empty((len(of_h), hidden), dtype, order="F" if batch == 1 else "C")
-        self.multiply, self.weights, view = step_product(self.WhT, batch, hidden)
-        self.dh_out = view(self.dh[np.newaxis])
         self._sums = [np.empty((inputs + 1, len(of_x)), dtype) for _ in range(2)]
         self._sums += [np.empty((1 + hidden, len(of_h)), dtype) for _ in range(2)]
         self.views: list[tuple[Array, ...]] = []  # the arguments of `step`, for each step
@@ -192,24 +189,10 @@ class Kernel:
     def forward(
         self, cell: Any, x: Array, lengths: Array | None, state: State, *, keep: bool
     ) -> tuple[Array, State, Any]:
-        """Run over whole sequences.
+        """Run over whole sequences, as `Loop.forward` does.
 
-        Parameters
-        ----------
-        cell : Cell
-        x : array (batch, time, input), of any strides
-        lengths : integers (batch,), or None
-            Real steps of each sequence, where some are padded at their end.
-        state : tuple of arrays (batch, hidden)
-        keep : bool
-            Whether backward will be called.
-
-        Returns
-        -------
-        y : array (batch, time, hidden)
-        state : tuple of arrays
-            After the last valid step of each sequence.
-        caches : for `backward`; None without `keep`
+        Where some are padded at their end, `lengths` (batch,) says how many steps are valid. The
+        caches, None without `keep`, are for `backward`.
         """
         batch, time, inputs = x.shape
         sizes = Sizes(batch, inputs, cell.hidden_size, cell.Wx.value.dtype)
@@ -237,27 +220,9 @@ class Kernel:
     def backward(
         self, cell: Any, grad: Array, grad_state: State | None, caches: Any, *, need_grad_x: bool
     ) -> tuple[Array | None, State]:
-        """Go back through time, adding to the gradients of the parameters; may be called twice.
+        """Go back through time, as `Loop.backward` does; it may be called twice.
 
-        Parameters
-        ----------
-        cell : Cell
-        grad : array (batch, time, hidden), of any strides; ignored where there is padding
-        grad_state : tuple of arrays (batch, hidden), or None for zeros
-            Gradient on the final state.
-        caches : from the latest `forward`
-        need_grad_x : bool
-
-        Returns
-        -------
-        grad_x : array (batch, time, input), or None
-        grad_state : tuple of arrays (batch, hidden)
-            Gradient on the initial state.
-
-        Raises
-        ------
-        RuntimeError
-            If there was another forward since that of the caches.
+        What `grad` has in the padding is ignored. A forward since that of the caches is an error.
         """
         past, sizes, number, lengths = caches
         if number != self._calls:

@@ -27,7 +27,7 @@ from typing import Any
 import numpy as np
 
 from minirnn.kernels.driver import Backward, Forward, Sizes
-from minirnn.kernels.products import HALF, ONE, step_product
+from minirnn.kernels.products import HALF, ONE, gatewise
 from minirnn.typing import Array, State
 
 __all__ = ["GRUBackward", "GRUForward", "gru_step"]
@@ -45,10 +45,7 @@ class GRUForward(Forward):
         self.W = np.empty((self.xh.shape[2], 2 * hidden), dtype)  # of r and z, halved
         self.W_inner = np.empty((1 + hidden, hidden), dtype)
         self.W_n = np.empty((inputs + 1, hidden), dtype)
-        self.multiply, self.weights, self.blocks = step_product(self.W, batch, hidden)
-        self.multiply_inner, self.weights_inner, self.blocks_inner = step_product(
-            self.W_inner, batch, hidden
-        )
+        self.multiply, self.weights, self.view = gatewise(self.W, batch, hidden)
         self.inputs, self.half = inputs, HALF[dtype]
         self.scratch = np.empty((batch, hidden), dtype)
 
@@ -67,17 +64,16 @@ class GRUForward(Forward):
         """Yield rows, gates and the place of the state of each step."""
         slots: Any = self.gates if self.every else repeat(self.gates[0])
         for xh, m, n, h in zip(self.xh[:-1], slots, self.n, self.states[0][1:], strict=False):
-            blocks, inner = self.blocks(m[:2]), self.blocks_inner(m[2:])
-            yield xh, xh[:, self.inputs :], blocks, m[:2], m[0], m[1], inner, m[2], n, h
+            yield xh, xh[:, self.inputs :], self.view(m[:2]), m[:2], m[0], m[1], m[2], n, h
 
-    def step(self, xh, one_h, out, rz, r, z, out_inner, inner, n, h_next):  # type: ignore
+    def step(self, xh, one_h, out, rz, r, z, inner, n, h_next):  # type: ignore
         """Do one step."""
         half, scratch, h = self.half, self.scratch, self.h
         self.multiply(xh, self.weights, out)
         np.tanh(rz, rz)
         np.multiply(rz, half, rz)
         np.add(rz, half, rz)
-        self.multiply_inner(one_h, self.weights_inner, out_inner)
+        one_h.dot(self.W_inner, inner)
         np.multiply(r, inner, scratch)
         np.add(n, scratch, n)
         np.tanh(n, n)
@@ -140,7 +136,7 @@ class GRUBackward(Backward):
         np.add(dh, grad_y, dh)
         np.multiply(dh, z, carried)
         np.multiply(F, dh, planes)
-        self.multiply(da, self.weights, self.dh_out)
+        da.dot(self.WhT, dh)
         np.add(dh, carried, dh)
 
     def add_gradients(self, cell: Any) -> None:

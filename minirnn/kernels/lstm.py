@@ -26,7 +26,7 @@ from typing import Any
 import numpy as np
 
 from minirnn.kernels.driver import Backward, Forward, Sizes
-from minirnn.kernels.products import HALF, ONE, step_product
+from minirnn.kernels.products import HALF, ONE, gatewise
 from minirnn.typing import Array, State
 
 __all__ = ["LSTMBackward", "LSTMForward", "lstm_step"]
@@ -42,7 +42,7 @@ class LSTMForward(Forward):
         self.states = (*self.states, self.gates[:, 4])
         self.W = np.empty((self.xh.shape[2], 4 * hidden), dtype)
         self.scale = np.repeat(np.array([0.5, 0.5, 0.5, 1], dtype), hidden)
-        self.multiply, self.weights, self.blocks = step_product(self.W, batch, hidden)
+        self.multiply, self.weights, self.view = gatewise(self.W, batch, hidden)
         self.products = np.empty((2, batch, hidden), dtype)  # i * g and f * c
         self.half = HALF[dtype]
 
@@ -58,7 +58,7 @@ class LSTMForward(Forward):
         c_next = iter(self.states[1] if self.every else repeat(self.gates[0, 4]))
         next(c_next, None)
         for xh, z, c, h in zip(self.xh[:-1], slots, c_next, self.states[0][1:], strict=False):
-            yield xh, self.blocks(z[:4]), z[:4], z[:3], z[:2], z[3:5], z[2], c, z[5], h
+            yield xh, self.view(z[:4]), z[:4], z[:3], z[:2], z[3:5], z[2], c, z[5], h
 
     def step(self, xh, out, a, ifo, i_f, g_c, o, c_next, tanh_c, h_next):  # type: ignore
         """Do one step."""
@@ -120,7 +120,7 @@ class LSTMBackward(Backward):
         np.multiply(dc, F_g, planes[3])
         rows[...] = planes
         np.multiply(dc, f, dc)
-        self.multiply(da, self.weights, self.dh_out)
+        da.dot(self.WhT, dh)
 
 
 def lstm_step(cell: Any, x: Array, state: State) -> tuple[Array, State]:

@@ -18,7 +18,7 @@ from typing import Any
 import numpy as np
 
 from minirnn.kernels.driver import Backward, Forward, Sizes
-from minirnn.kernels.products import HALF, ONE, step_product
+from minirnn.kernels.products import HALF, ONE
 from minirnn.typing import Array, State
 
 __all__ = ["RNNBackward", "RNNForward", "rnn_step"]
@@ -45,8 +45,6 @@ class RNNForward(Forward):
         batch, _, hidden, dtype = sizes
         self.W = np.empty((self.xh.shape[2], hidden), dtype)
         self.a = np.empty((batch, hidden), dtype)
-        self.multiply, self.weights, view = step_product(self.W, batch, hidden)
-        self.out = view(self.a[np.newaxis])
 
     def begin(self, cell: Any, state: State) -> None:
         """Take weights and state."""
@@ -60,7 +58,7 @@ class RNNForward(Forward):
 
     def step(self, xh: Array, h_next: Array) -> None:  # type: ignore[override]
         """Do one step."""
-        self.multiply(xh, self.weights, self.out)
+        xh.dot(self.W, self.a)
         _activate(self.activation, self.a, self.h)
         h_next[...] = self.h
 
@@ -86,7 +84,7 @@ class RNNBackward(Backward):
         """Go back through one step."""
         np.add(self.dh, grad_y, self.dh)
         np.multiply(self.dh, F, da)
-        self.multiply(da, self.weights, self.dh_out)
+        da.dot(self.WhT, self.dh)
 
 
 def rnn_step(cell: Any, x: Array, state: State) -> tuple[Array, State]:

@@ -89,17 +89,8 @@ class Dense(Layer):
             rows += b
         return rows.reshape(y.shape)
 
-    def backward(self, grad: Any) -> Array:
+    def backward(self, grad: Any, *, need_grad_x: bool = True) -> Any:
         """Return the gradient on x ``(..., input_size)`` for that on y ``(..., output_size)``."""
-        grad_x = self._backward(grad, need_grad_x=True)
-        assert grad_x is not None
-        return grad_x
-
-    def backward_parameters(self, grad: Any, grad_state: Any = None) -> None:
-        """Add to the parameters' gradients, without the product for the input's."""
-        self._backward(grad, need_grad_x=False)
-
-    def _backward(self, grad: Any, *, need_grad_x: bool) -> Array | None:
         x, W, b = self._saved(), self.W, self.b
         shape = (*x.shape[:-1], self.output_size)
         grad = checks.check_shape(self, grad, shape, x.dtype, "the gradient")

@@ -152,25 +152,19 @@ class Bidirectional(Layer):
         self._cache = (y.shape, outputs)
         return y
 
-    def backward(self, grad: Any, grad_state: Any = None) -> Array:
+    def backward(self, grad: Any, grad_state: Any = None, *, need_grad_x: bool = True) -> Any:
         """Return the gradient on x, for that on the output and (optional) the final states."""
-        one, two = self._split(grad)
-        states = self._halves(grad_state)
-        with Restored((self.forward_layer, self.backward_layer), gradients=True):
-            grad_x: Array = self.forward_layer.backward(one, states[0])
-            return grad_x + self.backward_layer.backward(two, states[1])
-
-    def backward_parameters(self, grad: Any, grad_state: Any = None) -> None:
-        """Add to the parameters' gradients, without the product for the input's."""
-        one, two = self._split(grad)
-        states = self._halves(grad_state)
-        self.forward_layer.backward_parameters(one, states[0])
-        self.backward_layer.backward_parameters(two, states[1])
-
-    def _split(self, grad: Any) -> list[Array]:
         shape, outputs = self._saved()
         grad = checks.check_shape(self, grad, shape, None, "the gradient")
-        return merge_back(grad, outputs, self.merge)
+        one, two = merge_back(grad, outputs, self.merge)
+        states = self._halves(grad_state)
+        if not need_grad_x:
+            self.forward_layer.backward_parameters(one, states[0])
+            self.backward_layer.backward_parameters(two, states[1])
+            return None
+        with Restored((self.forward_layer, self.backward_layer), gradients=True):
+            grad_x = self.forward_layer.backward(one, states[0])
+            return grad_x + self.backward_layer.backward(two, states[1])
 
     def step(self, x_t: Any) -> Array:
         """Refuse: the backward layer would have to know the future."""

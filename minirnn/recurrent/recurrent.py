@@ -181,7 +181,7 @@ class Recurrent(Layer):
             self._runner = runner
         return runner
 
-    def backward(self, grad: Any, grad_state: Any = None) -> Array:
+    def backward(self, grad: Any, grad_state: Any = None, *, need_grad_x: bool = True) -> Any:
         """Go back through time.
 
         Parameters
@@ -190,21 +190,14 @@ class Recurrent(Layer):
             Gradient of the loss on the output.
         grad_state : tuple of arrays (batch, ...), optional
             Gradient on the final state; zeros by default.
+        need_grad_x : bool
+            False saves the product for the gradient on the input.
 
         Returns
         -------
         array (batch, time, input_size)
             Gradient on the input. That on the initial state is in `grad_state` afterwards.
         """
-        grad_x = self._backward(grad, grad_state, need_grad_x=True)
-        assert grad_x is not None
-        return grad_x
-
-    def backward_parameters(self, grad: Any, grad_state: Any = None) -> None:
-        """Add to the parameters' gradients, without the product for the input's."""
-        self._backward(grad, grad_state, need_grad_x=False)
-
-    def _backward(self, grad: Any, grad_state: Any, *, need_grad_x: bool) -> Array | None:
         call: _Call = self._saved()
         x, mask = call.x, call.mask
         shape = (*x.shape[:2], self.cell.output_size)

@@ -131,15 +131,11 @@ class StateDropout(WithRate):
         self._cache = drops
         return y
 
-    def backward(self, grad: Any, grad_state: Any = None) -> Array:
+    def backward(self, grad: Any, grad_state: Any = None, *, need_grad_x: bool = True) -> Any:
         """Return the gradient on x, from those on the output and (optional) on the final state."""
         with _in_place_of_cells(self._saved(), collect=True):
-            return self.layer.backward(grad, grad_state)
-
-    def backward_parameters(self, grad: Any, grad_state: Any = None) -> None:
-        """Add to the parameters' gradients, without the product for the input's."""
-        with _in_place_of_cells(self._saved(), collect=True):
-            self.layer.backward_parameters(grad, grad_state)
+            backward = self.layer.backward if need_grad_x else self.layer.backward_parameters
+            return backward(grad, grad_state)
 
     def step(self, x_t: Any) -> Array:
         """Run one step of the layer inside without dropout, as in evaluation mode."""

@@ -31,7 +31,7 @@ SIZES = [
     (5, 6, 1, 2),
     (3, 40, 4, 70),
     (7, 450, 3, 2),  # several groups of steps in backward
-    (33, 3, 60, 128),  # products cut into blocks
+    (33, 3, 60, 128),  # products large enough for BLAS to cut them
     (65, 2, 3, 256),
 ]
 
