@@ -63,10 +63,9 @@ def plot_gates(
     unknown = [name for name in names if name not in signals]
     if unknown or not names:
         raise ValueError(f"no gate {', '.join(unknown)}; there are {', '.join(signals) or 'none'}")
-    batch, time = layer.hidden.shape[:2]
-    _check_sequence(sequence, batch)
-    steps = np.arange(time) if layer.mask is None else np.flatnonzero(layer.mask[sequence])
-    if text is not None and len(text) == time:
+    valid = np.ones(layer.hidden.shape[:2], bool) if layer.mask is None else layer.mask
+    steps = np.flatnonzero(_one_of(valid, sequence))
+    if text is not None and len(text) == valid.shape[1]:
         text = [text[int(t)] for t in steps]
     if text is not None and len(text) != len(steps):
         raise ValueError(
@@ -138,19 +137,24 @@ def plot_attention(
             f"plot_attention: takes an Attention layer or an array of floats, got "
             f"{type(weights).__name__} of {values.dtype}"
         )
-    if isinstance(weights, Attention) and values.ndim == 2:
-        values = values[:, None, :]  # one query for each sequence
     if values.ndim not in (2, 3):
         raise ValueError(
             f"plot_attention: the weights should be (batch, queries, time) or (queries, time), got "
             f"shape {values.shape}"
         )
-    if values.ndim == 3:
-        _check_sequence(sequence, len(values))
-        values = values[sequence]
-    rows = _count("target", target, len(values), "queries")
-    columns = _count("source", source, values.shape[1], "steps read")
-    values = values[:rows, :columns]
+    if values.ndim == 3 or isinstance(weights, Attention):
+        values = np.atleast_2d(_one_of(values, sequence))  # a layer may have one query for each
+    for name, symbols, most, what in [
+        ("target", target, len(values), "queries"),
+        ("source", source, values.shape[1], "steps read"),
+    ]:
+        if symbols is not None and len(symbols) > most:
+            raise ValueError(
+                f"plot_attention: {name} should have at most {most} symbols, one for each of the "
+                f"{what}, got {len(symbols)}"
+            )
+    values = values[: None if target is None else len(target)]
+    values = values[:, : None if source is None else len(source)]
     size = (_width(values.shape[1]), 1.4 + 0.25 * len(values))
     (axes,) = all_axes = axes_for(["attention"], ax, size=size)
     _heat_map(axes, values, (0.0, 1.0), "Blues")
@@ -161,21 +165,13 @@ def plot_attention(
     return finish(all_axes, ax, path)
 
 
-def _count(name: str, symbols: Sequence[str] | None, most: int, of: str) -> int:
-    """Return how many rows or columns are to be drawn."""
-    if symbols is None:
-        return most
-    if len(symbols) > most:
-        raise ValueError(
-            f"plot_attention: {name} should have at most {most} symbols, one for each of the "
-            f"{of}, got {len(symbols)}"
-        )
-    return len(symbols)
-
-
-def _check_sequence(sequence: int, batch: int) -> None:
+def _one_of(values: Array, sequence: int) -> Array:
+    """Return the values of one sequence of a batch."""
+    batch = len(values)
     if not -batch <= sequence < batch:
         raise ValueError(f"sequence should be below {batch}, the size of the batch, got {sequence}")
+    one: Array = values[sequence]
+    return one
 
 
 def _width(columns: int) -> float:
