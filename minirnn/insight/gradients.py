@@ -12,7 +12,7 @@ import numpy as np
 
 from minirnn.typing import Array, Mask
 
-__all__ = ["only_last", "reach", "row_norms", "step_norms"]
+__all__ = ["only_last", "reach", "row_norms"]
 
 
 def row_norms(arrays: Iterable[Array]) -> Array:
@@ -28,15 +28,6 @@ def row_norms(arrays: Iterable[Array]) -> Array:
     flat = [array.reshape(*array.shape[:2], -1).astype(np.float64) for array in arrays]
     norms: Array = np.hypot.reduce(np.concatenate(flat, axis=2), axis=2)
     return norms
-
-
-def step_norms(norms: Array, mask: Mask | None) -> Array:
-    """Return the norm at each time step ``(time,)`` from that of each row ``(batch, time)``.
-
-    Masked rows do not count; where all rows are masked the result is NaN.
-    """
-    valid = np.ones(norms.shape, bool) if mask is None else mask
-    return np.where(valid.any(axis=0), np.hypot.reduce(np.where(valid, norms, 0.0)), np.nan)
 
 
 def only_last(grad: Array, mask: Mask | None, reverse: bool, final: bool) -> Array:

@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from minirnn.insight.gradients import row_norms, step_norms
+from minirnn.insight.gradients import row_norms
 from minirnn.typing import Array, Mask
 
 __all__ = ["ActivationRecord", "Bounds", "Record", "RecurrentRecord", "Saturation"]
@@ -188,10 +188,13 @@ class RecurrentRecord(Record):
     def gradient_norms(self) -> Array:
         """Norm of the gradient on the state at every time step, ``(time,)``.
 
-        Euclidean, over the sequences, the units and all arrays of the state together.
+        Euclidean, over the sequences, the units and all arrays of the state together. Masked rows
+        do not count; where all rows are masked it is NaN.
         """
         self.check(self.gradients, "backward")
-        return step_norms(row_norms(self.gradients.values()), self.gradient_mask)
+        norms, mask = row_norms(self.gradients.values()), self.gradient_mask
+        valid = np.ones(norms.shape, bool) if mask is None else mask
+        return np.where(valid.any(axis=0), np.hypot.reduce(np.where(valid, norms, 0.0)), np.nan)
 
     @property
     def signals(self) -> dict[str, Array]:
