@@ -19,7 +19,7 @@ import _pictures as pictures
 import numpy as np
 from _script import counting, parser_for
 
-from minirnn import LSTM, RNN, Adam, Dense, Recurrent, Sequential, SoftmaxCrossEntropy
+from minirnn import LSTM, RNN, Adam, Dense, Sequential, SoftmaxCrossEntropy, Trainer
 from minirnn.data import one_hot
 from minirnn.insight import Recorder
 from minirnn.tasks import copying_memory
@@ -28,47 +28,31 @@ SYMBOLS, REMEMBER, DELAY = 4, 2, 60
 ALPHABET = "abcd·?"  # four symbols, blank, and the signal to write them down
 
 
-class Learner:
-    """A network, and how it is trained.
+def draw(count: int, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Return inputs, targets, and a mask of the steps at which the symbols are due.
 
-    The loss counts only the steps at which the symbols are due, so that all gradient comes in at
-    the end, and what is seen of it further back has come all the way.
+    The loss counts only these, so that all gradient comes in at the end, and what is seen of it
+    further back has come all the way.
     """
-
-    def __init__(self, layer: Recurrent, rng: np.random.Generator) -> None:
-        self.model = Sequential([layer, Dense(layer.output_size, SYMBOLS + 1, rng=rng)])
-        self.loss = SoftmaxCrossEntropy()
-        self.optimizer = Adam(self.model.parameters(), learning_rate=0.01, clip_norm=1.0)
-
-    def gradients(self, tokens: np.ndarray, targets: np.ndarray) -> None:
-        """Run forward and backward."""
-        due = np.zeros(targets.shape, bool)
-        due[:, -REMEMBER:] = True
-        prediction = self.model.forward(one_hot(tokens, SYMBOLS + 2))
-        self.loss.forward(prediction, targets, due)
-        self.optimizer.zero_grad()
-        self.model.backward(self.loss.backward())
-
-    def train(self, name: str, updates: int, rng: np.random.Generator) -> None:
-        """Update the parameters so many times, each from 32 new sequences."""
-        for _ in counting(updates, name):
-            self.gradients(*draw(32, rng))
-            self.optimizer.step()
-
-    def share_right(self, tokens: np.ndarray, targets: np.ndarray) -> float:
-        """Return which share of the symbols it writes down right."""
-        written = self.model.predict(one_hot(tokens, SYMBOLS + 2)).argmax(axis=-1)
-        return float(np.mean(written[:, -REMEMBER:] == targets[:, -REMEMBER:]))
+    tokens, targets = copying_memory(count, DELAY, symbols=SYMBOLS, remember=REMEMBER, rng=rng)
+    due = np.zeros(targets.shape, bool)
+    due[:, -REMEMBER:] = True
+    return one_hot(tokens, SYMBOLS + 2), targets, due
 
 
-def draw(count: int, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
-    return copying_memory(count, DELAY, symbols=SYMBOLS, remember=REMEMBER, rng=rng)
+def train(trainer: Trainer, name: str, updates: int, rng: np.random.Generator) -> None:
+    """Update the parameters so many times, each from 32 new sequences."""
+    for _ in counting(updates, name):
+        inputs, targets, due = draw(32, rng)
+        trainer.train_step(inputs, targets, target_mask=due)
 
 
-def look(learner: Learner, test: tuple[np.ndarray, np.ndarray]) -> Recorder:
+def look(trainer: Trainer, test: tuple[np.ndarray, ...]) -> Recorder:
     """Record one forward and backward over the test sequences, and no update."""
-    with Recorder(learner.model) as record:
-        learner.gradients(*test)
+    model, loss, (inputs, targets, due) = trainer.model, trainer.loss, test
+    with Recorder(model) as record:
+        loss.forward(model.forward(inputs), targets, due)
+        model.backward(loss.backward())
     return record
 
 
@@ -87,12 +71,15 @@ def main(argv: list[str] | None = None) -> int:
     }
     seen: dict[str, dict[str, Recorder]] = {}
     for name, layer in layers.items():
-        learner = Learner(layer, rng)
-        before = look(learner, test)
-        learner.train(name, updates, rng)
-        after = look(learner, test)
+        model = Sequential([layer, Dense(hidden_size, SYMBOLS + 1, rng=rng)])
+        optimizer = Adam(model.parameters(), learning_rate=0.01, clip_norm=1.0)
+        trainer = Trainer(model, SoftmaxCrossEntropy(), optimizer)
+        before = look(trainer, test)
+        train(trainer, name, updates, rng)
+        after = look(trainer, test)
         seen[name] = {"before training": before, f"after {updates} updates": after}
-        right = 100 * learner.share_right(*test)
+        inputs, targets, due = test
+        right = 100 * np.mean((model.predict(inputs).argmax(axis=-1) == targets)[due])
         print(f"\n{name}, {right:.0f} % of the symbols right (guessing: {100 / SYMBOLS:.0f} %)")
         for when, record in seen[name].items():
             print(f"  {when}:")
@@ -101,7 +88,7 @@ def main(argv: list[str] | None = None) -> int:
 
     lstm = {when: record["layers.0"] for when, record in seen["LSTM"].items()}
     pictures.save(pictures.insight_gradients, seen)
-    text = "".join(ALPHABET[token] for token in test[0][0])
+    text = "".join(ALPHABET[symbol] for symbol in test[0][0].argmax(axis=-1))
     pictures.save(pictures.insight_gates, list(lstm.values())[-1], text)
     pictures.save(pictures.insight_histograms, lstm)
     print(f"{time.perf_counter() - started:.0f} s in all")
