@@ -12,6 +12,7 @@ typedef NAME(uint) uvec __attribute__((vector_size(VBYTES)));
 #define VL ((int64_t)(VBYTES / sizeof(REAL)))
 #define NR (2 * VL)                  /* columns of one panel of packed weights */
 #define MR (VBYTES == 32 ? 6 : 8)    /* rows of one tile: its sums fill the vector registers */
+#define DEPTH (16384 / (int64_t)(NR * sizeof(REAL)))
 #define IS32 (sizeof(REAL) == 4)
 #define C32(a, b) ((REAL)(IS32 ? (a) : (b)))
 
@@ -34,17 +35,22 @@ INL vec NAME(magnitude)(vec x) { return (vec)((ivec)x & ~(ivec)NAME(splat)((REAL
 INL vec NAME(maximum)(vec a, vec b) { return choose((a >= b) | (a != a), a, b); }
 INL vec NAME(minimum)(vec a, vec b) { return choose((a <= b) | (a != a), a, b); }
 
-/* exp(y) = 2^n (1 + p): n whole, p = exp(r) - 1 by a polynomial in |r| <= log(2) / 2.
-   Adding a large number rounds to a whole one, and leaves it in the low bits. */
-INL vec NAME(reduced)(vec y, uvec *n) {
-  const REAL large = C32(12582912.0, 6755399441055744.0);
-  vec shifted = y * C32(1.44269504, 1.4426950408889634) + large, whole = shifted - large, p;
-  *n = (uvec)shifted;
-  vec r = y - whole * C32(0.693359375, 6.93145751953125e-1);
-  r = r - whole * C32(-2.12194440e-4, 1.42860682030941723212e-6);
+/* exp(y) = s (1 + p): s = 2^n with a whole n, and p = exp(r) - 1 by a polynomial in |r| <= log(2) / 2.
+   Adding a large number rounds to a whole one, and leaves it in the low bits, to be shifted to
+   where the exponent stands. `exact`, too, if y is large: then s is half of that, as 2^n may be too
+   large itself, and log(2) is taken in two parts. */
+INL vec NAME(reduced)(vec y, vec *s, const int exact) {
+  const REAL large = C32(12582912.0 + 127, 6755399441055744.0 + 1023);
+  vec shifted = y * C32(1.44269504, 1.4426950408889634) + large, whole = shifted - large, r, p;
+  if (exact) {
+    r = y - whole * C32(0.693359375, 6.93145751953125e-1);
+    r = r - whole * C32(-2.12194440e-4, 1.42860682030941723212e-6);
+  } else {
+    r = y - whole * C32(0.69314718, 0.6931471805599453);
+  }
+  *s = (vec)(((uvec)shifted - (exact ? 1 : 0)) << (IS32 ? 23 : 52));
   if (IS32) {
-    p = 1.98412698e-4f * r + 1.38888889e-3f;
-    p = p * r + 8.33333333e-3f;
+    p = 1.38146018e-3f * r + 8.36871522e-3f;
   } else {
     p = (REAL)1.6059043836821613e-10 * r + (REAL)2.08767569878681e-09;
     p = p * r + (REAL)2.505210838544172e-08;
@@ -55,30 +61,31 @@ INL vec NAME(reduced)(vec y, uvec *n) {
     p = p * r + (REAL)1.388888888888889e-03;
     p = p * r + (REAL)8.333333333333333e-03;
   }
-  p = p * r + C32(4.16666667e-2, 4.1666666666666664e-02);
-  p = p * r + C32(1.66666667e-1, 1.6666666666666666e-01);
-  p = p * r + (REAL)0.5;
+  p = p * r + C32(4.16683879e-2, 4.1666666666666664e-02);
+  p = p * r + C32(1.66665206e-1, 1.6666666666666666e-01);
+  p = p * r + C32(0.499999934, 0.5);
   return p * r * r + r;
 }
-INL vec NAME(power_of_two)(uvec n) { /* from the low bits that `reduced` leaves */
-  return (vec)(IS32 ? (n + 127) << 23 : (n + 1023) << (IS32 ? 0 : 52));
+INL vec NAME(clamped)(vec x, REAL least, REAL most) { /* NaN stays */
+  x = choose(x > most, NAME(splat)(most), x);
+  return choose(x < least, NAME(splat)(least), x);
 }
 INL vec NAME(exponential)(vec x) {
-  uvec n;
   const REAL most = C32(89, 710), least = C32(-87.3, -708.3);
-  vec y = choose(x > most, NAME(splat)(most), x);
-  y = choose(y < least, NAME(splat)(least), y);
-  vec p = NAME(reduced)(y, &n), s = NAME(power_of_two)(n - 1); /* 2^n itself may be too large */
+  vec s, p = NAME(reduced)(NAME(clamped)(x, least, most), &s, 1);
   return choose(x < least, (vec){0}, (s * p + s) * 2);
 }
-INL vec NAME(tangent)(vec x) { /* tanh(a) = -e / (e + 2) with e = exp(-2 a) - 1 */
-  uvec n;
+INL vec NAME(logistic)(vec x) { /* 1 / (1 + exp(-x)) */
+  vec s, p = NAME(reduced)(NAME(clamped)(-x, -C32(80, 700), C32(80, 700)), &s, 0);
+  return 1 / (s * p + (s + 1));
+}
+INL vec NAME(tangent)(vec x) { /* tanh(a) = e / (2 - e) with e = 1 - exp(-2 a) */
+  const ivec sign = (ivec)NAME(splat)((REAL)-0.0);
   const REAL most = C32(10, 20);
-  vec a = NAME(magnitude)(x);
+  vec a = NAME(magnitude)(x), s;
   a = choose(a > most, NAME(splat)(most), a);
-  vec p = NAME(reduced)(-2 * a, &n), s = NAME(power_of_two)(n), e = s * p + (s - 1);
-  ivec sign = (ivec)NAME(splat)((REAL)-0.0);
-  return (vec)((ivec)(-e / (e + 2)) | ((ivec)x & sign));
+  vec p = NAME(reduced)(-2 * a, &s, 0), e = (1 - s) - s * p;
+  return (vec)((ivec)(e / (2 - e)) | ((ivec)x & sign));
 }
 INL vec NAME(each)(double (*f)(double), vec x) {
   for (int i = 0; i < VL; i++) x[i] = (REAL)f((double)x[i]);
@@ -120,19 +127,19 @@ static void NAME(pack)(const void *weights, int64_t K, int64_t N, int64_t rs, in
   static NOINLINE void NAME(tile##M)(const REAL *A, int64_t ra, int64_t ca, const REAL *P,       \
                                      int64_t K, const REAL *D, int64_t rd, REAL *C, int64_t rc) { \
     vec c[M][2];                                                                                 \
-    for (int i = 0; i < M; i++) {                                                                \
+    _Pragma("GCC unroll 8") for (int i = 0; i < M; i++) {                                                                \
       c[i][0] = D ? NAME(load)(D + i * rd) : (vec){0};                                           \
       c[i][1] = D ? NAME(load)(D + i * rd + VL) : (vec){0};                                      \
     }                                                                                            \
     for (int64_t k = 0; k < K; k++, P += NR, A += ca) {                                          \
       vec p0 = NAME(load)(P), p1 = NAME(load)(P + VL);                                           \
-      for (int i = 0; i < M; i++) {                                                              \
+      _Pragma("GCC unroll 8") for (int i = 0; i < M; i++) {                                                              \
         REAL a = A[i * ra];                                                                      \
         c[i][0] += a * p0;                                                                       \
         c[i][1] += a * p1;                                                                       \
       }                                                                                          \
     }                                                                                            \
-    for (int i = 0; i < M; i++) {                                                                \
+    _Pragma("GCC unroll 8") for (int i = 0; i < M; i++) {                                                                \
       NAME(store)(C + i * rc, c[i][0]);                                                          \
       NAME(store)(C + i * rc + VL, c[i][1]);                                                     \
     }                                                                                            \
@@ -144,28 +151,38 @@ static const NAME(tile_t) NAME(tiles)[] = {
     NAME(tile1), NAME(tile2), NAME(tile3), NAME(tile4),
     NAME(tile5), NAME(tile6), NAME(tile7), NAME(tile8)};
 
-/* C (rows, N) = D + A (rows, K) @ the packed P. */
+/* C (rows, N) = D + A (rows, K) @ the packed P, for BLOCK_ROWS at most. DEPTH rows of a panel stay
+   in the first cache; so do those of A, copied if at their distance they would drive out one another. */
 static void NAME(product)(const REAL *A, int64_t ra, const REAL *P, int64_t rows, int64_t K,
                           int64_t N, const REAL *D, int64_t rd, REAL *C, int64_t rc) {
-  int64_t count = (rows + MR - 1) / MR;
-  for (int64_t j = 0; j < N; j += NR, P += K * NR) {
-    int64_t w = N - j < NR ? N - j : NR;
-    for (int64_t i = 0, r = 0; i < count; i++) {
-      int64_t m = (rows - r + count - i - 1) / (count - i);
-      NAME(tile_t) tile = NAME(tiles)[m - 1];
-      const REAL *a = A + r * ra, *d = D ? D + r * rd + j : 0;
-      REAL *c = C + r * rc + j;
-      if (w == NR) {
-        tile(a, ra, 1, P, K, d, rd, c, rc);
-      } else { /* the last panel, of fewer columns */
-        REAL edge[8 * NR];
+  REAL copy[BLOCK_ROWS * (DEPTH + 16)];
+  int64_t tiles = (rows + MR - 1) / MR, depth, far = ra * (int64_t)sizeof(REAL) % 1024 == 0;
+  for (int64_t k = 0; k < K; k += depth, D = C, rd = rc) {
+    const REAL *from = A + k, *panel = P + k * NR;
+    int64_t rf = ra;
+    depth = K - k < DEPTH ? K - k : DEPTH;
+    if (far && N > 2 * NR) {
+      for (int64_t r = 0; r < rows; r++)
+        memcpy(copy + r * (DEPTH + 16), from + r * ra, (size_t)depth * sizeof(REAL));
+      from = copy, rf = DEPTH + 16;
+    }
+    for (int64_t j = 0; j < N; j += NR, panel += K * NR) {
+      int64_t w = N - j < NR ? N - j : NR;
+      for (int64_t i = 0, r = 0, m; i < tiles; i++, r += m) {
+        m = (rows - r + tiles - i - 1) / (tiles - i);
+        const REAL *a = from + r * rf, *d = D ? D + r * rd + j : 0;
+        REAL *c = C + r * rc + j;
+        if (w == NR) {
+          NAME(tiles)[m - 1](a, rf, 1, panel, depth, d, rd, c, rc);
+          continue;
+        }
+        REAL edge[8 * NR]; /* the last panel, of fewer columns */
         for (int64_t q = 0; q < m; q++)
           for (int64_t v = 0; v < NR; v++) edge[q * NR + v] = d && v < w ? d[q * rd + v] : 0;
-        tile(a, ra, 1, P, K, edge, NR, edge, NR);
+        NAME(tiles)[m - 1](a, rf, 1, panel, depth, edge, NR, edge, NR);
         for (int64_t q = 0; q < m; q++)
           for (int64_t v = 0; v < w; v++) c[q * rc + v] = edge[q * NR + v];
       }
-      r += m;
     }
   }
 }
@@ -216,6 +233,19 @@ static void NAME(row_product)(const REAL *A, const REAL *W, int64_t rs, int64_t 
   }
 }
 
+/* Copy m columns of some rows: of as many as a tile has, mostly. */
+static void NAME(gather)(const REAL *A, int64_t rs, int64_t m, int64_t rows, REAL *to) {
+#define COPY(M)                                                                                  \
+  if (m == M) {                                                                                  \
+    for (int64_t r = 0; r < rows; r++) memcpy(to + r * M, A + r * rs, M * sizeof(REAL));         \
+    return;                                                                                      \
+  }
+  COPY(8) COPY(7) COPY(6) COPY(5)
+#undef COPY
+  for (int64_t r = 0; r < rows; r++)
+    for (int64_t v = 0; v < m; v++) to[r * m + v] = A[r * rs + v];
+}
+
 /* G (K, N) += A^T D over the rows of some steps: gradients of weights, put off to one product.
    D is packed once for all products that share it. */
 static void NAME(outer)(const job *J, const outer_t *first, const outer_t *end, int64_t t0,
@@ -247,11 +277,8 @@ static void NAME(outer)(const job *J, const outer_t *first, const outer_t *end, 
       for (int64_t i = 0, k = 0; i < tiles; i++) {
         int64_t m = (o->k - k + tiles - i - 1) / (tiles - i);
         if (j == 0) /* gather the columns k .. k + m of A, once */
-          for (int64_t t = 0; t < steps; t++) {
-            const REAL *a = A + t * pa->ts + k;
-            for (int64_t s = 0; s < J->rows; s++, a += pa->rs)
-              for (int64_t v = 0; v < m; v++) q[(t * J->rows + s) * m + v] = a[v];
-          }
+          for (int64_t t = 0; t < steps; t++)
+            NAME(gather)(A + t * pa->ts + k, pa->rs, m, J->rows, q + t * J->rows * m);
         NAME(tiles)[m - 1](q, 1, m, P, R, 0, 0, sum, NR);
         for (int64_t v = 0; v < m; v++, k++) {
           REAL *g = G + k * o->grad_rs + j;
@@ -373,7 +400,7 @@ static void NAME(strip)(const job *J, const instruction *I, const instruction *e
       case SUBMUL: EACH(c - a * b)
       case MULREST: EACH(a * (b - c))
       case MULREST2: EACH(a * (b - c * c))
-      case SIGMOID: EACH((REAL)0.5 * NAME(tangent)((REAL)0.5 * a) + (REAL)0.5)
+      case SIGMOID: EACH(NAME(logistic)(a))
       case TANH: EACH(NAME(tangent)(a))
       case EXP: EACH(NAME(exponential)(a))
       case SQRT: EACH(NAME(root)(a))
@@ -506,6 +533,7 @@ static const backend NAME(backend) = {
 #undef VL
 #undef NR
 #undef MR
+#undef DEPTH
 #undef IS32
 #undef C32
 #undef choose

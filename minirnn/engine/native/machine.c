@@ -17,9 +17,8 @@
 
 #define INL static inline __attribute__((always_inline))
 #define NOINLINE __attribute__((noinline))
-#define BLOCK_ROWS 32 /* rows that go through a step together */
+#define BLOCK_ROWS 32 /* rows that go through a step, or a Dense, together */
 #define CHUNK 256     /* rows, of several steps, in one product for a weight's gradient */
-#define ROWS_AT_ONCE 96 /* rows of a Dense that go through all of its weights together */
 
 #include "threads.h"
 

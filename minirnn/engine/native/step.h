@@ -73,8 +73,8 @@ static void NAME(cross_entropy)(void *pointer, int part) {
 static void NAME(rows_times)(const call_t *C, int part, const void *x, int64_t K, int64_t N,
                              const void *b, void *y) {
   int64_t row = begin_of(C->rows, part, C->parts), end = begin_of(C->rows, part + 1, C->parts);
-  for (; row < end; row += ROWS_AT_ONCE) {
-    int64_t m = end - row < ROWS_AT_ONCE ? end - row : ROWS_AT_ONCE;
+  for (; row < end; row += BLOCK_ROWS) {
+    int64_t m = end - row < BLOCK_ROWS ? end - row : BLOCK_ROWS;
     NAME(product)((const REAL *)x + row * K, K, C->room, m, K, N, b, 0, (REAL *)y + row * N, N);
   }
 }
