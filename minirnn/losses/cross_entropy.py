@@ -17,6 +17,7 @@ from minirnn.losses.arguments import (
 from minirnn.losses.base import Loss
 from minirnn.losses.classes import add_at_class, natively, softmax_and_nats
 from minirnn.losses.positions import Positions
+from minirnn.masks import without_padding
 from minirnn.typing import Array
 
 __all__ = ["SoftmaxCrossEntropy"]
@@ -108,6 +109,7 @@ class SoftmaxCrossEntropy(Loss):
         prediction, mask = valid_prediction(self, prediction, mask)
         if self.ignore_class is not None:
             mask = without_class(self, self.ignore_class, target, prediction, mask)
+            prediction = without_padding(prediction, mask)
         given = target = as_classes(self, target, prediction, mask)
         positions = Positions(self, prediction, mask, sample_weight)
         if self.class_weight is not None or self.label_smoothing:

@@ -57,14 +57,9 @@ class Saved:
         if state["optimizer"] != name:
             raise ValueError(f"{name}: the state is that of {state['optimizer']}")
         sizes = [[int(size) for size in group] for group in state["sizes"]]
-        if sizes != self._sizes():
+        if sizes != self._sizes() or len(state["slots"]) != len(sizes):
             raise ValueError(
                 f"{name}: the state belongs to parameters of sizes {sizes}, not {self._sizes()}"
-            )
-        if len(state["slots"]) != len(self._buffers):
-            raise ValueError(
-                f"{name}: the state has slots for {len(state['slots'])} groups and dtypes, here "
-                f"there are {len(self._buffers)}"
             )
         slots = []
         for buffer, given in zip(self._buffers, state["slots"], strict=True):

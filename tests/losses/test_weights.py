@@ -132,7 +132,9 @@ def test_means_over_batches_by_their_weights_are_the_mean_over_all(case):
 # ---------------------------------------------------------------- classes
 
 
-def test_an_ignored_class_is_a_mask():
+@pytest.mark.parametrize("choice", ["auto", "off"])
+@pytest.mark.parametrize("smoothing", [0.0, 0.1])
+def test_an_ignored_class_is_a_mask(choice, smoothing):
     case = next(case for case in LOSSES if case.name == "softmax classes")
     prediction, target = case.draw((3, 4))
     for ignored in [2, -100]:
@@ -140,11 +142,14 @@ def test_an_ignored_class_is_a_mask():
         marked[0, :2] = marked[2, 3] = ignored
         prediction[2, 3] = np.nan  # what nobody looks at may be anything
         mask = marked != ignored
-        plain, loss = m.SoftmaxCrossEntropy(), m.SoftmaxCrossEntropy(ignore_class=ignored)
-        assert loss.forward(prediction, marked) == plain.forward(
-            prediction, np.where(mask, marked, 0), mask
-        )
-        np.testing.assert_array_equal(loss.backward(), plain.backward())
+        plain = m.SoftmaxCrossEntropy(label_smoothing=smoothing)
+        loss = m.SoftmaxCrossEntropy(label_smoothing=smoothing, ignore_class=ignored)
+        with m.engine.use(choice):
+            assert loss.forward(prediction, marked) == plain.forward(
+                prediction, np.where(mask, marked, 0), mask
+            )
+            np.testing.assert_array_equal(loss.backward(), plain.backward())
+        assert not loss.backward()[~mask].any()
 
 
 def test_a_batch_of_ignored_steps_only():
