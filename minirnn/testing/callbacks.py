@@ -8,7 +8,7 @@ import difflib
 import inspect
 import os
 import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
@@ -20,10 +20,10 @@ from minirnn.metrics import Accuracy
 from minirnn.models import Sequential
 from minirnn.optimizers import SGD
 from minirnn.testing.arrays import equal
-from minirnn.testing.report import ContractReport, NotApplicableError, run
+from minirnn.testing.report import NotApplicableError
 from minirnn.training import Trainer
 
-__all__ = ["HOOKS", "check_callback", "is_callback"]
+__all__ = ["CALLBACK", "HOOKS", "is_callback"]
 
 HOOKS = [name for name in vars(Callback) if name.startswith("on_")]
 
@@ -35,11 +35,6 @@ def is_callback(thing: Any) -> bool:
 
 def _methods(thing: Any) -> list[str]:
     return [name for name in dir(thing) if name.startswith("on_")]
-
-
-def check_callback(callback: Any) -> ContractReport:
-    """Check the contract of a callback."""
-    return run(callback, callback, CALLBACK_CHECKS)
 
 
 def hooks(callback: Any) -> Iterator[str]:
@@ -67,7 +62,7 @@ def hooks(callback: Any) -> Iterator[str]:
                 )
 
 
-def saved_state(callback: Any) -> Iterator[str]:
+def state(callback: Any) -> Iterator[str]:
     """Look whether what it remembers can be saved, and is brought back."""
     own = {name: getattr(type(callback), name, None) for name in ("state_dict", "load_state_dict")}
     has = [name for name, method in own.items() if method is not getattr(Callback, name, None)]
@@ -137,8 +132,4 @@ def _trained(callback: Any, *, save: bool = False, resume: str | None = None) ->
     return callback, trainer
 
 
-CALLBACK_CHECKS: dict[str, Callable[[Any], Iterator[str]]] = {
-    "hooks": hooks,
-    "state": saved_state,
-    "training": training,
-}
+CALLBACK = [hooks, state, training]

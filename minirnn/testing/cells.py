@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
@@ -13,8 +13,8 @@ from minirnn.gradcheck.arrays import mapped
 from minirnn.gradcheck.returned import step_result
 from minirnn.recurrent import Recurrent
 from minirnn.testing.arrays import changed, copied, flat, part, same
-from minirnn.testing.gradients import first_wrong_gradients
-from minirnn.testing.layers import LAYER_CHECKS
+from minirnn.testing.findings import first_wrong_gradients
+from minirnn.testing.layers import LAYER
 from minirnn.testing.report import Advice, ContractReport, NotApplicableError, run
 from minirnn.testing.subject import LayerSubject, draw
 from minirnn.typing import Array
@@ -44,14 +44,14 @@ def check_cell(cell: Cell, inputs: tuple[Any, ...], mask: Any) -> ContractReport
         )
     batch, size = len(x), x.shape[-1]
     subject = CellSubject(cell, (x,), None)
-    alone = run(cell, subject, {"sizes": sizes})
+    alone = run(cell, subject, [sizes])
     if alone.passed:
-        alone = run(cell, subject, CELL_CHECKS)
+        alone = run(cell, subject, CELL)
     if alone.violations:
         return alone  # the layer over it would say the same again
     sequence = np.random.default_rng(4).standard_normal((batch, STEPS, size))
     layer = Recurrent(cell)
-    over_time = run(layer, LayerSubject(layer, (sequence,), mask), LAYER_CHECKS)
+    over_time = run(layer, LayerSubject(layer, (sequence,), mask), LAYER)
     return ContractReport(
         alone.thing,
         (*alone.kept, *(f"{name} (over time)" for name in over_time.kept)),
@@ -100,7 +100,7 @@ def sizes(s: CellSubject) -> Iterator[str]:
         )
 
 
-def cell_gradients(s: CellSubject) -> Iterator[str]:
+def gradients(s: CellSubject) -> Iterator[str]:
     """Compare every gradient of one step with central differences, and for a batch of one."""
     one = part(s.inputs, slice(1))
     yield from first_wrong_gradients(s.layer, [("", s.inputs, None), ("", one, None)])
@@ -130,7 +130,7 @@ def stateless(s: CellSubject) -> Iterator[str]:
         )
 
 
-def cell_dtype(s: CellSubject) -> Iterator[str]:
+def dtype(s: CellSubject) -> Iterator[str]:
     """Run a step in float32 and in float64."""
     for kind in (np.float32, np.float64):
         cell = s.made(kind)
@@ -177,11 +177,4 @@ def gates(s: CellSubject) -> Iterator[str]:
             yield f"the gate {name} leaves its bounds {bounds[0]:g} to {bounds[1]:g}"
 
 
-CELL_CHECKS: dict[str, Callable[[CellSubject], Iterator[str]]] = {
-    "sizes": sizes,
-    "gradients": cell_gradients,
-    "stateless": stateless,
-    "dtype": cell_dtype,
-    "rows": rows,
-    "gates": gates,
-}
+CELL = [sizes, gradients, stateless, dtype, rows, gates]

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import copy
+import traceback
 from typing import Any
 
 from minirnn.cells.cell import Cell
@@ -9,13 +11,14 @@ from minirnn.core import Layer
 from minirnn.gradcheck.arguments import check_arguments
 from minirnn.losses import Loss
 from minirnn.optimizers import Optimizer
-from minirnn.testing.callbacks import check_callback, is_callback
+from minirnn.testing.callbacks import CALLBACK, is_callback
 from minirnn.testing.cells import check_cell
-from minirnn.testing.layers import check_any_layer
-from minirnn.testing.losses import check_loss
-from minirnn.testing.metrics import check_metric
-from minirnn.testing.optimizers import check_optimizer
-from minirnn.testing.report import ContractError, ContractReport
+from minirnn.testing.layers import LAYER
+from minirnn.testing.losses import LOSS
+from minirnn.testing.metrics import METRIC
+from minirnn.testing.optimizers import OPTIMIZER
+from minirnn.testing.report import ContractError, ContractReport, run
+from minirnn.testing.subject import LayerSubject, OptimizerSubject, TargetSubject
 
 __all__ = ["check_layer"]
 
@@ -57,7 +60,7 @@ def check_layer(thing: Any, *inputs: Any, mask: Any = None, raises: bool = True)
     ------
     ContractError
         With the report as text, and as `report`.
-    TypeError
+    TypeError, ValueError
         If the thing is none of these, or the inputs are not as above.
 
     Examples
@@ -87,15 +90,18 @@ def check_layer(thing: Any, *inputs: Any, mask: Any = None, raises: bool = True)
     if isinstance(thing, Cell):
         report = check_cell(thing, inputs, mask)
     elif isinstance(thing, Layer):
-        report = check_any_layer(thing, inputs, mask)
+        subject = LayerSubject(thing, inputs, mask)
+        _demand_fitting_input(subject)
+        report = run(thing, subject, LAYER)
     elif isinstance(thing, Loss):
-        report = check_loss(thing, inputs, mask)
+        report = run(thing, TargetSubject(thing, inputs, mask), LOSS)
     elif isinstance(thing, Optimizer) or (isinstance(thing, type) and issubclass(thing, Optimizer)):
-        report = check_optimizer(thing)
+        over_its_own = OptimizerSubject(thing)
+        report = run(over_its_own.thing, over_its_own, OPTIMIZER)
     elif hasattr(thing, "update") and hasattr(thing, "reset"):
-        report = check_metric(thing, inputs, mask)
+        report = run(thing, TargetSubject(thing, inputs, mask), METRIC)
     elif is_callback(thing):
-        report = check_callback(thing)
+        report = run(thing, thing, CALLBACK)
     else:
         raise TypeError(
             f"check_layer: takes a layer, cell, loss, optimizer, metric or callback, got "
@@ -105,3 +111,21 @@ def check_layer(thing: Any, *inputs: Any, mask: Any = None, raises: bool = True)
     if raises and not report.passed:
         raise ContractError(report)
     return report
+
+
+def _demand_fitting_input(subject: LayerSubject) -> None:
+    """Raise what the library's own check of the input says: then the input is wrong, not the layer.
+
+    What forward raises by itself is a finding about the layer.
+    """
+    try:
+        copy.deepcopy(subject.layer).forward(*subject.inputs)
+    except (ValueError, TypeError) as error:
+        innermost = list(traceback.walk_tb(error.__traceback__))[-1][0]
+        if innermost.f_globals["__name__"] == "minirnn.checks":
+            raise type(error)(
+                f"check_layer: {subject.name} does not take this input, so there is nothing to "
+                f"check. {error}"
+            ) from None
+    except Exception:
+        pass

@@ -9,7 +9,7 @@ import numpy as np
 
 from minirnn.core import Layer
 from minirnn.testing.arrays import same
-from minirnn.testing.calls import out_of_order
+from minirnn.testing.findings import out_of_order
 from minirnn.testing.report import Advice, NotApplicableError
 from minirnn.testing.subject import LayerSubject, both, draw, gradients_of
 

@@ -12,7 +12,7 @@ import numpy as np
 
 from minirnn.core import Layer
 from minirnn.testing.arrays import changed, equal, same
-from minirnn.testing.calls import refused
+from minirnn.testing.findings import refused
 from minirnn.testing.report import Advice
 from minirnn.testing.subject import (
     LayerSubject,
@@ -23,10 +23,10 @@ from minirnn.testing.subject import (
     snapshot,
 )
 
-__all__ = ["copies", "modes", "refusals", "saved_state"]
+__all__ = ["copies", "refused_calls", "state_dict", "train_and_eval"]
 
 
-def modes(s: LayerSubject) -> Iterator[str]:
+def train_and_eval(s: LayerSubject) -> Iterator[str]:
     """Switch to evaluation and back."""
     layer = s.made()
     if layer.eval() is not layer or layer.train() is not layer:
@@ -78,7 +78,7 @@ def copies(s: LayerSubject) -> Iterator[str]:
         yield "a pickled copy gives other numbers"
 
 
-def saved_state(s: LayerSubject) -> Iterator[str]:
+def state_dict(s: LayerSubject) -> Iterator[str]:
     """Save, change everything, load."""
     layer = s.made()
     state = layer.state_dict()
@@ -117,7 +117,7 @@ def saved_state(s: LayerSubject) -> Iterator[str]:
             yield from _refused(layer, before, call, f"load_state_dict with {what}", str)
 
 
-def refusals(s: LayerSubject) -> Iterator[str]:
+def refused_calls(s: LayerSubject) -> Iterator[str]:
     """Call it wrongly: a refused call changes nothing."""
     layer = s.made()
     y, _, _ = both(layer, s.inputs)

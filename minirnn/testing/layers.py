@@ -2,30 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
 
-from minirnn.core import Layer
-from minirnn.data.nested import each
 from minirnn.gradcheck.arrays import mapped
 from minirnn.masks import lost_inside
 from minirnn.testing.arrays import cast, changed, copied, equal, flat, padded, part, same
-from minirnn.testing.gradients import first_wrong_gradients
+from minirnn.testing.findings import first_wrong_gradients
 from minirnn.testing.layer_calls import gradients_add, latest_forward, steps
-from minirnn.testing.layer_state import copies, modes, refusals, saved_state
-from minirnn.testing.report import Advice, ContractReport, NotApplicableError, run
+from minirnn.testing.layer_state import copies, refused_calls, state_dict, train_and_eval
+from minirnn.testing.report import Advice, NotApplicableError
 from minirnn.testing.subject import LayerSubject, both, draw
 from minirnn.typing import Array
 
-__all__ = ["LAYER_CHECKS", "check_any_layer"]
-
-
-def check_any_layer(layer: Layer, inputs: tuple[Any, ...], mask: Any) -> ContractReport:
-    """Check the contract of a layer."""
-    given = tuple(each(np.asarray, x) for x in inputs)
-    return run(layer, LayerSubject(layer, given, mask), LAYER_CHECKS)
+__all__ = ["LAYER"]
 
 
 # ---------------------------------------------------------------- gradients and masks
@@ -171,17 +163,17 @@ def later_calls(s: LayerSubject) -> Iterator[str]:
         yield f"{name} of a call is changed by the next one: return a new array each time"
 
 
-LAYER_CHECKS: dict[str, Callable[[LayerSubject], Iterator[str]]] = {
-    "gradients": gradients,
-    "padding": padding,
-    "dtype": dtype,
-    "arrays": arrays,
-    "later calls": later_calls,
-    "latest forward": latest_forward,
-    "gradients add": gradients_add,
-    "steps": steps,
-    "train and eval": modes,
-    "copies": copies,
-    "state_dict": saved_state,
-    "refused calls": refusals,
-}
+LAYER = [
+    gradients,
+    padding,
+    dtype,
+    arrays,
+    later_calls,
+    latest_forward,
+    gradients_add,
+    steps,
+    train_and_eval,
+    copies,
+    state_dict,
+    refused_calls,
+]

@@ -1,4 +1,4 @@
-"""The contract of a loss."""
+"""The contract of a loss, and what it shares with a metric."""
 
 from __future__ import annotations
 
@@ -10,35 +10,28 @@ from typing import Any
 import numpy as np
 
 from minirnn.gradcheck.arrays import mapped
-from minirnn.losses import Loss
 from minirnn.testing.arrays import equal, part, same
-from minirnn.testing.calls import out_of_order, refused
-from minirnn.testing.gradients import first_wrong_gradients
-from minirnn.testing.report import Advice, ContractReport, NotApplicableError, run
+from minirnn.testing.findings import first_wrong_gradients, out_of_order, refused
+from minirnn.testing.report import Advice, NotApplicableError
 from minirnn.testing.subject import TargetSubject
 
-__all__ = ["check_loss", "takes_mask"]
-
-
-def check_loss(loss: Loss, inputs: tuple[Any, ...], mask: Any) -> ContractReport:
-    """Check the contract of a loss."""
-    return run(loss, TargetSubject(loss, inputs, mask), LOSS_CHECKS)
+__all__ = ["LOSS", "padding"]
 
 
 def gradients(s: TargetSubject) -> Iterator[str]:
     """Compare the gradient with central differences, with and without a mask."""
+    both = s.prediction, s.target
     variants: list[tuple[str, tuple[Any, ...], Any]] = [
-        ("", (s.prediction, s.target), None),
-        ("a batch of one", part((s.prediction, s.target), slice(1)), None),
+        ("", both, None),
+        ("a batch of one", part(both, slice(1)), None),
     ]
-    if s.has_time and takes_mask(s.thing.forward):
+    if s.has_time and _takes_mask(s.thing.forward):
         variants.append(("masked", s.padded(s.masked(), 0), s.masked()))
     for text in first_wrong_gradients(s.thing, variants):
         yield text.replace("the gradient on input", "the gradient on the prediction")
 
 
-def takes_mask(method: Callable[..., Any]) -> bool:
-    """Whether a method has an argument `mask`."""
+def _takes_mask(method: Callable[..., Any]) -> bool:
     found = inspect.signature(method).parameters.values()
     return any(p.name == "mask" or p.kind is p.VAR_KEYWORD for p in found)
 
@@ -69,21 +62,25 @@ def number(s: TargetSubject) -> Iterator[str]:
 
 def padding(s: TargetSubject) -> Iterator[str]:
     """Put anything into the padding, and take the valid positions alone."""
-    mask = s.masked()
-    if not takes_mask(s.thing.forward):
+    mask, name = s.masked(), "forward" if s.is_loss else "update"
+    if not _takes_mask(getattr(s.thing, name)):
         yield (
-            "forward takes no mask, so a Trainer cannot hand one on: write forward(self, "
-            "prediction, target, mask=None), and average over the positions where it is True"
+            f"{name} takes no mask, so a Trainer cannot hand one on: write {name}(self, "
+            f"prediction, target, mask=None), and average over the positions where it is True"
         )
         return
-    clean, dirty = s.made(), s.made()
-    one = clean.forward(*s.padded(mask, 0.5), mask=mask), clean.backward()
-    two = dirty.forward(*s.padded(mask, np.nan), mask=mask), dirty.backward()
+    one, two = (s.results(*s.padded(mask, filling), mask=mask) for filling in (0.5, np.nan))
     if not equal(one, two):
         yield (
-            "what stands in the padding has an influence: replace it first, "
-            "np.where(mask[..., None], prediction, 0) (a product with 0 keeps NaN)"
+            "what stands in the padding has an influence: take prediction[mask], target[mask], or "
+            "replace it first, np.where(mask[..., None], prediction, 0) (a product with 0 keeps "
+            "NaN)"
         )
+    everywhere = s.results(s.prediction, s.target, mask=np.ones_like(mask))
+    if not same(everywhere[0], s.results(s.prediction, s.target)[0]):
+        yield "a mask that is True everywhere gives another value than no mask"
+    if not s.is_loss:
+        return
     if np.any(np.asarray(one[1])[~mask]):
         yield "backward gives masked positions a gradient that is not zero"
     alone = s.made().forward(s.prediction[mask], s.target[mask])
@@ -92,18 +89,14 @@ def padding(s: TargetSubject) -> Iterator[str]:
             f"with a mask the loss is {float(one[0]):.6g}, over the valid positions alone "
             f"{float(alone):.6g}: it should be their mean, so divide by mask.sum()"
         )
-    full = s.made().forward(s.prediction, s.target, mask=np.ones_like(mask))
-    if not same(full, s.made().forward(s.prediction, s.target)):
-        yield "a mask that is True everywhere gives another loss than no mask"
 
 
-def order(s: TargetSubject) -> Iterator[str]:
+def order_of_calls(s: TargetSubject) -> Iterator[str]:
     """Call backward before forward, and forward on other numbers in between."""
     accepted = "backward before forward is accepted: raise a RuntimeError that says so"
     yield from out_of_order(s.made().backward, "backward before forward", accepted)
-    loss, fresh = s.made(), s.made()
-    fresh.forward(s.prediction, s.target)
-    expected = fresh.backward()
+    _, expected = s.results(s.prediction, s.target)
+    loss = s.made()
     loss.forward(*s.others())
     loss.forward(s.prediction, s.target)
     first = loss.backward()
@@ -131,10 +124,4 @@ def broadcasting(s: TargetSubject) -> Iterator[str]:
             yield from refused(partial(s.made().forward, s.prediction, target), text, list)
 
 
-LOSS_CHECKS: dict[str, Callable[[TargetSubject], Iterator[str]]] = {
-    "gradients": gradients,
-    "number": number,
-    "padding": padding,
-    "order of calls": order,
-    "broadcasting": broadcasting,
-}
+LOSS = [gradients, number, padding, order_of_calls, broadcasting]

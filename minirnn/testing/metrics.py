@@ -3,31 +3,24 @@
 from __future__ import annotations
 
 import pickle
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from types import FunctionType
 from typing import Any
 
-import numpy as np
-
 from minirnn.testing.arrays import copied, equal, part, same
-from minirnn.testing.calls import out_of_order
-from minirnn.testing.losses import takes_mask
-from minirnn.testing.report import Advice, ContractReport, run
+from minirnn.testing.findings import out_of_order
+from minirnn.testing.losses import padding
+from minirnn.testing.report import Advice
 from minirnn.testing.subject import TargetSubject, importable
 
-__all__ = ["check_metric"]
+__all__ = ["METRIC"]
 
 
-def check_metric(metric: Any, inputs: tuple[Any, ...], mask: Any) -> ContractReport:
-    """Check the contract of a metric."""
-    return run(metric, TargetSubject(metric, inputs, mask), METRIC_CHECKS)
-
-
-def _after(s: TargetSubject, *updates: tuple[Any, Any], **mask: Any) -> Any:
-    """Return a fresh metric after these updates."""
+def _after(s: TargetSubject, *updates: tuple[Any, Any]) -> Any:
+    """Return a fresh metric after these updates, or after that with all there is."""
     metric = s.made()
     for prediction, target in updates or ((s.prediction, s.target),):
-        metric.update(prediction, target, **mask)
+        metric.update(prediction, target)
     return metric
 
 
@@ -36,9 +29,10 @@ def attributes(s: TargetSubject) -> Iterator[str]:
     metric = _after(s)
     if not isinstance(getattr(metric, "name", None), str) or metric.name == "metric":
         yield "it has no name of its own: set name = '...', under which a History has it"
-    if getattr(metric, "higher_is_better", "nothing") not in (True, False, None):
+    higher = getattr(metric, "higher_is_better", "nothing")
+    if higher not in (True, False, None):
         yield "higher_is_better should be True or False: EarlyStopping and Checkpoint ask for it"
-    elif getattr(metric, "higher_is_better", None) is None:
+    elif higher is None:
         yield Advice(
             "higher_is_better is not set: without it, EarlyStopping and Checkpoint need mode="
         )
@@ -60,7 +54,7 @@ def streaming(s: TargetSubject) -> Iterator[str]:
         )
 
 
-def resetting(s: TargetSubject) -> Iterator[str]:
+def reset(s: TargetSubject) -> Iterator[str]:
     """Reset it, and read it before any update."""
     metric = _after(s, (0.5 * s.prediction[::-1], s.target))
     before = metric.value
@@ -78,20 +72,7 @@ def resetting(s: TargetSubject) -> Iterator[str]:
     yield from out_of_order(lambda: metric.value, "value before any update", accepted)
 
 
-def padding(s: TargetSubject) -> Iterator[str]:
-    """Put anything into the padding, and take the valid positions alone."""
-    mask = s.masked()
-    if not takes_mask(s.thing.update):
-        yield "update takes no mask: write update(self, prediction, target, mask=None)"
-        return
-    clean, dirty = (_after(s, s.padded(mask, filling), mask=mask) for filling in (0.5, np.nan))
-    if not equal(clean.value, dirty.value):
-        yield "what stands in the padding has an influence: take prediction[mask], target[mask]"
-    if not same(_after(s, mask=np.ones_like(mask)).value, _after(s).value):
-        yield "a mask that is True everywhere gives another value than no mask"
-
-
-def untouched(s: TargetSubject) -> Iterator[str]:
+def in_place(s: TargetSubject) -> Iterator[str]:
     """Look whether update changes what it is given."""
     given = copied((s.prediction, s.target))
     _after(s, given)
@@ -99,7 +80,7 @@ def untouched(s: TargetSubject) -> Iterator[str]:
         yield "update changes the prediction or the target in place: work on a copy"
 
 
-def saved_state(s: TargetSubject) -> Iterator[str]:
+def state_dict(s: TargetSubject) -> Iterator[str]:
     """Save in the middle, and go on in another one."""
     metric, other = _after(s), s.made()
     if not hasattr(metric, "state_dict") or not hasattr(metric, "load_state_dict"):
@@ -124,11 +105,4 @@ def saved_state(s: TargetSubject) -> Iterator[str]:
             yield "a pickled copy has another value"
 
 
-METRIC_CHECKS: dict[str, Callable[[TargetSubject], Iterator[str]]] = {
-    "attributes": attributes,
-    "streaming": streaming,
-    "reset": resetting,
-    "padding": padding,
-    "in place": untouched,
-    "state_dict": saved_state,
-}
+METRIC = [attributes, streaming, reset, padding, in_place, state_dict]

@@ -3,24 +3,17 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from functools import partial
-from typing import Any
 
 import numpy as np
 
 from minirnn.testing.arrays import changed, equal, same
-from minirnn.testing.calls import refused
-from minirnn.testing.report import ContractReport, NotApplicableError, run
+from minirnn.testing.findings import refused
+from minirnn.testing.report import NotApplicableError
 from minirnn.testing.subject import OptimizerSubject, values_of
 
-__all__ = ["check_optimizer"]
-
-
-def check_optimizer(thing: Any) -> ContractReport:
-    """Check the contract of an optimizer."""
-    subject = OptimizerSubject(thing)
-    return run(subject.thing, subject, OPTIMIZER_CHECKS)
+__all__ = ["OPTIMIZER"]
 
 
 def updates(s: OptimizerSubject) -> Iterator[str]:
@@ -60,7 +53,7 @@ def updates(s: OptimizerSubject) -> Iterator[str]:
         yield "a step gives a parameter new storage: write into the old, value[...] = ..."
 
 
-def slots_change(s: OptimizerSubject) -> Iterator[str]:
+def slots(s: OptimizerSubject) -> Iterator[str]:
     """Take three steps; what is kept in slots has to be changed in place, too."""
     for k, slots in enumerate(s.made(1, 2, 3).state_dict().get("slots", [])):
         for name, vector in getattr(slots, "items", dict)():
@@ -86,7 +79,7 @@ def zero_gradient(s: OptimizerSubject) -> Iterator[str]:
         yield "a first step with a gradient of zeros moves the parameters"
 
 
-def clearing(s: OptimizerSubject) -> Iterator[str]:
+def zero_grad(s: OptimizerSubject) -> Iterator[str]:
     """Clear the gradients."""
     optimizer = s.made()
     s.fill(optimizer, 1)
@@ -114,7 +107,7 @@ def resume(s: OptimizerSubject) -> Iterator[str]:
         yield "later steps change what state_dict returned: return copies"
 
 
-def refusals(s: OptimizerSubject) -> Iterator[str]:
+def refused_states(s: OptimizerSubject) -> Iterator[str]:
     """Load the state of another optimizer: refused, and nothing changed."""
     optimizer = s.made(1)
     before = copy.deepcopy(optimizer.state_dict())
@@ -143,7 +136,7 @@ def clipping(s: OptimizerSubject) -> Iterator[str]:
         )
 
 
-def decay(s: OptimizerSubject) -> Iterator[str]:
+def weight_decay(s: OptimizerSubject) -> Iterator[str]:
     """Decay the weights, with a gradient of zeros; parameters with decay=False stay."""
     if not hasattr(s.thing, "weight_decay"):
         raise NotApplicableError("it has no weight_decay")
@@ -187,15 +180,15 @@ def copies(s: OptimizerSubject) -> Iterator[str]:
         yield "a deep copy goes on with other values"
 
 
-OPTIMIZER_CHECKS: dict[str, Callable[[OptimizerSubject], Iterator[str]]] = {
-    "updates": updates,
-    "slots": slots_change,
-    "zero gradient": zero_gradient,
-    "zero_grad": clearing,
-    "resume": resume,
-    "refused states": refusals,
-    "clipping": clipping,
-    "weight decay": decay,
-    "schedule": schedule,
-    "copies": copies,
-}
+OPTIMIZER = [
+    updates,
+    slots,
+    zero_gradient,
+    zero_grad,
+    resume,
+    refused_states,
+    clipping,
+    weight_decay,
+    schedule,
+    copies,
+]

@@ -10,7 +10,9 @@ from typing import Any
 import numpy as np
 
 from minirnn.core import Layer, Parameter
+from minirnn.data.nested import each
 from minirnn.gradcheck.arrays import mapped
+from minirnn.losses import Loss
 from minirnn.testing.arrays import cast, copied, masks, padded, part
 from minirnn.testing.report import NotApplicableError
 from minirnn.typing import Array
@@ -42,7 +44,8 @@ class LayerSubject:
         if not inputs:
             raise TypeError("check_layer: takes the layer and what its forward takes, got no input")
         self.layer, self.mask = layer, mask
-        self.inputs: tuple[Any, ...] = cast(inputs, np.float64)
+        arrays = tuple(each(np.asarray, x) for x in inputs)
+        self.inputs: tuple[Any, ...] = cast(arrays, np.float64)
         self.name = type(layer).__name__
 
     def made(self, dtype: Any = np.float64) -> Any:
@@ -90,13 +93,21 @@ class TargetSubject:
             raise TypeError(
                 f"check_layer: {type(thing).__name__} takes the prediction and the target"
             )
-        self.thing, self.mask = thing, mask
+        self.thing, self.mask, self.is_loss = thing, mask, isinstance(thing, Loss)
         self.prediction: Array = np.asarray(inputs[0], np.float64)
         self.target: Any = mapped(inputs[1], np.asarray)
 
     def made(self) -> Any:
         """Return a fresh copy."""
         return copy.deepcopy(self.thing)
+
+    def results(self, prediction: Any, target: Any, **mask: Any) -> tuple[Any, ...]:
+        """Return the loss and its gradient, or the value of the metric, of a fresh copy."""
+        thing = self.made()
+        if self.is_loss:
+            return thing.forward(prediction, target, **mask), thing.backward()
+        thing.update(prediction, target, **mask)
+        return (thing.value,)
 
     @property
     def has_time(self) -> bool:

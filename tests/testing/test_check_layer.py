@@ -318,3 +318,16 @@ def test_a_metric_of_a_lambda_breaks_nothing():
     metric = m.FunctionMetric(lambda p, t: abs(p - t).mean(), name="gap", higher_is_better=False)
     x = np.random.default_rng(0).normal(size=(4, 3))
     assert check_layer(metric, x, x + 1).passed
+
+
+@pytest.mark.parametrize(
+    "layer", [m.LSTM(3, 2, rng=0), m.Sequential([m.GRU(3, 2, rng=0)]), m.Dense(2, 3, rng=0)]
+)
+def test_an_input_that_the_layer_does_not_take_is_no_broken_contract(layer):
+    with pytest.raises(ValueError, match=r"does not take this input, .*in shape \(2, 3\)"):
+        check_layer(layer, ROWS, raises=False)
+
+
+def test_an_error_of_the_layer_itself_is_a_broken_contract():
+    report = check_layer(h.Affine(4, 2), ROWS, raises=False)
+    assert [violation.check for violation in report.violations] == ["gradients"]
