@@ -12,11 +12,10 @@ from minirnn.core import Layer
 from minirnn.gradcheck.arguments import check_arguments, checked_function
 from minirnn.gradcheck.diagnosis.diagnose import diagnose
 from minirnn.gradcheck.diagnosis.evidence import Evidence
-from minirnn.gradcheck.engines import beside_the_loop
 from minirnn.gradcheck.function import CheckedFunction, RefusedError
 from minirnn.gradcheck.own_code import located
 from minirnn.gradcheck.report import Comparison, Diagnosis, GradientError, GradientReport
-from minirnn.gradcheck.violations import overwritten, violations
+from minirnn.gradcheck.violations import beside_the_loop, overwritten, violations
 from minirnn.losses import Loss
 from minirnn.typing import RandomSource
 

@@ -14,8 +14,7 @@ import numpy as np
 from minirnn import checks
 from minirnn.core import Layer, Parameter
 from minirnn.gradcheck.arrays import Names, arrays_in, mapped
-from minirnn.gradcheck.report import GradientError
-from minirnn.gradcheck.returned import one_gradient
+from minirnn.gradcheck.report import GradientError, wrong_kind, wrong_shape
 from minirnn.losses import Loss
 from minirnn.typing import Array
 
@@ -205,7 +204,7 @@ class CheckedFunction:
         found |= {name: parameter.grad - start for name, parameter in self.parameters.items()}
         where = f"{type(self.layer).__name__}.backward"
         return {
-            name: one_gradient(where, name, found.get(name), variable.shape)
+            name: _one_gradient(where, name, found.get(name), variable.shape)
             for name, variable in self.variables.items()
         }
 
@@ -242,3 +241,14 @@ def _generators(parts: Any) -> Iterator[tuple[Callable[[Any], Any], Any]]:
                     yield item.setstate, item.getstate()
                 elif isinstance(item, np.random.RandomState):
                     yield item.set_state, item.get_state()
+
+
+def _one_gradient(where: str, name: str, gradient: Any, shape: tuple[int, ...]) -> Array:
+    """Return a copy of a gradient in float64; raise if it is none, or has another shape."""
+    if gradient is None or np.asarray(gradient).dtype.kind not in "fiub":
+        said = f"backward gives {type(gradient).__name__} for it; end it with `return grad_x`"
+        raise wrong_kind(where, name, said, "a missing return")
+    if np.shape(gradient) != shape:
+        raise wrong_shape(where, name, np.shape(gradient), shape)
+    copied: Array = np.array(gradient, np.float64)  # the layer may go on to use its array
+    return copied

@@ -1,19 +1,19 @@
-"""The checked functions of a layer, a cell and a loss."""
+"""The checked functions of a layer, a cell and a loss, and what their methods should return."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Container, Iterator, Sequence
 from typing import Any
 
 import numpy as np
 
-from minirnn.gradcheck.arrays import Names, flattened, mapped
+from minirnn.data.nested import leaves
+from minirnn.gradcheck.arrays import Names, flattened, kind_of, mapped
 from minirnn.gradcheck.function import CheckedFunction
-from minirnn.gradcheck.report import wrong_kind
-from minirnn.gradcheck.returned import matched, step_gradients, step_result, wrong_forward
+from minirnn.gradcheck.report import GradientError, wrong_kind
 from minirnn.typing import Array
 
-__all__ = ["CellFunction", "LayerFunction", "LossFunction"]
+__all__ = ["CellFunction", "LayerFunction", "LossFunction", "step_gradients", "step_result"]
 
 
 class LayerFunction(CheckedFunction):
@@ -26,7 +26,7 @@ class LayerFunction(CheckedFunction):
         keywords = {k: self.hand(self.names[k]) for k in ("mask", "state") if k in self.names}
         y = self.layer.forward(*self.hand(self.names["inputs"]), **keywords)
         if not isinstance(y, np.ndarray | np.generic):
-            raise wrong_forward(self.layer, "output", "one array", y)
+            raise _wrong_forward(self.layer, "output", "one array", y)
         if not np.size(y):
             said = f"forward gives an empty array {y.shape}: refuse such an input with a ValueError"
             raise wrong_kind(f"{type(self.layer).__name__}.forward", "output", said)
@@ -49,7 +49,7 @@ class LayerFunction(CheckedFunction):
         where, names = f"{type(self.layer).__name__}.backward", self.names[argument]
         if argument == "inputs":
             argument, names = "input", names[0] if len(names) == 1 else names
-        return dict(matched(where, argument, names, gradients, self.variables))
+        return dict(_matched(where, argument, names, gradients, self.variables))
 
 
 class CellFunction(CheckedFunction):
@@ -87,10 +87,81 @@ class LossFunction(CheckedFunction):
         loss = self.layer.forward(self.hand("input"), self.hand(self.names["target"]), **masks)
         if loss is None or np.ndim(loss):
             expected = "one number, the mean over the positions"
-            raise wrong_forward(self.layer, "loss", expected, loss)
+            raise _wrong_forward(self.layer, "loss", expected, loss)
         return [np.asarray(loss, np.float64)]
 
     def run_backward(self, weights: Sequence[Array]) -> dict[str, Any]:
         """Return the gradient on the prediction."""
         gradient = self.layer.backward()
         return {"input": None if gradient is None else weights[0] * gradient}
+
+
+# ---------------------------------------------------------------- what methods should return
+
+
+def _matched(
+    where: str, label: str, names: Names, gradient: Any, moved: Container[str]
+) -> Iterator[tuple[str, Any]]:
+    """Yield ``(name, gradient)`` for each array of an argument; raise if they are built otherwise.
+
+    Tokens are not moved, and need no gradient: None will do for what holds tokens alone.
+    """
+    if isinstance(names, str):
+        yield names, gradient
+        return
+    if names is None:
+        return
+    if gradient is None and not any(name in moved for _, name in leaves(names)):
+        return
+    kind = dict if isinstance(names, dict) else tuple | list
+    keys = names.keys() if isinstance(names, dict) else range(len(names))
+    if (
+        not isinstance(gradient, kind)
+        or len(gradient) != len(names)
+        or (isinstance(gradient, dict) and gradient.keys() != keys)
+    ):
+        raise wrong_kind(
+            where,
+            label,
+            f"the gradient on {label} should be a {type(names).__name__} of {len(names)} "
+            f"arrays, as {label} is, and is {kind_of(gradient)}",
+        )
+    for key in keys:
+        yield from _matched(where, f"{label}[{key!r}]", names[key], gradient[key], moved)
+
+
+def _wrong_forward(layer: Any, name: str, expected: str, result: Any) -> GradientError:
+    """Return the error about a forward that returns something else than one array, or number."""
+    said = f"forward should return {expected}, and gives {kind_of(result)}"
+    return wrong_kind(f"{type(layer).__name__}.forward", name, said)
+
+
+def step_result(cell: Any, result: Any, states: int, where: str = "") -> tuple[Any, Any, Any]:
+    """Return the three things that a cell's forward gives; raise if it does not."""
+    if not isinstance(result, tuple) or len(result) != 3:
+        said = "three things, (y_t, state, cache)"
+    elif not isinstance(result[1], tuple) or len(result[1]) != states:
+        said = f"(y_t, state, cache) with state a tuple of {states} arrays, as the one given"
+        result = result[1]
+    else:
+        return result
+    raise wrong_kind(
+        where or f"{type(cell).__name__}.forward",
+        "output",
+        f"a cell's forward gives {said}; this one gives {kind_of(result)}",
+    )
+
+
+def step_gradients(cell: Any, result: Any, where: str = "") -> tuple[Any, Any]:
+    """Return the two things that a cell's backward gives; raise if it does not."""
+    pair = isinstance(result, tuple) and len(result) == 2
+    if pair and isinstance(result[1], tuple | list):
+        return result[0], result[1]
+    got = f"(grad_x, {kind_of(result[1])})" if pair else kind_of(result)
+    raise wrong_kind(
+        where or f"{type(cell).__name__}.backward",
+        "input",
+        f"a cell's backward gives two things, (grad_x, grad_state), the second a tuple with an "
+        f"array for each state; this one gives {got}",
+        "a missing return" if result is None else "a wrong return",
+    )

@@ -15,8 +15,8 @@ from minirnn import checks
 from minirnn.cells.cell import Cell
 from minirnn.core import Layer
 from minirnn.gradcheck.function import CheckedFunction, RefusedError
+from minirnn.gradcheck.kinds import step_gradients, step_result
 from minirnn.gradcheck.report import GradientError, wrong_kind, wrong_shape
-from minirnn.gradcheck.returned import step_gradients, step_result
 
 __all__ = ["located"]
 

@@ -10,7 +10,7 @@ import numpy as np
 from minirnn.cells.cell import Cell
 from minirnn.gradcheck import GradientError
 from minirnn.gradcheck.arrays import mapped
-from minirnn.gradcheck.returned import step_result
+from minirnn.gradcheck.kinds import step_result
 from minirnn.recurrent import Recurrent
 from minirnn.testing.arrays import changed, copied, flat, part, same
 from minirnn.testing.findings import first_wrong_gradients

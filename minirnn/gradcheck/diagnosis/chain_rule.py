@@ -8,7 +8,7 @@ from itertools import chain
 import numpy as np
 
 from minirnn.gradcheck.arrays import CLOSE, SMALLEST
-from minirnn.gradcheck.diagnosis.case import Case, Prediction
+from minirnn.gradcheck.diagnosis.evidence import Case, Prediction
 from minirnn.gradcheck.diagnosis.factors import ENOUGH, Factor, factors_of, fitting, with_shape
 from minirnn.gradcheck.diagnosis.jacobians import mixed_rows
 from minirnn.typing import Array

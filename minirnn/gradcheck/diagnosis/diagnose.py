@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
+import copy
 import warnings
+from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 
+from minirnn.cells.cell import Cell
+from minirnn.gradcheck.arguments import checked_function
 from minirnn.gradcheck.arrays import same
-from minirnn.gradcheck.diagnosis import chain_rule, edits, incoming, jacobians, linearity, terms
-from minirnn.gradcheck.diagnosis.case import Case, Hypothesis, cases
-from minirnn.gradcheck.diagnosis.determinism import not_deterministic, rounded
-from minirnn.gradcheck.diagnosis.evidence import Evidence, TooLargeError
-from minirnn.gradcheck.diagnosis.parts import broken_parts, in_the_model
-from minirnn.gradcheck.report import Diagnosis
-from minirnn.gradcheck.violations import overwritten
+from minirnn.gradcheck.diagnosis import chain_rule, edits, experiments, incoming, jacobians, terms
+from minirnn.gradcheck.diagnosis.evidence import Case, Evidence, Hypothesis, TooLargeError, cases
+from minirnn.gradcheck.function import CheckedFunction, RefusedError
+from minirnn.gradcheck.report import Diagnosis, GradientError
+from minirnn.gradcheck.violations import overwritten, violations
 
 __all__ = ["diagnose"]
 
@@ -46,7 +49,7 @@ def diagnose(evidence: Evidence) -> tuple[Diagnosis, ...]:
     """Return what the wrong gradients look like."""
     with warnings.catch_warnings(), np.errstate(all="ignore"):
         warnings.simplefilter("ignore")
-        parts = broken_parts(evidence)
+        parts = _broken_parts(evidence)
         if not parts:
             return _of_one(evidence)
         found: list[Diagnosis] = []
@@ -59,14 +62,18 @@ def diagnose(evidence: Evidence) -> tuple[Diagnosis, ...]:
                     f"checked alone, on what it is given here"
                 )
                 found.append(Diagnosis("part", (path,), text))
-            found += [in_the_model(evidence.function, path, one) for one in own]
+            found += [_in_the_model(evidence.function, path, one) for one in own]
         return tuple(found)
 
 
 def _of_one(evidence: Evidence) -> tuple[Diagnosis, ...]:
     """Return what the gradients of a function look like, of which no part is wrong by itself."""
     function = evidence.function
-    spoilt = not_deterministic(function) or evidence.violated or rounded(function)
+    spoilt = (
+        experiments.not_deterministic(function)
+        or evidence.violated
+        or experiments.rounded(function)
+    )
     if spoilt:  # to be corrected first
         return tuple(spoilt)
     return (*overwritten(function), *_of_the_numbers(evidence))
@@ -77,15 +84,15 @@ def _of_the_numbers(evidence: Evidence) -> list[Diagnosis]:
     if not wrong:
         return []
     try:
-        found = linearity.ignored(evidence) or linearity.disproportionate(evidence, wrong)
+        found = experiments.ignored(evidence) or experiments.disproportionate(evidence, wrong)
     except TooLargeError:
         found = []
     found = found or _grouped({case.name: _first(case) for case in wrong})
-    found = found or linearity.only_masked(evidence, wrong)
+    found = found or experiments.only_masked(evidence, wrong)
     if not found and evidence.time is not None and evidence.time > 1:
         short = evidence.on_the_first_step()
         if short is not None:
-            found = linearity.only_over_time(evidence, short, wrong)
+            found = experiments.only_over_time(evidence, short, wrong)
             found = found or [
                 Diagnosis(d.kind, d.names, f"{d.text} (seen on the first step alone)")
                 for d in _of_the_numbers(short)
@@ -112,3 +119,66 @@ def _grouped(findings: dict[str, tuple[str, str] | None]) -> list[Diagnosis]:
         if finding is not None:
             groups.setdefault(finding, []).append(name)
     return [Diagnosis(kind, tuple(names), text) for (kind, text), names in groups.items()]
+
+
+# ---------------------------------------------------------------- the smallest part that is wrong
+
+
+def _broken_parts(model: Evidence) -> dict[str, Evidence | tuple[Diagnosis, ...]]:
+    """Check every part alone, on what it is given inside, and return the smallest that fail.
+
+    Evidence: the model is run once, and the arguments of each part's forward are written down. (For
+    a cell those of its last step, so that the state is not zero.) Of a part whose methods return
+    something else than they should, there is no evidence, but the diagnosis.
+    """
+    found: dict[str, Evidence | tuple[Diagnosis, ...]] = {}
+    calls = _calls(model.function)
+    for path in reversed([path for path in model.function.parts if path in calls]):
+        if not any(inside.startswith(f"{path}.") for inside in found):
+            part = _examined(model, path, calls[path])
+            if part is not None:
+                found[path] = part
+    return dict(reversed(found.items()))
+
+
+_Call = tuple[tuple[Any, ...], dict[str, Any]]
+
+
+def _calls(model: CheckedFunction) -> dict[str, _Call]:
+    calls: dict[str, _Call] = {}
+
+    def noting(path: str, forward: Callable[..., Any]) -> Callable[..., Any]:
+        def noted(*args: Any, **kwargs: Any) -> Any:
+            calls[path] = copy.deepcopy((args, kwargs))
+            return forward(*args, **kwargs)
+
+        return noted
+
+    model.restart()
+    forwards = {k: {"forward": noting(k, p.forward)} for k, p in model.parts.items() if k}
+    with model.replaced(forwards):
+        model.fresh_outputs()
+    return calls
+
+
+def _examined(model: Evidence, path: str, call: _Call) -> Evidence | tuple[Diagnosis, ...] | None:
+    """Return what is found about a part by itself; None where nothing is wrong."""
+    layer, (args, kwargs) = model.function.parts[path], call
+    is_cell = isinstance(layer, Cell)
+    inputs = args[:2] if is_cell else args[:1]
+    mask = kwargs.get("mask", args[1] if len(args) > 1 and not is_cell else None)
+    try:
+        alone = checked_function(layer, inputs, mask)
+        part = Evidence(alone, model.epsilon, model.tolerance, violations(alone))
+    except GradientError as error:
+        return error.diagnoses
+    except (RefusedError, TypeError):  # it cannot be run alone in this way
+        return None
+    return None if part.passed() and not part.violated else part
+
+
+def _in_the_model(model: CheckedFunction, path: str, one: Diagnosis) -> Diagnosis:
+    """Return the diagnosis of a part under the names of the model."""
+    full = [(f"{path}.{name}", f"{name} of {path}") for name in one.names]
+    names = tuple(name if name in model.parameters else other for name, other in full)
+    return Diagnosis(one.kind, names, one.text)

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 import numpy as np
 
 from minirnn.gradcheck.arrays import CLOSE, same
-from minirnn.gradcheck.diagnosis.case import Case, Prediction, cases
+from minirnn.gradcheck.diagnosis.evidence import Case, Prediction, cases
 from minirnn.typing import Array
 
 __all__ = [

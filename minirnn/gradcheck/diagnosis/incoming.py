@@ -11,8 +11,8 @@ from collections.abc import Iterator
 import numpy as np
 
 from minirnn.gradcheck.arrays import same
-from minirnn.gradcheck.diagnosis.case import Case, Prediction
 from minirnn.gradcheck.diagnosis.edits import block_transpose
+from minirnn.gradcheck.diagnosis.evidence import Case, Prediction
 from minirnn.typing import Array
 
 __all__ = [

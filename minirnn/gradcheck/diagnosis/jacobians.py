@@ -7,7 +7,7 @@ from collections.abc import Iterator
 import numpy as np
 
 from minirnn.gradcheck.arrays import same
-from minirnn.gradcheck.diagnosis.case import Case, Prediction
+from minirnn.gradcheck.diagnosis.evidence import Case, Prediction
 from minirnn.gradcheck.diagnosis.factors import ENOUGH, candidates
 from minirnn.typing import Array
 

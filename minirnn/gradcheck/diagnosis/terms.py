@@ -8,8 +8,7 @@ from collections.abc import Iterator
 import numpy as np
 
 from minirnn.gradcheck.arrays import SMALLEST
-from minirnn.gradcheck.diagnosis.case import Case, Prediction
-from minirnn.gradcheck.diagnosis.evidence import Evidence
+from minirnn.gradcheck.diagnosis.evidence import Case, Evidence, Prediction
 from minirnn.gradcheck.diagnosis.factors import (
     ENOUGH,
     SIMPLE,
