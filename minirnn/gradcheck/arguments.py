@@ -85,33 +85,32 @@ def checked_function(
     given: dict[str, Array] = {}
     names: dict[str, Names] = {}
 
-    def add(name: str, value: Any, convert: Callable[[Any], Array] = np.array) -> None:
+    def add(name: str, value: Any) -> None:
         if value is not None:
-            names[name] = flattened(name, value, given, convert)
+            names[name] = flattened(name, value, given, _movable)
 
     kind: type[CheckedFunction]
     if isinstance(layer, Loss):
         if len(inputs) != 2:
             raise TypeError("check_gradients: a loss takes the prediction and the target")
         kind = LossFunction
-        add("input", inputs[0], _floats)
+        add("input", np.asarray(inputs[0], np.float64))
         add("target", inputs[1])
-        own = target_mask is not None and "target_mask" in _arguments(layer.forward)
+        own = "target_mask" in _arguments(layer.forward)
         add("target_mask", target_mask if own else None)
         add("mask", mask if own or target_mask is None else target_mask)
     elif isinstance(layer, Cell):
         if len(inputs) > 2:
             raise TypeError("check_gradients: a cell takes x_t and the state")
         kind = CellFunction
-        add("input", inputs[0], _floats)
+        add("input", np.asarray(inputs[0], np.float64))
         state = inputs[1] if len(inputs) == 2 else state
         if state is None:
-            zeros = layer.initial_state(len(given["input"]))
-            state = tuple(rng.standard_normal(np.shape(array)) * 0.5 for array in zeros)
-        add("state", tuple(state), _floats)
+            state = _random(layer.initial_state(len(given["input"])), rng)
+        add("state", tuple(state))
     else:
         kind = LayerFunction
-        add("input", inputs if len(inputs) > 1 else inputs[0], _movable)
+        add("input", inputs if len(inputs) > 1 else inputs[0])
         arguments = names.pop("input")
         names["inputs"] = arguments if len(inputs) > 1 else (arguments,)
         if mask is not None:
@@ -125,9 +124,11 @@ def checked_function(
                     f"check_gradients: the state should be a tuple of arrays, as {what}.state is, "
                     f"got {kind_of(state)}"
                 )
-            if state is None:
-                state = _random_state(LayerFunction(layer, given, names, rng))
-            add("state", tuple(state), _floats)
+            if state is None:  # built as the one that a forward without it leaves behind
+                function = LayerFunction(layer, given, names, rng)
+                function.forward()
+                state = _random(function.layer.state, rng)
+            add("state", tuple(state))
         elif state is not None:
             raise TypeError(f"check_gradients: {what} takes no state")
     return _neutral_disturbed(kind(layer, given, names, rng))
@@ -145,11 +146,8 @@ def _demand_mask(layer: Layer) -> None:
         raise TypeError(f"check_gradients: {type(layer).__name__} takes no mask{hint}")
 
 
-def _random_state(function: CheckedFunction) -> Any:
-    """Return a random initial state, built as the one that a forward without it leaves behind."""
-    function.forward()
-    draw = function.rng.standard_normal
-    return mapped(function.layer.state, lambda array: draw(np.shape(array)) * 0.5)
+def _random(state: Any, rng: np.random.Generator) -> Any:
+    return mapped(state, lambda array: rng.standard_normal(np.shape(array)) * 0.5)
 
 
 def _neutral_disturbed(function: CheckedFunction) -> CheckedFunction:
@@ -171,8 +169,3 @@ def _movable(x: Any) -> Array:
     """Return a copy that can be moved: float64, or the integers themselves."""
     array = np.array(x)
     return array if array.dtype.kind in "iub" else array.astype(np.float64)
-
-
-def _floats(x: Any) -> Array:
-    array: Array = np.array(x, np.float64)
-    return array

@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from minirnn.data.nested import each, leaves
 from minirnn.typing import Array
 
 __all__ = [
@@ -77,22 +78,13 @@ Names = Any
 
 
 def flattened(
-    name: str,
-    value: Any,
-    arrays: dict[str, Array],
-    convert: Callable[[Any], Array] = np.asarray,
+    name: str, value: Any, arrays: dict[str, Array], convert: Callable[[Any], Array] = np.asarray
 ) -> Names:
     """Put the arrays of nested tuples and dictionaries into `arrays`; return their names."""
-    if value is None:
-        return None
-    if isinstance(value, dict):
-        return {k: flattened(f"{name}[{k!r}]", v, arrays, convert) for k, v in value.items()}
-    if isinstance(value, tuple):
-        return tuple(
-            flattened(f"{name}[{k}]", item, arrays, convert) for k, item in enumerate(value)
-        )
-    arrays[name] = convert(value)
-    return name
+    found = {path: convert(one) for path, one in leaves(value, name) if one is not None}
+    arrays.update(found)
+    names = iter(found)
+    return each(lambda one: None if one is None else next(names), value)
 
 
 def mapped(value: Any, function: Callable[[Any], Any]) -> Any:

@@ -18,23 +18,12 @@ LARGEST = 5_000_000  # numbers in a Jacobian; beyond, the hypotheses that need o
 
 @dataclass(frozen=True)
 class Measurement:
-    """A comparison with all its numbers.
-
-    Attributes
-    ----------
-    comparison : Comparison
-    analytic, numeric : array
-    wrong : boolean array
-        True where an element does not pass.
-    jacobian : array (outputs, ...), or None
-        The slope of every output, flat, along each element; None where that would be too large.
-    """
+    """A comparison with all its numbers."""
 
     comparison: Comparison
-    analytic: Array
     numeric: Array
-    wrong: Array
-    jacobian: Array | None
+    wrong: Array  # True where an element does not pass
+    jacobian: Array | None  # (outputs, ...): slopes of every output, flat; None where too large
 
 
 def measure(function: CheckedFunction, epsilon: float, tolerance: float) -> dict[str, Measurement]:
@@ -79,7 +68,7 @@ def _compare(
         numeric=float(numeric[index]),
         passed=not wrong.any(),
     )
-    return Measurement(comparison, analytic, numeric, wrong, jacobian)
+    return Measurement(comparison, numeric, wrong, jacobian)
 
 
 def _slopes(

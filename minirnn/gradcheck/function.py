@@ -32,23 +32,13 @@ class RefusedError(Exception):
 class CheckedFunction:
     """A number that depends on arrays, and the gradients on them that backward gives.
 
-    The number is ``sum(r * y)``, over the output ``y`` and the final state. There is a subclass for
-    layers, for cells and for losses.
+    The number is ``sum(r * y)``, over the output ``y`` and the final state; the `weights` r are
+    drawn at the first call. There is a subclass for layers, for cells and for losses.
 
-    Attributes
-    ----------
-    layer : the copy that is run, its parameters in float64
-    given : dict of str to array
-        What forward is given, never handed out itself but copied for each call: ``"input"``,
-        ``"state[0]"``, ``"mask"``, ``"target"``.
-    names : dict of str to names
-        How the arrays of `given` make up the arguments: ``{"input": ("input[0]", "input[1]")}``.
-    handed : dict of str to array
-        The copies that the latest forward and backward were handed.
-    variables : dict of str to array
-        What is moved, in place: the float arrays of `given`, and the parameters' values.
-    weights : list of arrays
-        ``r``: what each output is multiplied by. Drawn at the first call.
+    `given` are the arrays of forward's arguments, ``"input"``, ``"state[0]"``, ``"mask"`` and
+    ``"target"``, and `names` how the arguments are made up of them: ``{"input": ("input[0]",
+    "input[1]")}``. Each call is handed copies, and `handed` are the latest. `variables` is what is
+    moved, in place: the float arrays of `given`, and the values of the parameters.
     """
 
     def __init__(
@@ -138,20 +128,15 @@ class CheckedFunction:
         self.rewind()
 
     @contextmanager
-    def replaced(self, methods: Mapping[str, dict[str, Callable[..., Any]]]) -> Iterator[None]:
-        """Put other methods on parts of the layer, by their path, for a while."""
+    def replaced(self, attributes: Mapping[str, Mapping[str, Any]]) -> Iterator[None]:
+        """Give parts of the layer other attributes or methods, by their path, for a while."""
         start = self._start
-        self._start = {path: own | methods.get(path, {}) for path, own in start.items()}
+        self._start = {path: {**own, **attributes.get(path, {})} for path, own in start.items()}
         try:
             yield
         finally:
             self._start = start
             self.restart()
-
-    def evaluate(self) -> None:
-        """Put every layer into evaluation mode, from the next fresh start on."""
-        for attributes in self._start.values():
-            attributes["training"] = False
 
     def rewind(self) -> None:
         """Put the random generators back to where they began."""

@@ -6,6 +6,7 @@ import ast
 import linecache
 from collections.abc import Callable
 from contextlib import suppress
+from functools import partial
 from types import FrameType, TracebackType
 from typing import Any
 
@@ -57,45 +58,30 @@ class _Hooks:
         self.place = ""
         self.part: Any = None
         self.said: tuple[Any, ...] | None = None
-        self._given: dict[str, list[tuple[Any, ...]]] = {path: [] for path in function.parts}
-        self._back = dict.fromkeys(function.parts, 0)
 
     def methods(self) -> dict[str, dict[str, Callable[..., Any]]]:
         """Return the wrappers, by path and method."""
-        return {
-            path: {
-                "forward": self._hooked(path, "forward", part.forward),
-                "backward": self._hooked(path, "backward", part.backward),
-            }
-            for path, part in self.function.parts.items()
-        }
+        return {path: self._hooked(path, part) for path, part in self.function.parts.items()}
 
-    def _hooked(self, path: str, name: str, method: Callable[..., Any]) -> Callable[..., Any]:
-        part = self.function.parts[path]
+    def _hooked(self, path: str, part: Any) -> dict[str, Callable[..., Any]]:
+        calls: dict[str, list[tuple[Any, ...]]] = {"forward": [], "backward": []}
 
-        def call(*args: Any, **kwargs: Any) -> Any:
-            if name == "forward":
-                self._given[path].append(args)
-                step = len(self._given[path]) - 1
-            else:
-                self._back[path] += 1
-                step = len(self._given[path]) - self._back[path]
-            where = f"{type(part).__name__}.{name}"
-            if path and isinstance(part, Cell):
-                where += f" at step {step}"
-            if path:
-                where += f" ({path})"
+        def call(name: str, method: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
+            calls[name].append(args)
+            step = len(calls["forward"]) - (len(calls["backward"]) or 1)
+            at = f" at step {step}" if path and isinstance(part, Cell) else ""
+            where = f"{type(part).__name__}.{name}{at}" + (f" ({path})" if path else "")
             try:
                 result = method(*args, **kwargs)
                 if isinstance(part, Layer):
-                    self._check(part, name, result, self._given[path][step], where)
+                    self._check(part, name, result, calls["forward"][step], where)
             except Exception as error:
                 if self.part is None:
                     self.place, self.part, self.said = where, part, error.args
                 raise
             return result
 
-        return call
+        return {name: partial(call, name, getattr(part, name)) for name in calls}
 
     def _check(self, part: Any, name: str, result: Any, given: tuple[Any, ...], where: str) -> None:
         """Raise if a part returns something of another kind or shape than it should."""

@@ -5,6 +5,8 @@ Each function runs the checked function, measures one thing, and returns a diagn
 
 from __future__ import annotations
 
+from contextlib import suppress
+
 import numpy as np
 
 from minirnn import engine
@@ -20,15 +22,12 @@ __all__ = ["beside_the_loop", "overwritten", "violations"]
 
 def violations(function: CheckedFunction) -> list[Diagnosis]:
     """Return the rules that are broken even where every number is right."""
-    found = in_place(function)
-    given = function.given
+    found, given = in_place(function), function.given
     for experiment in (reused_output, spoilt_cache, stale_cache):
-        if not found:
-            try:
-                found = experiment(function)
-            except RefusedError:  # such a layer may refuse other inputs, or a second backward
-                found = []
-            function.given = given
+        # such a layer may refuse other inputs, or a second backward
+        with suppress(RefusedError):
+            found = found or experiment(function)
+        function.given = given
     function.restart()
     return found
 

@@ -1,4 +1,4 @@
-"""Experiments on the whole: chance and rounding in forward, how backward answers to what comes in."""
+"""Experiments on the whole: chance and rounding in forward, what makes backward right or wrong."""
 
 from __future__ import annotations
 
@@ -37,8 +37,8 @@ def not_deterministic(function: CheckedFunction) -> list[Diagnosis]:
         return []
     moved = [name for name, state in _global_states().items() if state != globals_before[name]]
     spoilt = [*changed(kept, before)]
-    quiet = function.similar()
-    quiet.evaluate()
+    with function.replaced({path: {"training": False} for path in function.parts}):
+        repeatable = not _apart(function)
     text = (
         f"looks like a forward that is not deterministic: runs on the same numbers differ by "
         f"up to {gap:.2g}, so no gradient can be checked. "
@@ -50,7 +50,7 @@ def not_deterministic(function: CheckedFunction) -> list[Diagnosis]:
         )
     elif spoilt:
         text += f"It changes {spoilt[0]}, so each call begins where the one before ended"
-    elif not _apart(quiet):
+    elif repeatable:
         text += (
             "In evaluation mode it is repeatable, as dropout is; keep its numpy.random.Generator "
             "as an attribute of the layer, which the check winds back before each run, or check "
