@@ -443,15 +443,11 @@ def _find(
 
 def dtype_of(layer: Layer) -> np.dtype[Any] | None:
     """Return the dtype of a layer's first parameter; None where it has none."""
-    # Mostly it is an attribute, or one of a sublayer: no need to walk about.
-    for value in vars(layer).values():
+    for value in vars(layer).values():  # mostly it is an attribute: no need to walk about
         if isinstance(value, Parameter):
             return value.dtype  # type: ignore[no-any-return]
-    for sublayer in vars(layer).values():
-        if isinstance(sublayer, Layer):
-            for value in vars(sublayer).values():
-                if isinstance(value, Parameter):
-                    return value.dtype  # type: ignore[no-any-return]
+        if isinstance(value, Layer) and (dtype := dtype_of(value)) is not None:
+            return dtype
     for _, parameter in layer.named_parameters():
         return parameter.dtype  # type: ignore[no-any-return]
     return None

@@ -138,17 +138,6 @@ class Attention(Layer):
         -------
         array (batch, queries, size of the values), or (batch, size of the values)
         """
-        call = self.attend(query, keys, values, mask)
-        self._cache = call
-        self.weights = call.seen
-        return call.context
-
-    def predict(self, query: Any, keys: Any, values: Any = None, mask: Any = None) -> Array:  # type: ignore[override]
-        """Return what `forward` does; nothing is kept."""
-        return self.attend(query, keys, values, mask).context
-
-    def attend(self, query: Any, keys: Any, values: Any = None, mask: Any = None) -> AttentionCall:
-        """Return all that `forward` computes, and keep nothing."""
         dtype = dtype_of(self)
         query = checks.features(self, query, self.query_size, dtype)
         keys, mask = checks.sequence(self, keys, self.key_size, query.dtype, mask)
@@ -171,10 +160,14 @@ class Attention(Layer):
         queries = query[:, None, :] if one_query else query
         scores, hidden = self._scores(queries, keys)
         weights = _masked_softmax(scores, mask)
-        context = weights @ values
-        if one_query:
-            context = context[:, 0]
-        return AttentionCall(context, weights, queries, keys, values, hidden, one_query, own_values)
+        context: Array = weights @ values
+        self._cache = _Call(queries, keys, values, weights, hidden, one_query, own_values)
+        self.weights = weights[:, 0] if one_query else weights
+        return context[:, 0] if one_query else context
+
+    def predict(self, query: Any, keys: Any, values: Any = None, mask: Any = None) -> Array:  # type: ignore[override]
+        """Return what `forward` does; nothing is kept."""
+        return self.evaluation_copy().forward(query, keys, values, mask)
 
     def _scores(self, queries: Array, keys: Array) -> tuple[Array, Array | None]:
         """Return the scores (batch, queries, time), and the tanh of the additive one."""
@@ -203,12 +196,13 @@ class Attention(Layer):
         grad_query, grad_keys : arrays of the shapes of query and keys
         grad_values : array of the shape of the values, if there were any of their own
         """
-        call: AttentionCall = self._saved()
-        dtype = call.queries.dtype
-        grad = checks.check_shape(self, grad, call.context.shape, dtype, "the gradient")
+        call: _Call = self._saved()
+        w, dtype = call.weights, call.queries.dtype
+        (batch, queries, _), size = w.shape, call.values.shape[2]
+        shape = (batch, size) if call.one_query else (batch, queries, size)
+        grad = checks.check_shape(self, grad, shape, dtype, "the gradient")
         if call.one_query:
             grad = grad[:, None, :]
-        w = call.weights
         dw = grad @ call.values.swapaxes(1, 2)
         grad_values = w.swapaxes(1, 2) @ grad
         ds = w * (dw - (w * dw).sum(axis=2, keepdims=True))
@@ -220,7 +214,7 @@ class Attention(Layer):
             return grad_query, grad_keys, grad_values
         return grad_query, grad_keys + grad_values
 
-    def _backward_scores(self, ds: Array, call: AttentionCall) -> tuple[Array, Array]:
+    def _backward_scores(self, ds: Array, call: _Call) -> tuple[Array, Array]:
         """Return the gradients on queries and keys, from those on the scores."""
         q, k = call.queries, call.keys
         if self.score == "additive":
@@ -238,33 +232,16 @@ class Attention(Layer):
         return seen @ self.W.value.T, sent @ self.W.value
 
 
-class AttentionCall(NamedTuple):
-    """What one call of `Attention` was given and has computed.
+class _Call(NamedTuple):
+    """What `forward` was given and has computed, with an axis for the queries even if it is one."""
 
-    Attributes
-    ----------
-    context : array (batch, queries, values), or (batch, values)
-    weights : array (batch, queries, time)
-    queries, keys, values : arrays, zeros in the padding
-    hidden : array (batch, queries, time, hidden), of the additive score, or None
-    one_query : bool
-        Whether there was one query each, without an axis for it.
-    own_values : bool
-    """
-
-    context: Array
-    weights: Array
     queries: Array
-    keys: Array
+    keys: Array  # zeros in the padding, as in the values
     values: Array
-    hidden: Array | None
+    weights: Array
+    hidden: Array | None  # of the additive score
     one_query: bool
     own_values: bool
-
-    @property
-    def seen(self) -> Array:
-        """The weights, without the axis of queries where there was one query each."""
-        return self.weights[:, 0] if self.one_query else self.weights
 
 
 def _masked_softmax(scores: Array, mask: Mask | None) -> Array:

@@ -10,6 +10,7 @@ import numpy as np
 from minirnn import checks
 from minirnn.core import Layer
 from minirnn.functions import log_softmax
+from minirnn.kernels import one_blas_thread
 from minirnn.layers.attention import Attention
 from minirnn.models.handover import cells_of, with_state
 from minirnn.models.sampling import as_logits
@@ -80,11 +81,12 @@ class Steps:
 
     def __call__(self, tokens: Array) -> tuple[Array, Array | None]:
         """Return log-probabilities (rows, tokens) after one more token, and where it looked."""
-        h, weights = run_step(self.before, tokens, "the decoder"), None
-        if self.attention is not None:
-            call = self.attention.attend(h, self.annotations, mask=self.mask)
-            h, weights = np.concatenate([h, call.context], axis=1), call.seen
-        logits = run_step(self.after, h, "the rest of the decoder")
+        with one_blas_thread():
+            h, weights = run_step(self.before, tokens, "the decoder"), None
+            if self.attention is not None:
+                context = self.attention.forward(h, self.annotations, mask=self.mask)
+                h, weights = np.concatenate([h, context], axis=1), self.attention.weights
+            logits = run_step(self.after, h, "the rest of the decoder")
         if logits.ndim != 2:
             raise ValueError(
                 f"EncoderDecoder: to write, the decoder should give the logits (batch, tokens) of "

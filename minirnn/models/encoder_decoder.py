@@ -168,17 +168,15 @@ class EncoderDecoder(Layer):
         shape, dtype, read, written, told = self._saved()
         encoding, before, after = self._chains()
         with one_blas_thread():
-            grad = run_backward(after, grad, None, told, whole="the rest of the decoder")
+            grad = run_backward(after, grad, None, told, "the rest of the decoder")
             grad_annotations = np.zeros(shape, dtype)
             if self.attention is not None:
                 hidden = self.attention.query_size
                 from_query, grad_annotations = self.attention.backward(grad[..., hidden:])
                 grad = grad[..., :hidden] + from_query
-            grad_target = run_backward(before, grad, None, written, whole="the decoder")
+            grad_target = run_backward(before, grad, None, written, "the decoder")
             states = handed_back(encoding, before)
-            grad_source = run_backward(
-                encoding, grad_annotations, states, read, whole="the encoder"
-            )
+            grad_source = run_backward(encoding, grad_annotations, states, read, "the encoder")
         return grad_source, grad_target
 
     # ------------------------------------------------------------ writing
@@ -205,7 +203,7 @@ class EncoderDecoder(Layer):
             the weights of the `attention`, (batch, length, time).
         """
         sampler = Sampler(self, temperature=0)
-        return self._write(source, mask, start, end, max_length, _one(sampler))
+        return write(self._steps(source, mask), start, end, max_length, _one(sampler))
 
     def sample(
         self,
@@ -234,7 +232,7 @@ class EncoderDecoder(Layer):
         Decoded
         """
         sampler = Sampler(self, temperature=temperature, top_k=top_k, top_p=top_p, rng=rng)
-        return self._write(source, mask, start, end, max_length, _one(sampler))
+        return write(self._steps(source, mask), start, end, max_length, _one(sampler))
 
     def beam_search(
         self,
@@ -273,27 +271,17 @@ class EncoderDecoder(Layer):
         def best(log_p: Array) -> Array:
             return np.argsort(-log_p, axis=1, kind="stable")[:, :width]
 
-        options = {"width": width, "length_penalty": penalty}
-        return self._write(source, mask, start, end, max_length, best, **options)
+        steps = self._steps(source, mask)
+        return write(steps, start, end, max_length, best, width=width, length_penalty=penalty)
 
-    def _write(
-        self,
-        source: Any,
-        mask: Any,
-        start: int,
-        end: int,
-        max_length: int,
-        choose: Callable[[Array], Array],
-        **options: Any,
-    ) -> Decoded:
-        """Run a copy of the decoder step by step, in evaluation mode; see `write`."""
+    def _steps(self, source: Any, mask: Any) -> Steps:
+        """Return a copy of the decoder that can be run step by step, in evaluation mode."""
         twin = self.evaluation_copy()
         encoding, before, after = twin._chains()
         with one_blas_thread():
             annotations, mask, _ = twin._encoded(source, mask)
-            states = handed_over(encoding, before)
-            steps = Steps(before, after, twin.attention, annotations, mask, states)
-            return write(steps, start, end, max_length, choose, **options)
+        states = handed_over(encoding, before)
+        return Steps(before, after, twin.attention, annotations, mask, states)
 
 
 def _one(sampler: Sampler) -> Callable[[Array], Array]:

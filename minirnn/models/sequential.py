@@ -21,10 +21,8 @@ __all__ = ["Kept", "Sequential", "flat", "run_backward", "run_forward", "run_ste
 class Kept(NamedTuple):
     """What is kept of a forward for backward, beside what the layers keep."""
 
-    shapes: list[Any]
-    """Of the input and of each output."""
-    mask: Any
-    """Of the last output, where the last layer takes none."""
+    shapes: list[Any]  # of the input and of each output
+    mask: Any  # of the last output, where the last layer takes none
 
 
 class Sequential(Composite):
@@ -158,7 +156,7 @@ class Sequential(Composite):
         states = None if grad_state is None else self._states(grad_state, "grad_state")
         for k, layer in enumerate(self.layers):
             if dtype_of(layer) is not None:
-                run_backward(self.layers, grad, states, self._latest, k, need_grad_x=False)
+                run_backward(self.layers, grad, states, self._latest, until=k)
                 return
 
     def step(self, x_t: Any) -> Any:
@@ -224,25 +222,22 @@ def run_backward(
     grad: Any,
     states: Any,
     kept: Kept,
-    first: int = 0,
-    *,
-    need_grad_x: bool = True,
     whole: str = "the model",
+    *,
+    until: int | None = None,
 ) -> Any:
-    """Go back from the last layer to layer `first`, and return the gradient on its input."""
+    """Go back through the layers; with `until`, to that one, whose input needs no gradient."""
     shapes, mask = kept
     if mask is not None and np.shape(grad)[:2] == mask.shape:
         grad = masks.without_padding(np.asarray(grad), mask)
     k = 0
     try:
-        for k in range(len(layers) - 1, first - 1, -1):
+        for k in range(len(layers) - 1, (until or 0) - 1, -1):
             layer = layers[k]
-            backward = layer.backward
-            if k == first and not need_grad_x:
-                backward = layer.backward_parameters
+            backward = layer.backward_parameters if k == until else layer.backward
             state = None if states is None else states[k]
             grad = backward(grad) if state is None else backward(grad, state)
-            if k > first:
+            if k > (until or 0):
                 shape = shapes[k] if shapes else None
                 known = shape is not None and hasattr(grad, "shape")
                 if grad is None or (known and grad.shape != shape):

@@ -7,7 +7,7 @@ which either is replaced, runs in the loop; so does a call whose mask has gaps.
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Self
 
 import numpy as np
 
@@ -34,9 +34,9 @@ class KernelRunner(Loop):
         super().__init__(cell)
         self._kernel = kernel
 
-    def key(self, cell: Any) -> tuple[Any, ...]:
-        """Return what decides on the kernel: the methods, and the variant of the GRU."""
-        return *super().key(cell), getattr(cell, "reset_after", None)
+    def serving(self, cell: Cell) -> Self | None:
+        """Return this runner for `cell`, if it is of the kernel's variant of the GRU."""
+        return None if _resets_before(cell) else super().serving(cell)
 
     def forward(
         self, x: Array, mask: Mask | None, state: State, *, reverse: bool, keep: bool
@@ -84,9 +84,13 @@ def kernel_runner(cell: Cell) -> Loop | str:
     base = next((base for base in kind.__mro__ if base in _KERNELS), kind)
     same = kind.forward is base.forward and kind.backward is base.backward
     replaced = {"forward", "backward"} & vars(cell).keys()
-    if base not in _KERNELS or not same or replaced or getattr(cell, "reset_after", True) is False:
+    if base not in _KERNELS or not same or replaced or _resets_before(cell):
         return f"no kernel for {kind.__name__}"
     return KernelRunner(cell, Kernel(*_KERNELS[base]))
+
+
+def _resets_before(cell: Cell) -> bool:
+    return getattr(cell, "reset_after", True) is False
 
 
 def _reversal(lengths: Array | None, time: int) -> Any:

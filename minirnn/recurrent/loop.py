@@ -75,7 +75,7 @@ class Loop:
 
     def __init__(self, cell: Cell, why: str = "", observer: Any = None) -> None:
         self.cell, self.why, self.observer = cell, why, observer
-        self._key = self.key(cell)
+        self._methods = method_key(cell)
 
     def forward(
         self, x: Array, mask: Mask | None, state: State, *, reverse: bool, keep: bool
@@ -172,19 +172,13 @@ class Loop:
         """Say in words what runs, and why."""
         return f"the time loop in Python{self.why and f': {self.why}'}"
 
-    # ------------------------------------------------------------ for which cell
-
-    def key(self, cell: Cell) -> tuple[Any, ...]:
-        """Return all that decides whether this runner stands for `cell`, beside its parameters."""
-        return method_key(cell)
-
     def serving(self, cell: Cell) -> Self | None:
         """Return this runner for `cell`, or None if it no longer stands for it.
 
         For another object, such as the copy of the cell that `predict` runs, it is a runner that
         shares whatever was expensive to make.
         """
-        if self.key(cell) != self._key:
+        if method_key(cell) != self._methods:
             return None
         if cell is self.cell:
             return self

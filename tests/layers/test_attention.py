@@ -38,7 +38,7 @@ def test_every_gradient(score, queries, value_size, mask):
     gradients = layer.backward(r)
 
     def number():
-        return float(np.sum(r * layer.attend(*given, mask=mask).context))
+        return float(np.sum(r * layer.predict(*given, mask=mask)))
 
     for k, (gradient, array) in enumerate(zip(gradients, given, strict=True)):
         helpers.assert_gradient(f"input {k}", gradient, central_differences(number, array))
@@ -111,7 +111,7 @@ def test_attend_keeps_nothing():
     query, keys = arrays(layer)
     y = layer.forward(query, keys)
     expected, weights = layer.backward(np.ones_like(y)), layer.weights
-    layer.attend(query + 1, keys - 1)
+    layer.predict(query + 1, keys - 1)
     assert layer.weights is weights
     for got, want in zip(layer.backward(np.ones_like(y)), expected, strict=True):
         np.testing.assert_array_equal(got, want)
