@@ -31,7 +31,7 @@ class Batch(NamedTuple):
     """What one update is made from; each but the weights may be nested, see `data.nested`."""
 
     inputs: Any
-    targets: Any
+    targets: Any = None
     mask: Any = None
     target_mask: Any = None
     sample_weight: Any = None

@@ -13,8 +13,6 @@ import numpy as np
 from minirnn import checks
 from minirnn.callbacks.base import Callback
 from minirnn.core import Layer
-from minirnn.data.batches import Batches
-from minirnn.data.nested import leaves
 from minirnn.errors import NotFiniteError
 from minirnn.foreign import KeywordHints, keyword_hints
 from minirnn.kernels import one_blas_thread
@@ -34,7 +32,7 @@ from minirnn.training.measuring import QUIET, Averages, Measured, measure, run
 from minirnn.training.parallel import Ranks
 from minirnn.training.position import Position, random_generators
 from minirnn.training.progress import Progress
-from minirnn.training.run import Run
+from minirnn.training.run import train
 from minirnn.training.state import Saved, recurrent_layers
 from minirnn.typing import Array, RandomSource
 
@@ -330,7 +328,7 @@ class Trainer(Saved, KeywordHints):
             self._begin_anew()
         shown, count = progress and self.writes_files, of.count_of(batches)
         bar = Progress(shown, epochs, count, self.epoch, self.batch)
-        Run(self, batches, held_out, epochs, bar).train()
+        train(self, batches, held_out, epochs, bar)
         return self.history
 
     # ------------------------------------------------------------ using the model
@@ -387,14 +385,12 @@ class Trainer(Saved, KeywordHints):
         -------
         array (examples, ...)
         """
-        inputs = of.as_arrays(inputs)
+        inputs, model = of.as_arrays(inputs), self.model.evaluation_copy()
         mask = of.as_mask(inputs, mask, lengths)
-        count = max((len(x) for _, x in leaves(inputs) if x.ndim), default=0)
-        arrays = (inputs,) if mask is None else (inputs, mask)
-        size = max(count, 1) if batch_size is None else batch_size
-        batches = Batches(*arrays, batch_size=size)
-        model = self.model.evaluation_copy()
-        return np.concatenate([run(model, x, *mask) for x, *mask in batches])
+        if batch_size is None:
+            return run(model, inputs, mask)
+        batches = of.ArrayBatches(Batch(inputs, mask=mask), batch_size=batch_size)
+        return np.concatenate([run(model, batch.inputs, batch.mask) for batch in batches])
 
     def __repr__(self) -> str:
         parts = [f"{type(self.model).__name__} of {self.model.parameter_count:,} parameters"]
