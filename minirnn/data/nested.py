@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from typing import Any
 
-__all__ = ["each", "is_nested", "leaves"]
+__all__ = ["each", "is_nested", "leaves", "rows_of"]
 
 
 def is_nested(value: Any) -> bool:
@@ -26,6 +26,11 @@ def each(function: Callable[..., Any], value: Any) -> Any:
     if isinstance(value, dict):
         return {name: each(function, item) for name, item in value.items()}
     return function(value)
+
+
+def rows_of(value: Any, rows: Any) -> Any:
+    """Return these rows of each array; None stays None."""
+    return each(lambda array: None if array is None else array[rows], value)
 
 
 def leaves(value: Any, name: str = "") -> Iterator[tuple[str, Any]]:

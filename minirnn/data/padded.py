@@ -8,9 +8,9 @@ from typing import Any
 import numpy as np
 
 from minirnn import checks
+from minirnn.data.batches import ShuffledBatches
 from minirnn.data.nested import each, leaves
 from minirnn.data.sequences import pad_sequences
-from minirnn.data.shuffling import ShuffledBatches
 from minirnn.typing import Array, RandomSource
 
 __all__ = ["PaddedBatches"]
@@ -73,12 +73,10 @@ class PaddedBatches(ShuffledBatches):
     ) -> None:
         self.own_lengths = checks.flag(self, "own_lengths", own_lengths)
         self._several = isinstance(inputs, dict) or _is_tuple_of_lists(inputs)
-        self.inputs = each(_arrays, inputs) if self._several else _arrays(inputs)
+        self.inputs = each(_arrays, inputs if self._several else list(inputs))
         self.targets = _arrays(targets)
-        several = self.inputs if self._several else (self.inputs,)
         lengths = []
-        for name, sequences in leaves(several, "inputs"):
-            name = name if self._several else "inputs"
+        for name, sequences in leaves(self.inputs, "inputs"):
             if len(sequences) != len(self.targets):
                 raise ValueError(
                     f"PaddedBatches: got {len(sequences)} {name} and {len(self.targets)} targets"

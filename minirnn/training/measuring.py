@@ -8,6 +8,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from minirnn import masks
 from minirnn.core import Layer
 from minirnn.data.nested import is_nested, leaves
 from minirnn.losses import Loss, check_loss
@@ -60,9 +61,7 @@ def run(model: Layer, inputs: Any, mask: Any = None) -> Array:
     """Return the model's output, with the mask if the model takes one."""
     if is_nested(inputs):
         _check_several(inputs, mask)
-    if mask is not None and model.uses_mask:
-        return model.forward(inputs, mask)  # type: ignore[no-any-return]
-    return model.forward(inputs)  # type: ignore[no-any-return]
+    return masks.apply(model, inputs, mask)  # type: ignore[no-any-return]
 
 
 def valid_positions(model: Layer, prediction: Array, batch: Batch) -> Any:

@@ -22,7 +22,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from minirnn.core import Layer
-from minirnn.data.nested import each, leaves
+from minirnn.data.nested import leaves, rows_of
 from minirnn.errors import CheckpointError
 from minirnn.files import write_tree
 from minirnn.training.inputs import Batch
@@ -112,23 +112,12 @@ class Ranks:
         own = None if share is None else run(model, share.inputs, share.mask)
         return self._together(own)
 
-    def _rows(self, count: int) -> slice:
-        """Return this rank's rows of `count`: consecutive ones, the first ranks' one more."""
-        each_has, rest = divmod(count, self.size)
-        first = self.rank * each_has + min(self.rank, rest)
-        return slice(first, first + each_has + (self.rank < rest))
-
     def _share(self, batch: Batch) -> Batch | None:
-        count = min(len(x) for _, x in leaves(batch.inputs))
-        rows = self._rows(count)
-        if rows.start == rows.stop:
-            return None  # fewer rows than ranks
-        return Batch(
-            *(
-                None if part is None else each(lambda a: None if a is None else a[rows], part)
-                for part in batch
-            )
-        )
+        """Return this rank's rows, consecutive ones; None for fewer rows than ranks."""
+        count, rest = divmod(min(len(x) for _, x in leaves(batch.inputs)), self.size)
+        first = self.rank * count + min(self.rank, rest)  # the first ranks have one more
+        last = first + count + (self.rank < rest)
+        return None if first == last else Batch(*rows_of(tuple(batch), slice(first, last)))
 
     def _add_up(
         self, vectors: list[Array], own: Measured | None, stopping: bool
@@ -156,9 +145,7 @@ class Ranks:
         """Raise if the ranks do not have the same batch; compared once an epoch."""
         marks = [
             (np.shape(x), zlib.crc32(np.ascontiguousarray(x).tobytes()))
-            for part in batch
-            if part is not None
-            for _, x in leaves(part)
+            for _, x in leaves(tuple(batch))
             if x is not None
         ]
         if len(set(map(tuple, self._communicator.allgather(marks)))) > 1:

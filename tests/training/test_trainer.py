@@ -170,7 +170,7 @@ def test_a_stream_carries_its_state_within_an_epoch_and_begins_anew_with_the_nex
     [
         ("input", r"epoch 2, batch 3: the loss is nan; the input itself has 1 of 12 numbers"),
         ("parameter", r"epoch 2, batch 3: .*parameter layers\.1\.W has 1 of 20 numbers"),
-        ("layer", r"epoch 2, batch 3: .*the output of layer 1 \(Log\) has \d+ of \d+ numbers"),
+        ("layer", r"epoch 2, batch 3: .*the output of layers\.1 \(Log\) has \d+ of \d+ numbers"),
     ],
 )
 def test_a_loss_that_is_not_finite_stops_with_where_and_what(spoil, message):
