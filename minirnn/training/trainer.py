@@ -390,7 +390,7 @@ class Trainer(Saved, KeywordHints):
         if batch_size is None:
             return run(model, inputs, mask)
         batches = of.ArrayBatches(Batch(inputs, mask=mask), batch_size=batch_size)
-        return np.concatenate([run(model, batch.inputs, batch.mask) for batch in batches])
+        return np.concatenate([run(model, x, valid) for x, _, valid, *_ in batches])
 
     def __repr__(self) -> str:
         parts = [f"{type(self.model).__name__} of {self.model.parameter_count:,} parameters"]
