@@ -233,19 +233,6 @@ static void NAME(row_product)(const REAL *A, const REAL *W, int64_t rs, int64_t 
   }
 }
 
-/* Copy m columns of some rows: of as many as a tile has, mostly. */
-static void NAME(gather)(const REAL *A, int64_t rs, int64_t m, int64_t rows, REAL *to) {
-#define COPY(M)                                                                                  \
-  if (m == M) {                                                                                  \
-    for (int64_t r = 0; r < rows; r++) memcpy(to + r * M, A + r * rs, M * sizeof(REAL));         \
-    return;                                                                                      \
-  }
-  COPY(8) COPY(7) COPY(6) COPY(5)
-#undef COPY
-  for (int64_t r = 0; r < rows; r++)
-    for (int64_t v = 0; v < m; v++) to[r * m + v] = A[r * rs + v];
-}
-
 /* G (K, N) += A^T D over the rows of some steps: gradients of weights, put off to one product.
    D is packed once for all products that share it. */
 static void NAME(outer)(const job *J, const outer_t *first, const outer_t *end, int64_t t0,
@@ -277,8 +264,11 @@ static void NAME(outer)(const job *J, const outer_t *first, const outer_t *end, 
       for (int64_t i = 0, k = 0; i < tiles; i++) {
         int64_t m = (o->k - k + tiles - i - 1) / (tiles - i);
         if (j == 0) /* gather the columns k .. k + m of A, once */
-          for (int64_t t = 0; t < steps; t++)
-            NAME(gather)(A + t * pa->ts + k, pa->rs, m, J->rows, q + t * J->rows * m);
+          for (int64_t t = 0; t < steps; t++) {
+            const REAL *a = A + t * pa->ts + k;
+            for (int64_t s = 0; s < J->rows; s++, a += pa->rs)
+              for (int64_t v = 0; v < m; v++) q[(t * J->rows + s) * m + v] = a[v];
+          }
         NAME(tiles)[m - 1](q, 1, m, P, R, 0, 0, sum, NR);
         for (int64_t v = 0; v < m; v++, k++) {
           REAL *g = G + k * o->grad_rs + j;
@@ -327,10 +317,9 @@ typedef struct {
   }                                                                                              \
   break;
 
-/* A number of each row from all its columns. */
-#define FOLD(START, COMBINE)                                                                     \
-  for (int64_t r = 0; r < rows; r++) {                                                           \
-    const REAL *p = A.p + r * A.rs;                                                              \
+/* One number from all those of a row: NaN where there is one. */
+#define FOLD(NAMED, START, COMBINE)                                                              \
+  INL REAL NAME(NAMED)(const REAL *p, int64_t n) {                                               \
     vec a = NAME(splat)(START), b;                                                               \
     int64_t j = 0;                                                                               \
     for (; j + VL <= n; j += VL) b = NAME(load)(p + j), a = COMBINE;                             \
@@ -338,8 +327,13 @@ typedef struct {
     a = NAME(splat)(START);                                                                      \
     for (; j < n; j++) b = NAME(splat)(p[j]), a = COMBINE;                                       \
     for (int v = 0; v < VL; v++) b = NAME(splat)(all[v]), a = COMBINE;                           \
-    D[r * drs] = a[0];                                                                           \
-  }                                                                                              \
+    return a[0];                                                                                 \
+  }
+FOLD(row_sum, 0, a + b)
+FOLD(row_most, (REAL)-INFINITY, NAME(maximum)(a, b))
+FOLD(row_least, (REAL)INFINITY, NAME(minimum)(a, b))
+#define FOLD_EACH(NAMED)                                                                         \
+  for (int64_t r = 0; r < rows; r++) D[r * drs] = NAME(NAMED)(A.p + r * A.rs, n);                \
   break;
 
 INL REAL *NAME(find)(const job *J, const operand *o, int64_t t, int64_t s, int64_t q,
@@ -411,19 +405,17 @@ static void NAME(strip)(const job *J, const instruction *I, const instruction *e
       case SIN: EACH(NAME(each)(sin, a))
       case COS: EACH(NAME(each)(cos, a))
       case ARCTAN: EACH(NAME(each)(atan, a))
-      case SUM: FOLD(0, a + b)
-      case ROWMAX: FOLD((REAL)-INFINITY, NAME(maximum)(a, b))
-      case ROWMIN: FOLD((REAL)INFINITY, NAME(minimum)(a, b))
+      case SUM: FOLD_EACH(row_sum)
+      case ROWMAX: FOLD_EACH(row_most)
+      case ROWMIN: FOLD_EACH(row_least)
       case GATHER: /* d += the sum of all rows */
-        for (int64_t j = 0; j < n; j += VL) {
-          int64_t w = n - j < VL ? n - j : VL;
-          vec total = NAME(part)(D + j, w);
-          if (w == VL)
-            for (int64_t r = 0; r < rows; r++) total += NAME(load)(A.p + r * A.rs + j);
-          else
-            for (int64_t r = 0; r < rows; r++) total += NAME(part)(A.p + r * A.rs + j, w);
-          memcpy(D + j, &total, (size_t)w * sizeof(REAL));
+        for (; n >= VL; n -= VL, D += VL, A.p += VL) {
+          vec total = NAME(load)(D);
+          for (int64_t r = 0; r < rows; r++) total += NAME(load)(A.p + r * A.rs);
+          NAME(store)(D, total);
         }
+        for (int64_t r = 0; r < rows; r++)
+          for (int64_t j = 0; j < n; j++) D[j] += A.p[r * A.rs + j];
         break;
     }
   }
@@ -541,5 +533,6 @@ static const backend NAME(backend) = {
 #undef TILE
 #undef EACH
 #undef FOLD
+#undef FOLD_EACH
 #undef REAL
 #undef SUFFIX

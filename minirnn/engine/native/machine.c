@@ -49,8 +49,8 @@ typedef struct { int64_t d, d_off, n, a, a_off, k, grad, grad_off, grad_rs; } ou
 typedef struct { double value, power; } constant; /* value * batch ** power */
 
 typedef struct {
-  instruction *code;
-  stage *stages;
+  const instruction *code;
+  const stage *stages;
   int64_t count, stage_count;
 } table;
 enum { FORWARD, BACKWARD, BACKWARD_X, TABLES }; /* backward without and with the gradient on x */
@@ -88,10 +88,11 @@ typedef struct { job *jobs; char *block; } layout; /* jobs and their places; the
 
 typedef struct program {
   int64_t itemsize, state_count, parameter_count, slot_count, outer_count, constant_count;
-  slot *slots;
+  const slot *slots;
   table tables[TABLES];
-  outer_t *outers;
-  constant *constants;
+  const outer_t *outers;
+  const constant *constants;
+  PyObject *bytes;
   layout step; /* of one step of one row, once that has been asked for */
   int64_t weights; /* numbers in the parameters */
 } program;
@@ -243,44 +244,41 @@ static program *program_of(PyObject *capsule) {
 
 static void free_program(PyObject *capsule) {
   program *P = program_of(capsule);
-  for (int i = 0; i < TABLES; i++) free(P->tables[i].code), free(P->tables[i].stages);
-  free(P->slots), free(P->outers), free(P->constants), free_layout(&P->step), free(P);
+  Py_XDECREF(P->bytes), free_layout(&P->step), free(P);
 }
 
-static int copy_table(PyObject *tables, int which, size_t row, void *to, int64_t *count) {
-  PyObject *bytes = PyTuple_GetItem(tables, which);
-  char *p, *copy;
-  Py_ssize_t n;
-  if (!bytes || PyBytes_AsStringAndSize(bytes, &p, &n) < 0) return -1;
-  if (!(copy = malloc((size_t)n + 1))) return PyErr_NoMemory(), -1;
-  *(void **)to = memcpy(copy, p, (size_t)n);
-  *count = n / (Py_ssize_t)row;
-  return 0;
+static const void *rows_of(PyObject *bytes, int which, size_t row, int64_t *count) {
+  char *p = NULL;
+  Py_ssize_t n = 0;
+  PyObject *one = PyTuple_GetItem(bytes, which);
+  if (one && !PyBytes_AsStringAndSize(one, &p, &n)) *count = n / (Py_ssize_t)row;
+  return p;
 }
 
-/* compile(itemsize, states, parameters, tables): bytes of the slots, outers and constants, and of
-   the instructions and stages of three tables. */
+/* compile(itemsize, states, parameters, bytes): of the slots, outers and constants, and of the
+   instructions and stages of three tables. */
 static PyObject *py_compile(PyObject *self, PyObject *args) {
-  PyObject *tables;
+  PyObject *bytes;
   long long itemsize, states, parameters;
   (void)self;
-  if (!PyArg_ParseTuple(args, "LLLO!", &itemsize, &states, &parameters, &PyTuple_Type, &tables))
+  if (!PyArg_ParseTuple(args, "LLLO!", &itemsize, &states, &parameters, &PyTuple_Type, &bytes))
     return NULL;
   program *P = calloc(1, sizeof *P);
   if (!P) return PyErr_NoMemory();
-  P->itemsize = itemsize, P->state_count = states, P->parameter_count = parameters;
   PyObject *capsule = PyCapsule_New(P, "minirnn.engine.program", free_program);
-  int bad = !capsule || copy_table(tables, 0, sizeof(slot), &P->slots, &P->slot_count) < 0 ||
-            copy_table(tables, 1, sizeof(outer_t), &P->outers, &P->outer_count) < 0 ||
-            copy_table(tables, 2, sizeof(constant), &P->constants, &P->constant_count) < 0;
-  for (int i = 0; !bad && i < TABLES; i++) {
+  P->itemsize = itemsize, P->state_count = states, P->parameter_count = parameters;
+  P->bytes = Py_NewRef(bytes); /* which everything below is a part of */
+  P->slots = rows_of(bytes, 0, sizeof(slot), &P->slot_count);
+  P->outers = rows_of(bytes, 1, sizeof(outer_t), &P->outer_count);
+  P->constants = rows_of(bytes, 2, sizeof(constant), &P->constant_count);
+  for (int i = 0; i < TABLES; i++) {
     table *t = &P->tables[i];
-    bad = copy_table(tables, 3 + 2 * i, sizeof(instruction), &t->code, &t->count) < 0 ||
-          copy_table(tables, 4 + 2 * i, sizeof(stage), &t->stages, &t->stage_count) < 0;
+    t->code = rows_of(bytes, 3 + 2 * i, sizeof(instruction), &t->count);
+    t->stages = rows_of(bytes, 4 + 2 * i, sizeof(stage), &t->stage_count);
   }
-  for (int64_t i = 0; !bad && i < P->slot_count; i++)
+  for (int64_t i = 0; i < P->slot_count; i++)
     if (P->slots[i].kind == PARAMETER) P->weights += P->slots[i].width;
-  if (bad) Py_CLEAR(capsule);
+  if (PyErr_Occurred()) Py_CLEAR(capsule);
   return capsule;
 }
 

@@ -4,29 +4,6 @@
 
 /* ------------------------------------------------------------------ softmax cross-entropy */
 
-INL REAL NAME(largest)(const REAL *x, int64_t n) { /* NaN where there is one */
-  int64_t k = 1;
-  REAL top = x[0];
-  if (n >= VL) {
-    vec most = NAME(load)(x);
-    for (k = VL; k + VL <= n; k += VL) most = NAME(maximum)(most, NAME(load)(x + k));
-    for (int v = 0; v < VL; v++) top = most[v] > top || most[v] != most[v] ? most[v] : top;
-  }
-  for (; k < n; k++) top = x[k] > top || x[k] != x[k] ? x[k] : top;
-  return top;
-}
-
-INL REAL NAME(total)(const REAL *x, int64_t n) {
-  int64_t k = 0;
-  vec sums = {0};
-  REAL sum = 0;
-  for (; k + VL <= n; k += VL) sums += NAME(load)(x + k);
-  if (k)
-    for (int v = 0; v < VL; v++) sum += sums[v];
-  for (; k < n; k++) sum += x[k];
-  return sum;
-}
-
 /* The mean over rows of K logits of log(sum exp(x)) - x[class], and its gradient. With `factors`,
    each row counts so much, one below 0 not at all; `weight` is the sum of the others. */
 static void NAME(cross_entropy)(void *pointer, int part) {
@@ -42,7 +19,7 @@ static void NAME(cross_entropy)(void *pointer, int part) {
     REAL *start = (REAL *)C->v[4].buf + first * n, *g = start;
     for (int64_t i = first; i < next; i++, x += n, g += n) {
       double factor = factors ? factors[i] : 1;
-      REAL top = factor < 0 ? 0 : NAME(largest)(x, n);
+      REAL top = factor < 0 ? 0 : NAME(row_most)(x, n);
       for (int64_t j = 0; j < n; j++) g[j] = factor < 0 ? 0 : x[j] - top;
       if (factor >= 0) loss -= factor * (double)g[class[i]];
     }
@@ -53,7 +30,7 @@ static void NAME(cross_entropy)(void *pointer, int part) {
     }
     g = start;
     for (int64_t i = first; i < next; i++, g += n) {
-      double factor = factors ? factors[i] : 1, sum = (double)NAME(total)(g, n);
+      double factor = factors ? factors[i] : 1, sum = (double)NAME(row_sum)(g, n);
       if (factor < 0) {
         memset(g, 0, (size_t)n * sizeof(REAL));
         continue;
