@@ -162,13 +162,11 @@ class _SequenceEstimator(BaseEstimator):  # type: ignore[misc]
         layers: list[Layer] = []
         size = self.n_channels_
         for _ in range(checks.positive_int(self, "num_layers", self.num_layers)):
-            forwards = self._recurrent(size, rng, reverse=False)
-            if self.bidirectional:
-                layers.append(Bidirectional(forwards, self._recurrent(size, rng, reverse=True)))
-                size = 2 * forwards.output_size
-            else:
-                layers.append(forwards)
-                size = forwards.output_size
+            ways = (False, True) if self.bidirectional else (False,)
+            read = [self._recurrent(size, rng, reverse=reverse) for reverse in ways]
+            layer = Bidirectional(*read) if self.bidirectional else read[0]
+            layers.append(layer)
+            size = layer.output_size
             if self.dropout:
                 layers.append(Dropout(self.dropout, rng=rng))
         return Sequential([*layers, LastState(), Dense(size, outputs, rng=rng, dtype=np.float64)])
@@ -187,6 +185,15 @@ class _SequenceEstimator(BaseEstimator):  # type: ignore[misc]
         stopping = EarlyStopping("val_loss", patience=self.patience)
         callbacks = [stopping] if self.early_stopping else []
         self._trainer = Trainer(self.model_, self._loss(), optimizer, callbacks=callbacks, rng=rng)
+
+    def fit(self, X: Any, y: Any, sample_weight: Any = None) -> Self:
+        """Train on sequences `X` with targets `y` ``(n,)``, from new weights; returns self."""
+        return self._learn(X, y, sample_weight, epochs=self.epochs, first=True)
+
+    def partial_fit(self, X: Any, y: Any, sample_weight: Any = None) -> Self:
+        """Train one epoch more; the scales are those of the first call; returns self."""
+        first = not hasattr(self, "model_")
+        return self._learn(X, y, sample_weight, epochs=1, first=first)
 
     def _learn(
         self, X: Any, y: Any, sample_weight: Any, *, epochs: int, first: bool, classes: Any = None
@@ -327,11 +334,9 @@ class SequenceClassifier(ClassifierMixin, _SequenceEstimator):  # type: ignore[m
 
     _loss = SoftmaxCrossEntropy
 
-    def fit(self, X: Any, y: Any, sample_weight: Any = None) -> Self:
-        """Train on sequences `X` with labels `y` ``(n,)``, from new weights; returns self."""
-        return self._learn(X, y, sample_weight, epochs=self.epochs, first=True)
-
-    def partial_fit(self, X: Any, y: Any, classes: Any = None, sample_weight: Any = None) -> Self:
+    def partial_fit(  # type: ignore[override]
+        self, X: Any, y: Any, classes: Any = None, sample_weight: Any = None
+    ) -> Self:
         """Train one epoch more. The first call says all `classes` that will come; returns self."""
         first = not hasattr(self, "model_")
         if first and classes is None:
@@ -400,15 +405,6 @@ class SequenceRegressor(RegressorMixin, _SequenceEstimator):  # type: ignore[mis
     """
 
     _loss = MeanSquaredError
-
-    def fit(self, X: Any, y: Any, sample_weight: Any = None) -> Self:
-        """Train on sequences `X` with numbers `y` ``(n,)``, from new weights; returns self."""
-        return self._learn(X, y, sample_weight, epochs=self.epochs, first=True)
-
-    def partial_fit(self, X: Any, y: Any, sample_weight: Any = None) -> Self:
-        """Train one epoch more; the scales are those of the first call; returns self."""
-        first = not hasattr(self, "model_")
-        return self._learn(X, y, sample_weight, epochs=1, first=first)
 
     def _targets(
         self, y: Array, weight: Array, *, first: bool, classes: Any
