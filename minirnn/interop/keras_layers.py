@@ -128,13 +128,12 @@ def _recurrent(layer: Any, name: str, *, sequences: bool, dtype: str) -> Any:
 
 def _one_direction(layer: Recurrent, name: str, **options: Any) -> Any:
     cell: Any = layer.cell
-    base: Any = base_of(cell, weights.KINDS)
-    if base is None:
+    kind = weights.kind_of(cell)
+    if not kind:
         _not_there(name, f"{type(cell).__name__} computes something of its own")
     if layer.stateful:
         why = "it needs the batch size for that; set layer.stateful = False"
         _not_there(f"stateful=True of {name}", why)
-    kind = weights.KINDS[base]
     if kind == "rnn":
         options["activation"] = cell.activation
     elif kind == "gru":
@@ -168,8 +167,8 @@ def weights_of(layer: Layer) -> list[Array]:
     if not isinstance(layer, Recurrent):
         return [parameter.value for parameter in layer.parameters()]
     cell: Any = layer.cell
-    kind = weights.KINDS[base_of(cell, weights.KINDS)]  # type: ignore[index]
-    *kernels, b, second = weights.to_layout(weights.KERAS, kind, cell.state_dict())
+    arrays = cell.state_dict()
+    *kernels, b, second = weights.to_layout(weights.KERAS, weights.kind_of(cell), arrays)
     return [*kernels, np.stack([b, second]) if hasattr(cell, "bn") else b]
 
 

@@ -239,16 +239,13 @@ class Reading:
         order = options.get("perm", range(len(value.axes))[::-1])
         return value.then(axes=tuple(value.axes[k] for k in order))
 
-    def _read_squeeze(self, node: Any, options: dict[str, Any], value: Value) -> Value:
-        return value.then(axes=tuple(a for a in value.axes if a not in ("directions", "one")))
-
     def _read_reshape(self, node: Any, options: dict[str, Any], value: Value) -> Value:
         joined = [axis for axis in value.axes if axis not in ("directions", "one")]
         if len(joined) == len(value.axes) > 2:
             self._refuse(node, f" for the axes {', '.join(value.axes)}")
         return value.then(axes=tuple(joined))
 
-    _read_flatten = _read_reshape
+    _read_flatten = _read_squeeze = _read_reshape
 
     def _read_identity(self, node: Any, options: dict[str, Any], value: Value) -> Value:
         return value
@@ -325,23 +322,19 @@ class Reading:
 
     # ------------------------------------------------------------ from time to one vector
 
-    def _over_time(self, node: Any, options: dict[str, Any], value: Value, *layers: Layer) -> Value:
-        """Return what layers make of a value whose time a reduction has taken."""
+    def _read_reducemean(self, node: Any, options: dict[str, Any], value: Value) -> Value:
         axes = options.get("axes")
         if axes is None:
             axes = np.reshape(self._constant(node, 1), -1).tolist()
         if len(axes) != 1 or options["keepdims"] or value.axes[axes[0]] != self.time:
             self._refuse(node, " but over time alone")
-        return value.then(*layers, axes=value.without(axes[0]))
+        left = value.without(axes[0])
+        if node.op_type == "ReduceSum":  # a mean, if a division by the lengths follows
+            return value.then(axes=left)
+        mean = node.op_type == "ReduceMean"
+        return value.then(ours.MeanOverTime() if mean else ours.MaxOverTime(), axes=left)
 
-    def _read_reducemean(self, node: Any, options: dict[str, Any], value: Value) -> Value:
-        return self._over_time(node, options, value, ours.MeanOverTime())
-
-    def _read_reducemax(self, node: Any, options: dict[str, Any], value: Value) -> Value:
-        return self._over_time(node, options, value, ours.MaxOverTime())
-
-    def _read_reducesum(self, node: Any, options: dict[str, Any], value: Value) -> Value:
-        return self._over_time(node, options, value)  # a mean, if a division by the lengths follows
+    _read_reducemax = _read_reducesum = _read_reducemean
 
     def _read_gather(self, node: Any, options: dict[str, Any], value: Value) -> Value:
         axis = options["axis"]

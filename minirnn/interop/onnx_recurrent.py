@@ -6,10 +6,10 @@ from typing import Any
 
 import numpy as np
 
-from minirnn.interop.counterparts import base_of, inner, refuse, titled
+from minirnn.interop.counterparts import inner, refuse, titled
 from minirnn.interop.onnx_scan import write_scan
 from minirnn.interop.onnx_writer import Writer
-from minirnn.interop.weights import KINDS, ONNX, to_layout
+from minirnn.interop.weights import ONNX, kind_of, to_layout
 
 __all__ = ["write_bidirectional", "write_recurrent"]
 
@@ -24,22 +24,23 @@ def write_recurrent(writer: Writer, model: Any, x: str, place: str) -> str:
             "set layer.stateful = False, write to_onnx(..., states=True), and feed the final "
             "states of one run into the next",
         )
-    base = base_of(model.cell, KINDS)
-    if base is None or writer.dtype == np.float64:
+    kind = kind_of(model.cell)
+    if not kind or writer.dtype == np.float64:
         return write_scan(writer, model, x, place)
-    return _operator(writer, {place: model}, KINDS[base], x, place)
+    return _operator(writer, {place: model}, kind, x, place)
 
 
 def write_bidirectional(writer: Writer, model: Any, x: str, place: str) -> str:
     """Write both directions: one operator where they are alike, else two loops."""
     one, two = model.forward_layer, model.backward_layer
     both = {inner(place, "forward"): one, inner(place, "backward"): two}
-    bases = {base_of(layer.cell, KINDS) for layer in (one, two)}
-    kinds = {(layer.hidden_size, getattr(layer.cell, "reset_after", None)) for layer in (one, two)}
-    base = bases.pop()
-    alike = base is not None and not bases and len(kinds) == 1
-    if base and alike and model.merge == "concat" and writer.dtype == np.float32:
-        return _operator(writer, both, KINDS[base], x, place)
+    alike = {
+        (kind_of(layer.cell), layer.hidden_size, getattr(layer.cell, "reset_after", None))
+        for layer in (one, two)
+    }
+    kind = kind_of(one.cell)
+    if kind and len(alike) == 1 and model.merge == "concat" and writer.dtype == np.float32:
+        return _operator(writer, both, kind, x, place)
     halves = [write_recurrent(writer, layer, x, name) for name, layer in both.items()]
     y = writer.merge(halves, model.merge, axis=2)
     if model.directions and all(half in writer.last for half in halves):

@@ -71,8 +71,8 @@ def _tape(cell: Any, dtype: np.dtype[Any], zeros: tuple[Any, ...], place: str) -
             raise Untraceable("a state that is not (batch, n)")
         one, two = (trace(copy.deepcopy(cell), n, dtype, widths) for n in _BATCHES)
         needed = _needed(one, len(zeros))
-        records = zip(*([tape.records[k] for k in needed] for tape in (one, two)), strict=True)
-        if needed != _needed(two, len(zeros)) or not all(_same(*pair) for pair in records):
+        alike = needed == _needed(two, len(zeros))
+        if not alike or not all(_same(one.records[k], two.records[k]) for k in needed):
             raise Untraceable("the batch size decides what is done")
     except Exception as error:
         raise ConversionError(
@@ -118,6 +118,7 @@ class _Body(Writer):
         super().__init__(outer.dtype, states=False, place=inner(layer, "step."))
         self.outer, self.tape, self.layer = outer, tape, layer
         self.parameters = dict(cell.named_parameters())
+        self.x_t = next(record for record in tape.records if record.name == "x")
         self.names: dict[int, str] = {}
         self.batch: str | None = None
 
@@ -129,9 +130,8 @@ class _Body(Writer):
         """Return the body: states, x_t and mask_t in; states and y_t out."""
         tape = self.tape
         states = [record for record in tape.records if record.name == "state"]
-        x_t = next(record for record in tape.records if record.name == "x")
         inputs = []
-        for record in [*sorted(states, key=lambda record: record.attr), x_t]:
+        for record in [*states, self.x_t]:
             name = f"{self.place}{record.name}_{record.attr}"
             self.names[record.place] = name
             inputs.append(self._port(name, record))
@@ -161,10 +161,11 @@ class _Body(Writer):
         name = record.name
         if name in _SAME:
             return self.add(_SAME[name], *inputs)
-        if name in _TRUTHS or name == "ne":
-            truth = self.add(_TRUTHS.get(name, "Equal"), *inputs)
-            truth = self.add("Not", truth) if name == "ne" else truth
-            return self.add("Cast", truth, to=self.element)
+        if name in _TRUTHS:
+            return self.add("Cast", self.add(_TRUTHS[name], *inputs), to=self.element)
+        if name == "ne":
+            equal = self.add("Equal", *inputs)
+            return self.add("Cast", self.add("Not", equal), to=self.element)
         if name == "where":
             condition = self.add("Cast", inputs[0], to=TensorProto.BOOL)
             return self.add("Where", condition, *inputs[1:])
@@ -212,8 +213,7 @@ class _Body(Writer):
         if not record.shape or record.shape[0] != self.tape.batch:
             return name
         if self.batch is None:
-            x_t = next(r for r in self.tape.records if r.name == "x")
-            self.batch = self.add("Shape", self.names[x_t.place], start=0, end=1)
+            self.batch = self.add("Shape", self.names[self.x_t.place], start=0, end=1)
         shape = self.batch
         if len(record.shape) > 1:
             shape = self.add("Concat", shape, self.integers(*record.shape[1:]), axis=0)

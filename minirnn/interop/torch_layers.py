@@ -10,8 +10,7 @@ import torch
 from torch import nn
 
 from minirnn import layers as ours
-from minirnn.cells import RNNCell
-from minirnn.cells.cell import Cell
+from minirnn.cells import GRUCell, LSTMCell, RNNCell
 from minirnn.core import Layer, dtype_of
 from minirnn.interop import torch_modules as modules
 from minirnn.interop import weights
@@ -100,57 +99,46 @@ def _bidirectional(model: Any, place: str) -> Any:
     if not alike or _options(one) != _options(two) or model.merge != "concat":
         return modules.Both(both, model.merge)
     module = _of_cells(_LAYERS, one, place, model, batch_first=True, bidirectional=True)
-    return _fill(module, weights.to_torch_layout(_kind(two), two.state_dict()), "_l0_reverse")
+    return _fill(
+        module, weights.to_torch_layout(weights.kind_of(two), two.state_dict()), "_l0_reverse"
+    )
 
 
 def _options(cell: Any) -> dict[str, Any]:
     return {"nonlinearity": cell.activation} if isinstance(cell, RNNCell) else {}
 
 
-def _kind(cell: Cell) -> str:
-    return weights.KINDS[base_of(cell, weights.KINDS)]  # type: ignore[index]
-
-
 def _of_cells(kinds: Any, cell: Any, place: str, model: Layer, **options: Any) -> Any:
     """Return the module of one cell, or of a layer of such cells, with the weights of one."""
     name = titled(place, model)
-    if base_of(cell, weights.KINDS) is None:
+    kind = weights.kind_of(cell)
+    if not kind:
         _not_there(name, f"{type(cell).__name__} computes something of its own")
     activation = getattr(cell, "activation", "tanh")
     if activation not in ("tanh", "relu"):
         _not_there(f"activation={activation!r} of {name}", "it has tanh and relu")
     if not getattr(cell, "reset_after", True):
         _not_there(f"reset_after=False of {name}", "its reset gate acts after the product")
-    kind = _kind(cell)
     options |= _options(cell)
-    module = _blank(kinds[kind], cell.input_size, cell.hidden_size, cell, **options)
+    module = _blank(kinds[kind], cell, cell.input_size, cell.hidden_size, **options)
     arrays = weights.to_torch_layout(kind, cell.state_dict())
     return _fill(module, arrays, "_l0" if kinds is _LAYERS else "")
 
 
-def _dense(model: Any, place: str) -> Any:
-    module = _blank(nn.Linear, model.input_size, model.output_size, model, bias=model.bias)
-    bias = {} if model.b is None else {"bias": model.b.value}
-    return _fill(module, {"weight": model.W.value.T} | bias)
-
-
-def _embedding(model: Any, place: str) -> Any:
-    module = _blank(nn.Embedding, model.vocabulary_size, model.output_size, model)
-    return _fill(module, {"weight": model.W.value})
-
-
-def _layer_norm(model: Any, place: str) -> Any:
-    module = nn.LayerNorm(model.size, eps=model.epsilon, dtype=_dtype(model))
-    return _fill(module, {"weight": model.gain.value, "bias": model.b.value})
+def _weighted(module: Any, model: Layer) -> Any:
+    """Return the module with the numbers of our layer, whose matrices PyTorch has transposed."""
+    weight, *bias = (parameter.value for parameter in model.parameters())
+    weight = weight.T if isinstance(model, ours.Dense) else weight
+    return _fill(module, {"weight": weight} | dict(zip(["bias"], bias, strict=False)))
 
 
 def _dtype(like: Layer) -> Any:
     return torch.float64 if dtype_of(like) == np.float64 else torch.float32
 
 
-def _blank(kind: Any, one: int, two: int, like: Layer, **options: Any) -> Any:
+def _blank(kind: Any, like: Layer, *sizes: int, **options: Any) -> Any:
     """Make a module without initial weights, so without drawing from the global generator."""
-    return kind(one, two, dtype=_dtype(like), device="meta", **options).to_empty(device="cpu")
+    return kind(*sizes, dtype=_dtype(like), device="meta", **options).to_empty(device="cpu")
 
 
 def _fill(module: Any, arrays: Mapping[str, Array], suffix: str = "") -> Any:
@@ -166,10 +154,18 @@ _TO_TORCH: dict[type, Callable[[Any, str], Any]] = {
     ours.Parallel: lambda model, place: modules.Parallel(_inside(model, place), model.merge),
     Recurrent: _recurrent,
     Bidirectional: _bidirectional,
-    **dict.fromkeys(weights.KINDS, lambda cell, place: _of_cells(_CELLS, cell, place, cell)),
-    ours.Dense: _dense,
-    ours.Embedding: _embedding,
-    ours.LayerNorm: _layer_norm,
+    **dict.fromkeys(
+        (RNNCell, LSTMCell, GRUCell), lambda cell, place: _of_cells(_CELLS, cell, place, cell)
+    ),
+    ours.Dense: lambda model, place: _weighted(
+        _blank(nn.Linear, model, *model.W.shape, bias=model.bias), model
+    ),
+    ours.Embedding: lambda model, place: _weighted(
+        _blank(nn.Embedding, model, *model.W.shape), model
+    ),
+    ours.LayerNorm: lambda model, place: _weighted(
+        nn.LayerNorm(model.size, eps=model.epsilon, dtype=_dtype(model)), model
+    ),
     ours.LastState: lambda model, place: modules.LastState(model.directions),
 }
 

@@ -27,58 +27,44 @@ from typing import Any
 import numpy as np
 
 from minirnn.cells import GRUCell, LSTMCell, RNNCell
+from minirnn.cells.cell import Cell
+from minirnn.interop.counterparts import base_of
 from minirnn.layers import Dense, Embedding, LayerNorm
 from minirnn.recurrent import GRU, LSTM, RNN, Recurrent
 from minirnn.typing import Array
 
 __all__ = [
     "KERAS",
-    "KINDS",
     "MINIRNN",
     "ONNX",
     "TORCH",
     "dense",
     "embedding",
     "from_layout",
+    "kind_of",
     "layer_norm",
     "recurrent_layer",
-    "reorder",
     "to_layout",
     "to_torch_layout",
 ]
 
-KINDS: dict[type, str] = {RNNCell: "rnn", LSTMCell: "lstm", GRUCell: "gru"}
+_KINDS: dict[type, str] = {RNNCell: "rnn", LSTMCell: "lstm", GRUCell: "gru"}
 MINIRNN = {"rnn": "h", "lstm": "ifog", "gru": "rzn"}
 TORCH = {"rnn": "h", "lstm": "ifgo", "gru": "rzn"}
 KERAS = {"rnn": "h", "lstm": "ifgo", "gru": "zrn"}
 ONNX = {"rnn": "h", "lstm": "iofg", "gru": "zrn"}
 
 
-def reorder(columns: Any, old: str, new: str) -> Array:
-    """Return the blocks of the last axis, one a gate, in another order.
-
-    Parameters
-    ----------
-    columns : array (..., gates * hidden)
-    old, new : str
-        The same letters, one a gate: the order that the blocks have, and the one wanted.
-
-    Returns
-    -------
-    array (..., gates * hidden), a copy
-
-    Raises
-    ------
-    ValueError
-        If the last axis does not split into as many blocks of one size.
-
-    Examples
-    --------
-    >>> reorder([1, 1, 2, 2, 3, 3, 4, 4], "ifog", "ifgo").tolist()
-    [1, 1, 2, 2, 4, 4, 3, 3]
-    """
+def _reordered(columns: Any, old: str, new: str) -> Array:
+    """Return the blocks of the last axis, one a gate, in another order of these letters."""
     blocks = dict(zip(old, np.split(np.asarray(columns), len(old), axis=-1), strict=True))
     return np.concatenate([blocks[gate] for gate in new], axis=-1)
+
+
+def kind_of(cell: Cell) -> str:
+    """Return "rnn", "lstm" or "gru"; "" for a cell that computes something of its own."""
+    base = base_of(cell, _KINDS)
+    return _KINDS[base] if base else ""
 
 
 def to_layout(
@@ -99,7 +85,7 @@ def to_layout(
     if "bn" in weights:
         second[-len(weights["bn"]) :] = weights["bn"]  # the candidate is the last in all libraries
     found = (weights["Wx"], weights["Wh"], weights["b"], second)
-    Wx, Wh, b, second = (reorder(array, *order) for array in found)
+    Wx, Wh, b, second = (_reordered(array, *order) for array in found)
     return Wx, Wh, b, second
 
 
@@ -128,19 +114,13 @@ def from_layout(
         second[candidate] = 0
     order = library[kind], MINIRNN[kind]
     arrays = {"Wx": Wx, "Wh": Wh, "b": b + second}
-    return {name: reorder(array, *order) for name, array in arrays.items()} | found
+    return {name: _reordered(array, *order) for name, array in arrays.items()} | found
 
 
 def recurrent_layer(
     library: Mapping[str, str], kind: str, *arrays: Any, reverse: bool = False, **options: Any
 ) -> Recurrent:
-    """Return our layer of a library's arrays, as `from_layout` takes them.
-
-    Parameters
-    ----------
-    options
-        Of the cell: ``activation`` of an RNN, ``reset_after`` of a GRU.
-    """
+    """Return our layer of a library's arrays, as `from_layout` takes them, and cell options."""
     Wx, Wh = arrays[:2]
     layer_class: Any = {"rnn": RNN, "lstm": LSTM, "gru": GRU}[kind]
     layer: Recurrent = layer_class(
@@ -177,16 +157,7 @@ def layer_norm(gain: Array, b: Array | None, epsilon: float) -> LayerNorm:
 
 
 def to_torch_layout(kind: str, weights: Mapping[str, Any]) -> dict[str, Array]:
-    """Return PyTorch's ``weight_ih, weight_hh, bias_ih, bias_hh`` of a cell's weights.
-
-    Examples
-    --------
-    >>> import numpy as np
-    >>> ours = {"Wx": np.ones((3, 8)), "Wh": np.ones((2, 8)), "b": np.arange(8)}
-    >>> theirs = to_torch_layout("lstm", ours)
-    >>> theirs["weight_ih"].shape, theirs["bias_ih"].tolist()
-    ((8, 3), [0, 1, 2, 3, 6, 7, 4, 5])
-    """
+    """Return PyTorch's ``weight_ih, weight_hh, bias_ih, bias_hh`` of a cell's weights."""
     Wx, Wh, b, second = to_layout(TORCH, kind, weights)
     rows = {"weight_ih": np.ascontiguousarray(Wx.T), "weight_hh": np.ascontiguousarray(Wh.T)}
     return rows | {"bias_ih": b, "bias_hh": second}

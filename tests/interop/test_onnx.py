@@ -64,8 +64,8 @@ def test_there_and_back(name, dtype, lengths, tmp_path, capsys):
     to_onnx(model, tmp_path / "model.onnx", lengths=lengths)
     runs = capsys.readouterr().out
     assert ("in 6 runs" in runs) == (lengths and model.uses_mask), runs
-    if dtype == "float64":
-        return  # back from a Scan there is no way
+    if dtype == "float64" and name not in ("dense", "no bias", "embedding"):
+        return  # a Scan, or operators put together: back from these there is no way
     again = from_onnx(tmp_path / "model.onnx")
     assert again.parameter_count == model.parameter_count
     ours = list(model.parameters())
