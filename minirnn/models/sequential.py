@@ -37,11 +37,9 @@ class Sequential(Composite):
 
     Attributes
     ----------
-    state : tuple
-        The final state of each layer after the latest `forward` or `step`; None where a layer has
-        no state.
-    grad_state : tuple
-        After `backward`, the gradient on each layer's initial state, None where it has none.
+    state, grad_state : tuple
+        The final state of each layer after the latest `forward` or `step`, and the gradient on each
+        layer's initial state after `backward`; None where a layer has no state.
 
     Notes
     -----
