@@ -113,14 +113,14 @@ def _recurrent(layer: Any, name: str, *, sequences: bool, dtype: str) -> Any:
     if isinstance(layer, Bidirectional):
         both = layer.forward_layer, layer.backward_layer
         if both[0].hidden_size != both[1].hidden_size:
-            _not_there(name, "its two directions have the same number of units")
+            _not_there(name, "there both directions have the same number of units")
         one, two = (_one_direction(half, name, **options) for half in both)
         mode = _MERGES[layer.merge]
         return kl.Bidirectional(one, backward_layer=two, merge_mode=mode, dtype=dtype)
     if layer.reverse and sequences:
         _not_there(
             f"reverse=True of {name}",
-            "its go_backwards returns the steps in reverse; with LastState behind it, or in a "
+            "go_backwards returns the steps in reverse; with LastState behind it, or in a "
             "Bidirectional, it has one",
         )
     return _one_direction(layer, name, **options)
@@ -132,7 +132,7 @@ def _one_direction(layer: Recurrent, name: str, **options: Any) -> Any:
     if not kind:
         _not_there(name, f"{type(cell).__name__} computes something of its own")
     if layer.stateful:
-        why = "it needs the batch size for that; set layer.stateful = False"
+        why = "Keras needs the batch size for that; set layer.stateful = False"
         _not_there(f"stateful=True of {name}", why)
     if kind == "rnn":
         options["activation"] = cell.activation

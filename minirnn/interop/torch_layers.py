@@ -116,9 +116,9 @@ def _of_cells(kinds: Any, cell: Any, place: str, model: Layer, **options: Any) -
         _not_there(name, f"{type(cell).__name__} computes something of its own")
     activation = getattr(cell, "activation", "tanh")
     if activation not in ("tanh", "relu"):
-        _not_there(f"activation={activation!r} of {name}", "it has tanh and relu")
+        _not_there(f"activation={activation!r} of {name}", "PyTorch has tanh and relu")
     if not getattr(cell, "reset_after", True):
-        _not_there(f"reset_after=False of {name}", "its reset gate acts after the product")
+        _not_there(f"reset_after=False of {name}", "there the reset gate acts after the product")
     options |= _options(cell)
     module = _blank(kinds[kind], cell, cell.input_size, cell.hidden_size, **options)
     arrays = weights.to_torch_layout(kind, cell.state_dict())
@@ -186,7 +186,7 @@ def layers_of(module: Any, name: str) -> Iterator[Layer]:
         unlike = row.unlike(options)
         if unlike:
             known = ", ".join(f"{key}={values[0]!r}" for key, values in row.fixed.items())
-            _not_here(f"{unlike} of {title}", f"it has {known}")
+            _not_here(f"{unlike} of {title}", f"minirnn has {known}")
         yield row.layer(options)
     elif kind in _LAYERS.values():
         yield from _own_stack(module, title)
