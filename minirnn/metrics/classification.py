@@ -7,13 +7,13 @@ from typing import Any
 import numpy as np
 
 from minirnn import checks
-from minirnn.metrics.arguments import valid_classes, valid_decisions, weighted_sum
-from minirnn.metrics.base import Metric
+from minirnn.metrics.rows import MeanMetric, class_rows, decision_rows
+from minirnn.typing import Array
 
 __all__ = ["Accuracy", "BinaryAccuracy", "TopKAccuracy"]
 
 
-class Accuracy(Metric):
+class Accuracy(MeanMetric):
     """Share of positions whose largest prediction stands at the target class.
 
     Targets are integer classes, or an array of the prediction's shape whose largest element counts.
@@ -42,26 +42,16 @@ class Accuracy(Metric):
 
     name = "accuracy"
     higher_is_better = True
+    _rows = class_rows
 
     def __init__(self, *, ignore_class: int | None = None) -> None:
         self.ignore_class = checks.whole_number(self, "ignore_class", ignore_class)
 
-    def measure(
-        self, prediction: Any, target: Any, mask: Any, sample_weight: Any = None
-    ) -> tuple[float, float]:
-        """Return how many positions are right, and how many there are."""
-        if np.ndim(prediction) and np.shape(prediction)[-1] == 1:
-            raise ValueError(
-                "Accuracy: the prediction has one output only, so the largest is always right; for "
-                "yes-or-no outputs take BinaryAccuracy"
-            )
-        scores, classes, weights = valid_classes(
-            self, prediction, target, mask, sample_weight, self.ignore_class
-        )
-        return weighted_sum(scores.argmax(axis=-1) == classes, weights)
+    def _terms(self, prediction: Array, target: Array) -> Any:
+        return prediction.argmax(axis=-1) == target
 
 
-class TopKAccuracy(Metric):
+class TopKAccuracy(MeanMetric):
     """Share of positions whose target class is among the `k` largest predictions.
 
     Of equal predictions the first ranks higher, so that ``TopKAccuracy(1)`` is `Accuracy`.
@@ -84,31 +74,27 @@ class TopKAccuracy(Metric):
     """
 
     higher_is_better = True
+    _rows = class_rows
 
     def __init__(self, k: int = 5, *, ignore_class: int | None = None) -> None:
         self.k = checks.positive_int(self, "k", k)
         self.ignore_class = checks.whole_number(self, "ignore_class", ignore_class)
         self.name = f"top_{self.k}_accuracy"
 
-    def measure(
-        self, prediction: Any, target: Any, mask: Any, sample_weight: Any = None
-    ) -> tuple[float, float]:
-        """Return how many positions are right, and how many there are."""
-        scores, classes, weights = valid_classes(
-            self, prediction, target, mask, sample_weight, self.ignore_class
-        )
-        if self.k >= scores.shape[-1]:
+    def _terms(self, prediction: Array, target: Array) -> Any:
+        classes = prediction.shape[-1]
+        if self.k >= classes:
             raise ValueError(
-                f"TopKAccuracy: k should be below the number of classes, {scores.shape[-1]}, got "
-                f"{self.k}: every answer would be right"
+                f"TopKAccuracy: k should be below the number of classes, {classes}, got {self.k}: "
+                f"every answer would be right"
             )
-        own = np.take_along_axis(scores, classes[:, None], axis=-1)
-        beaten = ~(scores <= own)  # by nan, too
-        beaten |= (scores == own) & (np.arange(scores.shape[-1]) < classes[:, None])
-        return weighted_sum(beaten.sum(axis=-1) < self.k, weights)
+        own = np.take_along_axis(prediction, target[:, None], axis=-1)
+        beaten = ~(prediction <= own)  # by nan, too
+        beaten |= (prediction == own) & (np.arange(classes) < target[:, None])
+        return beaten.sum(axis=-1) < self.k
 
 
-class BinaryAccuracy(Metric):
+class BinaryAccuracy(MeanMetric):
     """Share of yes-or-no outputs on the right side of a threshold, over positions and features.
 
     Parameters
@@ -139,16 +125,11 @@ class BinaryAccuracy(Metric):
 
     name = "binary_accuracy"
     higher_is_better = True
+    _rows = decision_rows
 
     def __init__(self, *, threshold: float = 0.5, from_logits: bool = True) -> None:
         self.threshold = checks.fraction(self, "threshold", threshold, zero=False)
         self.from_logits = checks.flag(self, "from_logits", from_logits)
 
-    def measure(
-        self, prediction: Any, target: Any, mask: Any, sample_weight: Any = None
-    ) -> tuple[float, float]:
-        """Return the share of right features, summed over positions, and their number."""
-        decided, true, weights = valid_decisions(
-            self, prediction, target, mask, sample_weight, self.threshold, self.from_logits
-        )
-        return weighted_sum((decided == true).mean(axis=-1), weights)
+    def _terms(self, prediction: Array, target: Array) -> Any:
+        return (prediction == target).mean(axis=-1)

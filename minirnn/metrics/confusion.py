@@ -7,8 +7,8 @@ from typing import Any
 import numpy as np
 
 from minirnn import checks
-from minirnn.metrics.arguments import valid_classes, valid_decisions
 from minirnn.metrics.base import Metric
+from minirnn.metrics.rows import class_rows, decision_rows
 from minirnn.typing import Array
 
 __all__ = ["F1", "ConfusionMatrix", "Precision", "Recall"]
@@ -70,14 +70,10 @@ class ConfusionMatrix(Metric):
                     f"{type(self).__name__}: ignore_class is for integer targets, and there is a "
                     f"single output; leave steps out with a mask"
                 )
-            decided, true, weights = valid_decisions(
-                self, prediction, target, mask, sample_weight, self.threshold, self.from_logits
-            )
+            decided, true, weights = decision_rows(self, prediction, target, mask, sample_weight)
             predicted, classes, count = decided[:, 0].astype(int), true[:, 0].astype(int), 2
         else:
-            scores, classes, weights = valid_classes(
-                self, prediction, target, mask, sample_weight, self.ignore_class
-            )
+            scores, classes, weights = class_rows(self, prediction, target, mask, sample_weight)
             predicted, count = scores.argmax(axis=-1), scores.shape[-1]
         flat = np.bincount(classes * count + predicted, weights, minlength=count * count)
         return flat.reshape(count, count).astype(np.float64)

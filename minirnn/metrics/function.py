@@ -9,8 +9,8 @@ import numpy as np
 
 from minirnn import checks
 from minirnn.losses.arguments import valid_prediction
-from minirnn.metrics.arguments import valid_rows
 from minirnn.metrics.base import Metric
+from minirnn.metrics.rows import valid_rows
 from minirnn.typing import Array
 
 __all__ = ["FunctionMetric"]

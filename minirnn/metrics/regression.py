@@ -7,31 +7,14 @@ from typing import Any
 
 import numpy as np
 
-from minirnn.metrics.arguments import valid_elements, weighted_sum
 from minirnn.metrics.base import Metric
+from minirnn.metrics.rows import MeanMetric, element_rows
 from minirnn.typing import Array
 
 __all__ = ["MAE", "R2", "RMSE"]
 
 
-class _ErrorMean(Metric):
-    """A mean over positions and features of a term made of each error."""
-
-    higher_is_better = False
-
-    def measure(
-        self, prediction: Any, target: Any, mask: Any, sample_weight: Any = None
-    ) -> tuple[float, float]:
-        """Return the terms, summed over positions, and the number of positions."""
-        y, target, weights = valid_elements(self, prediction, target, mask, sample_weight)
-        terms = self._term(y.astype(np.float64) - target)
-        return weighted_sum(terms.mean(axis=-1), weights)
-
-    def _term(self, error: Array) -> Array:
-        raise NotImplementedError
-
-
-class MAE(_ErrorMean):
+class MAE(MeanMetric):
     """Mean absolute error, over valid positions and features, in the target's unit.
 
     Examples
@@ -44,12 +27,14 @@ class MAE(_ErrorMean):
     """
 
     name = "mae"
+    higher_is_better = False
+    _rows = element_rows
 
-    def _term(self, error: Array) -> Array:
-        return np.abs(error)
+    def _terms(self, prediction: Array, target: Array) -> Any:
+        return np.abs(prediction.astype(np.float64) - target).mean(axis=-1)
 
 
-class RMSE(_ErrorMean):
+class RMSE(MeanMetric):
     """Root of the mean squared error, over valid positions and features, in the target's unit.
 
     Examples
@@ -62,9 +47,11 @@ class RMSE(_ErrorMean):
     """
 
     name = "rmse"
+    higher_is_better = False
+    _rows = element_rows
 
-    def _term(self, error: Array) -> Array:
-        return error * error
+    def _terms(self, prediction: Array, target: Array) -> Any:
+        return ((prediction.astype(np.float64) - target) ** 2).mean(axis=-1)
 
     @property
     def value(self) -> float:
@@ -100,7 +87,7 @@ class R2(Metric):
 
         The last two are sums of squares: of the targets' deviations from their mean, of the errors.
         """
-        y, target, weights = valid_elements(self, prediction, target, mask, sample_weight)
+        y, target, weights = element_rows(self, prediction, target, mask, sample_weight)
         target = target.astype(np.float64)
         weights = np.ones(len(y)) if weights is None else weights
         weight = weights.sum()
