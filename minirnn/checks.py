@@ -8,7 +8,7 @@ with, cast to the layer's dtype where that is needed and the caller's own array 
 from __future__ import annotations
 
 import operator
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from inspect import signature
 from typing import Any
@@ -42,6 +42,7 @@ __all__ = [
     "positive_int",
     "sequence",
     "step",
+    "weights",
     "whole_number",
 ]
 
@@ -374,6 +375,33 @@ def _refuse_empty(owner: object, x: Array) -> None:
         f"{name_of(owner)}: {_axis_name(x.shape.index(0), x.ndim)} should be at least 1, got 0 in "
         f"shape {x.shape}: there is nothing to run on"
     )
+
+
+def weights(owner: object, given: Any, own: Mapping[str, Any]) -> dict[str, Array]:
+    """Return an array for each parameter in `own`; list all that is missing or does not fit."""
+    if not isinstance(given, Mapping):
+        raise TypeError(
+            f"{name_of(owner)}: load_state_dict takes a dictionary from names to arrays, got "
+            f"{type(given).__name__}"
+        )
+    problems = [f"missing: {name} {own[name].shape}" for name in own if name not in given]
+    problems += [f"unexpected: {name}" for name in given if name not in own]
+    arrays = {
+        name: as_floats(owner, given[name], parameter.dtype, name)
+        for name, parameter in own.items()
+        if name in given
+    }
+    problems += [
+        f"misshapen: {name} should be {own[name].shape}, got {array.shape}"
+        for name, array in arrays.items()
+        if array.shape != own[name].shape
+    ]
+    if problems:
+        raise ValueError(
+            f"{name_of(owner)}: the weights do not fit, nothing was loaded:\n  "
+            + "\n  ".join(problems)
+        )
+    return arrays
 
 
 def not_a_tuple(given: Any, wanted: str) -> Exception:

@@ -338,30 +338,8 @@ class Layer(KeywordHints):
         ValueError
             That lists every missing name, unexpected name and misshapen array.
         """
-        if not isinstance(state, Mapping):
-            raise TypeError(
-                f"{type(self).__name__}: load_state_dict takes a dictionary from names to arrays, "
-                f"got {type(state).__name__}"
-            )
         own = dict(self.named_parameters())
-        problems = [f"missing: {name} {own[name].shape}" for name in own if name not in state]
-        problems += [f"unexpected: {name}" for name in state if name not in own]
-        arrays = {
-            name: checks.as_floats(self, state[name], own[name].value.dtype, name)
-            for name in own
-            if name in state
-        }
-        problems += [
-            f"misshapen: {name} should be {own[name].shape}, got {array.shape}"
-            for name, array in arrays.items()
-            if array.shape != own[name].shape
-        ]
-        if problems:
-            raise ValueError(
-                f"{type(self).__name__}: the weights do not fit, nothing was loaded:\n  "
-                + "\n  ".join(problems)
-            )
-        for name, array in arrays.items():
+        for name, array in checks.weights(self, state, own).items():
             own[name].value = array
 
     def save(self, path: str | os.PathLike[str]) -> None:

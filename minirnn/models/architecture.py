@@ -7,6 +7,7 @@ reader hands over, and no more numbers are drawn or kept than the file holds wei
 from __future__ import annotations
 
 import inspect
+import math
 from collections.abc import Iterator, Mapping
 from typing import Any
 
@@ -170,35 +171,22 @@ def _named(content: Any) -> Iterator[str]:
             yield from _named(item)
 
 
+def _bounded(name: str, place: int) -> Any:
+    """Return a method that draws as the generator's own does; `size` is its argument at `place`."""
+
+    def draw(self: BoundedGenerator, *arguments: Any, **options: Any) -> Any:
+        size = options.get("size", arguments[place] if len(arguments) > place else None)
+        self.left -= math.prod(np.atleast_1d(1 if size is None else size).tolist())
+        if self.left < 0:
+            raise ValueError("its layers would be larger than the weights that it has")
+        return getattr(np.random.Generator, name)(self, *arguments, **options)
+
+    return draw
+
+
 class BoundedGenerator(np.random.Generator):
     """A generator that draws initial weights, as many as there are in the file and no more."""
 
     left = 0
-
-    def _charge(self, size: Any) -> None:
-        count = (
-            1 if size is None else int(np.prod([int(n) for n in np.atleast_1d(size)], dtype=object))
-        )
-        self.left -= count
-        if self.left < 0:
-            raise ValueError("its layers would be larger than the weights that it has")
-
-    def uniform(self, low: Any = 0.0, high: Any = 1.0, size: Any = None) -> Any:
-        """Draw from ``[low, high)``."""
-        self._charge(size)
-        return super().uniform(low, high, size)
-
-    def standard_normal(self, size: Any = None, *arguments: Any, **options: Any) -> Any:
-        """Draw from the normal distribution."""
-        self._charge(size)
-        return super().standard_normal(size, *arguments, **options)
-
-    def normal(self, loc: Any = 0.0, scale: Any = 1.0, size: Any = None) -> Any:
-        """Draw from a normal distribution."""
-        self._charge(size)
-        return super().normal(loc, scale, size)
-
-    def random(self, size: Any = None, *arguments: Any, **options: Any) -> Any:
-        """Draw from ``[0, 1)``."""
-        self._charge(size)
-        return super().random(size, *arguments, **options)
+    uniform, normal = _bounded("uniform", 2), _bounded("normal", 2)
+    standard_normal, random = _bounded("standard_normal", 0), _bounded("random", 0)

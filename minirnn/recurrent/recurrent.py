@@ -11,9 +11,9 @@ import numpy as np
 from minirnn import checks
 from minirnn.cells.cell import Cell
 from minirnn.core import Layer, dtype_of
-from minirnn.engine import ENGINES, current
+from minirnn.engine import ENGINES
 from minirnn.recurrent.loop import Loop
-from minirnn.recurrent.runners import runner_for
+from minirnn.recurrent.runners import runner_of
 from minirnn.recurrent.states import initial_state, states_like
 from minirnn.typing import Array, Mask, State
 
@@ -125,7 +125,7 @@ class Recurrent(Layer):
     @property
     def engine(self) -> str:
         """What runs the cell, and why, in words."""
-        return self._find_runner().describe()
+        return runner_of(self).describe()
 
     input_size = property(attrgetter("cell.input_size"), doc="Features of the input.")
     hidden_size = property(attrgetter("cell.hidden_size"), doc="Features of the state.")
@@ -159,7 +159,7 @@ class Recurrent(Layer):
         initial = initial_state(self, state, carried, len(x), x.dtype)
         # Outside training only the arguments are kept; a backward that comes all the same runs
         # forward again.
-        runner = self._find_runner()
+        runner = runner_of(self)
         y, final, caches = runner.forward(
             x, mask, initial, reverse=self.reverse, keep=self.training
         )
@@ -168,18 +168,6 @@ class Recurrent(Layer):
             kept["carried_state"] = final
         vars(self).update(kept)  # at once: all of it is kept, or nothing
         return y
-
-    def _find_runner(self) -> Loop:
-        """Return the runner of the call before, or another one if the cell has changed."""
-        if self.observer is not None:
-            return Loop(self.cell, "a recorder looks at every step", self.observer)
-        engine = current.engine if self._engine == "auto" else self._engine
-        runner = self._runner and self._runner.serving(self.cell)
-        if runner is None or runner.engine != engine:
-            runner = runner_for(self.cell, engine)
-        if runner is not self._runner:
-            self._runner = runner
-        return runner
 
     def backward(self, grad: Any, grad_state: Any = None, *, need_grad_x: bool = True) -> Any:
         """Go back through time.
@@ -204,7 +192,7 @@ class Recurrent(Layer):
         grad = checks.check_shape(self, grad, shape, x.dtype, "the gradient")
         if grad_state is not None:
             grad_state = states_like(self, grad_state, call.final, "grad_state")
-        runner = call.runner = call.runner or self._find_runner()
+        runner = call.runner = call.runner or runner_of(self)
         if call.caches is None:
             _, _, call.caches = runner.forward(
                 x, mask, call.initial, reverse=self.reverse, keep=True
@@ -233,7 +221,7 @@ class Recurrent(Layer):
         ):
             x_t = checks.step(self, x_t, size, dtype_of(self.cell))
             state = initial_state(self, None, state, len(x_t), x_t.dtype)
-        y_t, state = self._find_runner().step(x_t, state)
+        y_t, state = runner_of(self).step(x_t, state)
         self.__dict__.update({"carried_state": state, "state": state})  # both, or none
         return y_t
 

@@ -2,29 +2,39 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from minirnn.cells.cell import Cell
+from minirnn.engine import current
 from minirnn.recurrent.loop import Loop
 
-__all__ = ["runner_for"]
+__all__ = ["runner_of"]
 
 
-def runner_for(cell: Cell, engine: str) -> Loop:
-    """Return what runs the cell over time.
+def runner_of(layer: Any) -> Loop:
+    """Return what runs the cell of a layer: the runner of the call before, while it stands for it.
 
     Parameters
     ----------
-    cell : Cell
-    engine : "auto", "off" or "require"
-        "auto" takes the fastest that can run the cell, "off" the loop; "require" raises where only
-        the loop could.
+    layer : Recurrent
+        Its engine says what it may be: "auto" takes the fastest that can run the cell, "off" the
+        loop; "require" raises where only the loop could.
 
     Raises
     ------
     RuntimeError
         With "require", if there is only the loop; it says why.
     """
-    runner = Loop(cell, 'engine="off"') if engine == "off" else _fastest(cell, engine)
-    runner.engine = engine
+    cell = layer.cell
+    if layer.observer is not None:
+        return Loop(cell, "a recorder looks at every step", layer.observer)
+    engine = current.engine if layer._engine == "auto" else layer._engine
+    runner: Loop | None = layer._runner and layer._runner.serving(cell)
+    if runner is None or runner.engine != engine:
+        runner = Loop(cell, 'engine="off"') if engine == "off" else _fastest(cell, engine)
+        runner.engine = engine
+    if runner is not layer._runner:
+        layer._runner = runner
     return runner
 
 

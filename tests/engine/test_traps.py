@@ -9,6 +9,7 @@ from minirnn import Cell, Parameter, Recurrent
 from minirnn.engine import native
 from minirnn.engine.machine import Machine
 from minirnn.recurrent.loop import Loop
+from minirnn.recurrent.runners import runner_of
 
 pytestmark = [
     pytest.mark.skipif(native() is None, reason="the native engine was not built"),
@@ -464,7 +465,7 @@ def test_cells_alike_share_what_was_traced_and_others_do_not():
     layers[2].eval()
     for layer in layers:
         layer.forward(np.ones((2, 3, 3)))
-    codes = [layer._find_runner().code for layer in layers]
+    codes = [runner_of(layer).code for layer in layers]
     assert codes[0] is codes[1]
     assert codes[2] is not codes[0]  # `training` may decide what is done
 

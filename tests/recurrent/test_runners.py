@@ -8,6 +8,7 @@ import pytest
 
 import minirnn as m
 from minirnn.recurrent.loop import Loop
+from minirnn.recurrent.runners import runner_of
 
 pytestmark = pytest.mark.usefixtures("engine_on")
 LAYERS = [m.RNN, m.LSTM, m.GRU]
@@ -54,13 +55,13 @@ def test_the_keyword_is_shown_where_it_is_not_the_usual():
 
 def test_a_runner_is_kept_until_the_cell_is_another():
     layer = m.LSTM(3, 4)
-    cell, first = layer.cell, layer._find_runner()
+    cell, first = layer.cell, runner_of(layer)
     assert type(first) is not Loop
-    assert layer._find_runner() is first
+    assert runner_of(layer) is first
     cell.forward = lambda x_t, state: m.LSTMCell.forward(cell, x_t, state)
-    assert type(layer._find_runner()) is Loop
+    assert type(runner_of(layer)) is Loop
     del cell.forward
-    assert type(layer._find_runner()) is type(first)
+    assert type(runner_of(layer)) is type(first)
 
 
 @pytest.mark.parametrize("copied", [copy.deepcopy, lambda x: pickle.loads(pickle.dumps(x))])
