@@ -25,9 +25,18 @@ from minirnn.files.parsing import check_weight, read_json
 from minirnn.files.replacing import existing, replacing
 from minirnn.typing import Array
 
-__all__ = ["CHECKPOINT", "MODEL", "WEIGHTS", "read_safetensors", "write_safetensors"]
+__all__ = [
+    "CHECKPOINT",
+    "MODEL",
+    "WEIGHTS",
+    "read_content",
+    "read_safetensors",
+    "write_content",
+    "write_safetensors",
+]
 
 WEIGHTS, MODEL, CHECKPOINT = "minirnn", "minirnn model", "minirnn checkpoint"
+_VERSIONS = {MODEL: "1", CHECKPOINT: "4"}
 _READERS = {
     WEIGHTS: "weights alone, and no architecture: build the model, then model.load(path)",
     MODEL: "a complete model, architecture and weights: read it with minirnn.load(path)",
@@ -104,6 +113,35 @@ def read_safetensors(
             raise CheckpointError(
                 f"{path} is not a {what}, or it is truncated or corrupted: {error}"
             ) from None
+
+
+def write_content(
+    path: str | os.PathLike[str], kind: str, arrays: Mapping[str, Array], content: Any
+) -> None:
+    """Write a `MODEL` or a `CHECKPOINT`: arrays, and what JSON can say about them."""
+    text = json.dumps(content, separators=(",", ":"))
+    metadata = {"format": kind, "version": _VERSIONS[kind], "content": text}
+    write_safetensors(path, arrays, metadata)
+
+
+def read_content(path: str | os.PathLike[str], kind: str) -> tuple[dict[str, Array], Any]:
+    """Return the arrays and the content that `write_content` wrote; raises as above."""
+    arrays, metadata = read_safetensors(path, kind)
+    version = metadata.get("version")
+    if version != _VERSIONS[kind]:
+        raise CheckpointError(
+            f"{path} was written by another version of minirnn ({kind}, format {version}; this one "
+            f"reads {_VERSIONS[kind]})"
+        )
+    try:
+        if set(metadata) != {"format", "version", "content"}:
+            raise ValueError("its metadata are others")
+        text = metadata.pop("content").encode("ascii")
+        return arrays, read_json(text, os.path.getsize(path))
+    except CheckpointError as error:
+        raise CheckpointError(f"{path} {error}") from None
+    except (ValueError, RecursionError) as error:
+        raise CheckpointError(f"{path} is truncated or corrupted: {error}") from None
 
 
 def _read(file: IO[bytes], kind: str) -> tuple[dict[str, Array], dict[str, str]]:

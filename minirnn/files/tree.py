@@ -6,7 +6,6 @@ each array under its place in the tree, ``/model/layers.0.W``. Nothing is pickle
 
 from __future__ import annotations
 
-import json
 import os
 from collections.abc import Mapping
 from typing import Any
@@ -14,13 +13,11 @@ from typing import Any
 import numpy as np
 
 from minirnn.errors import CheckpointError
-from minirnn.files.parsing import read_json
-from minirnn.files.safetensors import CHECKPOINT, read_safetensors, write_safetensors
+from minirnn.files.safetensors import CHECKPOINT, read_content, write_content
 from minirnn.typing import Array
 
 __all__ = ["read_tree", "write_tree"]
 
-_VERSION = "4"  # since 4, in the format of safetensors
 _ARRAY = "minirnn.array"  # the key under which an array leaves its name in the JSON
 
 
@@ -41,10 +38,9 @@ def write_tree(path: str | os.PathLike[str], tree: Mapping[str, Any]) -> None:
         If the tree has more small dictionaries and lists than `read_tree` accepts.
     """
     arrays: dict[str, Array] = {}
-    text = json.dumps(_pack(tree, "", arrays), separators=(",", ":"))
-    metadata = {"format": CHECKPOINT, "version": _VERSION, "tree": text}
+    packed = _pack(tree, "", arrays)
     try:
-        write_safetensors(path, arrays, metadata)
+        write_content(path, CHECKPOINT, arrays, packed)
     except CheckpointError as error:
         raise ValueError(f"the tree cannot be saved: {error}; put the numbers in arrays") from None
 
@@ -61,24 +57,13 @@ def read_tree(path: str | os.PathLike[str]) -> dict[str, Any]:
     CheckpointError
         If it is truncated, corrupted, not a checkpoint, or of another version of the format.
     """
-    arrays, metadata = read_safetensors(path, CHECKPOINT)
-    version = metadata.get("version")
-    if version != _VERSION:
-        raise CheckpointError(
-            f"{path} was written by another version of minirnn (format {version}; this one reads "
-            f"{_VERSION})"
-        )
+    arrays, packed = read_content(path, CHECKPOINT)
     try:
-        if set(metadata) != {"format", "version", "tree"}:
-            raise ValueError("its metadata are not those of a checkpoint")
-        text = metadata.pop("tree").encode("ascii")
-        tree = _unpack(read_json(text, os.path.getsize(path)), arrays)
-        if arrays or not isinstance(tree, dict):
-            raise ValueError("its tree does not fit its arrays, or is no dictionary")
-    except CheckpointError as error:
-        raise CheckpointError(f"{path} {error}") from None
-    except (ValueError, TypeError, KeyError, RecursionError) as error:
-        raise CheckpointError(f"{path} is truncated or corrupted: {error}") from None
+        tree = _unpack(packed, arrays)
+    except (TypeError, KeyError, RecursionError) as error:
+        raise CheckpointError(f"{path} is corrupted: {error}") from None
+    if arrays or not isinstance(tree, dict):
+        raise CheckpointError(f"{path} is corrupted: its tree does not fit its arrays")
     return tree
 
 

@@ -6,7 +6,6 @@ which classes were called with which arguments (`minirnn.models.architecture`).
 
 from __future__ import annotations
 
-import json
 import os
 from collections.abc import Iterable, Mapping
 from typing import Any
@@ -15,14 +14,10 @@ import numpy as np
 
 from minirnn.core import Layer, Parameter
 from minirnn.errors import CheckpointError
-from minirnn.files.parsing import read_json
-from minirnn.files.replacing import existing
-from minirnn.files.safetensors import MODEL, read_safetensors, write_safetensors
+from minirnn.files.safetensors import MODEL, read_content, write_content
 from minirnn.models.architecture import BoundedGenerator, Builder, Describer, known_classes
 
 __all__ = ["load", "save"]
-
-_VERSION = "1"
 
 
 def save(model: Layer, path: str | os.PathLike[str], **extras: Any) -> None:
@@ -76,8 +71,7 @@ def save(model: Layer, path: str | os.PathLike[str], **extras: Any) -> None:
             f"layers: {_difference(_form(model), _form(again))}; was a layer changed after it was "
             f"made?"
         )
-    metadata = {"format": MODEL, "version": _VERSION, "content": json.dumps(content)}
-    write_safetensors(path, weights | describer.arrays, metadata)
+    write_content(path, MODEL, weights | describer.arrays, content)
 
 
 def load(path: str | os.PathLike[str], classes: Iterable[type] = ()) -> Any:
@@ -109,15 +103,8 @@ def load(path: str | os.PathLike[str], classes: Iterable[type] = ()) -> Any:
         if known_classes().get(one.__name__, one) is not one:
             raise TypeError(f"load: {one.__name__} is the name of a class of minirnn: rename yours")
         own[one.__name__] = one
-    path = existing(path)
-    arrays, metadata = read_safetensors(path, MODEL)
-    if metadata.get("version") != _VERSION:
-        raise CheckpointError(
-            f"{path} was written by another version of minirnn (model format "
-            f"{metadata.get('version')}; this one reads {_VERSION})"
-        )
+    arrays, content = read_content(path, MODEL)
     try:
-        content = read_json(metadata.get("content", "").encode(), path.stat().st_size)
         weights = {name: array for name, array in arrays.items() if name.startswith("model.")}
         builder = Builder(own, weights, arrays)
         builder.refuse_unknown(content)

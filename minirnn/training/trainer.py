@@ -163,12 +163,9 @@ class Trainer(Saved, KeywordHints):
         ----------
         inputs : array (batch, ...), or a tuple or dictionary of arrays
         targets : array (batch, ...)
-        mask : boolean array (batch, time), optional
-            True where a step of the input is valid; for several inputs, one for each.
-        target_mask : boolean array (batch, time), optional
-            True where a step of the target is valid, if that is not what `mask` says.
+        mask, target_mask : boolean arrays (batch, time), optional
         sample_weight : array (batch,) or (batch, time), optional
-            How much each sequence, or each step, counts in the loss.
+            As in `fit`.
 
         Returns
         -------
@@ -238,11 +235,7 @@ class Trainer(Saved, KeywordHints):
             before.append((bits, "state", bits.state))
         if self.accumulated:
             before += [(one, "grad", one.grad.copy()) for one in self.optimizer.parameters]
-        what = (
-            "a batch was left halfway, between its metrics and its update, so some parameters may "
-            "have moved and not all"
-        )
-        return Whole(self, what, before)
+        return Whole(self, "a batch was left halfway, between its metrics and its update", before)
 
     def _all_ranks(self) -> AbstractContextManager[None]:
         """Return a block in which an error of one rank ends all of them."""
@@ -363,10 +356,11 @@ class Trainer(Saved, KeywordHints):
         averages = Averages([copy.deepcopy(metric) for metric in self.metrics])
         # Copies, so that a backward to come still belongs to the forward before.
         model, loss = self.model.evaluation_copy(), copy.copy(self.loss)
-        with self._all_ranks(), one_blas_thread():
+        with self._all_ranks():
             for batch in map(as_batch, batches):
-                whole = None if self.ranks is None else self.ranks.run(model, batch)
-                averages.add(measure(model, loss, batch, whole))
+                with one_blas_thread():
+                    whole = None if self.ranks is None else self.ranks.run(model, batch)
+                    averages.add(measure(model, loss, batch, whole))
         return averages.values()
 
     def predict(
