@@ -235,7 +235,8 @@ class Trainer(Saved, KeywordHints):
             before.append((bits, "state", bits.state))
         if self.accumulated:
             before += [(one, "grad", one.grad.copy()) for one in self.optimizer.parameters]
-        return Whole(self, "a batch was left halfway, between its metrics and its update", before)
+        what = "a batch was left halfway, between its metrics and its update, so some parameters "
+        return Whole(self, what + "may have moved and not all", before)
 
     def _all_ranks(self) -> AbstractContextManager[None]:
         """Return a block in which an error of one rank ends all of them."""
