@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from heapq import nlargest
 from typing import Any
 
 import numpy as np
@@ -44,9 +45,8 @@ def ctc_greedy(prediction: Any, mask: Any = None, *, blank: int = 0) -> list[Arr
     results = []
     for classes, steps in zip(prediction.argmax(axis=2), valid, strict=True):
         path = classes[steps]
-        new = np.ones(len(path), bool)
-        new[1:] = path[1:] != path[:-1]
-        results.append(path[new & (path != blank)])
+        merged = path[np.diff(path, prepend=-1) != 0]
+        results.append(merged[merged != blank])
     return results
 
 
@@ -100,10 +100,11 @@ def ctc_beam(
     for rows, steps in zip(log_y, valid, strict=True):
         prefixes: _Prefixes = {(): (0.0, -math.inf)}
         for row in rows[steps].tolist():
-            prefixes = _best(_extended(prefixes, row, blank), width)
-        best = max(prefixes, key=lambda one: _sum(*prefixes[one]))
-        labels.append(np.array(best, int))
-        log_probabilities.append(_sum(*prefixes[best]))
+            longer = _extended(prefixes, row, blank)
+            prefixes = dict(nlargest(width, longer.items(), key=_log_probability))
+        likeliest = max(prefixes.items(), key=_log_probability)
+        labels.append(np.array(likeliest[0], int))
+        log_probabilities.append(_log_probability(likeliest))
     return labels, np.array(log_probabilities)
 
 
@@ -132,11 +133,8 @@ def _add(result: _Prefixes, labels: tuple[int, ...], in_blank: float, in_label: 
     result[labels] = _sum(before[0], in_blank), _sum(before[1], in_label)
 
 
-def _best(prefixes: _Prefixes, width: int) -> _Prefixes:
-    if len(prefixes) <= width:
-        return prefixes
-    order = sorted(prefixes, key=lambda one: _sum(*prefixes[one]), reverse=True)
-    return {labels: prefixes[labels] for labels in order[:width]}
+def _log_probability(prefix: tuple[tuple[int, ...], tuple[float, float]]) -> float:
+    return _sum(*prefix[1])
 
 
 def _sum(a: float, b: float) -> float:

@@ -114,16 +114,11 @@ class WeightAverage:
                 f"WeightAverage: the state has {len(given)} averages after {count} updates, and "
                 f"there are {len(self.parameters)} parameters"
             )
-        averages = [
-            np.array(
-                checks.check_shape(
-                    self, average, parameter.shape, parameter.value.dtype, f"average {k}"
-                )
-            )
-            for k, (average, parameter) in enumerate(
-                zip(given, self.parameters, strict=bool(count))
-            )
-        ]
+        averages = []
+        for k, (average, parameter) in enumerate(zip(given, self.parameters, strict=False)):
+            shape, dtype = parameter.shape, parameter.value.dtype
+            average = checks.check_shape(self, average, shape, dtype, f"average {k}")
+            averages.append(np.array(average))
         self.count, self._averages = count, averages
 
     def __repr__(self) -> str:
