@@ -46,23 +46,54 @@ def bare(axes: Any) -> None:
         axes.xaxis.get_major_locator().set_params(integer=True)
 
 
+def curves(
+    plt: Any, lines: dict[str, tuple[Any, Any]], levels: dict[str, float], title: str, **axis: Any
+) -> Any:
+    """Curves over the course of training, with dotted lines for what others reach."""
+    figure, axes = plt.subplots(figsize=(8, 4.5), layout="constrained")
+    for (label, (at, values)), colour in zip(lines.items(), [GREY, RED, BLUE], strict=False):
+        axes.plot(at, values, color=colour, linewidth=1.8, label=label)
+    for label, level in levels.items():
+        axes.axhline(level, color="0.4", linewidth=1, linestyle=":", zorder=0)
+        axes.annotate(f" {label}", (1, level), xycoords=("axes fraction", "data"), va="center")
+    axes.margins(x=0)
+    axes.set(**axis)
+    axes.set_title(title, loc="left", fontsize="medium")
+    axes.legend(frameon=False)
+    bare(axes)
+    return figure
+
+
 def learning_curve(
     plt: Any, history: Any, *, title: str, loss: str, levels: dict[str, float] | None = None
 ) -> Any:
     """Loss after each epoch, with dotted lines for what others reach."""
-    figure, axes = plt.subplots(figsize=(8, 4.5), layout="constrained")
     epochs = range(1, history.epochs + 1)
-    for key, label, colour in [("loss", "training", GREY), ("val_loss", "held out", RED)]:
-        if key in history:
-            axes.plot(epochs, history[key], color=colour, linewidth=1.8, label=label)
-    for label, level in (levels or {}).items():
-        axes.axhline(level, color="0.4", linewidth=1, linestyle=":", zorder=0)
-        axes.annotate(f" {label}", (1, level), xycoords=("axes fraction", "data"), va="center")
-    axes.set(xlabel="epoch", ylabel=loss, xlim=(1, max(2, history.epochs)))
-    axes.set_title(title, loc="left")
-    axes.legend(frameon=False)
-    bare(axes)
-    return figure
+    shown = {"training": "loss", "held out": "val_loss"}
+    lines = {label: (epochs, history[key]) for label, key in shown.items() if key in history}
+    return curves(plt, lines, levels or {}, title, xlabel="epoch", ylabel=loss)
+
+
+def long_memory(plt: Any, task: Any, scores: dict[str, tuple[list[int], list[float]]]) -> Any:
+    """Score of each network while it trains, with guessing and the goal."""
+    levels = {"guessing": task.guessing, "goal": task.goal}
+    scale = "log" if task.goal < task.guessing else "linear"
+    labels = {"xlabel": "updates", "ylabel": task.score_name}
+    return curves(plt, scores, levels, f"The {task.about}", yscale=scale, **labels)
+
+
+def custom_layer(plt: Any, histories: dict[str, Any]) -> Any:
+    """Loss of both nets over the epochs, beside that of guessing."""
+    lines = {name: (range(1, h.epochs + 1), h["loss"]) for name, h in histories.items()}
+    labels = {"xlabel": "epoch", "ylabel": "cross-entropy"}
+    return curves(plt, lines, {"guessing": np.log(3)}, "Eight sigmoid layers", **labels)
+
+
+def custom_cell(plt: Any, scores: dict[str, Any]) -> Any:
+    """Accuracy of the three cells over the updates, beside guessing."""
+    lines = {name: rows.T for name, rows in scores.items()}
+    labels = {"xlabel": "updates", "ylabel": "accuracy on 500 test strings"}
+    return curves(plt, lines, {"guessing": 0.25}, "Temporal order", **labels)
 
 
 def spiral_regions(plt: Any, models: dict[str, Any], points: Any, labels: Any) -> Any:
@@ -180,53 +211,6 @@ def sunspots(plt: Any, years: Any, spots: Any, guesses: dict[str, Any], held_out
     ax.set(xlabel="year", ylabel="sunspot number", title="Ten years ahead")
     ax.set(xlim=(years[-60], years[-1] + 0.5), ylim=(0, 235))
     ax.legend(frameon=False, ncols=5, loc="upper center")
-    bare(ax)
-    return figure
-
-
-def long_memory(plt: Any, task: Any, curves: dict[str, tuple[list[int], list[float]]]) -> Any:
-    """Score of each network while it trains, with guessing and the goal."""
-    figure, axes = plt.subplots(figsize=(8, 4.5), layout="constrained")
-    for (name, (at, scores)), colour in zip(curves.items(), (GREY, RED, BLUE), strict=True):
-        axes.plot(at, scores, color=colour, label=name, linewidth=1.8)
-        if task.solved(scores[-1]):
-            axes.plot(at[-1], scores[-1], "o", color=colour, clip_on=False)
-    for height, name in [(task.guessing, "guessing"), (task.goal, "goal")]:
-        axes.axhline(height, color="#555555", linewidth=1, linestyle=":", zorder=0)
-        axes.annotate(f"   {name}", (1, height), xycoords=("axes fraction", "data"), va="center")
-    if task.goal < task.guessing:
-        axes.set_yscale("log")
-        axes.yaxis.set_major_formatter("{x:g}")
-    last = max(at[-1] for at, _ in curves.values())
-    axes.set(xlabel="updates", ylabel=task.score_name, xlim=(0, last))
-    axes.set_title(f"The {task.about}", loc="left", fontsize=11)
-    axes.legend(frameon=False, ncols=3, loc="upper center", bbox_to_anchor=(0.5, -0.13))
-    bare(axes)
-    return figure
-
-
-def custom_layer(plt: Any, histories: dict[str, Any]) -> Any:
-    """Loss of both nets over the epochs, beside that of guessing."""
-    figure, ax = plt.subplots(figsize=(7, 4.2), layout="constrained")
-    for (name, history), colour in zip(histories.items(), [ORANGE, BLUE], strict=True):
-        ax.plot(range(1, history.epochs + 1), history["loss"], color=colour, label=name)
-    ax.axhline(np.log(3), color="0.5", linewidth=1, linestyle=":", label="guessing, ln 3")
-    ax.set(xlabel="epoch", ylabel="cross-entropy", ylim=(0, None))
-    ax.legend(frameon=False)
-    ax.grid(alpha=0.3)
-    bare(ax)
-    return figure
-
-
-def custom_cell(plt: Any, curves: dict[str, Any]) -> Any:
-    """Accuracy of the three cells over the updates, beside guessing."""
-    figure, ax = plt.subplots(figsize=(7, 4.2), layout="constrained")
-    for (name, curve), colour in zip(curves.items(), [BLUE, GREEN, ORANGE], strict=True):
-        ax.plot(curve[:, 0], curve[:, 1], color=colour, label=name)
-    ax.axhline(0.25, color="0.5", linewidth=1, linestyle=":", label="guessing")
-    ax.set(xlabel="updates", ylabel="accuracy on 500 test strings", ylim=(0, 1.02))
-    ax.legend(frameon=False)
-    ax.grid(alpha=0.3)
     bare(ax)
     return figure
 
