@@ -57,7 +57,7 @@ def test_stacked_is_the_formula(example, num_layers, bidirectional):
     np.testing.assert_allclose(outputs, below.transpose(0, 2, 1), rtol=1e-12, atol=1e-14)
     assert len(last_states) == num_layers * directions
     for state, expected in zip(last_states, expected_last, strict=True):
-        np.testing.assert_allclose(state, expected, rtol=1e-12)
+        np.testing.assert_allclose(state, expected, rtol=1e-12, atol=1e-14)
 
 
 def named(net):
