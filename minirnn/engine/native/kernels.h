@@ -269,6 +269,7 @@ static void NAME(outer)(const job *J, const outer_t *first, const outer_t *end, 
             for (int64_t s = 0; s < J->rows; s++, a += pa->rs)
               for (int64_t v = 0; v < m; v++) q[(t * J->rows + s) * m + v] = a[v];
           }
+        for (int64_t v = 0; v < m; v++) __builtin_prefetch(G + (k + v) * o->grad_rs + j, 1);
         NAME(tiles)[m - 1](q, 1, m, P, R, 0, 0, sum, NR);
         for (int64_t v = 0; v < m; v++, k++) {
           REAL *g = G + k * o->grad_rs + j;
