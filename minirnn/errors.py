@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-__all__ = ["CheckpointError", "NotFiniteError"]
+__all__ = ["CheckpointError", "NotFiniteError", "Untraceable"]
 
 
 class NotFiniteError(FloatingPointError, ValueError):
@@ -15,3 +15,7 @@ class NotFiniteError(FloatingPointError, ValueError):
 
 class CheckpointError(ValueError):
     """A file that is not a complete, readable checkpoint, or that belongs to something else."""
+
+
+class Untraceable(Exception):  # noqa: N818  (a verdict on a cell, not a fault)
+    """Why the engine cannot trace a cell, in words."""

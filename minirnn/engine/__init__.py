@@ -11,36 +11,12 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from minirnn.engine.settings import ENGINES, current, native, outdated, use
-from minirnn.later import later
+from minirnn.errors import Untraceable
 
 if TYPE_CHECKING:
     from minirnn.cells.cell import Cell
-    from minirnn.engine.code import Code, code_of
-    from minirnn.engine.machine import Machine
-    from minirnn.engine.trace import Untraceable
 
-__all__ = [
-    "ENGINES",
-    "Code",
-    "Machine",
-    "Untraceable",
-    "code_of",
-    "current",
-    "native",
-    "outdated",
-    "program_of",
-    "use",
-]
-
-__getattr__ = later(
-    __name__,
-    {
-        "Code": "minirnn.engine.code",
-        "code_of": "minirnn.engine.code",
-        "Machine": "minirnn.engine.machine",
-        "Untraceable": "minirnn.engine.trace",
-    },
-)
+__all__ = ["ENGINES", "Untraceable", "current", "native", "outdated", "program_of", "use"]
 
 
 def program_of(cell: Cell) -> str:
@@ -69,6 +45,7 @@ def program_of(cell: Cell) -> str:
     grad_x = t4
     grad_state[0] = t5
     """
-    from minirnn.engine.code import Code
+    from minirnn.engine.code import Code  # here, so that minirnn is imported sooner
+    from minirnn.engine.program import written
 
-    return str(Code(cell).program)
+    return written(Code(cell).program)

@@ -3,18 +3,23 @@
 from __future__ import annotations
 
 import copy
+from collections.abc import Iterable
 from contextlib import suppress
-from types import FunctionType
+from inspect import getclosurevars
+from traceback import walk_tb
+from types import FunctionType, MethodType
 from typing import Any
 
 import numpy as np
 
 from minirnn.cells.cell import Cell
 from minirnn.core import Layer, Parameter
-from minirnn.engine.program import Program
+from minirnn.engine.graph import Graph
+from minirnn.engine.program import fused, masked, merged
 from minirnn.engine.schedule import Schedule
 from minirnn.engine.settings import compiled as _native
-from minirnn.engine.trace import Tape, Untraceable, trace
+from minirnn.engine.trace import Trace, sizes_of, trace
+from minirnn.errors import Untraceable
 from minirnn.typing import Array
 
 __all__ = ["Code", "code_of", "frozen"]
@@ -42,132 +47,105 @@ class Code:
             raise Untraceable("a state array that is not (batch, n)")
         self.widths = tuple(a.shape[1] for a in state)
         self.inputs, self.outputs = cell.input_size, cell.output_size
-        self._sizes = {name: p.size for name, p in parameters}
-        self._tapes = self._trace(cell)
-        self.program, self.plain = self._compile(masked=False)
+        self._sizes = sizes_of(cell, self.widths)
+        self._parameters = {name: p.size for name, p in parameters}
+        traces = self._trace(cell)
+        self._graph, arrays = merged(traces), traces[0].arrays
+        self.arrays = tuple(Parameter(a.astype(self.dtype)) for a in arrays)
+        self._parameters |= {f"#{k}": a.size for k, a in enumerate(arrays)}
+        self.program = fused(self._graph)
+        self.plain = self._compiled(self.program)
         self._masked: Any = None
-        self.arrays = tuple(Parameter(a.astype(self.dtype)) for a in self.program.arrays)
 
     def program_for(self, mask: Array | None) -> Any:
         """Return what the native module runs, with or without a mask."""
         if mask is None:
             return self.plain
         if self._masked is None:
-            _, self._masked = self._compile(masked=True)
+            self._masked = self._compiled(fused(masked(self._graph)))
         return self._masked
 
-    def _compile(self, *, masked: bool) -> tuple[Program, Any]:
-        program = Program(self._tapes, len(self.widths), masked=masked)
-        sizes = self._sizes | {f"#{k}": a.size for k, a in enumerate(program.arrays)}
-        s = Schedule(program, sizes, self.inputs, self.outputs, self.widths)
-        tables: list[Any] = [np.array(s.slots, np.int64), np.array(s.outers, np.int64)]
-        tables += [np.array(s.constants, float), *s.forward, *s.backward, *s.backward_x]
+    def _compiled(self, program: Graph) -> Any:
+        s = Schedule(program, self._sizes, self._parameters)
         if _native is None:
-            return program, None
-        numbers = tuple(np.ascontiguousarray(table).tobytes() for table in tables)
-        return program, _native.compile(self.dtype.itemsize, len(self.widths), len(sizes), numbers)
+            return None
+        tables = [np.array(t, np.int64).tobytes() for t in (s.slots, s.outers, *s.tables)]
+        tables.insert(2, np.array(s.constants, float).tobytes())
+        counts = self.dtype.itemsize, len(self.widths), len(self._parameters)
+        return _native.compile(*counts, tuple(tables))
 
-    def _trace(self, cell: Cell) -> list[Tape]:
-        for name in ("forward", "backward"):
-            if name in vars(cell):
-                raise Untraceable(f"{name} was put on this object")
+    def _trace(self, cell: Cell) -> list[Trace]:
+        for name in {"forward", "backward"} & vars(cell).keys():
+            raise Untraceable(f"{name} was put on this object")
         # The numbers of the parameters are not needed, and may be many.
         arrays = [a for p in cell.parameters() for a in (p.value, p.grad)]
         model = copy.deepcopy(cell, {id(a): a for a in arrays})
-        before, outside = frozen(model), _Outside(type(cell))
+        before, outside = _attributes(model), _containers(type(cell))
+        held = {name: copy.copy(thing) for name, thing in outside.items()}
         # Two batch sizes that nothing else has, and one: what differs depends on the batch size.
-        taken = {n for p in cell.parameters() for n in p.shape} | {self.inputs, self.outputs}
-        primes = [n for n in PRIMES if n not in taken | set(self.widths)]
+        taken = {n for p in cell.parameters() for n in p.shape} | set(self._sizes.values())
+        primes = [n for n in PRIMES if n not in taken]
         try:
-            tapes = [trace(model, n, self.dtype, self.widths) for n in (*primes[:2], 1)]
+            traces = [trace(model, n, self.dtype, self._sizes) for n in (*primes[:2], 1)]
         finally:
-            changed = outside.restore()
-        if changed:
-            raise Untraceable(f"forward or backward changes {changed}, which is not of the cell")
-        after = frozen(model)
-        if after != before:
-            names = [k for k in after if k not in before or after[k] != before[k]]
-            raise Untraceable(f"forward or backward sets self{(names or [''])[0]}")
-        return tapes
-
-
-class _Outside:
-    """Lists, dictionaries and sets beside the cell that its methods know by name."""
-
-    def __init__(self, kind: type) -> None:
-        found: dict[str, Any] = {}
-        for base in kind.__mro__:
-            for function in vars(base).values():
-                own = base.__module__.partition(".")[0] == "minirnn"
-                if isinstance(function, FunctionType) and not own:
-                    code, values = function.__code__, function.__closure__ or ()
-                    found |= {n: function.__globals__.get(n) for n in code.co_names}
-                    for name, cell in zip(code.co_freevars, values, strict=True):
-                        with suppress(ValueError):  # not set yet
-                            found[name] = cell.cell_contents
-        self._before = {
-            name: (thing, copy.copy(thing))
-            for name, thing in found.items()
-            if isinstance(thing, list | dict | set)
-        }
-
-    def restore(self) -> str:
-        """Give all of them what they held before; return the name of one that was changed."""
-        changed = ""
-        for name, (thing, old) in self._before.items():
-            if len(thing) != len(old):
-                changed = name
+            changed = [name for name, thing in outside.items() if len(thing) != len(held[name])]
+            for name in changed:
+                thing: Any = outside[name]
                 thing.clear()
-                thing.extend(old) if isinstance(thing, list) else thing.update(old)
-        return changed
+                thing.extend(held[name]) if isinstance(thing, list) else thing.update(held[name])
+        if changed:
+            raise Untraceable(f"forward or backward changes {changed[0]}, which is not of the cell")
+        after = _attributes(model)
+        for name in after | before:
+            if after.get(name) != before.get(name):
+                raise Untraceable(f"forward or backward sets self.{name}")
+        return traces
 
 
-def frozen(thing: Any) -> dict[str, Any]:
-    """Return all that is known of a cell beside its parameters' numbers, by the path to it."""
+def _containers(kind: type) -> dict[str, Any]:
+    """Return the lists, dictionaries and sets beside a cell that its methods know by name."""
     found: dict[str, Any] = {}
-    _freeze(thing, "", found, {}, 0)
-    return found
+    for base in kind.__mro__:
+        for function in vars(base).values():
+            own = base.__module__.partition(".")[0] == "minirnn"
+            if isinstance(function, FunctionType) and not own:
+                with suppress(ValueError):  # a name that has no value yet
+                    known = getclosurevars(function)
+                    found |= {**known.globals, **known.nonlocals}
+    return {name: thing for name, thing in found.items() if isinstance(thing, list | dict | set)}
 
 
-def _freeze(
-    thing: Any, path: str, found: dict[str, Any], parameters: dict[int, str], depth: int
-) -> None:
-    items: Any = ()
-    if isinstance(thing, Parameter):  # under its first name, should it have several
-        shape, dtype = thing.shape, thing.value.dtype
-        found[path] = parameters.setdefault(id(thing), path), shape, dtype
-    elif isinstance(thing, np.ndarray):
-        found[path] = thing.shape, thing.dtype.str, thing.tobytes()
-    elif isinstance(thing, list | tuple | set | frozenset):
-        found[path] = type(thing), len(thing)
-        items = ((f"{path}[{k}]", item) for k, item in enumerate(thing))
-    elif isinstance(thing, dict):
-        found[path] = type(thing), len(thing)
-        items = ((f"{path}[{k!r}]", item) for k, item in thing.items())
-    elif isinstance(thing, PLAIN):
-        found[path] = type(thing), thing
-    elif isinstance(thing, Layer) or (hasattr(thing, "__dict__") and not callable(thing)):
-        found[path] = type(thing), getattr(thing, "training", None)
-        own = vars(thing).items()
-        items = ((f"{path}.{name}", value) for name, value in own if name != "training")
-    else:
-        found[path] = _Same(thing)
-    for where, item in items:
-        if depth < 8:
-            _freeze(item, where, found, parameters, depth + 1)
+def _attributes(cell: Cell) -> dict[str, Any]:
+    first: dict[int, int] = {}
+    return {name: frozen(value, first) for name, value in vars(cell).items()}
 
 
-class _Same:
-    """Equal to what holds the very same object."""
+def frozen(thing: Any, first: dict[int, int] | None = None, depth: int = 0) -> Any:
+    """Return all that is known of a thing beside its parameters' numbers, to be compared.
 
-    def __init__(self, thing: Any) -> None:
-        self.thing = thing
+    `first` numbers the parameters met so far: they may be met under several names.
+    """
+    first = {} if first is None else first
 
-    def __eq__(self, other: object) -> bool:
-        return isinstance(other, _Same) and self.thing is other.thing
+    def inside(items: Iterable[Any]) -> tuple[Any, ...]:
+        return tuple(frozen(item, first, depth + 1) for item in items)
 
-    def __hash__(self) -> int:
-        return id(self.thing)
+    kind: Any = type(thing)
+    looked_into = isinstance(thing, Layer) or (hasattr(thing, "__dict__") and not callable(thing))
+    if isinstance(thing, Parameter):
+        return kind, first.setdefault(id(thing), len(first)), thing.shape, thing.dtype
+    if isinstance(thing, np.ndarray):
+        return thing.shape, thing.dtype.str, thing.tobytes()
+    if isinstance(thing, PLAIN):
+        return kind, thing
+    if isinstance(thing, list | tuple | set | frozenset) and depth < 8:
+        return kind, *inside(thing)
+    if isinstance(thing, dict) and depth < 8:
+        return kind, *thing, *inside(thing.values())
+    if looked_into and depth < 8:
+        own = {name: value for name, value in vars(thing).items() if name != "training"}
+        return kind, getattr(thing, "training", None), *own, *inside(own.values())
+    return MethodType(type, thing)  # equal to that of the very same thing alone
 
 
 # ---------------------------------------------------------------- one code for all cells alike
@@ -190,7 +168,7 @@ def code_of(cell: Cell, methods: Any, verify: Any) -> Code | str:
         return "the native engine was not built (python -m minirnn says more)"
     try:
         _ = cell.output_size  # an attribute of the cell from the first time on
-        key = methods, tuple(frozen(cell).items())
+        key = methods, frozen(cell)
         known = _codes.get(key)
     except Exception as error:
         return reason(error)
@@ -209,10 +187,7 @@ def code_of(cell: Cell, methods: Any, verify: Any) -> Code | str:
 def reason(error: Exception) -> str:
     """Say what stopped the tracing, and in which line of the user's code."""
     text = str(error) if isinstance(error, Untraceable) else f"{type(error).__name__}: {error}"
-    frames, at = [], error.__traceback__
-    while at is not None:
-        frames.append((at.tb_frame, at.tb_lineno))
-        at = at.tb_next
+    frames = list(walk_tb(error.__traceback__))
     for frame, line in reversed(frames):
         module = f"{frame.f_globals.get('__name__')}."
         if module == "minirnn.recurrent.native.":

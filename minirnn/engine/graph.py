@@ -1,95 +1,147 @@
 """Operations on rows of a batch, as a graph in which each stands once.
 
-What can be said more simply is simplified at once: slices are taken where the numbers come from,
+What can be said more simply is simplified at once: columns are taken where the numbers come from,
 operations on plain numbers are done.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
-from minirnn.engine.trace import Shape, Untraceable, View
+from minirnn.engine.operations import OPERATIONS
+from minirnn.errors import Untraceable
 
-__all__ = ["LEAVES", "Graph", "Node", "is_x", "number_of", "reach"]
+__all__ = ["FREE", "LEAVES", "RESULTS", "Graph", "Node", "Part", "base", "columns", "reach"]
+
+LEAVES = {"x", "state", "mask", "grad_y", "grad_state", "parameter", "gradient", "const"}
+WHOLE = LEAVES | {"product", "concat"}  # what no other columns are computed of
+FREE = {"slice", "concat"}  # parts of what lies elsewhere
+RESULTS = {"y", "next_state", "outer", "gather", "grad_x", "next_grad_state"}
+
+
+class Part(NamedTuple):
+    """A part of a parameter: where it begins and how far apart its numbers lie."""
+
+    name: str
+    offset: int
+    shape: tuple[int, ...]
+    strides: tuple[int, ...]
+    phase: int = 0  # forward or backward: a parameter may change in between
+
+    def cut(self, axis: int, low: int, high: int) -> Part:
+        """Return what is between two places on an axis."""
+        shape = list(self.shape)
+        shape[axis] = high - low
+        offset = self.offset + low * self.strides[axis]
+        return self._replace(offset=offset, shape=tuple(shape))
+
+    @property
+    def contiguous(self) -> bool:
+        """Whether the numbers of a row lie side by side."""
+        return self.shape[-1:] in ((), (1,)) or self.strides[-1] == 1
+
+    def turned(self) -> Part:
+        """Return it transposed."""
+        return self._replace(shape=self.shape[::-1], strides=self.strides[::-1])
 
 
 class Node:
-    """One operation on rows of a batch, or a part of a parameter.
+    """One operation on rows of a batch.
 
     Attributes
     ----------
     name : str
+        One of `OPERATIONS`, `LEAVES` or `RESULTS`; "slice" or "concat", of columns; or "sum",
+        "max", "min" or "product" with "over the batch", which must end in a gradient.
     args : tuple of Node
     attr : what else decides it
     width : int
         Columns; 1 for one number a row.
+    number : int
+        Its place in the graph.
     """
 
     __slots__ = ("args", "attr", "name", "number", "width")
+    __match_args__ = ("name", "args")
 
-    def __init__(self, name: str, args: tuple[Node, ...], attr: Any, width: int) -> None:
-        self.name, self.args, self.attr, self.width, self.number = name, args, attr, width, -1
+    def __init__(self, name: str, args: tuple[Node, ...], attr: Any, width: int, number: int = -1):
+        self.name, self.args, self.attr, self.width, self.number = name, args, attr, width, number
 
     @property
     def row(self) -> bool:
         """Whether it is the same for all rows: a number, or (part of) a parameter."""
         return self.name in ("const", "parameter")
 
-    def __repr__(self) -> str:
-        return f"%{self.number}"
-
-
-LEAVES = {"x", "state", "mask", "grad_y", "grad_state", "parameter", "const"}
-_SIMPLE: dict[str, Callable[..., Any]] = {
-    "add": np.add, "sub": np.subtract, "mul": np.multiply, "div": np.divide, "neg": np.negative,
-    "sqrt": np.sqrt, "max": np.maximum, "min": np.minimum, "exp": np.exp, "tanh": np.tanh,
-}  # fmt: skip
-
 
 class Graph:
-    """Nodes by what they are; equal ones are one object."""
+    """Nodes by what they are; equal ones are one object.
+
+    Attributes
+    ----------
+    nodes : list of Node
+        In the order in which they came.
+    results : list of Node
+        What is handed out, in order.
+    """
 
     def __init__(self) -> None:
-        self.known: dict[Any, Node] = {}
+        self.nodes: list[Node] = []
+        self.results: list[Node] = []
+        self._known: dict[Any, Node] = {}
 
-    def node(self, name: str, args: tuple[Node, ...], attr: Any, width: int) -> Node:
-        """Return the node of this kind, as it stands: nothing is simplified."""
-        key = name, tuple(map(id, args)), attr, width
-        if key not in self.known:
-            self.known[key] = Node(name, args, attr, width)
-        return self.known[key]
+    def node(self, name: str, *args: Node, attr: Any = None, width: int = 0) -> Node:
+        """Return the node of this kind, as it stands; it is as wide as its widest argument."""
+        width = width or max([a.width for a in args])
+        key = name, args, attr, width
+        known = self._known.get(key)
+        if known is None or name in RESULTS:  # what is added twice is not added once
+            known = self._known[key] = Node(*key, len(self.nodes))
+            self.nodes.append(known)
+        return known
 
-    def const(self, value: float, power: int = 0) -> Node:
-        """Return the number ``value * batch ** power``."""
-        return self.node("const", (), (value, power), 1)
+    def result(self, name: str, *args: Node, attr: Any) -> None:
+        """Hand something out."""
+        self.results.append(self.node(name, *args, attr=attr, width=args[-1].width))
+
+    def const(self, value: float) -> Node:
+        """Return a number of a trace: a new node, as for another batch size it may be another."""
+        return self.node("const", attr=(value, len(self.nodes)), width=1)
+
+    def number(self, value: float) -> Node:
+        """Return a number that is the same for all batch sizes."""
+        return self.node("const", attr=(value, 0), width=1)
+
+    def leaf(self, name: str, part: Part) -> Node:
+        """Return a part of a parameter, or of its gradient: a row, or a matrix."""
+        return self.node(name, attr=part, width=part.shape[-1] if part.shape else 1)
+
+    def over_batch(self, name: str, *args: Node) -> Node:
+        """Return a sum or the like over the batch; it can only go into a gradient."""
+        return self.node(f"{name} over the batch", *args, width=args[-1].width)
 
     def ew(self, name: str, *args: Node) -> Node:
         """Return an elementwise operation."""
-        numbers = [number_of(a) for a in args]
-        if name in _SIMPLE and None not in numbers:
-            return self.const(float(_SIMPLE[name](*numbers)))
-        if name == "div" and args[1].name == "const":
-            value, power = args[1].attr
-            if value:
-                return self.ew("mul", args[0], self.const(1 / value, -power))
-        power = numbers[1] if name == "pow" else None
-        if power == 0.5:
-            return self.ew("sqrt", args[0])
-        if power in (2.0, 3.0, 4.0):
-            result = args[0]
-            for _ in range(int(power) - 1):
-                result = self.ew("mul", result, args[0])
-            return result
-        if name == "mul" and args[0].name == args[1].name == "const":
-            (a, p), (b, q) = (n.attr for n in args)
-            if not p or not q:
-                return self.const(a * b, p + q)
-        if name == "id" and not args[0].row:
-            return args[0]
-        return self.node(name, args, None, max(a.width for a in args))
+        values = [a.attr[0] if a.name == "const" else None for a in args]
+        ufunc = OPERATIONS[name].ufunc
+        if ufunc is not None and None not in values:
+            with np.errstate(all="ignore"):
+                return self.const(float(ufunc(*values)))
+        match name, values:
+            case "id", [None] if not args[0].row:
+                return args[0]
+            case "div", [_, float(number)] if number:
+                return self.ew("mul", args[0], self.const(1 / number))
+            case "pow", [_, 0.5]:
+                return self.ew("sqrt", args[0])
+            case "pow", [_, 2.0 | 3.0 | 4.0 as number]:
+                result = args[0]
+                for _ in range(int(number) - 1):
+                    result = self.ew("mul", result, args[0])
+                return result
+        return self.node(name, *args)
 
     def slice(self, a: Node, low: int, high: int) -> Node:
         """Return columns ``low .. high``, taken from where the numbers come from."""
@@ -98,88 +150,95 @@ class Graph:
         if a.name == "slice":
             return self.slice(a.args[0], a.attr[0] + low, a.attr[0] + high)
         if a.name == "parameter":
-            view, _ = a.attr
-            offset = view.offset + low * view.strides[-1]
-            return self.parameter(view._replace(offset=offset), (*a.attr[1][:-1], high - low))
+            return self.leaf("parameter", a.attr.cut(-1, low, high))
         if a.name == "product" and len(a.args) == 2:
-            first, weights = a.args
-            return self.product(first, self.slice(weights, low, high))
-        if a.name == "concat":
-            at = 0
-            for part in a.args:
-                if at <= low and high <= at + part.width:
-                    return self.slice(part, low - at, high - at)
-                at += part.width
-        elif a.name not in LEAVES | {"product"} and not _sums_products(a):
-            parts = [b if b.width == 1 else self.slice(b, low, high) for b in a.args]
-            return self.ew(a.name, *parts)
-        return self.node("slice", (a,), (low, high), high - low)
+            return self.product(a.args[0], self.slice(a.args[1], low, high))
+        for b, at in columns(a) if a.name == "concat" else ():
+            if at <= low and high <= at + b.width:
+                return self.slice(b, low - at, high - at)
+        if a.name not in WHOLE and not _sums_products(a):
+            args = [b if b.width == 1 else self.slice(b, low, high) for b in a.args]
+            return self.node(a.name, *args)
+        return self.node("slice", a, attr=(low, high), width=high - low)
 
-    def parameter(self, view: View, shape: Shape) -> Node:
-        """Return a part of a parameter: a row of numbers, or a matrix to multiply by."""
-        width = shape[-1] if shape else 1
-        return self.node("parameter", (), (view, shape), width)
-
-    def transpose(self, a: Node) -> Node:
-        """Return a transposed matrix of weights, or what can only be multiplied from the left."""
-        if a.name == "transpose":
-            return a.args[0]
-        if a.name == "parameter":
-            view, shape = a.attr
-            return self.parameter(view._replace(strides=view.strides[::-1]), shape[::-1])
-        return self.node("transpose", (a,), None, a.width)
-
-    def product(self, a: Node, b: Node) -> Node:
-        """Return ``a @ b``: rows with weights, or the sum over the batch of outer products."""
-        if a.name == "transpose" and not b.row:
-            return self.node("outer", (a.args[0], b), None, b.width)
-        if b.name != "parameter" or a.row or len(b.attr[1]) != 2:
+    def product(self, a: Node, weights: Node) -> Node:
+        """Return ``a @ weights``."""
+        if weights.name != "parameter" or a.row or len(weights.attr.shape) != 2:
             raise Untraceable("a product with a matrix that is computed")
-        view, shape = b.attr
-        pairs, at = [], 0
-        split = a.name == "concat" and all(p.name == "state" or is_x(p) for p in a.args)
-        for part in a.args if split else (a,):  # what is given need not be copied side by side
-            rows = view._replace(offset=view.offset + at * view.strides[0])
-            pairs += [part, self.parameter(rows, (part.width, shape[1]))]
-            at += part.width
-        return self.node("product", tuple(pairs), None, shape[1])
+        pairs = []
+        given = all(p.name in ("x", "state") for p in a.args)
+        for b, at in columns(a) if given else [(a, 0)]:  # need not be copied side by side
+            pairs += [b, self.leaf("parameter", weights.attr.cut(0, at, at + b.width))]
+        return self.node("product", *pairs, width=weights.width)
 
     def concat(self, parts: Iterable[Node]) -> Node:
         """Return columns side by side."""
-        flat = tuple(q for p in parts for q in (p.args if p.name == "concat" else (p,)))
-        return self.node("concat", flat, None, sum(p.width for p in flat))
+        flat = [q for p in parts for q in (p.args if p.name == "concat" else (p,))]
+        return self.node("concat", *flat, width=sum(p.width for p in flat))
 
+    def assign(self, part: Part, value: Node) -> None:
+        """Write a part of a gradient: itself, and sums over the batch that are added to it."""
+        if self._accumulate(part, value, None) != 1:
+            raise Untraceable(f"{part.name}.grad is assigned to, not added to")
+        if not part.contiguous and not part.turned().contiguous:
+            raise Untraceable(f"{part.name}.grad: a part of it that is not contiguous")
 
-def is_x(a: Node) -> bool:
-    """Whether it is x, or the valid rows of x."""
-    return a.name == "x" or (a.name == "where" and a.args[1].name == "x")
+    def _accumulate(self, part: Part, value: Node, scale: Node | None) -> int:
+        """Take apart what is added; return how often the gradient itself is in it."""
+
+        def scaled(n: Node) -> Node:
+            return n if scale is None else self.ew("mul", n, scale)
+
+        match value.name, value.args:
+            case "gradient", () if value.attr == part and scale is None:
+                return 1
+            case "add", (a, b):
+                return self._accumulate(part, a, scale) + self._accumulate(part, b, scale)
+            case "sub", (a, b):
+                minus = scaled(self.const(-1.0))
+                return self._accumulate(part, a, scale) + self._accumulate(part, b, minus)
+            case "neg", (a,):
+                return self._accumulate(part, a, scaled(self.const(-1.0)))
+            case "mul", (a, Node("const") as number) | (Node("const") as number, a):
+                return self._accumulate(part, a, scaled(number))
+            case "product over the batch", (a, d) if (a.width, d.width) == part.shape:
+                if not part.contiguous:
+                    part, a, d = part.turned(), d, a
+                d = scaled(d)
+                for b, at in columns(a):
+                    self.result("outer", b, d, attr=part.cut(0, at, at + b.width))
+            case "sum over the batch", (a,) if a.width == np.prod(part.shape):
+                for b, at in columns(a):
+                    here = part._replace(offset=part.offset + at)
+                    self.result("gather", scaled(b), attr=here)
+            case _:
+                what = "what is neither a.T @ d nor a sum over the batch"
+                raise Untraceable(f"{part.name}.grad += {what}")
+        return 0
 
 
 def _sums_products(a: Node) -> bool:
     return a.name == "add" and any(b.name == "product" or _sums_products(b) for b in a.args)
 
 
-def reach(
-    roots: Iterable[Node],
-    stop: Callable[[Node], bool] = lambda n: False,
-    args: Callable[[Node], tuple[Node, ...]] = lambda n: n.args,
-) -> list[Node]:
-    """Return all nodes that the roots are made of, each after its arguments; none behind a stop."""
-    order: list[Node] = []
-    seen: set[int] = set()
-    stack = [(n, False) for n in reversed(list(roots))]
-    while stack:
-        node, ready = stack.pop()
-        if ready:
-            order.append(node)
-        elif id(node) not in seen:
-            seen.add(id(node))
-            stack.append((node, True))
-            if not stop(node):
-                stack.extend((a, False) for a in reversed(args(node)))
-    return order
+def columns(n: Node) -> list[tuple[Node, int]]:
+    """Return the parts of a concatenation, or the node itself, and where each begins."""
+    parts = n.args if n.name == "concat" else (n,)
+    return [(part, sum(p.width for p in parts[:k])) for k, part in enumerate(parts)]
 
 
-def number_of(n: Node) -> float | None:
-    """Return the number that a node is, whatever the batch size; None if it is no such number."""
-    return n.attr[0] if n.name == "const" and n.attr[1] == 0 else None
+def base(n: Node) -> Node:
+    """Return what a node is a part of, or the node."""
+    return base(n.args[0]) if n.name == "slice" else n
+
+
+def reach(ends: Iterable[Node], stop: Callable[[Node], bool] = lambda n: False) -> list[Node]:
+    """Return all nodes that the ends are made of, in order; none behind a stop."""
+    found: set[Node] = set()
+    waiting = list(ends)
+    while waiting:
+        n = waiting.pop()
+        if n not in found:
+            found.add(n)
+            waiting += () if stop(n) else n.args
+    return sorted(found, key=lambda n: n.number)

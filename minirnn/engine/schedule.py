@@ -1,7 +1,7 @@
 """From a program to instructions for the machine: stages, and where every number lies.
 
-A step is a list of stages. In one, rows go through matrix products; in the next, strips of a few
-rows go through elementwise instructions, while they are in the first cache. Each node has a home:
+A step is a list of stages. In one, strips of a few rows go through elementwise instructions, while
+they are in the first cache; in the next, all rows go through matrix products. Each node has a home:
 
 - KEPT: what backward needs of forward, for all steps. What is cheap to compute again is not kept.
 - RINGED: what ``a.T @ d`` sums up, for the steps of one such product.
@@ -13,39 +13,27 @@ and outputs and states have theirs in the arrays that are handed on.
 
 from __future__ import annotations
 
-from typing import Any, NamedTuple
+from typing import Any
 
-import numpy as np
-
-from minirnn.engine.graph import LEAVES, Node, reach
-from minirnn.engine.program import Program
-from minirnn.engine.trace import Untraceable, View
+from minirnn.engine.graph import FREE, LEAVES, RESULTS, Graph, Node, base, columns, reach
+from minirnn.engine.operations import FOLDS, OPERATIONS
+from minirnn.engine.trace import Sizes
+from minirnn.errors import Untraceable
 
 __all__ = ["Schedule"]
 
 # As in machine.c.
-X, Y, GRAD_Y, GRAD_X, MASK, FIRST_STATE = range(6)  # the first slots
 (BATCH, STATE, NEXT_STATE, GRAD_STATE, NEXT_GRAD_STATE, PARAMETER, GRADIENT,
  KEPT, RINGED, SCRATCH, REGISTER) = range(11)  # fmt: skip
+KINDS = {"state": STATE, "next_state": NEXT_STATE, "grad_state": GRAD_STATE,
+    "next_grad_state": NEXT_GRAD_STATE, "parameter": PARAMETER, "gradient": GRADIENT}  # fmt: skip
 NONE, VECTOR, THIN, CONST = range(4)
-OPERATIONS = ("id", "add", "sub", "mul", "div", "neg", "abs", "sign", "max", "min", "gt", "ge",
-    "eq", "ne", "where", "muladd", "submul", "mulrest", "mulrest2", "sigmoid", "tanh", "exp",
-    "sqrt", "pow", "log", "log1p", "expm1", "sin", "cos", "arctan",
-    "sum", "rowmax", "rowmin", "gather", "product")  # fmt: skip
-CHEAP = {"id", "add", "sub", "mul", "neg", "abs", "sign", "max", "min", "gt", "ge", "eq", "ne",
-    "where", "muladd", "submul", "mulrest", "mulrest2"}  # fmt: skip
-FREE = {"slice", "concat"}  # parts of what lies elsewhere
-PRODUCT = OPERATIONS.index("product")
+OPCODES = {name: k for k, name in enumerate(OPERATIONS)}
+ELSEWHERE = LEAVES | FREE  # what has no instruction of its own
+DEAR = {"product", *FOLDS.values()}  # kept rather than what is made of them
 STRIP = 1024  # numbers of the widest row of a strip
 
 Place = tuple[int, int]  # slot, and the column in it
-
-
-class Table(NamedTuple):
-    """What the machine runs for one step."""
-
-    instructions: np.ndarray  # int64 (count, 17), as in machine.c
-    stages: np.ndarray  # int64 (count, 3)
 
 
 class Schedule:
@@ -54,198 +42,162 @@ class Schedule:
     Attributes
     ----------
     slots : list of (kind, width)
-    forward, backward, backward_x : Table
-        Backward without and with the gradient on x.
     outers : list of the rows of machine.c
     constants : list of (value, power of the batch size)
+    tables : list of lists
+        Instructions and stages, as in machine.c, of forward, of backward, and of backward with
+        the gradient on x.
     """
 
-    def __init__(
-        self,
-        program: Program,
-        sizes: dict[str, int],
-        inputs: int,
-        outputs: int,
-        widths: tuple[int, ...],
-    ) -> None:
-        self.program = program
+    def __init__(self, program: Graph, sizes: Sizes, parameters: dict[str, int]) -> None:
         self.constants: list[tuple[float, int]] = []
-        batches = inputs, outputs, outputs, inputs, 1
-        self.slots: list[list[int]] = [[BATCH, n] for n in batches]
-        for kind in (STATE, NEXT_STATE, GRAD_STATE, NEXT_GRAD_STATE):
-            self.slots += [[kind, n] for n in widths]
-        self._states = len(widths)
-        self._home: dict[int, Place] = {}
+        self.slots: list[list[int]] = []
+        self._home: dict[Node, Place] = {}
         self._registers: list[int] = []
         self._register_width = 0
-        self._parameter = {name: self._slot(PARAMETER, n) for name, n in sizes.items()}
-        self._gradient = {name: self._slot(GRADIENT, n) for name, n in sizes.items()}
-        p = program
-        next_states = [(self._state(NEXT_STATE, k), n) for k, n in enumerate(p.states)]
-        gradients = [(self._state(NEXT_GRAD_STATE, k), n) for k, n in enumerate(p.grad_states)]
-        kept = self._kept(p)
+        names = ("parameter", "gradient")
+        sizes = sizes | {(name, p): n for name in names for p, n in parameters.items()}
+        self._given = {
+            key: self._slot(KINDS.get(key[0], BATCH), width) for key, width in sizes.items()
+        }
+        results = program.results
+        forward = [n for n in results if n.name in ("y", "next_state")]
+        outers = [n for n in results if n.name == "outer"]
+        backward_x = [n for n in results if n not in (*forward, *outers)]
+        backward = [n for n in backward_x if n.name != "grad_x"]
+        for n in forward:
+            if n.name == "next_state" and n.args[0].name not in ELSEWHERE:
+                self._home.setdefault(n.args[0], self._place(n))  # kept at no cost
+        kept = self._kept(forward, [*backward_x, *outers])
         for n in kept:
-            if id(n) not in self._home:
-                self._home[id(n)] = self._slot(KEPT, n.width), 0
-        self.forward = self._table([(Y, p.y), *next_states], [], kept, set())
-        for _, a, d in p.outer:
-            for n in (_base(a), _base(d)):
-                if n.name not in LEAVES and id(n) not in self._home:
-                    self._home[id(n)] = self._slot(RINGED, n.width), 0
-        known = {id(n) for n in kept}
-        wanted = [n for _, a, d in p.outer for n in (_base(a), _base(d))]
-        self.backward = self._table(gradients, p.sums, wanted, known)
-        self.backward_x = self._table([*gradients, (GRAD_X, p.grad_x)], p.sums, wanted, known)
+            self._settle(n, KEPT)
+        self.tables = self._table(forward, kept, set())
+        wanted = [base(a) for n in outers for a in n.args if base(a).name not in LEAVES]
+        for n in sorted(wanted, key=lambda n: -n.width):
+            self._settle(n, RINGED)
+        for ends in (backward, backward_x):
+            self.tables += self._table(ends, wanted, set(kept))
         for slot in self.slots:
             if slot[0] == REGISTER:
                 slot[1] = self._register_width
-        self.outers = [self._outer(*one) for one in sorted(p.outer, key=lambda o: o[2].number)]
+        outers.sort(key=lambda n: n.args[1].number)  # those of one d together
+        self.outers = [self._outer(n) for n in outers]
 
-    # ------------------------------------------------------------ slots
+    # ------------------------------------------------------------ where numbers lie
 
     def _slot(self, kind: int, width: int) -> int:
         self.slots.append([kind, width])
         return len(self.slots) - 1
 
-    def _state(self, kind: int, k: int) -> int:
-        return FIRST_STATE + (kind - STATE) * self._states + k
-
     def _place(self, n: Node) -> Place:
-        """Return where a node lies."""
+        """Return where a node lies, or is to be written."""
         if n.name == "slice":
             slot, column = self._place(n.args[0])
             return slot, column + n.attr[0]
+        if n.name == "gather":
+            return self._given["gradient", n.attr.name], n.attr.offset
         if n.name == "parameter":
-            view, shape = n.attr
-            if len(shape) > 0 and shape[-1] > 1 and view.strides[-1] != 1:
-                raise Untraceable(f"a column of {view.name} that takes part elementwise")
-            return self._parameter[view.name], view.offset
-        if n.name in ("x", "grad_y", "mask"):
-            return {"x": X, "grad_y": GRAD_Y, "mask": MASK}[n.name], 0
-        if n.name in ("state", "grad_state"):
-            return self._state(STATE if n.name == "state" else GRAD_STATE, n.attr), 0
-        return self._home[id(n)]
+            if not n.attr.contiguous:
+                raise Untraceable(f"a column of {n.attr.name} that takes part elementwise")
+            return self._given["parameter", n.attr.name], n.attr.offset
+        if n.name in LEAVES or n.name in RESULTS:
+            return self._given[n.name, n.attr], 0
+        return self._home[n]
 
-    # ------------------------------------------------------------ what is kept
+    def _settle(self, n: Node, kind: int) -> None:
+        """Give a node a home, if it has none; the parts of a concatenation are computed in it."""
+        if n in self._home:
+            return
+        if n.name == "concat":
+            places = [self._home.get(part) for part in n.args]
+            if places[0] is not None and places == _side_by_side(n, places[0]):
+                self._home[n] = places[0]  # it is there already, in a wider one
+                return
+        self._home[n] = self._slot(kind, n.width), 0
+        if n.name == "concat":
+            for part, place in zip(n.args, _side_by_side(n, self._home[n]), strict=True):
+                if part.name not in ELSEWHERE:
+                    self._home.setdefault(part, place)
 
-    def _kept(self, p: Program) -> list[Node]:
+    def _kept(self, forward: list[Node], backward: list[Node]) -> list[Node]:
         """Return what backward needs of forward and does not compute again."""
-        roots = [p.y, *p.states]
-        inside = {id(n) for n in reach(roots) if n.name not in LEAVES}
-        for k, n in enumerate(p.states):
-            if n.name not in LEAVES | FREE and id(n) not in self._home:
-                self._home[id(n)] = self._state(NEXT_STATE, k), 0  # kept at no cost
-        fixed: dict[int, bool] = {}
-        for n in reach(roots):  # whether it can be had again from what is kept or given
-            again = n.name in CHEAP and all(
-                a.name in ("x", "state", "mask", "const")
-                or fixed.get(id(a), False)
-                or (a.name not in LEAVES | FREE | {"product", "sum", "rowmax", "rowmin"})
-                for a in n.args
+        given, again = {"x", "state", "mask", "const"}, set()
+        inside = [n for n in reach([n.args[0] for n in forward]) if n.name not in ELSEWHERE]
+        for n in inside:
+            cheap = all(
+                a.name in given or a in again or a.name not in ELSEWHERE | DEAR for a in n.args
             )
-            fixed[id(n)] = again and id(n) not in self._home
-        back = [*p.grad_states, p.grad_x] + [n for _, a, d in p.outer for n in (a, d)]
-        back += [n for _, n in p.sums]
-
-        def stop(n: Node) -> bool:
-            known = id(n) in inside and n.name not in FREE and not fixed[id(n)]
-            return n.name in LEAVES or known
-
-        return [n for n in reach(back, stop) if id(n) in inside and n.name not in FREE and stop(n)]
+            if cheap and OPERATIONS[n.name].cheap and n not in self._home:
+                again.add(n)
+        known = {n for n in inside if n not in again}
+        needed = reach(backward, lambda n: n.name in LEAVES or n in known)
+        return [n for n in needed if n in known]
 
     # ------------------------------------------------------------ stages
 
-    def _table(
-        self,
-        outputs: list[tuple[int, Node]],
-        sums: list[tuple[View, Node]],
-        wanted: list[Node],
-        known: set[int],
-    ) -> Table:
+    def _table(self, results: list[Node], wanted: list[Node], known: set[Node]) -> list[Any]:
         """Return the instructions that compute all that is asked for."""
         persistent = dict(self._home)
-        direct: set[int] = set()
-        ends: list[Node] = []
-        for slot, n in outputs:
-            fresh = id(n) not in direct | known and n.name not in LEAVES | FREE
-            if fresh and persistent.get(id(n), (slot, 0)) == (slot, 0):
-                direct.add(id(n))
-                self._home[id(n)] = slot, 0
-                ends.append(n)
-            else:
-                ends.append(Node("store", (n,), (slot, 0), n.width))
-        for view, n in sums:
-            part = self.program.graph.node("id", (n,), None, n.width) if n.name == "const" else n
-            to = self._gradient[view.name], view.offset
-            ends.append(Node("gather", (part,), to, n.width))
 
         def stop(n: Node) -> bool:
-            return n.name in LEAVES or id(n) in known
+            return n.name in LEAVES or n in known
 
-        order = [n for n in reach([*ends, *wanted], stop) if not stop(n)]
-        for n in order:
-            if n.name not in {*OPERATIONS, "store"} | FREE:
-                raise Untraceable("a sum or a product over the batch, but not into a gradient")
-        order = self._put_together(order)
-        stages = _stages(order, stop, self._parts)
-        self._find_homes(order, stages)
-        instructions: list[list[int]] = []
-        table: list[tuple[int, int, int]] = []
-        for products, nodes in stages:
-            first = len(instructions)
-            if products:
-                instructions += [row for n in nodes for row in self._products(n)]
-                table.append((first, len(instructions), 0))
-                continue
-            widest = max(max([n.width, *[a.width for a in n.args]]) for n in nodes)
-            strip = max(1, STRIP // widest)
-            self._register_width = max(self._register_width, strip * widest)
-            instructions += self._strip(nodes)
-            table.append((first, len(instructions), strip))
-        self._home = persistent
-        rows = np.array(instructions, np.int64).reshape(-1, 17)
-        return Table(rows, np.array(table, np.int64).reshape(-1, 3))
-
-    def _put_together(self, order: list[Node]) -> list[Node]:
-        """Have the parts of a concatenation computed where it lies; copy those that lie elsewhere.
-
-        The parts are kept in `_parts`: they must be there before anything reads the whole.
-        """
-        self._parts: dict[int, tuple[Node, ...]] = {}
-        here, result = {id(n) for n in order}, []
-        for n in order:
-            if n.name == "concat":
-                slot, column = self._home.setdefault(id(n), (-1, 0))
-                if slot < 0:
-                    slot = self._slot(SCRATCH, n.width)
-                    self._home[id(n)] = slot, 0
-                parts = []
-                for part in n.args:
-                    if id(part) in here and id(part) not in self._home:
-                        self._home[id(part)] = slot, column
-                        parts.append(part)
-                    else:
-                        parts.append(Node("store", (part,), (slot, column), part.width))
-                        result.append(parts[-1])
-                    column += part.width
-                self._parts[id(n)] = tuple(parts)
-            result.append(n)
-        return result
-
-    def _find_homes(self, order: list[Node], stages: list[tuple[bool, list[Node]]]) -> None:
-        """Give memory to products, and to what is read in parts or in another stage."""
-        stage_of = {id(n): k for k, (_, nodes) in enumerate(stages) for n in nodes}
-        for n in order:
-            if n.name == "product":
-                self._home.setdefault(id(n), (-1, 0))
+        ends = list(wanted)
+        for result in results:
+            (n,), place = result.args, self._place(result)
+            here = result.name != "gather" and not stop(n) and n.name not in FREE
+            if here and self._home.setdefault(n, place) == place:
+                ends.append(n)  # it is computed where it is to go
+            else:
+                ends.append(result)
+        order = [n for n in reach(ends, stop) if not stop(n)]
+        order, stage = self._staged(order)
+        for n in order:  # what is read in parts, or in another stage, needs memory
             for a in n.args if n.name not in FREE else ():
-                base = _base(a)
-                here = base is a and stage_of.get(id(base)) == stage_of[id(n)]
-                if id(base) in stage_of and not here:
-                    self._home.setdefault(id(base), (-1, 0))
+                whole = base(a)
+                if whole in stage and (whole is not a or stage[whole] != stage[n]):
+                    self._settle(whole, SCRATCH)
+            if n.name == "product":
+                self._settle(n, SCRATCH)
+        instructions: list[list[int]] = []
+        stages: list[tuple[int, int, int]] = []
+        for k in range(max(stage.values()) + 1):
+            nodes = [n for n in order if stage[n] == k and n.name not in FREE]
+            if not nodes:
+                continue
+            first, strip = len(instructions), 0
+            if k % 2:
+                instructions += [row for n in nodes for row in self._products(n)]
+            else:
+                widest = max(a.width for n in nodes for a in (n, *n.args))
+                strip = max(1, STRIP // widest)
+                self._register_width = max(self._register_width, strip * widest)
+                instructions += self._strip(nodes)
+            stages.append((first, len(instructions), strip))
+        self._home = persistent
+        return [instructions, stages]
+
+    def _staged(self, order: list[Node]) -> tuple[list[Node], dict[Node, int]]:
+        """Return all nodes with the stage of each: even ones are elementwise, odd ones products.
+
+        Parts of a concatenation that are computed elsewhere are copied to where it lies.
+        """
+        concats = [n for n in order if n.name == "concat"]
+        for n in sorted(concats, key=lambda n: -n.width):
+            self._settle(n, SCRATCH)
+        stage: dict[Node, int] = {}
         for n in order:
-            if self._home.get(id(n), (0, 0))[0] < 0:
-                self._home[id(n)] = self._slot(SCRATCH, n.width), 0
+            parts = list(n.args)
+            if n.name == "concat":
+                places = _side_by_side(n, self._home[n])
+                for k, (part, place) in enumerate(zip(n.args, places, strict=True)):
+                    if self._home.get(part) != place:
+                        parts[k] = Node("id", (part,), None, part.width)
+                        self._home[parts[k]] = place
+                        stage[parts[k]] = _later(stage.get(part, 0), 0)
+            at = max((stage.get(a, 0) for a in parts), default=0)
+            stage[n] = at if n.name in FREE else _later(at, n.name == "product")
+        return list(stage), stage
 
     # ------------------------------------------------------------ instructions
 
@@ -254,42 +206,37 @@ class Schedule:
         place, result = self._place(n), []
         begin = self._operand(n.args[-1], n.width) if len(n.args) % 2 else [NONE, 0, 0]
         for a, weights in zip(n.args[::2], n.args[1::2], strict=False):
-            view, _ = weights.attr
-            at = self._parameter[view.name], view.offset
-            result.append([PRODUCT, n.width, VECTOR, *place, VECTOR, *self._place(a), VECTOR, *at,
-                           *begin, a.width, *view.strides])  # fmt: skip
+            at = self._given["parameter", weights.attr.name], weights.attr.offset
+            result.append([OPCODES["product"], n.width, VECTOR, *place, VECTOR, *self._place(a),
+                           VECTOR, *at, *begin, a.width, *weights.attr.strides])  # fmt: skip
             begin = [VECTOR, *place]
         return result
 
     def _strip(self, nodes: list[Node]) -> list[list[int]]:
         """Return the instructions of one strip; registers are taken when needed, and given back."""
-        last = {id(_base(a)): k for k, n in enumerate(nodes) for a in n.args}
+        last = {base(a): k for k, n in enumerate(nodes) for a in n.args}
         free = sorted(self._registers, reverse=True)
-        held: dict[int, int] = {}
+        held: dict[Node, int] = {}
         result: list[list[int]] = []
         for k, n in enumerate(nodes):
-            if n.name in ("store", "gather"):
-                name = "id" if n.name == "store" else n.name
-                result.append(self._elementwise(name, n.args, n.width, n.attr))
-            else:
-                if id(n) not in self._home:
-                    if not free:
-                        self._registers.append(self._slot(REGISTER, 0))
-                        free.append(self._registers[-1])
-                    held[id(n)] = free.pop()
-                    self._home[id(n)] = held[id(n)], 0
-                width = n.args[0].width if n.name in ("sum", "rowmax", "rowmin") else n.width
-                result.append(self._elementwise(n.name, n.args, width, self._home[id(n)]))
-            for a in {id(_base(b)) for b in n.args} | {id(n)}:
+            if n.name not in RESULTS and n not in self._home:
+                if not free:
+                    self._registers.append(self._slot(REGISTER, 0))
+                    free.append(self._registers[-1])
+                held[n] = free.pop()
+                self._home[n] = held[n], 0
+            result.append(self._elementwise(n))
+            for a in dict.fromkeys([*map(base, n.args), n]):
                 if a in held and last.get(a, k) <= k:
                     free.append(held.pop(a))
         return result
 
-    def _elementwise(self, name: str, args: Any, width: int, to: Place) -> list[int]:
-        sources = [self._operand(a, width) for a in args]
-        sources += [[NONE, 0, 0]] * (3 - len(sources))
-        flat = [k for source in sources for k in source]
-        return [OPERATIONS.index(name), width, VECTOR, *to, *flat, 0, 0, 0]
+    def _elementwise(self, n: Node) -> list[int]:
+        width = max(n.args[0].width, n.width)  # of a sum of columns it is theirs
+        sources = [k for a in n.args for k in self._operand(a, width)]
+        sources += [NONE] * (9 - len(sources))
+        code = OPCODES.get(n.name, OPCODES["id"])
+        return [code, width, VECTOR, *self._place(n), *sources, 0, 0, 0]
 
     def _operand(self, n: Node, width: int) -> list[int]:
         if n.name == "const":
@@ -298,40 +245,18 @@ class Schedule:
             return [CONST, 0, self.constants.index(n.attr)]
         return [THIN if n.width == 1 and width > 1 else VECTOR, *self._place(n)]
 
-    def _outer(self, view: View, a: Node, d: Node) -> list[int]:
-        slot = self._gradient[view.name]
-        return [*self._place(d), d.width, *self._place(a), a.width, slot, view.offset,
-                view.strides[0]]  # fmt: skip
+    def _outer(self, n: Node) -> list[int]:
+        (a, d), part = n.args, n.attr
+        slot = self._given["gradient", part.name]
+        return [*self._place(d), d.width, *self._place(a), a.width, slot, part.offset,
+                part.strides[0]]  # fmt: skip
 
 
-def _base(n: Node) -> Node:
-    return _base(n.args[0]) if n.name == "slice" else n
+def _side_by_side(concat: Node, place: Place) -> list[Place]:
+    """Return where the parts of a concatenation lie, if it lies at `place`."""
+    return [(place[0], place[1] + at) for _, at in columns(concat)]
 
 
-def _stages(
-    order: list[Node], stop: Any, parts: dict[int, tuple[Node, ...]]
-) -> list[tuple[bool, list[Node]]]:
-    """Return groups in turn: all rows of elementwise work that can be done, then all products."""
-    done: set[int] = set()
-
-    def ready(n: Node) -> bool:
-        return all(stop(a) or id(a) in done for a in parts.get(id(n), n.args))
-
-    todo, stages = list(order), []
-    while todo:
-        before = len(todo)
-        for products in (False, True):
-            group, left = [], []
-            for n in todo:
-                mine = n.name in FREE or (n.name == "product") == products
-                if mine and ready(n):
-                    done.add(id(n))
-                    group += [n] if n.name not in FREE else []
-                else:
-                    left.append(n)
-            todo = left
-            if group:
-                stages.append((products, group))
-        if len(todo) == before:
-            raise Untraceable(f"a product over the batch, or a {todo[0].name}, in the wrong place")
-    return stages
+def _later(stage: int, product: int) -> int:
+    """Return the first stage for elementwise work, or for products, that is not before `stage`."""
+    return stage + (stage % 2 != product)

@@ -1,7 +1,7 @@
 """Any cell as an ONNX ``Scan`` over its operations.
 
 The cell's `forward` is run once over stand-ins for arrays (`minirnn.engine.trace`), which leaves a
-list of operations behind. Each of them is an ONNX node; together they are the body of the loop. A
+graph of operations behind. Each of them is an ONNX node; together they are the body of the loop. A
 mask is part of the body too: it keeps the state and gives zeros where a step is padding.
 """
 
@@ -13,8 +13,11 @@ from typing import Any
 import numpy as np
 from onnx import TensorProto, helper
 
-from minirnn.core import Layer
-from minirnn.engine.trace import Record, Tape, Untraceable, trace
+from minirnn.cells.cell import Cell
+from minirnn.engine.graph import Graph, Node, reach
+from minirnn.engine.program import merged
+from minirnn.engine.trace import sizes_of, trace
+from minirnn.errors import Untraceable
 from minirnn.interop.counterparts import ConversionError, inner, refuse, titled
 from minirnn.interop.onnx_writer import Writer
 
@@ -23,18 +26,18 @@ __all__ = ["write_scan"]
 _SAME = {
     "add": "Add", "sub": "Sub", "mul": "Mul", "div": "Div", "neg": "Neg", "abs": "Abs",
     "sign": "Sign", "max": "Max", "min": "Min", "tanh": "Tanh", "exp": "Exp", "sqrt": "Sqrt",
-    "log": "Log", "sin": "Sin", "cos": "Cos", "arctan": "Atan", "pow": "Pow", "product": "MatMul",
+    "log": "Log", "sin": "Sin", "cos": "Cos", "arctan": "Atan", "pow": "Pow",
 }  # fmt: skip
 _TRUTHS = {"gt": "Greater", "ge": "GreaterOrEqual", "eq": "Equal"}
 _BATCHES = 1009, 2003  # of the traces: no size of a layer's
-_FOLDS = {"sum": "ReduceSum", "max": "ReduceMax", "min": "ReduceMin"}
+_FOLDS = {"sum": "ReduceSum", "rowmax": "ReduceMax", "rowmin": "ReduceMin"}
 
 
 def write_scan(writer: Writer, layer: Any, x: str, place: str) -> str:
     """Write a recurrent layer as a loop over its cell; return the name of its output."""
     cell = layer.cell
     zeros = cell.initial_state(1)
-    body = _Body(writer, _tape(cell, writer.dtype, zeros, place), cell, place).graph()
+    body = _Body(writer, *_traced(cell, writer.dtype, zeros, place), cell, place).graph()
     names = getattr(cell, "state_names", ())
     if len(names) != len(zeros):
         names = tuple(str(k) for k in range(len(zeros)))
@@ -63,42 +66,25 @@ def write_scan(writer: Writer, layer: Any, x: str, place: str) -> str:
     return y
 
 
-def _tape(cell: Any, dtype: np.dtype[Any], zeros: tuple[Any, ...], place: str) -> Tape:
+def _traced(
+    cell: Any, dtype: np.dtype[Any], zeros: tuple[Any, ...], place: str
+) -> tuple[Graph, list[Any]]:
     """Trace the cell at two batch sizes; what differs between them cannot be in a graph."""
-    widths = tuple(array.shape[1] for array in zeros)
     try:
         if any(array.ndim != 2 for array in zeros):
             raise Untraceable("a state that is not (batch, n)")
-        one, two = (trace(copy.deepcopy(cell), n, dtype, widths) for n in _BATCHES)
-        needed = _needed(one, len(zeros))
-        alike = needed == _needed(two, len(zeros))
-        if not alike or not all(_same(one.records[k], two.records[k]) for k in needed):
+        sizes = sizes_of(cell, tuple(array.shape[1] for array in zeros))
+        traces = [trace(copy.deepcopy(cell), n, dtype, sizes) for n in _BATCHES]
+        step = merged(traces)
+        step.results = step.results[: 1 + len(zeros)]  # the output and the next state
+        if any(n.attr[1] for n in reach(step.results) if n.name == "const"):
             raise Untraceable("the batch size decides what is done")
     except Exception as error:
         raise ConversionError(
             f"to_onnx: {titled(place, cell)} has no counterpart in ONNX, and its operations cannot "
             f"be traced: {str(error) or type(error).__name__}"
         ) from error
-    return one
-
-
-def _same(one: Record, two: Record) -> bool:
-    if (one.name, one.args) != (two.name, two.args):
-        return False
-    if isinstance(one.attr, np.ndarray):
-        return np.array_equal(one.attr, two.attr)
-    return bool(one.attr == two.attr)
-
-
-def _needed(tape: Tape, states: int) -> list[int]:
-    """Return the numbers of the operations that the output and the next state are made of."""
-    found, waiting = set(), list(tape.outputs[: 1 + states])
-    while waiting:
-        k = waiting.pop()
-        if k not in found:
-            found.add(k)
-            waiting += tape.records[k].args
-    return sorted(found)
+    return step, traces[0].arrays
 
 
 def _rows(writer: Writer, x: str, array: Any) -> str:
@@ -114,13 +100,14 @@ def _rows(writer: Writer, x: str, array: Any) -> str:
 class _Body(Writer):
     """The graph of one time step. Its constants belong to the graph around it."""
 
-    def __init__(self, outer: Writer, tape: Tape, cell: Layer, layer: str) -> None:
+    def __init__(
+        self, outer: Writer, step: Graph, arrays: list[Any], cell: Cell, layer: str
+    ) -> None:
         super().__init__(outer.dtype, states=False, place=inner(layer, "step."))
-        self.outer, self.tape, self.layer = outer, tape, layer
-        self.parameters = dict(cell.named_parameters())
-        self.x_t = next(record for record in tape.records if record.name == "x")
-        self.names: dict[int, str] = {}
-        self.batch: str | None = None
+        self.outer, self.step, self.layer, self.width = outer, step, layer, cell.input_size
+        self.parameters = {name: p.value for name, p in cell.named_parameters()}
+        self.parameters |= {f"#{k}": array for k, array in enumerate(arrays)}
+        self.names: dict[Node, str] = {}
 
     def constant(self, value: Any, dtype: Any = None) -> str:
         """Add an array to the graph around this one."""
@@ -128,37 +115,32 @@ class _Body(Writer):
 
     def graph(self) -> Any:
         """Return the body: states, x_t and mask_t in; states and y_t out."""
-        tape = self.tape
-        states = [record for record in tape.records if record.name == "state"]
-        inputs = []
-        for record in [*states, self.x_t]:
-            name = f"{self.place}{record.name}_{record.attr}"
-            self.names[record.place] = name
-            inputs.append(self._port(name, record))
+        y, *new = self.step.results
+        inputs = [self._port(f"{self.place}state_{n.attr}", n.width) for n in new]
+        inputs.append(self._port(f"{self.place}x_0", self.width))
         if self.outer.mask is not None:
             self.mask = f"{self.place}mask_t"
             inputs.append(helper.make_tensor_value_info(self.mask, TensorProto.BOOL, ["batch"]))
-        for k in _needed(tape, len(states)):
-            if k not in self.names:
-                self.names[k] = self._write(tape.records[k])
-        y, *new = (tape.records[k] for k in tape.outputs[: 1 + len(states)])
+        for n in reach([result.args[0] for result in self.step.results]):
+            self.names[n] = self._write(n, [self.names[a] for a in n.args])
         outputs = []
-        for record, old in zip([*new, y], [*inputs[: len(states)], None], strict=True):
-            value = self._whole(record)
+        for result, old in zip([*new, y], [*inputs[: len(new)], None], strict=True):
+            value = self._whole(result.args[0])
             if self.mask is not None:
                 real = self.add("Unsqueeze", self.mask, self.integers(1))
                 value = self.add("Where", real, value, old.name if old else self.constant(0))
-            outputs.append(self._port(self.add("Identity", value), record))
+            outputs.append(self._port(self.add("Identity", value), result.width))
         return helper.make_graph(self.nodes, f"{self.place}body", inputs, outputs)
 
-    def _port(self, name: str, record: Record) -> Any:
-        return helper.make_tensor_value_info(name, self.element, ["batch", record.shape[1]])
+    def _port(self, name: str, width: int) -> Any:
+        return helper.make_tensor_value_info(name, self.element, ["batch", width])
 
     # ------------------------------------------------------------ one operation
 
-    def _write(self, record: Record) -> str:
-        inputs = [self.names[k] for k in record.args]
-        name = record.name
+    def _write(self, n: Node, inputs: list[str]) -> str:
+        name = n.name
+        if name in ("x", "state"):
+            return f"{self.place}{name}_{n.attr}"
         if name in _SAME:
             return self.add(_SAME[name], *inputs)
         if name in _TRUTHS:
@@ -173,50 +155,37 @@ class _Body(Writer):
             return self.add("Sub", self.add("Exp", *inputs), self.constant(1))
         if name == "log1p":
             return self.add("Log", self.add("Add", *inputs, self.constant(1)))
+        if name == "product":
+            pairs = zip(inputs[::2], inputs[1::2], strict=True)
+            return self.merge([self.add("MatMul", *pair) for pair in pairs], "sum", 1)
         if name == "concat":
-            parts = [self._whole(self.tape.records[k]) for k in record.args]
-            return self.add("Concat", *parts, axis=1)
+            return self.add("Concat", *[self._whole(a) for a in n.args], axis=1)
         if name == "slice":
-            bounds = [self.integers(n) for n in (*record.attr, -1)]
+            bounds = [self.integers(k) for k in (*n.attr, -1)]
             return self.add("Slice", *inputs, *bounds)
-        if name == "transpose":
-            return self.add("Transpose", *inputs, perm=[1, 0])
         if name == "id":
-            return self._whole(record, inputs[0])
-        if name in ("const", "array"):
-            return self.constant(record.attr)
+            return self._whole(n.args[0])
+        if name == "const":
+            return self.constant(n.attr[0])
         if name == "parameter":
-            return self._parameter(record)
-        return self._fold(record, inputs[0])
+            return self._parameter(n)
+        if name in _FOLDS:
+            return self.add(_FOLDS[name], *inputs, self.integers(-1), keepdims=1)
+        return refuse("to_onnx", f"a {name} in the cell of layer {self.layer}", "ONNX")
 
-    def _parameter(self, record: Record) -> str:
-        view = record.attr
-        value = np.ascontiguousarray(self.parameters[view.name].value)
-        strides = tuple(step * value.itemsize for step in view.strides)
-        part = np.lib.stride_tricks.as_strided(
-            value.reshape(-1)[view.offset :], record.shape, strides
+    def _parameter(self, n: Node) -> str:
+        part = n.attr
+        value = np.ascontiguousarray(self.parameters[part.name], self.dtype)
+        strides = tuple(step * value.itemsize for step in part.strides)
+        array = np.lib.stride_tricks.as_strided(
+            value.reshape(-1)[part.offset :], part.shape, strides
         )
-        return self.outer.weights(inner(self.layer, f"{view.name}.{record.place}"), part.copy())
+        return self.outer.weights(inner(self.layer, f"{part.name}.{n.number}"), array.copy())
 
-    def _fold(self, record: Record, value: str) -> str:
-        what, _, axis = record.name.partition(" of ")
-        (before,) = (self.tape.records[k] for k in record.args)
-        if what not in _FOLDS or (axis == "rows" and before.shape[0] == self.tape.batch):
-            refuse("to_onnx", f"{record.name} in the cell of layer {self.layer}", "ONNX")
-        keep = int(len(record.shape) == len(before.shape))
-        axes = self.integers(0 if axis == "rows" else -1)
-        return self.add(_FOLDS[what], value, axes, keepdims=keep)
-
-    def _whole(self, record: Record, value: str | None = None) -> str:
-        """Return a value in its full shape, where it stands for one row or one number."""
-        name = self.names[record.place] if value is None else value
-        if not record.shape or record.shape[0] != self.tape.batch:
-            return name
-        if self.batch is None:
-            self.batch = self.add("Shape", self.names[self.x_t.place], start=0, end=1)
-        shape = self.batch
-        if len(record.shape) > 1:
-            shape = self.add("Concat", shape, self.integers(*record.shape[1:]), axis=0)
-        source = record if value is None else self.tape.records[record.args[0]]
-        column = source.shape == record.shape[:1] and record.shape[1:] == (1,)
-        return self.add("Reshape" if column else "Expand", name, shape)
+    def _whole(self, n: Node) -> str:
+        """Return a value with all rows of the batch, where it stands for one row or one number."""
+        if not n.row:
+            return self.names[n]
+        batch = self.add("Shape", f"{self.place}x_0", start=0, end=1)
+        shape = self.add("Concat", batch, self.integers(n.width), axis=0)
+        return self.add("Expand", self.names[n], shape)

@@ -10,7 +10,8 @@ import numpy as np
 import pytest
 
 from minirnn import Adam, GRUCell, LSTMCell, Recurrent, RNNCell
-from minirnn.engine import Code, native
+from minirnn.engine import native
+from minirnn.engine.code import Code
 from minirnn.recurrent.loop import Loop
 from minirnn.recurrent.native import NativeRunner
 from tests.engine.random_cells import RandomCell

@@ -1,0 +1,155 @@
+"""What NumPy's functions do to stand-ins."""
+
+from __future__ import annotations
+
+from string import ascii_lowercase
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from minirnn.engine.operations import FOLDS, OPERATIONS
+from minirnn.errors import Untraceable
+
+if TYPE_CHECKING:
+    from minirnn.engine.stand_in import StandIn
+    from minirnn.engine.trace import Trace
+
+__all__ = ["FUNCTIONS"]
+
+
+def _elementwise(name: str) -> Any:
+    return lambda trace, *arrays: trace.elementwise(name, *arrays)
+
+
+def _logical(name: str) -> Any:
+    def logical(trace: Trace, *arrays: StandIn) -> Any:
+        return trace.elementwise(name, *[a if a.dtype == bool else a != 0.0 for a in arrays])
+
+    return logical
+
+
+def _product(trace: Trace, first: Any, second: Any) -> Any:
+    """Return ``a @ b``: rows with weights, or a sum over the batch."""
+    a, b = trace.of(first), trace.of(second)
+    if any(one.ndim == 0 or one.dtype == bool for one in (a, b)):
+        raise Untraceable("a product with a single number or with truth values")
+    if a.ndim == 1 and a.node.name == "const" and b.ndim == 2 and a.shape == b.shape[:1]:
+        return a.node.attr[0] * b.sum(axis=0)  # np.ones(len(x)) @ x
+    if a.ndim != 2 or b.ndim != 2 or a.shape[1] != b.shape[0]:
+        raise Untraceable(f"a product of shapes {a.shape} and {b.shape}")
+    if b.rows == 1:
+        return (b.T @ a.T).T
+    shape = a.shape[0], b.shape[1]
+    if a.rows == 1:
+        return trace.stand_in(trace.graph.over_batch("product", a.T.node, b.node), shape)
+    return trace.stand_in(trace.graph.product(a.node, b.node), shape, rows=a.rows)
+
+
+def _fold(name: str) -> Any:
+    def fold(
+        trace: Trace, a: StandIn, axis: Any = None, dtype: Any = None, keepdims: bool = False
+    ) -> StandIn:
+        if dtype is not None and np.dtype(dtype) != trace.dtype:
+            raise Untraceable(f"a sum in {np.dtype(dtype)}")
+        axes = range(a.ndim) if axis is None else sorted(np.atleast_1d(axis) % a.ndim)
+        for k in reversed(axes):
+            sizes = enumerate(a.shape)
+            shape = tuple(1 if i == k else n for i, n in sizes if i != k or keepdims)
+            (node,) = trace.operands(a)
+            if a.rows == 0 == k:
+                a = trace.stand_in(trace.graph.over_batch(name, node), shape)
+            else:
+                node = trace.graph.node(FOLDS[name], node, width=1)
+                a = trace.stand_in(node, shape, rows=a.rows)
+        return a
+
+    return fold
+
+
+def _mean(trace: Trace, a: StandIn, axis: Any = None, **options: Any) -> Any:
+    total = a.sum(axis, **options)
+    return total * (1.0 / (a.size // max(1, total.size)))
+
+
+def _clip(trace: Trace, a: Any, low: Any = None, high: Any = None) -> Any:
+    a = a if low is None else np.maximum(a, low)
+    return a if high is None else np.minimum(a, high)
+
+
+def _copy(trace: Trace, a: StandIn) -> Any:
+    return a != 0.0 if a.dtype == bool else trace.elementwise("id", a)
+
+
+def _astype(trace: Trace, a: StandIn, dtype: Any, copy: bool = True) -> Any:
+    if np.dtype(dtype) == bool:
+        return a != 0.0
+    if np.dtype(dtype) != trace.dtype:
+        raise Untraceable(f"a cast to {np.dtype(dtype)}")
+    return trace.elementwise("id", a) if copy or a.dtype == bool else a
+
+
+def _full(trace: Trace, a: StandIn, value: Any, dtype: Any = None) -> Any:
+    array = np.broadcast_to(np.asarray(value, dtype or a.dtype), a.shape)
+    return trace.of(array).astype(array.dtype)
+
+
+def _concatenate(trace: Trace, arrays: Any, axis: int = 0) -> StandIn:
+    parts = [trace.of(a) for a in arrays]
+    if any(p.ndim != 2 or p.rows != 0 for p in parts) or axis % 2 != 1:
+        raise Untraceable("rows put together, or arrays that are not (batch, n)")
+    node = trace.graph.concat([p.node for p in parts])
+    truths = all(p.dtype == bool for p in parts)
+    return trace.stand_in(node, (trace.batch, node.width), rows=0, boolean=truths)
+
+
+def _einsum(trace: Trace, text: str, *arrays: Any) -> Any:
+    letters = "".join(dict.fromkeys(c for c in text if c.isalpha()))
+    form = text.replace(" ", "").translate(str.maketrans(letters, ascii_lowercase[: len(letters)]))
+    if form not in EINSUMS:
+        raise Untraceable(f"np.einsum({text!r})")
+    return EINSUMS[form](*map(trace.of, arrays))
+
+
+EINSUMS: dict[str, Any] = {  # axes are named in the order in which they come
+    "ab->a": lambda a: a.sum(axis=1), "ab->b": lambda a: a.sum(axis=0),
+    "ab,bc->ac": lambda a, b: a @ b, "ab,bc->ca": lambda a, b: b.T @ a.T,
+    "ab,cb->ac": lambda a, b: a @ b.T, "ab,cb->ca": lambda a, b: b @ a.T,
+    "ab,ac->bc": lambda a, b: a.T @ b, "ab,ac->cb": lambda a, b: b.T @ a,
+    "ab,ca->bc": lambda a, b: a.T @ b.T, "ab,ca->cb": lambda a, b: b @ a,
+}  # fmt: skip
+FUNCTIONS: dict[Any, Any] = {
+    **{row.ufunc: _elementwise(name) for name, row in OPERATIONS.items() if row.ufunc},
+    **{getattr(np, name): _fold(name) for name in FOLDS},
+    np.where: _elementwise("where"),
+    np.fabs: _elementwise("abs"),
+    np.float_power: _elementwise("pow"),
+    np.square: lambda trace, a: a * a,
+    np.reciprocal: lambda trace, a: 1.0 / a,
+    np.less: lambda trace, a, b: b > a,
+    np.less_equal: lambda trace, a, b: b >= a,
+    np.logical_not: lambda trace, a: a == 0.0,
+    np.invert: lambda trace, a: a == 0.0,
+    np.logical_and: _logical("mul"),
+    np.bitwise_and: _logical("mul"),
+    np.logical_or: _logical("max"),
+    np.bitwise_or: _logical("max"),
+    np.logical_xor: _logical("ne"),
+    np.bitwise_xor: _logical("ne"),
+    np.matmul: _product,
+    np.dot: _product,
+    np.einsum: _einsum,
+    np.mean: _mean,
+    np.clip: _clip,
+    np.copy: _copy,
+    np.positive: _copy,
+    np.concatenate: _concatenate,
+    np.hstack: lambda trace, arrays: _concatenate(trace, arrays, 1),
+    np.full_like: _full,
+    np.zeros_like: lambda trace, a, dtype=None: _full(trace, a, 0.0, dtype),
+    np.ones_like: lambda trace, a, dtype=None: _full(trace, a, 1.0, dtype),
+    np.empty_like: lambda trace, a, dtype=None: _full(trace, a, np.nan, dtype),
+    np.transpose: lambda trace, a, axes=None: a.transpose(axes),
+    np.shape: lambda trace, a: a.shape,
+    np.ndim: lambda trace, a: a.ndim,
+    getattr(np, "astype", "astype"): _astype,
+}
