@@ -413,6 +413,18 @@ PRODUCT_RULE = [
         "in the gradient on the new state[1]",
     ),
 ]
+SIGNS = [
+    P(h.GatedCell, "+ dy * z", "- dy * z", "term", ("state[0]",),
+      "wrong sign: what is subtracted, and should be added, is exactly "
+      "(grad + grad_state[0]) * cache[2]"),
+    P(h.GatedCell, "+ dy * z", "+ 2 * dy * z", "term", ("state[0]",), "counted twice"),
+    P(h.MixtureCell, "dg @ self.Wg.value.T + dy", "dg @ self.Wg.value.T - dy", "path",
+      ("state[0]",), "should be added, is exactly the incoming grad + grad_state[0]"),
+    P(h.PeepholeCell, "+ dzf * self.pf.value", "- dzf * self.pf.value", "term", ("state[1]",),
+      "should be added, is exactly (the gradient of b[4:8] from each row) * pf"),
+    P(h.GatedCell, "du @ self.Wh.value.T + dy * z", "dy * z - du @ self.Wh.value.T", "path",
+      ("state[0]",), "wrong sign"),
+]  # fmt: skip
 FORGOTTEN = [
     P(
         h.LayerNorm,
@@ -613,6 +625,7 @@ MUTANTS = [
     *SHAPE,
     *OTHERS,
     *PRODUCT_RULE,
+    *SIGNS,
     *FORGOTTEN,
     *GATE_ORDER,
     *SOFTMAX,

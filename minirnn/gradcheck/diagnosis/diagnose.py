@@ -34,13 +34,13 @@ HYPOTHESES: list[Hypothesis] = [
     incoming.one_step,
     terms.handed_on,
     incoming.diagonal,
-    incoming.missing_output,
+    incoming.wrong_output,
     incoming.wrong_way,
     incoming.wrong_source,
     jacobians.normalisation,
     chain_rule.wrong_derivative,
     terms.factor_of_the_incoming,
-    terms.missing_term,
+    terms.wrong_term,
 ]
 """In the order of how sure and how simple they are: the first that fits is the diagnosis."""
 

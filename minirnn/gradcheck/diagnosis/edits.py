@@ -11,8 +11,10 @@ from minirnn.gradcheck.diagnosis.evidence import Case, Prediction, cases
 from minirnn.typing import Array
 
 __all__ = [
+    "EDITS",
     "block_transpose",
     "constant_factor",
+    "edited",
     "in_padding",
     "mixed_up",
     "not_finite",
@@ -20,6 +22,19 @@ __all__ = [
     "permuted_gates",
     "transposed",
 ]
+
+EDITS = {
+    "left out: what is missing is exactly": 1,
+    "with the wrong sign: what is subtracted, and should be added, is exactly": 2,
+    "counted twice: what is there once too often is exactly": -1,
+}
+"""What may be wrong with a term of the true gradient, and how often it is missing then."""
+
+
+def edited(case: Case, place: str, term: Array) -> Iterator[Prediction]:
+    """Predict a term left out, with the wrong sign, or counted twice; `place` says which it is."""
+    for edit, times in EDITS.items():
+        yield "path", f"a path {edit} {place}", case.numeric - times * term
 
 
 def not_finite(case: Case) -> Iterator[Prediction]:
@@ -96,13 +111,9 @@ def block_transpose(array: Array) -> Array:
 def mixed_up(case: Case) -> Iterator[Prediction]:
     """Predict the gradient of another array."""
     for name, other in case.evidence.measurements.items():
-        alike = other.numeric.shape == case.numeric.shape and case.numeric.size > 1
-        # where the other is right, a factor between two vectors tells more
-        if (
-            alike
-            and name != case.name
-            and (case.numeric.ndim > 1 or not case.evidence.is_right(name))
-        ):
+        if name == case.name or case.numeric.size < 2 or other.numeric.shape != case.numeric.shape:
+            continue
+        if case.numeric.ndim > 1 or not case.evidence.is_right(name):  # a factor tells more
             text = f"two gradients mixed up: backward gives the one that belongs to {name}"
             yield "mixed up", text, other.numeric
 
@@ -117,14 +128,10 @@ def permuted_gates(case: Case) -> Iterator[Prediction]:
         order = [next((k for k in range(count) if same(a, truths[k])), -1) for a in ours]
         if sorted(order) != [*range(count)]:
             continue
-        columns = [
-            f"columns {k} to {k + width // count - 1}" for k in range(0, width, width // count)
-        ]
-        moved = ", ".join(
-            f"{columns[k]} hold what belongs into {columns[j]}"
-            for k, j in enumerate(order)
-            if j != k
-        )
+        starts = np.arange(0, width, width // count)
+        columns = [f"columns {k} to {k + width // count - 1}" for k in starts]
+        pairs = [(columns[k], columns[j]) for k, j in enumerate(order) if j != k]
+        moved = ", ".join(f"{one} hold what belongs into {other}" for one, other in pairs)
         text = (
             f"gate blocks in another order than in forward: {moved}. Put the gradients side by "
             f"side in the order in which forward splits the gates"

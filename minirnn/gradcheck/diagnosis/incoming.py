@@ -10,18 +10,18 @@ from collections.abc import Iterator
 
 import numpy as np
 
-from minirnn.gradcheck.arrays import same
-from minirnn.gradcheck.diagnosis.edits import block_transpose
+from minirnn.gradcheck.arrays import SMALLEST, same
+from minirnn.gradcheck.diagnosis.edits import block_transpose, edited
 from minirnn.gradcheck.diagnosis.evidence import Case, Prediction
 from minirnn.typing import Array
 
 __all__ = [
     "diagonal",
-    "missing_output",
     "one_step",
     "other_axis",
     "repeated_token",
     "single_share",
+    "wrong_output",
     "wrong_source",
     "wrong_way",
 ]
@@ -99,17 +99,14 @@ def one_step(case: Case) -> Iterator[Prediction]:
             yield "next step", text, own
 
 
-def missing_output(case: Case) -> Iterator[Prediction]:
-    """Predict what is left without one output, or one array of the new state."""
+def wrong_output(case: Case) -> Iterator[Prediction]:
+    """Predict a wrong part of what comes in through one output, or one array of the new state."""
     parts = len(case.evidence.weights)
     for k in range(parts if parts > 1 else 0):
-        text = (
-            f"a path left out: what is missing is exactly the part that comes in through "
-            f"{case.evidence.incoming(k)}; the other parts are right"
-        )
-        rest = case.truth(case.evidence.without(k))
-        if not same(rest, case.numeric):
-            yield "path", text, rest
+        name, part = case.evidence.incoming(k), case.truth(case.evidence.only(k))
+        if np.abs(part).max() > SMALLEST:
+            place = f"the part that comes in through {name}; the other parts are right"
+            yield from edited(case, place, part)
 
 
 def diagonal(case: Case) -> Iterator[Prediction]:
@@ -146,25 +143,22 @@ def wrong_way(case: Case) -> Iterator[Prediction]:
         dz = _gradient_on_product(case, case.name, name)
         if dz is None or not np.any(np.abs(dz @ weight.T) > 1e-6):
             continue
-        rest = case.numeric - dz @ weight.T
+        way = dz @ weight.T
         if len(weight) > 1:
             text = (
                 f"a transposed weight: backward multiplies with {name} where it should multiply "
                 f"with its transpose (for y = v @ W, grad_v = grad_y @ W.T)"
             )
-            yield "transposed", text, rest + dz @ block_transpose(weight).T
-        text = (
-            f"a path left out: what is missing is exactly the part that comes back through {name}, "
-            f"grad @ {name}.T"
-        )
-        yield "path", text, rest
+            yield "transposed", text, case.numeric - way + dz @ block_transpose(weight).T
+        place = f"the part that comes back through {name}, grad @ {name}.T"
+        yield from edited(case, place, way)
         for other, array in weights.items():
             if other != name and array.shape == weight.shape:
                 text = (
                     f"two weights mixed up: backward goes through {other} where forward went "
                     f"through {name}"
                 )
-                yield "mixed up", text, rest + dz @ array.T
+                yield "mixed up", text, case.numeric - way + dz @ array.T
 
 
 def wrong_source(case: Case) -> Iterator[Prediction]:

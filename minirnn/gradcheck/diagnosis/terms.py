@@ -8,6 +8,7 @@ from collections.abc import Iterator
 import numpy as np
 
 from minirnn.gradcheck.arrays import SMALLEST
+from minirnn.gradcheck.diagnosis.edits import EDITS, edited
 from minirnn.gradcheck.diagnosis.evidence import Case, Evidence, Prediction
 from minirnn.gradcheck.diagnosis.factors import (
     ENOUGH,
@@ -20,25 +21,21 @@ from minirnn.gradcheck.diagnosis.factors import (
 )
 from minirnn.typing import Array
 
-__all__ = ["factor_of_the_incoming", "handed_on", "missing_term"]
+__all__ = ["factor_of_the_incoming", "handed_on", "wrong_term"]
 
 
 def handed_on(case: Case) -> Iterator[Prediction]:
-    """Predict the incoming gradient, handed on as it is, or left out."""
+    """Predict the incoming gradient and nothing else, or a direct connection that is wrong."""
     weights = case.evidence.weights
     alike = [k for k, weight in enumerate(weights) if weight.shape == case.numeric.shape]
     if case.is_parameter or case.numeric.size < 2:
         return
     for some in [*([k] for k in alike), *([alike] if len(alike) > 1 else [])]:
-        words = " + ".join(map(case.evidence.incoming, some))
-        total = np.sum([weights[k] for k in some], axis=0)
-        text = f"the incoming {words} itself, handed on unchanged: the derivative is missing"
+        words = f"the incoming {' + '.join(map(case.evidence.incoming, some))}"
+        total = sum((weights[k] for k in some), np.zeros(()))
+        text = f"{words} itself, handed on unchanged: the derivative is missing"
         yield "incoming", text, total
-        text = (
-            f"a path left out: what is missing is exactly the incoming {words}, as along a direct "
-            f"connection y = x + ..."
-        )
-        yield "path", text, case.numeric - total
+        yield from edited(case, f"{words}, as along a direct connection y = x + ...", total)
 
 
 def factor_of_the_incoming(case: Case) -> Iterator[Prediction]:
@@ -70,12 +67,13 @@ def factor_of_the_incoming(case: Case) -> Iterator[Prediction]:
                 yield "incoming", text, s * weight
 
 
-def missing_term(case: Case) -> Iterator[Prediction]:
-    """Predict a term of a sum left out, or a factor of it, as in product rules and peepholes.
+def wrong_term(case: Case) -> Iterator[Prediction]:
+    """Predict a wrong term of a sum, as in product rules and peepholes.
 
     A term is a gradient (the incoming one, or that at a sum inside, seen through a bias) times one
-    or two factors that the layer has. It is missing in this gradient itself, or in the gradient on
-    a new state, from where it goes on as what comes in there does.
+    or two factors that the layer has. It is left out or lacks a factor, or with one factor alone
+    has the wrong sign or is counted twice; in this gradient itself, or in the gradient on a new
+    state, from where it goes on as what comes in there does.
     """
     evidence, name = case.evidence, case.name
     gaps = {}
@@ -95,33 +93,37 @@ def missing_term(case: Case) -> Iterator[Prediction]:
         if part is not None:
             onward = evidence.jacobian(name, part).reshape(len(onward), -1)
         factors, rows = factors_of(with_shape(evidence, shape[:-1]), shape, SIMPLE)
-        products = list(_products(factors, rows))
+        products, gap = list(_products(factors, rows)), np.concatenate([*gaps.values()])
         for words, bases in _bases(evidence, shape, list(gaps)):
             through = np.concatenate([base.reshape(-1, 1) * onward for base in bases], axis=1)
-            for used, missing, values in products:
-                for fit in _giving(np.concatenate([*gaps.values()]), values, through):
+            for edit, used, missing, values in products:
+                for fit in _giving(gap, values, through):
+                    product = [words, *(factors[index[fit]].among_others for index in used)]
                     lacks = None if missing is None else factors[missing[fit]]
-                    kind, said = _said(words, [factors[index[fit]] for index in used], lacks)
+                    kind, said = _said(" * ".join(product), edit, lacks)
                     wrong = (values[fit] @ through).reshape(len(gaps), *case.numeric.shape)
                     yield kind, f"{said}{place}", case.numeric - wrong.sum(axis=0)
 
 
 def _products(
     factors: list[Factor], rows: Array
-) -> Iterator[tuple[list[Array], Array | None, Array]]:
-    """Yield terms of one or two factors, simple ones first, and what is missing of them.
+) -> Iterator[tuple[str, list[Array], Array | None, Array]]:
+    """Yield wrong terms of one or two factors, simple ones first, and what is missing of them.
 
-    The first are indices of the factors that are used, the second those of one that is missing. Of
-    a term ``u * v`` that lacks its factor v, what is missing is ``u * (v - 1)``.
+    First how they are wrong, then indices of the factors that are used, and of one that is missing.
+    Of a term ``u * v`` that lacks its factor v, what is missing is ``u * (v - 1)``.
     """
     j, k = np.indices((len(rows), len(rows))).reshape(2, -1)
     mixed = np.array([factor.text.startswith("1 - s with") for factor in factors], int)
     order = np.argsort(mixed[j] + mixed[k], kind="stable")
     j, k, every = j[order], k[order], np.arange(len(rows))
-    yield [every], None, rows
-    yield [], every, rows - 1
-    yield [j[j <= k], k[j <= k]], None, (rows[j] * rows[k])[j <= k]
-    yield [j[j != k]], k[j != k], (rows[j] * (rows[k] - 1))[j != k]
+    left_out, *others = EDITS
+    yield left_out, [every], None, rows
+    for edit in others:
+        yield edit, [every[mixed == 0]], None, EDITS[edit] * rows[mixed == 0]
+    yield "", [], every, rows - 1
+    yield left_out, [j[j <= k], k[j <= k]], None, (rows[j] * rows[k])[j <= k]
+    yield "", [j[j != k]], k[j != k], (rows[j] * (rows[k] - 1))[j != k]
 
 
 def _giving(gap: Array, values: Array, through: Array) -> Array:
@@ -129,13 +131,12 @@ def _giving(gap: Array, values: Array, through: Array) -> Array:
     return fitting(lambda k, j: (values[k] @ through[:, j], gap[j]), len(values), gap)
 
 
-def _said(base: str, used: list[Factor], missing: Factor | None) -> tuple[str, str]:
-    """Return the kind and the sentence about a term that begins with `base`."""
-    product = " * ".join([base, *(factor.among_others for factor in used)])
-    if missing is None:
-        return "term", f"a term left out: what is missing is exactly {product}"
-    what = f"the derivative of {missing.name}" if missing.name else "a factor"
-    belongs = f"{product} * {missing.among_others} belongs"
+def _said(product: str, edit: str, lacks: Factor | None) -> tuple[str, str]:
+    """Return the kind and the sentence about a term, or about one that lacks a factor."""
+    if lacks is None:
+        return "term", f"a term {edit} {product}"
+    what = f"the derivative of {lacks.name}" if lacks.name else "a factor"
+    belongs = f"{product} * {lacks.among_others} belongs"
     return "derivative", f"{what} left out of one term: {product} where {belongs}"
 
 
