@@ -191,9 +191,9 @@ def _transposed(node: ast.BinOp, frame: FrameType) -> str:
         return ""
     if left.ndim < 1 or left.shape[-1] == right.shape[0] or left.shape[-1] != right.shape[1]:
         return ""
-    text = ast.unparse(node.right)
-    text = text.removesuffix(".T") if text.endswith(".T") else f"{text}.T"
-    return (
-        f"; the product fits as {ast.unparse(node.left)} @ {text} "
-        f"(for y = v @ W, grad_v = grad_y @ W.T)"
-    )
+    v, weight = ast.unparse(node.left), ast.unparse(node.right)
+    flipped = weight.removesuffix(".T") if weight.endswith(".T") else f"{weight}.T"
+    hint = f"; the product fits as {v} @ {flipped} (for y = v @ W, grad_v = grad_y @ W.T)"
+    if left.shape[:-1] == right.shape[:1]:
+        hint += f", or as {v}.T @ {weight} (grad_W = v.T @ grad_y)"
+    return hint

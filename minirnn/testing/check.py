@@ -119,7 +119,7 @@ def _demand_fitting_input(subject: LayerSubject) -> None:
     What forward raises by itself is a finding about the layer.
     """
     try:
-        copy.deepcopy(subject.layer).forward(*subject.inputs)
+        copy.deepcopy(subject.layer).forward(*copy.deepcopy(subject.inputs))
     except (ValueError, TypeError) as error:
         innermost = list(traceback.walk_tb(error.__traceback__))[-1][0]
         if innermost.f_globals["__name__"] == "minirnn.checks":

@@ -127,7 +127,7 @@ def _factors(a: Array, n: Array, factors: list[Factor], rows: Array) -> Iterator
         sides = [tuple(chosen[k] for k in side) for side in (left, right)]
         for fit in _equal_products(a, sides[0], n, sides[1], rows):
             pair = chosen[:, fit]
-            if left and right and np.ptp(rows[pair[0]] / rows[pair[1]]) <= 1e-3:
+            if left and right and not np.ptp(rows[pair[0]] / rows[pair[1]]) > 1e-3:
                 continue  # they say the same
             said = [factors[k].text for k in pair]
             yield "derivative", words.format(*said, name=factors[pair[0]].name)
