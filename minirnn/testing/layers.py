@@ -11,8 +11,14 @@ from minirnn.gradcheck.arrays import mapped
 from minirnn.masks import lost_inside
 from minirnn.testing.arrays import cast, changed, copied, equal, flat, padded, part, same
 from minirnn.testing.findings import first_wrong_gradients
-from minirnn.testing.layer_calls import gradients_add, latest_forward, steps
-from minirnn.testing.layer_state import copies, refused_calls, state_dict, train_and_eval
+from minirnn.testing.layer_calls import (
+    copies,
+    gradients_add,
+    latest_forward,
+    refused_calls,
+    state_dict,
+    train_and_eval,
+)
 from minirnn.testing.report import Advice, NotApplicableError
 from minirnn.testing.subject import LayerSubject, both, draw
 from minirnn.typing import Array
@@ -161,6 +167,32 @@ def later_calls(s: LayerSubject) -> Iterator[str]:
         parameter.value += 1
     for name in changed(before, kept):
         yield f"{name} of a call is changed by the next one: return a new array each time"
+
+
+def steps(s: LayerSubject) -> Iterator[str]:
+    """Run one step after the other, and compare with forward over the sequence."""
+    x = s.sequence()
+    layer = s.made().eval()
+    layer.reset_state()
+    try:
+        outputs = [layer.step(x[:, t]) for t in range(x.shape[1])]
+    except (ValueError, NotImplementedError) as error:
+        raise NotApplicableError(f"step refuses: {error}") from None
+    for t, y_t in enumerate(outputs):
+        full = s.made().eval()
+        full.reset_state()
+        y = full.forward(x[:, : t + 1])
+        expected = y[:, -1] if s.layer.keeps_time and y.ndim > 2 else y
+        if not same(np.asarray(y_t), expected):
+            yield (
+                f"step {t} gives other numbers than forward over the steps up to it: a layer that "
+                f"remembers, or looks at several steps, writes a step(x_t) of its own (or refuses "
+                f"it with a ValueError) and a reset_state"
+            )
+            return
+    layer.reset_state()
+    if not same(outputs, [layer.step(x[:, t]) for t in range(x.shape[1])]):
+        yield "after reset_state, the same steps give other numbers: it should forget everything"
 
 
 LAYER = [
