@@ -300,6 +300,30 @@ def test_exported_by_pytorch(torch_models, name, dynamo, tmp_path):
     np.testing.assert_allclose(model.predict(x), y, atol=1e-5)
 
 
+@pytest.mark.filterwarnings("ignore")
+@pytest.mark.parametrize("dynamo", [False, True])
+def test_branches_exported_by_pytorch(dynamo, tmp_path):
+    torch = pytest.importorskip("torch", reason="PyTorch is not installed")
+    if dynamo:
+        pytest.importorskip("onnxscript", reason="PyTorch's newer exporter needs onnxscript")
+
+    class Skips(torch.nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.gru = torch.nn.GRU(4, 4, batch_first=True)
+            self.lstm = torch.nn.LSTM(4, 3, batch_first=True)
+            self.dense, self.head = torch.nn.Linear(4, 3), torch.nn.Linear(6, 2)
+
+        def forward(self, x):
+            x = x + torch.relu(self.gru(x)[0])
+            return self.head(torch.cat([self.lstm(x)[0], torch.tanh(self.dense(x))], dim=-1))
+
+    x, path = torch.randn(2, 6, 4, generator=torch.Generator().manual_seed(0)), tmp_path / "m.onnx"
+    torch.onnx.export(Skips().eval(), (x,), path, dynamo=dynamo, input_names=["x"])
+    model = from_onnx(path)
+    assert [type(layer).__name__ for layer in model] == ["Residual", "Parallel", "Dense"]
+
+
 def test_a_file_of_something_else(tmp_path):
     path = tmp_path / "model.onnx"
     path.write_bytes(b"nonsense")
