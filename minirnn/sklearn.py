@@ -15,6 +15,7 @@ from minirnn.callbacks import EarlyStopping
 from minirnn.cells import Cell
 from minirnn.core import Layer
 from minirnn.data import pad_sequences
+from minirnn.functions import softmax
 from minirnn.layers import Dense, Dropout, LastState
 from minirnn.losses import MeanSquaredError, SoftmaxCrossEntropy
 from minirnn.models import Sequential
@@ -198,8 +199,19 @@ class _SequenceEstimator(BaseEstimator):  # type: ignore[misc]
     def _learn(
         self, X: Any, y: Any, sample_weight: Any, *, epochs: int, first: bool, classes: Any = None
     ) -> Self:
-        """Train; what is new in the first training is made of its data."""
-        x, mask, y, weight = self._prepared(X, y, sample_weight, reset=first)
+        """Look at the arguments, then train; scales and model are made in the first training."""
+        if y is None:
+            raise ValueError(
+                f"{type(self).__name__} requires y to be passed, but the target y is None."
+            )
+        x, mask = self._sequences(X, reset=first)
+        y = column_or_1d(y, warn=True)
+        assert_all_finite(y, input_name="y")
+        if len(y) != len(x):
+            raise self._error(f"there are {len(x)} sequences and {len(y)} targets")
+        weight = _check_sample_weight(sample_weight, x, dtype=np.float64)
+        if (weight < 0).any() or not weight.any():
+            raise self._error("sample_weight should be at least 0, and not all 0")
         target, weight, outputs = self._targets(y, weight, first=first, classes=classes)
         if first:
             self._fit_scale(x, mask, weight)
@@ -247,24 +259,6 @@ class _SequenceEstimator(BaseEstimator):  # type: ignore[misc]
         x, mask = self._sequences(X, reset=False)
         y: Array = self.model_.predict(self._scaled(x), mask)
         return y
-
-    def _prepared(
-        self, X: Any, y: Any, sample_weight: Any, *, reset: bool
-    ) -> tuple[Array, Mask | None, Array, Array]:
-        """Return sequences, mask, targets and weights, checked; `reset` where training begins."""
-        if y is None:
-            raise ValueError(
-                f"{type(self).__name__} requires y to be passed, but the target y is None."
-            )
-        x, mask = self._sequences(X, reset=reset)
-        y = column_or_1d(y, warn=True)
-        assert_all_finite(y, input_name="y")
-        if len(y) != len(x):
-            raise self._error(f"there are {len(x)} sequences and {len(y)} targets")
-        weight = _check_sample_weight(sample_weight, x, dtype=np.float64)
-        if (weight < 0).any() or not weight.any():
-            raise self._error("sample_weight should be at least 0, and not all 0")
-        return x, mask, y, weight
 
 
 @dataclass(eq=False, repr=False)
@@ -367,10 +361,7 @@ class SequenceClassifier(ClassifierMixin, _SequenceEstimator):  # type: ignore[m
 
     def predict_proba(self, X: Any) -> Array:
         """Return the probability of each class ``(n, classes)``, in the order of ``classes_``."""
-        logits = self._output(X)
-        powers = np.exp(logits - logits.max(axis=1, keepdims=True))
-        probabilities: Array = powers / powers.sum(axis=1, keepdims=True)
-        return probabilities
+        return softmax(self._output(X))
 
     def predict(self, X: Any) -> Array:
         """Return the most probable class of each sequence ``(n,)``."""

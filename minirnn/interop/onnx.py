@@ -117,8 +117,8 @@ def from_onnx(path: str | os.PathLike[str], *, verify: bool = True) -> Layer:
     ----------
     path : path of the file
         A graph that applies RNN, LSTM, GRU, MatMul or Gemm and Add, activations, Gather (an
-        embedding, or the last step) and LayerNormalization one after the other, with whatever
-        transposes stand between.
+        embedding, or the last step) and LayerNormalization one after the other, or in branches that
+        meet in a sum, a product, a mean or a Concat, with whatever transposes stand between.
     verify : bool
         Compare both sides, and print the largest difference.
 

@@ -315,7 +315,8 @@ class Reading:
             return value.then(ours.MeanOverTime())
         merged = value.layers[-1] if value.layers else None
         parts = getattr(merged, "layers", [None, None])
-        if getattr(merged, "merge", None) != "sum" or self._constant(node, 1) != len(parts):
+        count = self._constant(node, 1).tolist()
+        if getattr(merged, "merge", None) != "sum" or count != len(parts):
             self._refuse(node)
         merged.merge = "mean"  # type: ignore[union-attr]
         return value
@@ -346,7 +347,8 @@ class Reading:
         index = self._constant(node, 1).tolist()
         left = value.without(axis)
         if value.axes[axis] == "directions":
-            both = isinstance(value.layers[-2], Bidirectional)
+            recurrent = [one for one in value.layers if not isinstance(one, ours.LastState)]
+            both = isinstance(recurrent[-1], Bidirectional)
             return Value(value.layers, left, index % 2 if both else None)
         if index != -1 or value.axes[axis] != self.time:
             self._refuse(node, " for other steps than the last")
