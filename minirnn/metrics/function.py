@@ -92,7 +92,7 @@ class FunctionMetric(Metric):
             raise ValueError(
                 f"FunctionMetric {self.name}: some batches have sample_weight and some have not"
             )
-        self._parts.append(new)
+        self._parts.append({key: np.array(array) for key, array in new.items()})
 
     @property
     def value(self) -> float:

@@ -50,11 +50,14 @@ def valid_rows(
 ) -> Rows:
     """Return prediction (n, outputs), target (n, ...) and weights (n,), of valid positions."""
     shape = prediction.shape[:-1]
-    valid = np.ones(shape, bool) if mask is None else mask
+
+    def rows(array: Array) -> Array:
+        return array.reshape(-1, *array.shape[len(shape) :]) if mask is None else array[mask]
+
     weights = None
     if sample_weight is not None:
-        weights = as_weights(owner, sample_weight, shape, mask)[valid]
-    return prediction[valid], target[valid], weights
+        weights = rows(as_weights(owner, sample_weight, shape, mask))
+    return rows(prediction), rows(target), weights
 
 
 def class_rows(owner: Any, prediction: Any, target: Any, mask: Any, sample_weight: Any) -> Rows:

@@ -357,6 +357,14 @@ def test_a_function_of_everything():
     assert repr(metric).endswith("name='count', higher_is_better=None)")
 
 
+def test_a_function_is_given_what_the_batches_held_at_their_update():
+    metric = m.FunctionMetric(lambda y, t: (y - t).sum(), name="sum", higher_is_better=None)
+    y, t = np.ones((2, 3), np.float32), np.zeros((2, 3), np.float32)
+    metric.update(y, t)
+    y[:], t[:] = 5, 1
+    assert metric.value == 6
+
+
 @pytest.mark.parametrize(
     ("make", "error", "message"),
     [
