@@ -26,10 +26,10 @@ INL vec NAME(part)(const REAL *p, int64_t n) { /* the first n numbers, then zero
   return v;
 }
 INL vec NAME(splat)(REAL x) { return x - (vec){0}; }
-INL vec NAME(choose)(ivec c, vec a, vec b) { return (vec)(((ivec)a & c) | ((ivec)b & ~c)); }
-INL vec NAME(truth)(ivec c) { return (vec)((ivec)NAME(splat)(1) & c); }
-#define choose NAME(choose)
-#define truth NAME(truth)
+INL vec NAME(chosen)(ivec c, vec a, vec b) { return (vec)(((ivec)a & c) | ((ivec)b & ~c)); }
+INL vec NAME(as_numbers)(ivec c) { return (vec)((ivec)NAME(splat)(1) & c); }
+#define choose NAME(chosen)
+#define truth NAME(as_numbers)
 
 INL vec NAME(magnitude)(vec x) { return (vec)((ivec)x & ~(ivec)NAME(splat)((REAL)-0.0)); }
 INL vec NAME(maximum)(vec a, vec b) { return choose((a >= b) | (a != a), a, b); }
@@ -520,20 +520,5 @@ static const backend NAME(backend) = {
     NAME(forward), NAME(backward), NAME(add), NAME(pack), NAME(cross_entropy), NAME(affine),
     NAME(affine_back), NAME(squares), NAME(adam), NR, VL};
 
-#undef vec
-#undef ivec
-#undef uvec
-#undef VL
-#undef NR
-#undef MR
-#undef DEPTH
-#undef IS32
-#undef C32
-#undef choose
-#undef truth
-#undef TILE
-#undef EACH
-#undef FOLD
-#undef FOLD_EACH
 #undef REAL
 #undef SUFFIX

@@ -3,7 +3,10 @@
    A program is a list of instructions on rows of a batch, in stages: matrix products, and strips
    of elementwise instructions. Where each operand lies is a table of slots. The batch is split
    among threads by rows; each takes its rows through all of time, and they meet once, when the
-   gradients of the weights are added. schedule.py writes the programs, machine.py calls this. */
+   gradients of the weights are added. schedule.py writes the programs, machine.py calls this.
+
+   threads.h has the threads, kernels.h the arithmetic, step.h the rest of a training step, and
+   step_calls.h what Python calls of that. */
 
 #define PY_SSIZE_T_CLEAN
 #include <Python.h>
@@ -182,7 +185,7 @@ static void *take(arena *a, int64_t numbers, int64_t itemsize) {
    that have no base it only counts. */
 static void lay_out(job *J, arena *kept, arena *scratch, int own_gradients) {
   const program *P = J->program;
-  int64_t size = P->itemsize, B = J->rows, T = J->time, NR = J->backend->panel;
+  int64_t size = P->itemsize, B = J->rows, T = J->time, panel = J->backend->panel;
   arena *lasting = J->keep ? kept : scratch;
   J->chunk = CHUNK / B < 1 ? 1 : CHUNK / B < T ? CHUNK / B : T;
   for (int64_t i = 0; i < P->slot_count; i++) {
@@ -219,10 +222,10 @@ static void lay_out(job *J, arena *kept, arena *scratch, int own_gradients) {
   int64_t packed = 0, most = 0;
   const instruction *I = J->table->code;
   for (; I < J->table->code + J->table->count; I++)
-    if (I->op == PRODUCT) packed += I->k * ((I->w + NR - 1) / NR) * NR;
+    if (I->op == PRODUCT) packed += I->k * ((I->w + panel - 1) / panel) * panel;
   J->packs = B > 1 ? take(scratch, packed, size) : NULL;
   for (int64_t i = 0; i < P->outer_count; i++) most += P->outers[i].k;
-  if (J->back) J->panel = take(scratch, J->chunk * B * (NR + most), size);
+  if (J->back) J->panel = take(scratch, J->chunk * B * (panel + most), size);
 }
 
 /* ------------------------------------------------------------------ calls from Python */
@@ -387,7 +390,7 @@ static int lay_out_all(const call *c, layout *L, const Py_buffer *memory, size_t
   arena kept = {NULL, 0}, scratch = {NULL, 0};
   for (int pass = 0; pass < 2; pass++) { /* count, then lay out */
     for (int k = 0; k < c->threads; k++) {
-      int64_t row = c->batch * k / c->threads, end = c->batch * (k + 1) / c->threads;
+      int64_t row = begin_of(c->batch, k, c->threads), end = begin_of(c->batch, k + 1, c->threads);
       L->jobs[k] = (job){
           .program = c->P, .backend = all_sets[chosen_set].of[c->P->itemsize == 8],
           .places = (place *)(L->jobs + c->threads) + k * c->P->slot_count, .time = c->time,
@@ -408,9 +411,9 @@ static int lay_out_all(const call *c, layout *L, const Py_buffer *memory, size_t
 }
 
 static void run_jobs(const call *c, job *jobs) {
-  for (int k = 0; k < c->threads; k++) bind(c, &jobs[k], c->batch * k / c->threads);
+  for (int k = 0; k < c->threads; k++) bind(c, &jobs[k], begin_of(c->batch, k, c->threads));
   share(run_job, jobs, c->threads);
-  for (int k = 0; k < c->threads; k++) finish(c, &jobs[k], jobs, c->batch * k / c->threads);
+  for (int k = 0; k < c->threads; k++) finish(c, &jobs[k], jobs, begin_of(c->batch, k, c->threads));
 }
 
 /* run(program, threads, reverse, arrays, parameters, memory)

@@ -103,7 +103,9 @@ static int go_together(call_t *C, const Py_buffer *x, const Py_buffer *W, const 
   return 1;
 }
 
-static size_t packed_size(int64_t K, int64_t N, int64_t NR) { return (size_t)(K * ((N + NR - 1) / NR) * NR); }
+static size_t packed_size(int64_t K, int64_t N, int64_t panel) {
+  return (size_t)(K * ((N + panel - 1) / panel) * panel);
+}
 
 /* affine(x, W, b, y, threads): y = x W + b, and True; b may be None. */
 static PyObject *py_affine(PyObject *self, PyObject *const *args, Py_ssize_t count) {
@@ -130,14 +132,15 @@ static PyObject *py_affine_backward(PyObject *self, PyObject *const *args, Py_ss
   if (!look(&C, args, count, "rrrwWW#") || !go_together(&C, x, W, db, g) || dW->ndim != 2 ||
       !same_shape(W, dW, 2) || (dx->obj && (dx->ndim != x->ndim || !same_shape(x, dx, x->ndim))))
     return finished(&C, NULL);
-  int64_t NR = C.machine->panel, chunk = C.rows < CHUNK ? C.rows : CHUNK, work = C.rows * C.K * C.N;
-  size_t packed = dx->obj ? packed_size(C.N, C.K, NR) : 0, size = (size_t)x->itemsize;
-  C.panel_size = (size_t)(chunk * (NR + C.K + 1)) * size;
-  C.room = malloc(packed * size + MOST_THREADS * C.panel_size);
+  int64_t panel = C.machine->panel, chunk = C.rows < CHUNK ? C.rows : CHUNK;
+  int64_t work = C.rows * C.K * C.N * (dx->obj ? 2 : 1);
+  size_t packed = dx->obj ? packed_size(C.N, C.K, panel) : 0, size = (size_t)x->itemsize;
+  C.panel_size = (size_t)(chunk * (panel + C.K + 1)) * size;
+  C.room = malloc(packed * size + (size_t)parts_of(C.numbers[6], work, C.K) * C.panel_size);
   if (!C.room) return finished(&C, PyErr_NoMemory());
   C.panels = (char *)C.room + packed * size;
   if (dx->obj) C.machine->pack(W->buf, C.N, C.K, 1, C.N, C.room);
-  run_call(&C, C.machine->affine_back, dx->obj ? 2 * work : work, C.numbers[6], C.K);
+  run_call(&C, C.machine->affine_back, work, C.numbers[6], C.K);
   return finished(&C, Py_NewRef(Py_True));
 }
 
