@@ -56,6 +56,15 @@ def test_step_gives_what_forward_gives_on_the_steps_so_far(kind):
         layer.reset_state()
 
 
+@pytest.mark.parametrize("kind", [m.MeanOverTime, m.MaxOverTime])
+def test_step_does_not_hold_on_to_the_array_it_was_given(kind):
+    layer, x_t = kind(), np.full((2, 3), 5.0)
+    layer.step(x_t)
+    x_t[...] = 1  # a buffer that is used again
+    expected = kind().forward(np.array([[[5.0] * 3, [1.0] * 3]] * 2))
+    np.testing.assert_array_equal(layer.step(x_t), expected)
+
+
 @pytest.mark.parametrize("kind", [m.LastStep, m.MeanOverTime, m.MaxOverTime])
 def test_a_sequence_without_a_valid_step_is_named(kind):
     mask = np.array([[True, True], [False, False]])

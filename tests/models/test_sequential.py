@@ -289,6 +289,19 @@ def test_backward_parameters_stops_at_the_first_layer_that_learns():
     assert bare.backward_parameters(_x()) is None
 
 
+@pytest.mark.parametrize("kind", [m.Dense, m.LSTM])
+def test_a_backward_of_ones_own_is_called_in_training_too(kind):
+    class Doubled(kind):
+        def backward(self, grad):  # takes no need_grad_x
+            return super().backward(2 * grad)
+
+    plain, doubled = Sequential([kind(3, 4, rng=0)]), Sequential([Doubled(3, 4, rng=0)])
+    for model in (plain, doubled):
+        model.backward_parameters(np.ones_like(model.forward(_x())))
+    for one, two in zip(plain.parameters(), doubled.parameters(), strict=True):
+        np.testing.assert_allclose(two.grad, 2 * one.grad, rtol=1e-6)
+
+
 @pytest.mark.parametrize(
     "layers",
     [
