@@ -17,7 +17,7 @@ group takes little memory, and is still in the cache when it is read again.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -56,7 +56,12 @@ class Forward:
         The running hidden state. It is computed here, where it is contiguous, and copied.
     states : tuple of arrays (time + 1, batch, hidden)
         Before each step and after the last; of other states than h, without `every`, the last one.
+
+    A subclass writes `step`, which does one step, and `views`, which yields its arguments for each.
     """
+
+    step: Any
+    views: Any
 
     def __init__(self, sizes: Sizes, time: int, every: bool) -> None:
         batch, inputs, hidden, dtype = sizes
@@ -72,15 +77,7 @@ class Forward:
         for array, first in zip((self.h, *self.states), (state[0], *state), strict=True):
             array[... if array is self.h else 0] = first
 
-    def step(self, *views: Array) -> None:
-        """Do one step."""
-        raise NotImplementedError
-
-    def views(self) -> Iterator[tuple[Array, ...]]:
-        """Yield the arguments of `step`, for each step."""
-        raise NotImplementedError
-
-    def all_views(self) -> Iterable[tuple[Array, ...]]:
+    def all_views(self) -> Any:
         """Return the arguments of `step`, for each step; kept from call to call, unless many."""
         if self.time > _MOST_VIEWS:
             return self.views()
@@ -98,8 +95,16 @@ class Backward:
         Gradients on what the weights give.
     states : tuple of arrays (batch, hidden)
         The running gradients on the states, that on h first.
+    views : list of the arguments of `step`, for each step
+    sum_x, sum_h : arrays
+        ``[x | 1].T @ da`` and ``[1 | h].T @ da`` over all steps so far.
+
+    A subclass writes `local_derivatives`, which computes for a run of steps what does not depend on
+    the running gradient, and `step`, which goes back through one step.
     """
 
+    local_derivatives: Any
+    step: Any
     planes = 1
     x_planes = slice(None)  # those that Wx has given
     h_planes = slice(None)  # those that Wh has given
@@ -116,44 +121,25 @@ class Backward:
         self.states: tuple[Array, ...] = (self.dh,)
         # BLAS multiplies a few rows by a transposed view at half its speed, but one row as fast.
         self.WhT = np.empty((len(of_h), hidden), dtype, order="F" if batch == 1 else "C")
-        self._sums = [np.empty((inputs + 1, len(of_x)), dtype) for _ in range(2)]
-        self._sums += [np.empty((1 + hidden, len(of_h)), dtype) for _ in range(2)]
-        self.views: list[tuple[Array, ...]] = []  # the arguments of `step`, for each step
+        self.sum_x = np.empty((inputs + 1, len(of_x)), dtype)
+        self.sum_h = np.empty((1 + hidden, len(of_h)), dtype)
+        self.views: list[tuple[Array, ...]] = []
 
     def begin(self, cell: Any) -> None:
         """Take the weights of the cell."""
         self.WhT[...] = cell.Wh.value.T
 
-    def local_derivatives(self, past: Forward, run: slice) -> None:
-        """Compute, for a run of steps, what does not depend on the running gradient."""
-        raise NotImplementedError
-
-    def step(self, *views: Array) -> None:
-        """Go back through one step."""
-        raise NotImplementedError
-
-    def add_products(self, xh: Array, *, anew: bool) -> None:
-        """Add a group's ``[x | 1].T @ da`` and ``[1 | h].T @ da`` to the sums, or begin anew."""
+    def add_products(self, xh: Array) -> None:
+        """Add the products of a group of steps to the sums."""
         rows, da = xh.reshape(-1, xh.shape[2]), self.da[: len(xh)].reshape(-1, self.da.shape[2])
-        total_x, part_x, total_h, part_h = self._sums
-        for a, d, total, part in (
-            (rows[:, : self.inputs + 1], da[:, self.of_x], total_x, part_x),
-            (rows[:, self.inputs :], da[:, self.of_h], total_h, part_h),
-        ):
-            a.T.dot(d, total if anew else part)
-            if not anew:
-                np.add(total, part, total)
-
-    def sums(self) -> tuple[Array, Array]:
-        """Return the two sums: of Wx and b, and of recurrent bias and Wh."""
-        return self._sums[0], self._sums[2]
+        self.sum_x += rows[:, : self.inputs + 1].T.dot(da[:, self.of_x])
+        self.sum_h += rows[:, self.inputs :].T.dot(da[:, self.of_h])
 
     def add_gradients(self, cell: Any) -> None:
         """Add the sums to the gradients of the parameters."""
-        of_x, of_h = self.sums()
-        cell.Wx.grad += of_x[:-1]
-        cell.b.grad += of_x[-1]
-        cell.Wh.grad += of_h[1:]
+        cell.Wx.grad += self.sum_x[:-1]
+        cell.b.grad += self.sum_x[-1]
+        cell.Wh.grad += self.sum_h[1:]
 
 
 class _Caches(NamedTuple):
@@ -233,7 +219,7 @@ class Kernel:
         batch, time, inputs = len(grad), past.time, sizes.inputs
         back, put_back = self._take("back", sizes, min(time, max(1, _GROUP_ROWS // batch)))
         back.begin(cell)
-        for running in back.states:
+        for running in (*back.states, back.sum_x, back.sum_h):
             running[...] = 0
         ends = _ends(lengths, time) if grad_state is not None else {}
 
@@ -255,7 +241,7 @@ class Kernel:
                 if run.start + t + 1 in ends:
                     meet_ends(run.start + t + 1)
                 step(*back.views[t])
-            back.add_products(past.xh[run], anew=stop == time)
+            back.add_products(past.xh[run])
             if grad_x is not None:
                 da = back.da[:count, :, back.of_x]
                 rows = da.reshape(count * batch, -1).dot(cell.Wx.value.T)

@@ -141,12 +141,12 @@ class GRUBackward(Backward):
 
     def add_gradients(self, cell: Any) -> None:
         """Add the sums; the columns of Wh's are in the order of the planes."""
-        (of_x, of_h), hidden = self.sums(), self.hidden
-        cell.Wx.grad += of_x[:-1]
-        cell.b.grad += of_x[-1]
-        cell.bn.grad += of_h[0, :hidden]
-        cell.Wh.grad[:, 2 * hidden :] += of_h[1:, :hidden]
-        cell.Wh.grad[:, : 2 * hidden] += of_h[1:, hidden:]
+        hidden, sum_h = self.hidden, self.sum_h
+        cell.Wx.grad += self.sum_x[:-1]
+        cell.b.grad += self.sum_x[-1]
+        cell.bn.grad += sum_h[0, :hidden]
+        cell.Wh.grad[:, 2 * hidden :] += sum_h[1:, :hidden]
+        cell.Wh.grad[:, : 2 * hidden] += sum_h[1:, hidden:]
 
 
 def gru_step(cell: Any, x: Array, state: State) -> tuple[Array, State]:

@@ -56,7 +56,7 @@ class RNNForward(Forward):
         """Yield the rows of a step and the place of its state."""
         yield from zip(self.xh[:-1], self.states[0][1:], strict=True)
 
-    def step(self, xh: Array, h_next: Array) -> None:  # type: ignore[override]
+    def step(self, xh: Array, h_next: Array) -> None:
         """Do one step."""
         xh.dot(self.W, self.a)
         _activate(self.activation, self.a, self.h)
@@ -80,7 +80,7 @@ class RNNBackward(Backward):
             np.multiply(h, h, F)
             np.subtract(ONE[F.dtype] if past.activation == "tanh" else h, F, F)
 
-    def step(self, F: Array, grad_y: Array, da: Array) -> None:  # type: ignore[override]
+    def step(self, F: Array, grad_y: Array, da: Array) -> None:
         """Go back through one step."""
         np.add(self.dh, grad_y, self.dh)
         np.multiply(self.dh, F, da)
