@@ -162,20 +162,17 @@ class CSVLogger(Callback):
 
     def on_train_begin(self, trainer: Trainer) -> None:
         """Begin the file."""
-        self._write(trainer, anew=True)
+        self._columns = list(trainer.history)
+        if trainer.writes_files:
+            with replacing(self.path) as file:
+                file.write(trainer.history.csv_text().encode() if self._columns else b"")
 
     def on_epoch_end(self, trainer: Trainer) -> None:
-        """Add the epoch's row; for the first epoch, or a new name, with a new header."""
-        self._write(trainer, anew=list(trainer.history) != self._columns)
-
-    def _write(self, trainer: Trainer, *, anew: bool) -> None:
-        if not trainer.writes_files:
-            return
-        self._columns = list(trainer.history)
-        lines = trainer.history.csv_text().splitlines(keepends=True) if self._columns else []
-        if anew:
-            with replacing(self.path) as file:
-                file.write("".join(lines).encode())
-        else:
+        """Add the epoch's row."""
+        history = trainer.history
+        if list(history) != self._columns:  # the first epoch, or a new name: a new header
+            self.on_train_begin(trainer)
+        elif trainer.writes_files:
+            row = [str(trainer.epoch), *(repr(values[-1]) for values in history.values())]
             with self.path.open("a", encoding="utf-8", newline="") as file:
-                file.write(lines[-1])
+                file.write(",".join(row) + "\n")

@@ -52,15 +52,13 @@ class StreamBatches:
         if stream.ndim == 0:
             raise ValueError("StreamBatches: tokens should be a sequence, got a single number")
         if stream.ndim == 1 and stream.dtype.kind not in "iu":
-            hint = ""
-            if stream.dtype.kind == "f":
-                hint = (
-                    "; for whole numbers stored as floats write tokens.astype(int), for a series "
-                    "of measurements give it an axis of features, series[:, None]"
-                )
+            hint = (
+                "; for whole numbers stored as floats write tokens.astype(int), for a series "
+                "of measurements give it an axis of features, series[:, None]"
+            )
             raise TypeError(
                 f"StreamBatches: tokens (length,) should be integers, got an array of "
-                f"{stream.dtype}{hint}"
+                f"{stream.dtype}{hint * (stream.dtype.kind == 'f')}"
             )
         self._count = (len(stream) - 1) // (self.batch_size * self.steps)
         if self._count < 1:

@@ -84,15 +84,12 @@ class LearningRateCurve:
         axes.set_xscale("log")
         axes.set_xlabel("learning rate")
         axes.set_ylabel("loss")
-        axes.set_ylim(self._limits())
+        low, high = self.smoothed.min(), self.smoothed[: len(self.rates) // 2].max()
+        room = 0.2 * (high - low) or 0.5
+        axes.set_ylim(low - room, high + 2 * room)
         axes.legend()
         axes.grid(alpha=0.3)
         return finish(all_axes, ax, path)
-
-    def _limits(self) -> tuple[float, float]:
-        low, high = float(self.smoothed.min()), float(self.smoothed[: len(self.rates) // 2].max())
-        room = 0.2 * (high - low) or 0.5
-        return low - room, high + 2 * room
 
 
 def find_learning_rate(

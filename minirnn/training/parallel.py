@@ -66,15 +66,14 @@ class Ranks:
 
     def begin(self, trainer: Trainer) -> None:
         """Give all ranks the weights and the order of the first, and dropout of their own."""
-        if trainer.recurrent and any(layer.stateful for layer in trainer.recurrent):
+        if any(layer.stateful for layer in trainer.recurrent):
             raise ValueError(
                 "Trainer: a model with stateful=True is not trained with a communicator: each "
                 "rank would carry the states of its own rows only"
             )
-        first = self._communicator.bcast(
-            [parameter.value for parameter in trainer.optimizer.parameters]
-        )
-        for parameter, value in zip(trainer.optimizer.parameters, first, strict=True):
+        parameters = trainer.optimizer.parameters
+        first = self._communicator.bcast([parameter.value for parameter in parameters])
+        for parameter, value in zip(parameters, first, strict=True):
             parameter.value = value
         trainer.rng.bit_generator.state = self._communicator.bcast(trainer.rng.bit_generator.state)
         for generator in trainer.generators.values():
@@ -96,9 +95,8 @@ class Ranks:
         share = self._share(batch)
         own = None if share is None else trainer._backward(share)
         loss, weight = self._add_up(vectors, own, trainer.interrupted)
-        if kept:
-            for vector, before in zip(vectors, kept, strict=True):
-                vector += before
+        for vector, before in zip(vectors, kept, strict=False):
+            vector += before
         whole: Any = None
         valid = None
         if trainer.metrics:

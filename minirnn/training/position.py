@@ -26,35 +26,15 @@ _EVENTS = ("on_epoch_begin", "on_batch_end", "on_epoch_end")
 
 
 class Position:
-    """Where in an epoch a run is.
-
-    Parameters
-    ----------
-    rng : numpy.random.Generator
-        The trainer's.
-
-    Attributes
-    ----------
-    generators : dict
-        Those that the batches are drawn with: the trainer's, and their own attribute `rng`.
-    inside : bool
-        Whether an epoch has begun and not ended.
-    start : dict
-        The states of the generators when it began.
-    now : dict or None
-        After a resume, the states of the generators to go on from.
-    count : int or None
-        How many batches the epoch has, where that is known.
-    event : tuple (str, int) or None
-        An event during which the run was saved, and how many callbacks had been called by then.
-    """
+    """Where in an epoch a run is; `rng` is the trainer's."""
 
     def __init__(self, rng: np.random.Generator) -> None:
-        self.generators = {"trainer": rng}
-        self.inside = False
-        self.start: dict[str, Any] = {}
-        self.now: dict[str, Any] | None = None
-        self.count: int | None = None
+        self.generators = {"trainer": rng}  # and the batches' own, their attribute `rng`
+        self.inside = False  # whether an epoch has begun and not ended
+        self.start: dict[str, Any] = {}  # the states of the generators when it began
+        self.now: dict[str, Any] | None = None  # after a resume, those to go on from
+        self.count: int | None = None  # of its batches, where that is known
+        # An event during which the run was saved, and how many callbacks had been called by then.
         self.event: tuple[str, int] | None = None
 
     def begin_epoch(self, batches: Any) -> None:

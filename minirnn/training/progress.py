@@ -17,20 +17,11 @@ class Progress:
 
     Where the error stream is not a terminal (a log file, CI), a line for every epoch instead, or
     for every n-th, so that there are never more than about fifty.
-
-    Parameters
-    ----------
-    shown : bool
-        False shows nothing.
-    epochs : int
-    batches : int or None
-        Batches an epoch, where that is known.
-    epoch, batch : int
-        Where a resumed run goes on.
+    A resumed run goes on at `epoch` and `batch`; `batches` are those of an epoch, where known.
     """
 
     def __init__(
-        self, shown: bool, epochs: int, batches: int | None, epoch: int = 0, batch: int = 0
+        self, shown: bool, epochs: int, batches: int | None, epoch: int, batch: int
     ) -> None:
         self.epochs = epochs
         self._bar: Any = None
@@ -62,7 +53,7 @@ class Progress:
             if epoch % every == 0 or epoch in (1, self.epochs):
                 self._tell_epoch()
 
-    def close(self, notes: Sequence[str] = ()) -> None:
+    def close(self, notes: Sequence[str]) -> None:
         """Leave the last state of the bar on the screen, the last epoch in the log, and notes."""
         if self._bar is not None:
             self._bar.close()

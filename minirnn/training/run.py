@@ -28,17 +28,7 @@ __all__ = ["train"]
 
 
 def train(trainer: Trainer, batches: Any, held_out: Any, epochs: int, bar: Progress) -> None:
-    """Train to the last epoch, or until something ends it.
-
-    Parameters
-    ----------
-    trainer : Trainer
-    batches, held_out : iterables of batches
-        For training and for validation; the latter may be None.
-    epochs : int
-        How many in all.
-    bar : Progress
-    """
+    """Train to the last epoch, or until something ends it; `held_out` may be None."""
     trainer.notes, trainer.interrupted = [], False
     if trainer.ranks is not None:
         trainer.ranks.stopping = False
