@@ -42,17 +42,19 @@ def merged(traces: list[Trace]) -> Graph:
     Untraceable
         If anything else differs, or a sum over the batch is not added to a gradient.
     """
-    numbers = {}
-    for same in zip(*[t.graph.nodes for t in traces], strict=False):
-        if any(_form(n) != _form(same[0]) for n in same):
-            raise Untraceable("the batch size decides what is done")
-        if same[0].name == "const":
-            numbers[same[0]] = _power([n.attr[0] for n in same], [t.batch for t in traces])
-    if len({len(t.graph.nodes) for t in traces}) > 1:
+    nodes = [t.graph.nodes for t in traces]
+    forms = [[_form(n) for n in one] for one in nodes]
+    if any(form != forms[0] for form in forms):
         raise Untraceable("the batch size decides what is done")
     arrays = [[(a.shape, a.tobytes()) for a in t.arrays] for t in traces]
     if any(a != arrays[0] for a in arrays):
         raise Untraceable("an array is made of the batch size")
+    batches = [t.batch for t in traces]
+    numbers = {
+        same[0]: _power([n.attr[0] for n in same], batches)
+        for same in zip(*nodes, strict=True)
+        if same[0].name == "const"
+    }
 
     def change(new: Graph, n: Node, args: list[Node]) -> Node:
         if n.name == "gradient":
@@ -111,25 +113,18 @@ def masked(graph: Graph) -> Graph:
 def fused(graph: Graph) -> Graph:
     """Return the program in the form that runs best."""
     uses = Counter(a for n in reach(graph.results) for a in n.args)
-
-    def change(new: Graph, n: Node, args: list[Node]) -> Node:
-        return _fused(new, n, args, [uses[a] == 1 for a in n.args])
-
-    return _rebuilt(graph, change)
+    return _rebuilt(graph, lambda new, n, args: _fused(new, n, args, [uses[a] for a in n.args]))
 
 
-def _fused(new: Graph, n: Node, args: list[Node], once: list[bool]) -> Node:
-    """Return what does more at once than `n`, or `n`.
-
-    An argument that is used once may be taken in: nothing else needs it.
-    """
+def _fused(new: Graph, n: Node, args: list[Node], uses: list[int]) -> Node:
+    """Return what does more at once than `n`, or `n`; it may take in what nothing else uses."""
     if n.name == "outer":  # of many steps; a gradient on a state is there for one alone
         args = [new.node("id", a) if base(a).name == "grad_state" else a for a in args]
     if n.name == "add" and args[0].width == args[1].width:  # a @ W + b @ V, which begins with c
         pairs: list[Node] = []
         begin: list[Node] = []
-        for a, alone in zip(args, once, strict=True):
-            terms = a.args if alone and a.name == "product" else (a,)
+        for a, count in zip(args, uses, strict=True):
+            terms = a.args if count == 1 and a.name == "product" else (a,)
             even = len(terms) // 2 * 2
             pairs += terms[:even]
             begin += terms[even:]
@@ -138,7 +133,7 @@ def _fused(new: Graph, n: Node, args: list[Node], once: list[bool]) -> Node:
     half = new.number(0.5)
     for k in (1, 0) if len(args) == 2 else ():
         a, b = args[k], args[1 - k]
-        match n.name, a if once[k] else None:
+        match n.name, a if uses[k] == 1 else None:
             case "add", Node("mul", (p, Node("tanh", (Node("mul", (q, x)),)))) if (
                 p is q is b is half
             ):

@@ -30,7 +30,7 @@ KINDS = {"state": STATE, "next_state": NEXT_STATE, "grad_state": GRAD_STATE,
 NONE, VECTOR, THIN, CONST = range(4)
 OPCODES = {name: k for k, name in enumerate(OPERATIONS)}
 ELSEWHERE = LEAVES | FREE  # what has no instruction of its own
-DEAR = {"product", *FOLDS.values()}  # kept rather than what is made of them
+NOT_KEPT = FREE | {"product", *FOLDS.values(), "parameter", "grad_y", "grad_state"}
 STRIP = 1024  # numbers of the widest row of a strip
 
 Place = tuple[int, int]  # slot, and the column in it
@@ -108,28 +108,28 @@ class Schedule:
         """Give a node a home, if it has none; the parts of a concatenation are computed in it."""
         if n in self._home:
             return
-        if n.name == "concat":
-            places = [self._home.get(part) for part in n.args]
-            if places[0] is not None and places == _side_by_side(n, places[0]):
-                self._home[n] = places[0]  # it is there already, in a wider one
-                return
+        if n.name != "concat":
+            self._home[n] = self._slot(kind, n.width), 0
+            return
+        places = [self._home.get(part) for part in n.args]
+        if places[0] is not None and places == _side_by_side(n, places[0]):
+            self._home[n] = places[0]  # it is there already, in a wider one
+            return
         self._home[n] = self._slot(kind, n.width), 0
-        if n.name == "concat":
-            for part, place in zip(n.args, _side_by_side(n, self._home[n]), strict=True):
-                if part.name not in ELSEWHERE:
-                    self._home.setdefault(part, place)
+        for part, place in zip(n.args, _side_by_side(n, self._home[n]), strict=True):
+            if part.name not in ELSEWHERE:
+                self._home.setdefault(part, place)
 
     def _kept(self, forward: list[Node], backward: list[Node]) -> list[Node]:
         """Return what backward needs of forward and does not compute again."""
-        given, again = {"x", "state", "mask", "const"}, set()
-        inside = [n for n in reach([n.args[0] for n in forward]) if n.name not in ELSEWHERE]
-        for n in inside:
-            cheap = all(
-                a.name in given or a in again or a.name not in ELSEWHERE | DEAR for a in n.args
-            )
-            if cheap and OPERATIONS[n.name].cheap and n not in self._home:
-                again.add(n)
-        known = {n for n in inside if n not in again}
+        known: set[Node] = set()
+        again: set[Node] = set()
+        for n in reach([n.args[0] for n in forward]):
+            if n.name in FREE or n.name in LEAVES:
+                continue
+            at_hand = all(a in again or a.name not in NOT_KEPT for a in n.args)
+            cheap = OPERATIONS[n.name].cheap and at_hand and n not in self._home
+            (again if cheap else known).add(n)
         needed = reach(backward, lambda n: n.name in LEAVES or n in known)
         return [n for n in needed if n in known]
 
@@ -150,9 +150,8 @@ class Schedule:
                 ends.append(n)  # it is computed where it is to go
             else:
                 ends.append(result)
-        order = [n for n in reach(ends, stop) if not stop(n)]
-        order, stage = self._staged(order)
-        for n in order:  # what is read in parts, or in another stage, needs memory
+        stage = self._staged([n for n in reach(ends, stop) if not stop(n)])
+        for n in stage:  # what is read in parts, or in another stage, needs memory
             for a in n.args if n.name not in FREE else ():
                 whole = base(a)
                 if whole in stage and (whole is not a or stage[whole] != stage[n]):
@@ -162,7 +161,7 @@ class Schedule:
         instructions: list[list[int]] = []
         stages: list[tuple[int, int, int]] = []
         for k in range(max(stage.values()) + 1):
-            nodes = [n for n in order if stage[n] == k and n.name not in FREE]
+            nodes = [n for n in stage if stage[n] == k and n.name not in FREE]
             if not nodes:
                 continue
             first, strip = len(instructions), 0
@@ -177,8 +176,8 @@ class Schedule:
         self._home = persistent
         return [instructions, stages]
 
-    def _staged(self, order: list[Node]) -> tuple[list[Node], dict[Node, int]]:
-        """Return all nodes with the stage of each: even ones are elementwise, odd ones products.
+    def _staged(self, order: list[Node]) -> dict[Node, int]:
+        """Return the stage of each node: even ones are elementwise work, odd ones are products.
 
         Parts of a concatenation that are computed elsewhere are copied to where it lies.
         """
@@ -194,10 +193,11 @@ class Schedule:
                     if self._home.get(part) != place:
                         parts[k] = Node("id", (part,), None, part.width)
                         self._home[parts[k]] = place
-                        stage[parts[k]] = _later(stage.get(part, 0), 0)
-            at = max((stage.get(a, 0) for a in parts), default=0)
-            stage[n] = at if n.name in FREE else _later(at, n.name == "product")
-        return list(stage), stage
+                        stage[parts[k]] = stage.get(part, 0) + stage.get(part, 0) % 2
+            stage[n] = max((stage.get(a, 0) for a in parts), default=0)
+            if n.name not in FREE and stage[n] % 2 != (n.name == "product"):
+                stage[n] += 1
+        return stage
 
     # ------------------------------------------------------------ instructions
 
@@ -255,8 +255,3 @@ class Schedule:
 def _side_by_side(concat: Node, place: Place) -> list[Place]:
     """Return where the parts of a concatenation lie, if it lies at `place`."""
     return [(place[0], place[1] + at) for _, at in columns(concat)]
-
-
-def _later(stage: int, product: int) -> int:
-    """Return the first stage for elementwise work, or for products, that is not before `stage`."""
-    return stage + (stage % 2 != product)
