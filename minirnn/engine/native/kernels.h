@@ -122,24 +122,26 @@ static void NAME(pack)(const void *weights, int64_t K, int64_t N, int64_t rs, in
   }
 }
 
-/* C (M rows, NR) = D + A (M rows, K) @ P (K, NR); no D: zeros. ca, cd, cc are distances. */
+/* C (M rows, NR) = D + A (M rows, K) @ P (K, NR); no D: zeros. ra, ca, rd, rc are distances. Unrolled,
+   the sums stay in registers to the end. */
+#define FOR_ROWS(M) _Pragma("GCC unroll 8") for (int i = 0; i < M; i++)
 #define TILE(M)                                                                                  \
   static NOINLINE void NAME(tile##M)(const REAL *A, int64_t ra, int64_t ca, const REAL *P,       \
                                      int64_t K, const REAL *D, int64_t rd, REAL *C, int64_t rc) { \
     vec c[M][2];                                                                                 \
-    _Pragma("GCC unroll 8") for (int i = 0; i < M; i++) {                                                                \
+    FOR_ROWS(M) {                                                                                \
       c[i][0] = D ? NAME(load)(D + i * rd) : (vec){0};                                           \
       c[i][1] = D ? NAME(load)(D + i * rd + VL) : (vec){0};                                      \
     }                                                                                            \
     for (int64_t k = 0; k < K; k++, P += NR, A += ca) {                                          \
       vec p0 = NAME(load)(P), p1 = NAME(load)(P + VL);                                           \
-      _Pragma("GCC unroll 8") for (int i = 0; i < M; i++) {                                                              \
+      FOR_ROWS(M) {                                                                              \
         REAL a = A[i * ra];                                                                      \
         c[i][0] += a * p0;                                                                       \
         c[i][1] += a * p1;                                                                       \
       }                                                                                          \
     }                                                                                            \
-    _Pragma("GCC unroll 8") for (int i = 0; i < M; i++) {                                                                \
+    FOR_ROWS(M) {                                                                                \
       NAME(store)(C + i * rc, c[i][0]);                                                          \
       NAME(store)(C + i * rc + VL, c[i][1]);                                                     \
     }                                                                                            \

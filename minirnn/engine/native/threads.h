@@ -7,7 +7,7 @@
    thread of Python that brings work meanwhile does all of that itself. */
 
 #define MOST_THREADS 64
-#define LOOKS 200       /* for work, of half a microsecond each, until a thread sleeps */
+#define LOOKS 200         /* for work, of half a microsecond each, until a thread sleeps */
 #define LEAST_WORK 400000 /* multiplications in a part, or as much: some 10 us, for what costs 2 */
 
 typedef void work_t(void *what, int part);
