@@ -5,7 +5,6 @@ from typing import TYPE_CHECKING
 from minirnn.cells import Cell, GRUCell, LSTMCell, RNNCell
 from minirnn.core import Layer, Parameter
 from minirnn.errors import CheckpointError, NotFiniteError
-from minirnn.later import later
 from minirnn.layers import (
     Dense,
     Dropout,
@@ -22,6 +21,7 @@ from minirnn.layers import (
     Softmax,
     Tanh,
 )
+from minirnn.lazy import lazy
 from minirnn.models.sequential import Sequential
 from minirnn.recurrent import GRU, LSTM, RNN, Bidirectional, Recurrent
 
@@ -185,7 +185,7 @@ __all__ = [
 ]
 
 # What a program may not need is read when it is first asked for, so that the import stays short.
-_LATER = {
+_LAZY = {
     "load": "minirnn.models.files",
     "save": "minirnn.models.files",
     "Accuracy": "minirnn.metrics",
@@ -251,7 +251,7 @@ _LATER = {
 }
 
 
-__getattr__ = later(__name__, _LATER)
+__getattr__ = lazy(__name__, _LAZY)
 
 
 def __dir__() -> list[str]:

@@ -10,9 +10,9 @@ from typing import TYPE_CHECKING, Any, Self, TypeVar
 import numpy as np
 
 from minirnn import checks, masks
-from minirnn.copies import evaluation_copy
-from minirnn.foreign import KeywordHints
+from minirnn.keywords import KeywordHints
 from minirnn.reprs import as_call, html_text
+from minirnn.restoring import evaluation_copy
 from minirnn.summary import Table, summary_of
 from minirnn.typing import Array
 

@@ -12,9 +12,9 @@ PACKAGE = Path(__file__).parent.parent / "minirnn"
 # From the ground up. A room may import from rooms above it in this list, and from itself. Rooms of
 # one line do not know each other.
 FLOORS = [
-    ["errors", "later", "typing"],
-    ["checks", "foreign", "functions", "initializers", "files", "plots", "reprs"],
-    ["masks", "copies"],  # which know a layer by its methods only
+    ["errors", "lazy", "typing"],
+    ["checks", "keywords", "functions", "initializers", "files", "plots", "reprs"],
+    ["masks", "restoring"],  # which know a layer by its methods only
     ["summary"],
     ["core"],
     ["cells"],

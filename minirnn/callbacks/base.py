@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from contextlib import AbstractContextManager, nullcontext
 from typing import TYPE_CHECKING, Any
 
-from minirnn.foreign import KeywordHints
+from minirnn.keywords import KeywordHints
 from minirnn.reprs import as_call
 
 if TYPE_CHECKING:

@@ -2,7 +2,6 @@
 
 from typing import TYPE_CHECKING
 
-from minirnn.later import later
 from minirnn.layers.activations import LogSoftmax, ReLU, Sigmoid, Softmax, Tanh
 from minirnn.layers.dense import Dense
 from minirnn.layers.dropout import Dropout
@@ -11,6 +10,7 @@ from minirnn.layers.last_state import LastState
 from minirnn.layers.parallel import Parallel
 from minirnn.layers.pooling import LastStep, MaxOverTime, MeanOverTime
 from minirnn.layers.residual import Residual
+from minirnn.lazy import lazy
 
 if TYPE_CHECKING:
     from minirnn.layers.attention import Attention
@@ -41,7 +41,7 @@ __all__ = [
     "Tanh",
 ]
 
-__getattr__ = later(
+__getattr__ = lazy(
     __name__,
     {
         "Attention": "minirnn.layers.attention",

@@ -8,10 +8,10 @@ from typing import Any
 import numpy as np
 
 from minirnn import checks, masks
-from minirnn.copies import Restored
 from minirnn.core import Layer
 from minirnn.layers.composite import Composite
 from minirnn.layers.merging import MERGES, merge, merge_back, merged_size
+from minirnn.restoring import Restored
 from minirnn.typing import Array
 
 __all__ = ["Parallel"]

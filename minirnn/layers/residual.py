@@ -8,8 +8,8 @@ from typing import Any
 import numpy as np
 
 from minirnn import checks, masks
-from minirnn.copies import Restored
 from minirnn.core import Layer
+from minirnn.restoring import Restored
 from minirnn.typing import Array
 
 __all__ = ["Residual"]

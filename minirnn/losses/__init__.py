@@ -2,7 +2,7 @@
 
 from typing import TYPE_CHECKING
 
-from minirnn.later import later
+from minirnn.lazy import lazy
 from minirnn.losses.base import Loss, check_loss
 from minirnn.losses.cross_entropy import SoftmaxCrossEntropy
 from minirnn.losses.probabilities import BinaryCrossEntropy, CrossEntropy, SigmoidCrossEntropy
@@ -27,7 +27,7 @@ __all__ = [
     "ctc_greedy",
 ]
 
-__getattr__ = later(
+__getattr__ = lazy(
     __name__,
     {
         "CTCLoss": "minirnn.losses.ctc",

@@ -6,7 +6,7 @@ import inspect
 from typing import Any
 
 from minirnn import checks
-from minirnn.foreign import KeywordHints
+from minirnn.keywords import KeywordHints
 from minirnn.losses.arguments import like_prediction, refuse_not_finite, valid_prediction
 from minirnn.losses.positions import Positions
 from minirnn.reprs import as_call

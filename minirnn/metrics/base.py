@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from minirnn import checks
-from minirnn.foreign import KeywordHints
+from minirnn.keywords import KeywordHints
 from minirnn.reprs import as_call
 from minirnn.typing import Array
 

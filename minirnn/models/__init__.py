@@ -2,7 +2,7 @@
 
 from typing import TYPE_CHECKING
 
-from minirnn.later import later
+from minirnn.lazy import lazy
 from minirnn.models.sequential import Sequential
 
 if TYPE_CHECKING:
@@ -10,4 +10,4 @@ if TYPE_CHECKING:
 
 __all__ = ["EncoderDecoder", "Sequential"]
 
-__getattr__ = later(__name__, {"EncoderDecoder": "minirnn.models.encoder_decoder"})
+__getattr__ = lazy(__name__, {"EncoderDecoder": "minirnn.models.encoder_decoder"})

@@ -31,7 +31,7 @@ def known_classes() -> dict[str, type]:
     found: dict[str, type] = {"Vocabulary": Vocabulary, "Scaler": Scaler}
     rooms = ("minirnn.layers", "minirnn.cells", "minirnn.recurrent", "minirnn.models")
     for name in minirnn.__all__:
-        if name in vars(minirnn) or minirnn._LATER[name].startswith(rooms):
+        if name in vars(minirnn) or minirnn._LAZY[name].startswith(rooms):
             one = getattr(minirnn, name)
             if isinstance(one, type) and issubclass(one, Layer):
                 found[name] = one

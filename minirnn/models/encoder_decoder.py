@@ -8,7 +8,6 @@ from typing import Any
 import numpy as np
 
 from minirnn import checks, masks
-from minirnn.copies import Restored
 from minirnn.core import Layer
 from minirnn.kernels import one_blas_thread
 from minirnn.layers.attention import Attention
@@ -16,6 +15,7 @@ from minirnn.models.decoding import Decoded, Steps, write
 from minirnn.models.handover import check_attention, check_states, handed_back, handed_over
 from minirnn.models.sampling import Sampler
 from minirnn.models.sequential import Kept, flat, run_backward, run_forward
+from minirnn.restoring import Restored
 from minirnn.typing import Array, Mask, RandomSource
 
 __all__ = ["EncoderDecoder"]

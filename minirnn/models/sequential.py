@@ -9,11 +9,11 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from minirnn import masks
-from minirnn.copies import Restored, put_back
 from minirnn.core import Layer, dtype_of
 from minirnn.layers.composite import Composite
 from minirnn.layers.last_state import connect_last_states
 from minirnn.models import chain_checks as chain
+from minirnn.restoring import Restored, put_back
 
 __all__ = ["Kept", "Sequential", "flat", "run_backward", "run_forward", "run_step"]
 

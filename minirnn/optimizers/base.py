@@ -11,8 +11,8 @@ import numpy as np
 from minirnn import checks
 from minirnn.core import Parameter
 from minirnn.engine import current
-from minirnn.foreign import KeywordHints
 from minirnn.kernels import one_blas_thread
+from minirnn.keywords import KeywordHints
 from minirnn.optimizers.buffer import Buffer, ParameterGroup, Slots, grouped
 from minirnn.optimizers.saved import Saved
 from minirnn.optimizers.subclasses import show_options, update_and_check

@@ -2,7 +2,7 @@
 
 from typing import TYPE_CHECKING
 
-from minirnn.later import later
+from minirnn.lazy import lazy
 from minirnn.recurrent.bidirectional import Bidirectional
 from minirnn.recurrent.builtin import GRU, LSTM, RNN
 from minirnn.recurrent.recurrent import Recurrent
@@ -12,4 +12,4 @@ if TYPE_CHECKING:
 
 __all__ = ["GRU", "LSTM", "RNN", "Bidirectional", "Recurrent", "StateDropout"]
 
-__getattr__ = later(__name__, {"StateDropout": "minirnn.recurrent.state_dropout"})
+__getattr__ = lazy(__name__, {"StateDropout": "minirnn.recurrent.state_dropout"})

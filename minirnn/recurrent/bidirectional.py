@@ -6,11 +6,11 @@ from operator import attrgetter
 from typing import Any
 
 from minirnn import checks
-from minirnn.copies import Restored
 from minirnn.core import Layer
 from minirnn.engine import ENGINES
 from minirnn.layers.merging import MERGES, merge, merge_back, merged_size
 from minirnn.recurrent.recurrent import Recurrent
+from minirnn.restoring import Restored
 from minirnn.typing import Array, State
 
 __all__ = ["Bidirectional"]

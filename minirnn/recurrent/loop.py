@@ -19,10 +19,10 @@ from typing import Any, NamedTuple, Self
 import numpy as np
 
 from minirnn.cells.cell import Cell
-from minirnn.copies import Restored
 from minirnn.kernels import one_blas_thread
 from minirnn.masks import without_padding
 from minirnn.recurrent.states import check_gradients, check_step
+from minirnn.restoring import Restored
 from minirnn.typing import Array, Mask, State
 
 __all__ = ["BackwardStep", "ForwardStep", "Loop", "LoopCaches", "method_key"]

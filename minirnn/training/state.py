@@ -9,11 +9,11 @@ from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
 from minirnn import checks
-from minirnn.copies import Restored
 from minirnn.core import Layer
 from minirnn.errors import CheckpointError
 from minirnn.files import read_tree, write_tree
 from minirnn.recurrent import Recurrent
+from minirnn.restoring import Restored
 from minirnn.training.configuration import check_configuration, configuration_of
 from minirnn.training.history import History
 from minirnn.training.interrupts import Uninterrupted

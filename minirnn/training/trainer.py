@@ -14,8 +14,8 @@ from minirnn import checks
 from minirnn.callbacks.base import Callback
 from minirnn.core import Layer
 from minirnn.errors import NotFiniteError
-from minirnn.foreign import KeywordHints, keyword_hints
 from minirnn.kernels import one_blas_thread
+from minirnn.keywords import KeywordHints, keyword_hints
 from minirnn.losses import Loss
 from minirnn.metrics import Metric
 from minirnn.optimizers import Optimizer

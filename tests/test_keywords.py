@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 import minirnn as m
-from minirnn import foreign
+from minirnn import keywords
 
 P = [m.Parameter([1.0])]
 
@@ -116,6 +116,6 @@ def test_every_word_of_ours_that_is_one_word_exists():
     kinds += [m.Adam, m.RMSProp, m.SoftmaxCrossEntropy, m.Trainer.fit, m.callbacks.EarlyStopping]
     kinds += [m.callbacks.ReduceOnPlateau, m.callbacks.Checkpoint, m.Parallel]
     for kind in kinds:
-        known |= set(foreign.signature(kind).parameters)
-    single = {word for word in foreign._OURS.values() if word.isidentifier()}
+        known |= set(keywords.signature(kind).parameters)
+    single = {word for word in keywords._OURS.values() if word.isidentifier()}
     assert single <= known

@@ -7,10 +7,10 @@ from collections.abc import Callable, Mapping
 from importlib import import_module
 from typing import Any
 
-__all__ = ["later"]
+__all__ = ["lazy"]
 
 
-def later(package: str, places: Mapping[str, str]) -> Callable[[str], Any]:
+def lazy(package: str, places: Mapping[str, str]) -> Callable[[str], Any]:
     """Return a ``__getattr__`` for a package: so what a program may not need costs no time.
 
     Parameters
