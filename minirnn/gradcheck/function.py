@@ -49,6 +49,7 @@ class CheckedFunction:
         rng: np.random.Generator,
     ) -> None:
         self.layer, self.given, self.names, self.rng = copy.deepcopy(layer), given, names, rng
+        self.kind = type(layer).__name__
         self.handed: dict[str, Array] = {}
         self.parts: dict[str, Any] = {"": self.layer}
         self.parameters: dict[str, Parameter] = {}
@@ -187,9 +188,8 @@ class CheckedFunction:
         with self._parameters_kept():
             found = self.go_back(weights)
         found |= {name: parameter.grad - start for name, parameter in self.parameters.items()}
-        where = f"{type(self.layer).__name__}.backward"
         return {
-            name: _one_gradient(where, name, found.get(name), variable.shape)
+            name: _one_gradient(f"{self.kind}.backward", name, found.get(name), variable.shape)
             for name, variable in self.variables.items()
         }
 

@@ -26,10 +26,10 @@ class LayerFunction(CheckedFunction):
         keywords = {k: self.hand(self.names[k]) for k in ("mask", "state") if k in self.names}
         y = self.layer.forward(*self.hand(self.names["inputs"]), **keywords)
         if not isinstance(y, np.ndarray | np.generic):
-            raise _wrong_forward(self.layer, "output", "one array", y)
+            raise _wrong_forward(self.kind, "output", "one array", y)
         if not np.size(y):
             said = f"forward gives an empty array {y.shape}: refuse such an input with a ValueError"
-            raise wrong_kind(f"{type(self.layer).__name__}.forward", "output", said)
+            raise wrong_kind(f"{self.kind}.forward", "output", said)
         final: dict[str, Array] = {}
         if "state" in self.names:
             self.final = flattened("grad_state", self.layer.state, final)
@@ -46,7 +46,7 @@ class LayerFunction(CheckedFunction):
         return gradients | self._returned("state", self.layer.grad_state)
 
     def _returned(self, argument: str, gradients: Any) -> dict[str, Any]:
-        where, names = f"{type(self.layer).__name__}.backward", self.names[argument]
+        where, names = f"{self.kind}.backward", self.names[argument]
         if argument == "inputs":
             argument, names = "input", names[0] if len(names) == 1 else names
         return dict(_matched(where, argument, names, gradients, self.variables))
@@ -66,7 +66,7 @@ class CellFunction(CheckedFunction):
         """Return the output of the step, then the next state."""
         state = self.hand(self.names["state"])
         result = self.layer.forward(self.hand("input"), state)
-        y, state, self.cache = step_result(self.layer, result, len(state))
+        y, state, self.cache = step_result(f"{self.kind}.forward", result, len(state))
         return [np.asarray(y), *map(np.asarray, state)]
 
     def run_backward(self, weights: Sequence[Array]) -> dict[str, Any]:
@@ -74,7 +74,7 @@ class CellFunction(CheckedFunction):
         grad_y = self.hand_back("grad", weights[0])
         states = [self.hand_back(f"grad_state[{k}]", w) for k, w in enumerate(weights[1:])]
         result = self.layer.backward(grad_y, tuple(states), self.cache)
-        grad_x, grad_state = step_gradients(self.layer, result)
+        grad_x, grad_state = step_gradients(f"{self.kind}.backward", result)
         return {"input": grad_x} | {f"state[{k}]": a for k, a in enumerate(grad_state)}
 
 
@@ -87,7 +87,7 @@ class LossFunction(CheckedFunction):
         loss = self.layer.forward(self.hand("input"), self.hand(self.names["target"]), **masks)
         if loss is None or np.ndim(loss):
             expected = "one number, the mean over the positions"
-            raise _wrong_forward(self.layer, "loss", expected, loss)
+            raise _wrong_forward(self.kind, "loss", expected, loss)
         return [np.asarray(loss, np.float64)]
 
     def run_backward(self, weights: Sequence[Array]) -> dict[str, Any]:
@@ -130,13 +130,13 @@ def _matched(
         yield from _matched(where, f"{label}[{key!r}]", names[key], gradient[key], moved)
 
 
-def _wrong_forward(layer: Any, name: str, expected: str, result: Any) -> GradientError:
+def _wrong_forward(kind: str, name: str, expected: str, result: Any) -> GradientError:
     """Return the error about a forward that returns something else than one array, or number."""
     said = f"forward should return {expected}, and gives {kind_of(result)}"
-    return wrong_kind(f"{type(layer).__name__}.forward", name, said)
+    return wrong_kind(f"{kind}.forward", name, said)
 
 
-def step_result(cell: Any, result: Any, states: int, where: str = "") -> tuple[Any, Any, Any]:
+def step_result(where: str, result: Any, states: int) -> tuple[Any, Any, Any]:
     """Return the three things that a cell's forward gives; raise if it does not."""
     if not isinstance(result, tuple) or len(result) != 3:
         said = "three things, (y_t, state, cache)"
@@ -146,20 +146,20 @@ def step_result(cell: Any, result: Any, states: int, where: str = "") -> tuple[A
     else:
         return result
     raise wrong_kind(
-        where or f"{type(cell).__name__}.forward",
+        where,
         "output",
         f"a cell's forward gives {said}; this one gives {kind_of(result)}",
     )
 
 
-def step_gradients(cell: Any, result: Any, where: str = "") -> tuple[Any, Any]:
+def step_gradients(where: str, result: Any) -> tuple[Any, Any]:
     """Return the two things that a cell's backward gives; raise if it does not."""
     pair = isinstance(result, tuple) and len(result) == 2
     if pair and isinstance(result[1], tuple | list):
         return result[0], result[1]
     got = f"(grad_x, {kind_of(result[1])})" if pair else kind_of(result)
     raise wrong_kind(
-        where or f"{type(cell).__name__}.backward",
+        where,
         "input",
         f"a cell's backward gives two things, (grad_x, grad_state), the second a tuple with an "
         f"array for each state; this one gives {got}",

@@ -89,10 +89,10 @@ class _Hooks:
         if isinstance(part, Cell):
             x, state = given
             if name == "forward":
-                y, states, _ = step_result(part, result, len(state), where)
+                y, states, _ = step_result(where, result, len(state))
                 pairs = [("output", y, (len(x), part.output_size))]
             else:
-                grad_x, states = step_gradients(part, result, where)
+                grad_x, states = step_gradients(where, result)
                 pairs = [("input", grad_x, np.shape(x))]
             if len(states) != len(state):
                 said = f"the state has {len(state)} arrays, and {name} gives {len(states)}"

@@ -42,7 +42,12 @@ def check_cell(cell: Cell, inputs: tuple[Any, ...], mask: Any) -> ContractReport
             f"check_layer: {type(cell).__name__} is a cell, so it takes one step x_t of shape "
             f"(batch, input_size)"
         )
-    batch, size = len(x), x.shape[-1]
+    batch, size = x.shape
+    if size != (takes := getattr(cell, "input_size", size)):
+        raise ValueError(
+            f"check_layer: {type(cell).__name__} takes {takes} features (its input_size), and the "
+            f"step x_t to check it on has {size}, in shape {x.shape}"
+        )
     subject = CellSubject(cell, (x,), None)
     alone = run(cell, subject, [sizes])
     if alone.passed:
@@ -69,9 +74,6 @@ def sizes(s: CellSubject) -> Iterator[str]:
             yield f"the cell has no {name}: set self.{name} in __init__, an int"
             return
     x = s.inputs[0]
-    if x.shape[1] != cell.input_size:
-        yield f"input_size is {cell.input_size}, and the step to check it on {x.shape}"
-        return
     for batch in (len(x), 1):
         state = cell.initial_state(batch)
         if not isinstance(state, tuple) or not state:
@@ -89,7 +91,7 @@ def sizes(s: CellSubject) -> Iterator[str]:
                 return
     state = s.state()
     try:
-        y, _, _ = step_result(cell, s.made().forward(x, state), len(state))
+        y, _, _ = step_result(f"{s.name}.forward", s.made().forward(x, state), len(state))
     except GradientError as error:
         yield str(error)
         return

@@ -328,6 +328,11 @@ def test_an_input_that_the_layer_does_not_take_is_no_broken_contract(layer):
         check_layer(layer, ROWS, raises=False)
 
 
+def test_a_step_of_another_width_is_no_broken_contract():
+    with pytest.raises(ValueError, match=r"TanhCell takes 4 features .* has 3, in shape \(2, 3\)"):
+        check_layer(h.TanhCell(4, 2), ROWS, raises=False)
+
+
 def test_an_error_of_the_layer_itself_is_a_broken_contract():
     report = check_layer(h.Affine(4, 2), ROWS, raises=False)
     assert "Affine.forward, in `self.y = np.tanh(" in report.violations[0].text
