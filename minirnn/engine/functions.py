@@ -23,7 +23,7 @@ def _elementwise(name: str) -> Any:
 
 def _logical(name: str) -> Any:
     def logical(trace: Trace, *arrays: StandIn) -> Any:
-        return trace.elementwise(name, *[a if a.dtype == bool else a != 0.0 for a in arrays])
+        return trace.elementwise(name, *[a if a.truths else a != 0.0 for a in arrays])
 
     return logical
 
@@ -31,7 +31,7 @@ def _logical(name: str) -> Any:
 def _product(trace: Trace, first: Any, second: Any) -> Any:
     """Return ``a @ b``: rows with weights, or a sum over the batch."""
     a, b = trace.of(first), trace.of(second)
-    if any(one.ndim == 0 or one.dtype == bool for one in (a, b)):
+    if any(one.ndim == 0 or one.truths for one in (a, b)):
         raise Untraceable("a product with a single number or with truth values")
     if a.ndim == 1 and a.node.name == "const" and b.ndim == 2 and a.shape == b.shape[:1]:
         return a.node.attr[0] * b.sum(axis=0)  # np.ones(len(x)) @ x
@@ -77,7 +77,7 @@ def _clip(trace: Trace, a: Any, low: Any = None, high: Any = None) -> Any:
 
 
 def _copy(trace: Trace, a: StandIn) -> Any:
-    return a != 0.0 if a.dtype == bool else trace.elementwise("id", a)
+    return a != 0.0 if a.truths else trace.elementwise("id", a)
 
 
 def _astype(trace: Trace, a: StandIn, dtype: Any, copy: bool = True) -> Any:
@@ -85,7 +85,7 @@ def _astype(trace: Trace, a: StandIn, dtype: Any, copy: bool = True) -> Any:
         return a != 0.0
     if np.dtype(dtype) != trace.dtype:
         raise Untraceable(f"a cast to {np.dtype(dtype)}")
-    return trace.elementwise("id", a) if copy or a.dtype == bool else a
+    return trace.elementwise("id", a) if copy or a.truths else a
 
 
 def _full(trace: Trace, a: StandIn, value: Any, dtype: Any = None) -> Any:
@@ -98,7 +98,7 @@ def _concatenate(trace: Trace, arrays: Any, axis: int = 0) -> StandIn:
     if any(p.ndim != 2 or p.rows != 0 for p in parts) or axis % 2 != 1:
         raise Untraceable("rows put together, or arrays that are not (batch, n)")
     node = trace.graph.concat([p.node for p in parts])
-    truths = all(p.dtype == bool for p in parts)
+    truths = all(p.truths for p in parts)
     return trace.stand_in(node, (trace.batch, node.width), rows=0, boolean=truths)
 
 

@@ -129,18 +129,17 @@ class Graph:
         if ufunc is not None and None not in values:
             with np.errstate(all="ignore"):
                 return self.const(float(ufunc(*values)))
-        match name, values:
-            case "id", [None] if not args[0].row:
-                return args[0]
-            case "div", [_, float(number)] if number:
-                return self.ew("mul", args[0], self.const(1 / number))
-            case "pow", [_, 0.5]:
-                return self.ew("sqrt", args[0])
-            case "pow", [_, 2.0 | 3.0 | 4.0 as number]:
-                result = args[0]
-                for _ in range(int(number) - 1):
-                    result = self.ew("mul", result, args[0])
-                return result
+        if name == "id" and not args[0].row:
+            return args[0]
+        if name == "div" and values[1]:
+            return self.ew("mul", args[0], self.const(1 / values[1]))
+        if name == "pow" and values[1] == 0.5:
+            return self.ew("sqrt", args[0])
+        if name == "pow" and values[1] in (2.0, 3.0, 4.0):
+            result = args[0]
+            for _ in range(int(values[1]) - 1):
+                result = self.ew("mul", result, args[0])
+            return result
         return self.node(name, *args)
 
     def slice(self, a: Node, low: int, high: int) -> Node:

@@ -66,6 +66,7 @@ class StandIn(NDArrayOperatorsMixin):
     ndim: Any = property(attrgetter("view.ndim"))
     size: Any = property(attrgetter("view.size"))
     dtype: Any = property(attrgetter("view.dtype"))
+    truths: Any = property(lambda self: self.view.dtype.char == "?")
     T: Any = property(methodcaller("transpose"))
 
     __bool__ = _refusing("an if, a while or an assert on the numbers of an array")

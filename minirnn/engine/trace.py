@@ -111,18 +111,18 @@ class Trace:
         inputs = [self.of(a) for a in arrays]
         if name not in ("add", "sub") and any(isinstance(a, Gradient) for a in inputs):
             raise Untraceable("a gradient is read")
-        if any(a.rows == 1 for a in inputs):
+        rows = {a.rows for a in inputs}
+        if 1 in rows:
             turned = [a.T if a.ndim == 2 else a[..., None] for a in inputs]
             return self.elementwise(name, *turned).transpose()
-        truths = all(a.dtype == bool for a in inputs)
+        truths = all(a.truths for a in inputs)
         if truths and name in ("add", "sub", "neg", "abs", "sign", "pow"):
             raise Untraceable(f"{name} of truth values")
         boolean = name in ("gt", "ge", "eq", "ne")
         boolean = boolean or (truths and name in ("mul", "max", "min", "where"))
         node = self.graph.ew(name, *self.operands(*inputs))
         shape = np.broadcast(*[a.view for a in inputs]).shape
-        rows = 0 if any(a.rows == 0 for a in inputs) else None
-        return self.stand_in(node, shape, rows, boolean=boolean)
+        return self.stand_in(node, shape, 0 if 0 in rows else None, boolean=boolean)
 
 
 def sizes_of(cell: Cell, widths: tuple[int, ...]) -> Sizes:
