@@ -39,18 +39,19 @@ def runner_of(layer: Any) -> Loop:
 
 
 def _fastest(cell: Cell, engine: str) -> Loop:
-    from minirnn.recurrent.fast import kernel_runner  # here, so that minirnn is imported sooner
-    from minirnn.recurrent.native import native_runner
+    from minirnn.recurrent.native import native_runner  # here, so that minirnn is imported sooner
 
-    reasons = []
-    for make in (native_runner, kernel_runner):
-        made = make(cell)
-        if isinstance(made, Loop):
-            return made
-        reasons.append(made)
+    native = native_runner(cell)
+    if isinstance(native, Loop):
+        return native
+    from minirnn.recurrent.fast import kernel_runner  # the native runner does without the kernels
+
+    kernel = kernel_runner(cell)
+    if isinstance(kernel, Loop):
+        return kernel
     if engine == "require":
         raise RuntimeError(
             f'{type(cell).__name__}: engine="require", but only the time loop in Python can run '
-            f"it: {'; '.join(reasons)}"
+            f"it: {native}; {kernel}"
         )
-    return Loop(cell, "; ".join(reasons))
+    return Loop(cell, f"{native}; {kernel}")
