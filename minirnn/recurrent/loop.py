@@ -72,6 +72,7 @@ class Loop:
     """
 
     engine: str = ""  # what it was chosen for: "auto", "off" or "require"
+    native = False  # whether the cell's own Python does not run
 
     def __init__(self, cell: Cell, why: str = "", observer: Any = None) -> None:
         self.cell, self.why, self.observer = cell, why, observer

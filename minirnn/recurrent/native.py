@@ -20,6 +20,8 @@ __all__ = ["NativeRunner", "native_runner"]
 class NativeRunner(Machine, Loop):
     """Whole sequences in the native machine, from the cell's own forward and backward."""
 
+    native = True
+
     def __init__(self, cell: Cell, code: Code) -> None:
         Machine.__init__(self, cell, code)
 
