@@ -421,11 +421,10 @@ def _find(
 
 def dtype_of(layer: Layer) -> np.dtype[Any] | None:
     """Return the dtype of a layer's first parameter; None where it has none."""
-    for value in vars(layer).values():  # mostly it is an attribute: no need to walk about
-        if isinstance(value, Parameter):
-            return value.dtype  # type: ignore[no-any-return]
-        if isinstance(value, Layer) and (dtype := dtype_of(value)) is not None:
-            return dtype
+    for value in vars(layer).values():  # mostly it is near: no need to walk about
+        for one in vars(value).values() if isinstance(value, Layer) else (value,):
+            if isinstance(one, Parameter):
+                return one.dtype  # type: ignore[no-any-return]
     for _, parameter in layer.named_parameters():
         return parameter.dtype  # type: ignore[no-any-return]
     return None

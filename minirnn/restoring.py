@@ -9,7 +9,7 @@ from typing import Any
 
 from minirnn.typing import Array
 
-__all__ = ["Restored", "evaluation_copy", "put_back"]
+__all__ = ["Restored", "evaluation_copy"]
 
 
 def evaluation_copy(value: Any, kind: type, known: dict[int, Any]) -> Any:
@@ -78,15 +78,10 @@ class Restored:
     def __exit__(self, kind: Any, error: Any, traceback: Any) -> None:
         if kind is None:
             return
-        put_back(self._before)
+        for layer, before in self._before:
+            now = vars(layer)
+            now.update(before)  # another thread may be reading: a layer is never empty
+            for name in now.keys() - before.keys():
+                now.pop(name, None)
         for parameter, grad in self._gradients:
             parameter.grad = grad
-
-
-def put_back(attributes: Iterable[tuple[Any, dict[str, Any]]]) -> None:
-    """Give layers the attributes that they had before, and no others."""
-    for layer, before in attributes:
-        now = vars(layer)
-        now.update(before)  # another thread may be reading: a layer is never empty
-        for name in now.keys() - before.keys():
-            now.pop(name, None)

@@ -147,6 +147,27 @@ def test_a_layer_that_holds_its_parent_is_no_endless_search():
     assert [name for name, _ in tree.named_parameters()] == NAMES
 
 
+def test_a_layer_that_holds_its_parent_is_trained():
+    class Inner(m.Layer):
+        def __init__(self, parent):
+            self.parent, self.dense = parent, m.Dense(3, 2, rng=0)
+
+        def forward(self, x):
+            return self.dense.forward(x)
+
+        def backward(self, grad):
+            return self.dense.backward(grad)
+
+    class Outer(Inner):
+        def __init__(self):
+            self.dense = Inner(self)
+
+    model = m.Sequential([Outer()])
+    model.forward(np.ones((4, 3), np.float32))
+    model.backward_parameters(np.ones((4, 2), np.float32))
+    np.testing.assert_array_equal(model[0].dense.dense.b.grad, [4, 4])
+
+
 def test_a_layer_without_methods_says_so():
     with pytest.raises(NotImplementedError, match="Tree has no forward method"):
         Tree().forward(1)

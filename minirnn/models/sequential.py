@@ -14,7 +14,7 @@ from minirnn.layers.composite import Composite
 from minirnn.layers.last_state import connect_last_states
 from minirnn.models import chain_checks as chain
 from minirnn.models.stream import native_step
-from minirnn.restoring import Restored, put_back
+from minirnn.restoring import Restored
 
 __all__ = ["Kept", "Sequential", "flat", "run_backward", "run_forward", "run_step"]
 
@@ -173,12 +173,8 @@ class Sequential(Composite):
         y_t = native_step(self.layers, x_t)
         if y_t is not None:
             return y_t
-        before = [(part, part.__dict__.copy()) for part in self._parts]
-        try:
+        with Restored(self._parts):
             return run_step(self.layers, x_t)
-        except BaseException:
-            put_back(before)
-            raise
 
     # ------------------------------------------------------------ looking in
 

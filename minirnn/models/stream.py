@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from typing import Any
 
-import numpy as np
-
 from minirnn.engine import current
 from minirnn.layers import Dense, Dropout, Embedding, ReLU, Sigmoid, Softmax, Tanh
 from minirnn.recurrent.recurrent import Recurrent
@@ -22,8 +20,7 @@ def native_step(layers: list[Any], x_t: Any) -> Any:
     That is so at a first step, for other layers, and for input that is refused: nothing has changed
     then, since states are carried on at the end.
     """
-    native = current.native
-    if native is None:
+    if current.native is None:
         return None
     owners: list[Any] = []
     states: list[Any] = []
@@ -33,11 +30,9 @@ def native_step(layers: list[Any], x_t: Any) -> Any:
             if "step" in own:
                 return None
             if kind is Dense:
-                W, b = layer.W.value, layer.b
-                y_t = np.empty((len(x_t), W.shape[1]), W.dtype)
-                if not native.affine(x_t, W, None if b is None else b.value, y_t, 1):
+                if x_t.dtype is not layer.W.value.dtype:
                     return None
-                x_t = y_t
+                x_t = layer._apply(x_t)
             elif kind.step is Recurrent.step and not layer.reverse:
                 state, runner = layer.carried_state, runner_of(layer)
                 if not runner.native or state is None:
