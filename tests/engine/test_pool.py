@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
-from threading import Thread
+from threading import Event, Thread
 
 import numpy as np
 import pytest
@@ -37,6 +37,33 @@ def test_a_child_starts_threads_of_its_own():
         for _ in range(3):
             assert exit_code_of_child(child) == 0
         assert trained() == expected
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="no fork on this system")
+@pytest.mark.filterwarnings("ignore:This process.*multi-threaded:DeprecationWarning")
+def test_a_child_that_is_forked_in_the_middle_of_shared_work_has_threads_of_its_own():
+    """A layer alone: all of its products are the engine's, none is BLAS's."""
+    layer, x = m.LSTM(16, 48, rng=0, engine="require"), RNG.standard_normal((64, 50, 16))
+    over = Event()
+
+    def work():
+        copy = m.LSTM(16, 48, rng=0, engine="require")
+        while not over.is_set():
+            copy.forward(x)
+
+    def child():
+        np.testing.assert_array_equal(layer.forward(x), expected)
+
+    with engine.use(threads=2):
+        expected = layer.forward(x)
+        worker = Thread(target=work)
+        worker.start()
+        try:
+            for _ in range(20):
+                assert exit_code_of_child(child) == 0
+        finally:
+            over.set()
+            worker.join(60)
 
 
 def test_results_do_not_depend_on_who_does_the_parts():
