@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from operator import is_
 from typing import Any, NamedTuple, Self
 
@@ -13,11 +14,18 @@ from minirnn.engine.code import PLAIN, Code, frozen
 from minirnn.engine.settings import current, native
 from minirnn.typing import Array, Mask, State
 
-__all__ = ["Machine"]
+__all__ = ["Machine", "look"]
 
 # glibc gives freed memory back to the system, and page faults to have it again took 2 to 6 % of a
 # training step. Once a large array has been freed, it keeps what is smaller than that.
 np.empty(2**25 - 2**13, np.uint8)
+
+
+def look(thing: Any, *methods: str, but: Collection[str] = ()) -> tuple[Any, ...]:
+    """Return what `holds` compares: the class, methods of it, and all attributes but some."""
+    kind = type(thing)
+    values = [... if name in but else value for name, value in vars(thing).items()]
+    return kind, {name: getattr(kind, name) for name in methods}, tuple(values)
 
 
 class _Kept(NamedTuple):
@@ -45,20 +53,16 @@ class Machine:
         self._parameters = (*cell.parameters(), *code.arrays)
         self._memory = np.empty(0, np.uint8)
         self._calls = 0
-        self._batch, self._shapes = 0, [(0, 0)]  # of the arrays that a step returns
-        self._dtypes = (code.dtype,) * (1 + len(code.widths))
-        kind: Any = type(cell)
-        self._methods = kind, kind.forward, kind.backward
-        self._attributes = tuple(vars(cell).values())
+        self._look = look(cell, "forward", "backward")
         plain = (*PLAIN, Parameter)
-        self._frozen = None if all(isinstance(a, plain) for a in self._attributes) else frozen(cell)
+        all_plain = all(isinstance(value, plain) for value in vars(cell).values())
+        self._frozen = None if all_plain else frozen(cell)
+        #: What the native step needs.
+        self.of_step = code.dtype, code.plain, self._parameters, (code.outputs, *code.widths)
 
     def serving(self, cell: Cell) -> Self | None:
         """Return this machine for `cell`, or None if anything has changed that it was made from."""
-        kind: Any = type(cell)
-        if cell is not self.cell or (kind, kind.forward, kind.backward) != self._methods:
-            return None
-        if not self._native.holds(vars(cell), self._attributes):
+        if cell is not self.cell or not self._native.holds((cell,), (self._look,)):
             return None
         if self._frozen is not None:
             now = (*cell.parameters(), *self.code.arrays)
@@ -83,16 +87,15 @@ class Machine:
 
     def step(self, x_t: Array, state: State) -> tuple[Array, State]:
         """Run one step."""
-        code, batch = self.code, len(x_t)
-        if batch != self._batch:
-            self._batch, self._shapes = batch, [(batch, n) for n in (code.outputs, *code.widths)]
-        y, *final = map(np.empty, self._shapes, self._dtypes)
-        arrays = x_t, y, None, None, None, *state, *final
+        made: tuple[Array, State] | None
         try:
-            self._native.run(code.plain, 1, False, arrays, self._parameters, None)
-        except ValueError:
-            return y, self._run(1, False, x_t, y, None, state, None)[1]
-        return y, tuple(final)
+            made = self._native.step(self.of_step, x_t, state)
+        except ValueError:  # as below
+            made = None
+        if made is not None:
+            return made
+        y = np.empty((len(x_t), self.code.outputs), self.code.dtype)
+        return y, self._run(1, False, x_t, y, None, state, None)[1]
 
     def _run(
         self,

@@ -81,6 +81,7 @@ class Sequential(Composite):
     def __init__(self, layers: Iterable[Layer]) -> None:
         super().__init__(layers)
         self._latest = Kept([], None)
+        self._stream: Any = None
         chain.check_sizes(self.layers)
         connect_last_states(flat(self.layers))
 
@@ -170,13 +171,17 @@ class Sequential(Composite):
         array (batch, output)
             In evaluation mode, whatever the mode: nothing is kept for backward.
         """
-        y_t = native_step(self.layers, x_t)
+        y_t = native_step(self, x_t)
         if y_t is not None:
             return y_t
         with Restored(self._parts):
             return run_step(self.layers, x_t)
 
     # ------------------------------------------------------------ looking in
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Copy and pickle all but what runs natively."""
+        return vars(self) | {"_stream": None}
 
     def __len__(self) -> int:
         return len(self.layers)

@@ -11,42 +11,57 @@ from minirnn.recurrent.runners import runner_of
 
 __all__ = ["native_step"]
 
+DENSE_STEP = Dense.step
 KEEP_NOTHING = {Dropout, Embedding, ReLU, Sigmoid, Softmax, Tanh}
 
 
-def native_step(layers: list[Any], x_t: Any) -> Any:
+def native_step(model: Any, x_t: Any) -> Any:
     """Return the output of one step, or None where the layers have to be asked one by one.
 
     That is so at a first step, for other layers, and for input that is refused: nothing has changed
     then, since states are carried on at the end.
     """
-    if current.native is None:
+    native = current.native
+    if native is None:
         return None
-    owners: list[Any] = []
-    states: list[Any] = []
     try:
-        for layer in layers:
-            kind, own = type(layer), layer.__dict__
-            if "step" in own:
-                return None
-            if kind is Dense:
-                if x_t.dtype is not layer.W.value.dtype:
-                    return None
-                x_t = layer._apply(x_t)
-            elif kind.step is Recurrent.step and not layer.reverse:
-                state, runner = layer.carried_state, runner_of(layer)
-                if not runner.native or state is None:
-                    return None
-                if x_t.ndim != 2 or x_t.dtype is not state[0].dtype:
-                    return None
-                x_t, state = runner.step(x_t, state)
-                owners.append(own)
-                states.append({"carried_state": state, "state": state})
-            elif kind in KEEP_NOTHING:
-                x_t = layer.step(x_t)
-            else:
-                return None
+        stream = model._stream
+        if stream is None or not stream.stands_for(model.layers):
+            stream = model._stream = _Stream(model.layers)
+        return None if stream.parts is None else native.stream(stream.parts, x_t)
     except Exception:  # which the layers themselves say better
         return None
-    list(map(dict.update, owners, states))  # in C: an interrupt finds all of them done, or none
-    return x_t
+
+
+class _Stream:
+    """What runs the step of each layer, for as long as the layers stay as they are."""
+
+    def __init__(self, layers: list[Any]) -> None:
+        from minirnn.engine.machine import look  # here, so that minirnn is imported sooner
+
+        recurrent = [layer for layer in layers if isinstance(layer, Recurrent)]
+        self._runners = [(runner_of(layer), layer.cell) for layer in recurrent]
+        parts = tuple(map(_part, layers))
+        self.parts = None if None in parts else parts
+        self._layers, self._things = list(layers), (current, *layers)
+        looks = [look(layer, "step", but=("carried_state", "state")) for layer in layers]
+        self._looks = look(current), *looks
+
+    def stands_for(self, layers: list[Any]) -> bool:
+        """Whether nothing has changed about the layers or the engine since."""
+        if layers != self._layers or not current.native.holds(self._things, self._looks):
+            return False
+        return all(runner.serving(cell) is runner for runner, cell in self._runners)
+
+
+def _part(layer: Any) -> Any:
+    """Return what the native module is to do for a layer, or None if it cannot."""
+    kind: Any = type(layer)
+    if "step" in vars(layer):
+        return None
+    if kind is Dense and kind.step is DENSE_STEP:
+        return layer.W.dtype, layer.W, layer.b, layer.output_size
+    if kind.step is Recurrent.step and not layer.reverse:
+        runner: Any = runner_of(layer)
+        return (layer, runner.of_step) if runner.native else None
+    return layer.step if kind in KEEP_NOTHING else None

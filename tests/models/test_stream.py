@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import copy
+import pickle
+
 import numpy as np
 import pytest
 
@@ -97,8 +100,8 @@ def test_tokens_and_a_cell_of_ones_own():
     for k, token in enumerate([3, 1, 4, 1, 5]):
         tokens = np.array([token])
         if k == 4:
-            assert native_step(model.layers, np.array([9])) is None  # no such token
-            assert native_step(model.layers, tokens[0]) is None
+            assert native_step(model, np.array([9])) is None  # no such token
+            assert native_step(model, tokens[0]) is None
         np.testing.assert_array_equal(model.step(tokens), run_step(other.layers, tokens))
 
 
@@ -121,7 +124,7 @@ def test_other_input_is_left_to_the_layers_and_changes_nothing(name, x):
     model = models(np.float32)[name]
     model.step(np.ones((1, 3), np.float32))
     before = states_of(model)
-    assert native_step(model.layers, x) is None
+    assert native_step(model, x) is None
     for ours, theirs in zip(before, states_of(model), strict=True):
         np.testing.assert_array_equal(ours, theirs)
 
@@ -141,21 +144,24 @@ def test_what_may_not_run_natively_does_not():
         layer.step(x)
         return layer
 
-    assert native_step([ready()], x) is not None
-    assert native_step([ready(engine="off")], x) is None
-    assert native_step([m.RNN(3, 4, rng=0)], x) is None  # has no state yet
+    def found(*layers):
+        return native_step(m.Sequential(layers), x)
+
+    assert found(ready()) is not None
+    assert found(ready(engine="off")) is None
+    assert found(m.RNN(3, 4, rng=0)) is None  # has no state yet
     with m.engine.use("off"):
-        assert native_step([ready()], x) is None
+        assert found(ready()) is None
     own = ready()
     own.step = lambda x_t: x_t
-    assert native_step([own], x) is None
+    assert found(own) is None
 
     class Mine(m.Dense):
         def step(self, x_t):
             return super().step(x_t) + 1
 
     model = m.Sequential([ready(), Mine(4, 2, rng=0)])
-    assert native_step(model.layers, x) is None
+    assert native_step(model, x) is None
     backwards = m.RNN(3, 4, rng=0, reverse=True)
     with pytest.raises(ValueError, match="whole sequence"):
         m.Sequential([backwards]).step(x)
@@ -178,3 +184,126 @@ def test_what_is_returned_is_the_callers():
     y[...] = 7
     for ours, theirs in zip(before, states_of(model), strict=True):
         np.testing.assert_array_equal(ours, theirs)
+
+
+class Doubled(m.RNNCell):
+    def forward(self, x, state):
+        y, state, cache = super().forward(x, state)
+        return 2 * y, state, cache
+
+
+def replace_dense(model):
+    model.layers[1] = m.Dense(4, 2, rng=7)
+
+
+def replace_weights(model):
+    model[1].W = m.Parameter(np.ones((4, 2), np.float32))
+
+
+def replace_cell(model):
+    model[0].cell = Doubled(3, 4, rng=5)
+
+
+def drop_the_bias(model):
+    model[1].b = None
+
+
+def a_step_of_its_own(model):
+    model[1].step = lambda x_t: x_t[:, :2]
+
+
+def turn_off_this_layer(model):
+    model[0]._engine = "off"
+
+
+def other_state(model):
+    model[0].carried_state = (np.full((1, 4), 0.5, np.float32),)
+
+
+def no_state(model):
+    model.reset_state()
+
+
+def state_of_another_batch(model):
+    model[0].carried_state = (np.zeros((2, 4), np.float32),)
+
+
+def a_whole_sequence(model):
+    model.forward(np.ones((2, 5, 3), np.float32))
+
+
+CHANGES = [
+    replace_dense,
+    replace_weights,
+    replace_cell,
+    drop_the_bias,
+    a_step_of_its_own,
+    turn_off_this_layer,
+    other_state,
+    no_state,
+    a_whole_sequence,
+]
+
+
+def stack():
+    model = m.Sequential([m.RNN(3, 4, rng=0), m.Dense(4, 2, rng=1)])
+    model[1].b.value[...] = 3
+    return model
+
+
+@pytest.mark.parametrize("change", CHANGES)
+def test_a_change_between_two_steps_is_seen(change):
+    model, other = stack(), stack()
+    x = np.full((1, 3), 0.3, np.float32)
+    for k in range(6):
+        if k == 3:
+            change(model)
+            change(other)
+        y, expected = model.step(x), run_step(other.layers, x)
+        np.testing.assert_array_equal(y, expected)
+
+
+def test_another_batch_size_is_refused_by_the_layer():
+    model, x = stack(), np.ones((1, 3), np.float32)
+    model.step(x)
+    model.step(x)
+    state_of_another_batch(model)
+    with pytest.raises(ValueError, match="reset_state"):
+        model.step(x)
+
+
+def test_a_step_of_the_class_that_changes_is_seen(monkeypatch):
+    model, x = stack(), np.ones((1, 3), np.float32)
+    model.step(x)
+    model.step(x)
+    monkeypatch.setattr(m.Dense, "step", lambda layer, x_t: x_t[:, :1])
+    assert model.step(x).shape == (1, 1)
+
+
+def test_the_engine_that_is_turned_off_and_on_again_is_heard():
+    model, other, x = stack(), stack(), np.ones((1, 3), np.float32)
+    for engine in ("auto", "auto", "off", "off", "auto", "require", "auto"):
+        with m.engine.use(engine):
+            y, expected = model.step(x), run_step(other.layers, x)
+            np.testing.assert_allclose(y, expected, rtol=1e-6)
+            assert (native_step(model, x) is None) == (engine == "off")
+            native_step(other, x)
+
+
+@pytest.mark.parametrize("copied", [copy.deepcopy, lambda a: pickle.loads(pickle.dumps(a))])
+def test_a_copy_goes_on_by_itself(copied):
+    model, x = stack(), np.ones((1, 3), np.float32)
+    model.step(x)
+    model.step(x)
+    twin = copied(model)
+    expected = [model.step(x) for _ in range(3)]
+    np.testing.assert_array_equal([twin.step(x) for _ in range(3)], expected)
+    assert twin[0].carried_state[0] is not model[0].carried_state[0]
+
+
+def test_a_layer_that_is_looked_at_runs_by_itself():
+    model, x = stack(), np.ones((1, 3), np.float32)
+    for observer in (None, None, object(), object(), None):
+        model.step(x)
+        model[0].observer = observer
+        assert (native_step(model, x) is None) == (observer is not None)

@@ -5,8 +5,8 @@
    among threads by rows; each takes its rows through all of time, and they meet once, when the
    gradients of the weights are added. schedule.py writes the programs, machine.py calls this.
 
-   threads.h has the threads, kernels.h the arithmetic, step.h the rest of a training step, and
-   step_calls.h what Python calls of that. */
+   threads.h has the threads, kernels.h the arithmetic, step.h the rest of a training step,
+   step_calls.h what Python calls of that, and stream.h a step of a whole model. */
 
 #define PY_SSIZE_T_CLEAN
 #include <Python.h>
@@ -456,20 +456,38 @@ done:
   return result;
 }
 
-/* holds(dict, values): whether the values of a dictionary are these very objects, in this order. */
+/* holds(objects, looks): whether each object is as it was: a look, of machine.py, has its class,
+   methods of that, and the values of all attributes, where an Ellipsis stands for any. */
 static PyObject *py_holds(PyObject *self, PyObject *const *args, Py_ssize_t n) {
-  PyObject *value;
-  Py_ssize_t at = 0, k = 0;
   (void)self;
-  if (n != 2 || !PyDict_Check(args[0]) || !PyTuple_Check(args[1]))
-    return PyErr_SetString(PyExc_TypeError, "holds takes a dictionary and a tuple"), NULL;
-  if (PyDict_GET_SIZE(args[0]) != PyTuple_GET_SIZE(args[1])) Py_RETURN_FALSE;
-  while (PyDict_Next(args[0], &at, NULL, &value))
-    if (value != PyTuple_GET_ITEM(args[1], k++)) Py_RETURN_FALSE;
+  if (n != 2 || !PyTuple_Check(args[0]) || !PyTuple_Check(args[1]) ||
+      PyTuple_GET_SIZE(args[0]) != PyTuple_GET_SIZE(args[1]))
+    return PyErr_SetString(PyExc_TypeError, "holds takes two tuples of one length"), NULL;
+  for (Py_ssize_t i = 0; i < PyTuple_GET_SIZE(args[0]); i++) {
+    PyObject *thing = PyTuple_GET_ITEM(args[0], i), *kind = (PyObject *)Py_TYPE(thing);
+    PyObject *look = PyTuple_GET_ITEM(args[1], i), *dict = PyObject_GenericGetDict(thing, NULL);
+    PyObject *methods = PyTuple_GET_ITEM(look, 1), *values = PyTuple_GET_ITEM(look, 2), *name, *value;
+    Py_ssize_t at = 0, k = 0;
+    if (!dict) return NULL;
+    int same = PyTuple_GET_ITEM(look, 0) == kind && PyDict_GET_SIZE(dict) == PyTuple_GET_SIZE(values);
+    while (same && PyDict_Next(dict, &at, NULL, &value)) {
+      PyObject *expected = PyTuple_GET_ITEM(values, k++);
+      same = value == expected || expected == Py_Ellipsis;
+    }
+    Py_DECREF(dict);
+    for (at = 0; same && PyDict_Next(methods, &at, &name, &value);) {
+      PyObject *now = PyObject_GetAttr(kind, name);
+      if (!now) return NULL;
+      same = now == value;
+      Py_DECREF(now);
+    }
+    if (!same) Py_RETURN_FALSE;
+  }
   Py_RETURN_TRUE;
 }
 
 #include "step_calls.h"
+#include "stream.h"
 
 static PyObject *py_instruction_sets(PyObject *self, PyObject *unused) {
   PyObject *names = PyList_New(0);
@@ -502,7 +520,9 @@ static PyObject *py_poison(PyObject *self, PyObject *on) {
 static PyMethodDef methods[] = {
     {"compile", py_compile, METH_VARARGS, "Return a program from its tables."},
     {"run", (PyCFunction)(void (*)(void))py_run, METH_FASTCALL, "Run forward or backward."},
-    {"holds", (PyCFunction)(void (*)(void))py_holds, METH_FASTCALL, "Compare a dictionary."},
+    {"step", (PyCFunction)(void (*)(void))py_step, METH_FASTCALL, "Run one step of a cell."},
+    {"stream", (PyCFunction)(void (*)(void))py_stream, METH_FASTCALL, "And one through all layers."},
+    {"holds", (PyCFunction)(void (*)(void))py_holds, METH_FASTCALL, "Compare objects with what they were."},
     {"cross_entropy", (PyCFunction)(void (*)(void))py_cross_entropy, METH_FASTCALL, "And gradient."},
     {"affine", (PyCFunction)(void (*)(void))py_affine, METH_FASTCALL, "Run a Dense forward."},
     {"affine_backward", (PyCFunction)(void (*)(void))py_affine_backward, METH_FASTCALL, "And back."},
@@ -526,7 +546,7 @@ PyMODINIT_FUNC PyInit__native(void) {
   pthread_atfork(NULL, NULL, forget_threads);
   value_name = PyUnicode_InternFromString("_value");
   grad_name = PyUnicode_InternFromString("_grad");
-  if (!value_name || !grad_name) return NULL;
+  if (!value_name || !grad_name || !prepare_stream()) return NULL;
   PyObject *made = PyModule_Create(&module);
 #ifdef SOURCES
   if (made && PyModule_AddIntConstant(made, "sources", SOURCES) < 0) Py_CLEAR(made);
