@@ -54,7 +54,6 @@ class AverageWeights(Callback):
         self.start_epoch = checks.positive_int(self, "start_epoch", start_epoch)
         self.average: WeightAverage | None = None
         self._saved: Mapping[str, Any] | None = None  # of a run to go on with
-        self._last: dict[str, Any] | None = None  # weights before the average was put in
         self._steps = 0
 
     def on_train_begin(self, trainer: Trainer) -> None:
@@ -67,15 +66,11 @@ class AverageWeights(Callback):
                     "restore_best=False)"
                 )
         self.average = WeightAverage(trainer.model.parameters(), decay=self.decay)
-        if not trainer.resumed or self._saved is None:
-            self._last, self._steps = None, trainer.optimizer.step_count
-            return
-        self.average.load_state_dict(self._saved["average"])
-        self._last, self._steps = self._saved["last"], int(self._saved["steps"])
+        self._steps = trainer.optimizer.step_count
+        if trainer.resumed and self._saved is not None:
+            self.average.load_state_dict(self._saved["average"])
+            self._steps = int(self._saved["steps"])
         self._saved = None
-        if self._last is not None:
-            trainer.model.load_state_dict(self._last)
-            self._last = None
 
     def on_batch_end(self, trainer: Trainer) -> None:
         """Take the weights into the average, if the optimizer has made a step."""
@@ -94,7 +89,7 @@ class AverageWeights(Callback):
     def on_train_end(self, trainer: Trainer) -> None:
         """Leave the average in the model."""
         if self.average is not None and self.average.count:
-            self._last = trainer.model.state_dict()
+            trainer.keep_last_weights()
             self.average.apply()
 
     def _take(self, trainer: Trainer) -> WeightAverage:
@@ -105,11 +100,11 @@ class AverageWeights(Callback):
         self._steps = steps
         return self.average
 
-    def state_dict(self) -> dict[str, Any] | None:
-        """Return the average, and the weights to go on from."""
-        if self.average is None:
-            return None
-        return {"average": self.average.state_dict(), "last": self._last, "steps": self._steps}
+    def state_dict(self) -> Mapping[str, Any] | None:
+        """Return the average."""
+        if self.average is None or self._saved is not None:
+            return self._saved
+        return {"average": self.average.state_dict(), "steps": self._steps}
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         """Keep the state until training begins."""

@@ -19,7 +19,8 @@ __all__ = ["Callback"]
 class Callback(KeywordHints):
     """What is called beside the training loop; a callback of your own overrides what it needs.
 
-    Callbacks are called in the order in which the trainer got them. ``trainer.epoch`` (from 1),
+    Callbacks are called in the order in which the trainer got them, and those that save the run
+    after all others. ``trainer.epoch`` (from 1),
     ``trainer.batch`` (how many are done), ``trainer.history``, ``trainer.model`` and
     ``trainer.optimizer`` are there to be read; ``trainer.stop = True`` ends the training. An error
     in a callback ends it too, and says which callback it was.
@@ -32,6 +33,9 @@ class Callback(KeywordHints):
     monitor : str or None
         The name in the history that this callback reads, if it reads one; a name that the run will
         not have is refused before training.
+    saves_run : bool
+        True in a callback that calls ``trainer.save``, as `Checkpoint`: the others come first, so
+        that the file has what they made of the event.
 
     Raises
     ------
@@ -49,6 +53,7 @@ class Callback(KeywordHints):
     """
 
     monitor: str | None = None
+    saves_run: bool = False
 
     def __init_subclass__(cls, **keywords: Any) -> None:
         super().__init_subclass__(**keywords)
@@ -78,10 +83,7 @@ class Callback(KeywordHints):
     def on_train_end(self, trainer: Trainer) -> None:
         """At the very end, also after Ctrl-C and after an error."""
 
-    def after_all(self, trainer: Trainer) -> None:
-        """After every callback has had its call of an event: the moment to save the run."""
-
-    def state_dict(self) -> dict[str, Any] | None:
+    def state_dict(self) -> Mapping[str, Any] | None:
         """Return what a checkpoint is to carry: numbers, texts, arrays, lists and dictionaries."""
         return None
 

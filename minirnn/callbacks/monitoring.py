@@ -122,46 +122,38 @@ class EarlyStopping(Monitoring):
         self.restore_best = restore_best
         self.best_epoch: int | None = None
         self._weights: dict[str, Any] | None = None
-        self._last: dict[str, Any] | None = None  # before the best were restored
-        self._stopped = False
 
     def on_train_begin(self, trainer: Trainer) -> None:
         """Forget an earlier run, unless this one goes on with it."""
         super().on_train_begin(trainer)
-        self._stopped = False
         if not trainer.resumed:
-            self.best_epoch = self._weights = self._last = None
-        elif self._last is not None:
-            trainer.model.load_state_dict(self._last)
-            self._last = None
+            self.best_epoch = self._weights = None
 
     def on_epoch_end(self, trainer: Trainer) -> None:
         """Compare with the best."""
         if self.improved(trainer):
             self.best_epoch, self._weights = trainer.epoch, trainer.model.state_dict()
         elif self.epochs_since >= self.patience:
-            trainer.stop = self._stopped = True
+            trainer.stop = True
 
     def on_train_end(self, trainer: Trainer) -> None:
         """Restore the best weights."""
-        told = [f"stopped at epoch {trainer.epoch}"] * self._stopped
+        told = [f"stopped at epoch {trainer.epoch}"] * (self.epochs_since >= self.patience)
         if self.restore_best and self._weights is not None:
-            self._last = trainer.model.state_dict()
+            trainer.keep_last_weights()
             trainer.model.load_state_dict(self._weights)
             told += [f"weights of epoch {self.best_epoch} restored"]
         if told:
             trainer.notes.append(", ".join(told))
 
     def state_dict(self) -> dict[str, Any]:
-        """Return the best value, when it was, its weights, and those to go on from."""
-        own = {"best_epoch": self.best_epoch, "weights": self._weights, "last": self._last}
-        return super().state_dict() | own
+        """Return the best value, when it was, and its weights."""
+        return super().state_dict() | {"best_epoch": self.best_epoch, "weights": self._weights}
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         """Take over what `state_dict` returned."""
         super().load_state_dict(state)
-        self.best_epoch = state["best_epoch"]
-        self._weights, self._last = state["weights"], state["last"]
+        self.best_epoch, self._weights = state["best_epoch"], state["weights"]
 
 
 class ReduceOnPlateau(Monitoring):

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from minirnn import checks
 from minirnn.callbacks.base import Callback
 from minirnn.callbacks.monitoring import Monitoring
-from minirnn.files import check_place, replacing
+from minirnn.files import check_place
 
 if TYPE_CHECKING:
     from minirnn.training import Trainer
@@ -51,6 +51,8 @@ class Checkpoint(Monitoring):
     >>> best_three = Checkpoint("run-{epoch}.safetensors", monitor="val_loss", keep_last=3)
     """
 
+    saves_run = True
+
     def __init__(
         self,
         path: str | os.PathLike[str],
@@ -73,7 +75,6 @@ class Checkpoint(Monitoring):
         if monitor is not None and every_batches is not None:
             raise ValueError("Checkpoint: what is monitored is known only at the end of an epoch")
         self._written: list[tuple[int, int]] = []  # epoch and batch of each file
-        self._due = False
         self._name(epoch=1, batch=1)
 
     @property
@@ -99,23 +100,16 @@ class Checkpoint(Monitoring):
 
     def on_batch_end(self, trainer: Trainer) -> None:
         """Save if it is time."""
-        self._due = self.every_batches is not None and trainer.batch % self.every_batches == 0
+        if self.every_batches is not None and trainer.batch % self.every_batches == 0:
+            self._save(trainer)
 
     def on_epoch_end(self, trainer: Trainer) -> None:
         """Save if it is time, and the value is the best."""
         better = self.improved(trainer)
-        time = self.every_epochs is not None and trainer.epoch % self.every_epochs == 0
-        self._due = better and time
+        if better and self.every_epochs is not None and trainer.epoch % self.every_epochs == 0:
+            self._save(trainer)
 
-    def on_train_end(self, trainer: Trainer) -> None:
-        """Forget what an error kept from being saved."""
-        self._due = False
-
-    def after_all(self, trainer: Trainer) -> None:
-        """Save, so that the file has what every callback made of the event."""
-        if not self._due:
-            return
-        self._due = False
+    def _save(self, trainer: Trainer) -> None:
         self._delete_old()  # those that a run before this one was killed before deleting
         path = self._name(trainer.epoch, trainer.batch)
         kept = [one for one in self._written if self._name(*one) != path]
@@ -142,10 +136,10 @@ class Checkpoint(Monitoring):
 
 
 class CSVLogger(Callback):
-    """Write the history to a file as it grows: a row an epoch.
+    """Write the history to a file: a row an epoch, a column a name.
 
-    The file is replaced when training begins; a resumed run begins with the rows of the epochs that
-    it has had.
+    The file is replaced when training begins, and by a longer one after each epoch, so it is always
+    complete. That of a resumed run has the rows of the epochs before too.
 
     Parameters
     ----------
@@ -158,21 +152,10 @@ class CSVLogger(Callback):
 
     def __init__(self, path: str | os.PathLike[str]) -> None:
         self.path = Path(path)
-        self._columns: list[str] = []
 
     def on_train_begin(self, trainer: Trainer) -> None:
-        """Begin the file."""
-        self._columns = list(trainer.history)
+        """Write what there is; an impossible path is refused before any time is spent."""
         if trainer.writes_files:
-            with replacing(self.path) as file:
-                file.write(trainer.history.csv_text().encode() if self._columns else b"")
+            trainer.history.to_csv(self.path)
 
-    def on_epoch_end(self, trainer: Trainer) -> None:
-        """Add the epoch's row."""
-        history = trainer.history
-        if list(history) != self._columns:  # the first epoch, or a new name: a new header
-            self.on_train_begin(trainer)
-        elif trainer.writes_files:
-            row = [str(trainer.epoch), *(repr(values[-1]) for values in history.values())]
-            with self.path.open("a", encoding="utf-8", newline="") as file:
-                file.write(",".join(row) + "\n")
+    on_epoch_end = on_train_begin

@@ -36,7 +36,7 @@ __all__ = [
 ]
 
 WEIGHTS, MODEL, CHECKPOINT = "minirnn", "minirnn model", "minirnn checkpoint"
-_VERSIONS = {MODEL: "1", CHECKPOINT: "4"}
+_VERSIONS = {MODEL: "1", CHECKPOINT: "5"}
 _READERS = {
     WEIGHTS: "weights alone, and no architecture: build the model, then model.load(path)",
     MODEL: "a complete model, architecture and weights: read it with minirnn.load(path)",

@@ -73,17 +73,13 @@ class History(dict[str, list[float]]):
 
     def to_csv(self, path: str | os.PathLike[str]) -> None:
         """Write one row an epoch, with a column `epoch` and one for each name."""
-        with replacing(path) as file:
-            file.write(self.csv_text().encode())
-
-    def csv_text(self) -> str:
-        """Return what `to_csv` writes."""
         text = io.StringIO()
         writer = csv.writer(text, lineterminator="\n")
         writer.writerow(["epoch", *self])
         for k in range(self.epochs):
             writer.writerow([k + 1, *(values[k] for values in self.values())])
-        return text.getvalue()
+        with replacing(path) as file:
+            file.write(text.getvalue().encode())
 
     def to_frame(self) -> Any:
         """Return a pandas DataFrame with a row an epoch and a column a name.

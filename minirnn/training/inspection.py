@@ -30,7 +30,7 @@ def inspect_fit(trainer: Trainer, batches: Any, held_out: Any, epochs: int) -> N
     if epochs > 1:
         refuse_generator(batches, "the batches")
     _check_monitors(trainer, held_out is not None)
-    if any(layer.stateful for layer in trainer.recurrent):
+    if any(layer.stateful for layer in trainer.recurrent.values()):
         _check_stateful(batches, "the data")
         _check_stateful(held_out, "validation")
     first, held = _first(batches, "the data"), _first(held_out, "validation")
@@ -162,11 +162,12 @@ def _first(batches: Any, what: str) -> Batch | None:
 
 def _try(trainer: Trainer, batch: Batch) -> None:
     """Evaluate one batch, and look at the metrics' values."""
-    states = generator_states(trainer.generators)
+    generators = trainer.position.generators
+    states = generator_states(generators)
     try:
         values = trainer.evaluate([batch])
     finally:
-        set_generator_states(trainer.generators, states)
+        set_generator_states(generators, states)
     for metric in trainer.metrics:
         value = values[metric.name]
         if np.ndim(value) == 0 and not isinstance(value, int | float | np.number):

@@ -23,11 +23,10 @@ import numpy as np
 
 from minirnn.core import Layer
 from minirnn.data.nested import leaves, rows_of
-from minirnn.errors import CheckpointError
 from minirnn.files import write_tree
 from minirnn.training.inputs import Batch
 from minirnn.training.measuring import Measured, run, valid_positions
-from minirnn.training.position import generator_states, set_generator_states
+from minirnn.training.position import random_generators
 from minirnn.typing import Array
 
 if TYPE_CHECKING:
@@ -66,7 +65,7 @@ class Ranks:
 
     def begin(self, trainer: Trainer) -> None:
         """Give all ranks the weights and the order of the first, and dropout of their own."""
-        if any(layer.stateful for layer in trainer.recurrent):
+        if any(layer.stateful for layer in trainer.recurrent.values()):
             raise ValueError(
                 "Trainer: a model with stateful=True is not trained with a communicator: each "
                 "rank would carry the states of its own rows only"
@@ -76,7 +75,7 @@ class Ranks:
         for parameter, value in zip(parameters, first, strict=True):
             parameter.value = value
         trainer.rng.bit_generator.state = self._communicator.bcast(trainer.rng.bit_generator.state)
-        for generator in trainer.generators.values():
+        for generator in random_generators(trainer.model).values():
             bits: Any = generator.bit_generator
             if self.rank and hasattr(bits, "jumped"):
                 bits.state = bits.jumped(self.rank).state
@@ -154,22 +153,23 @@ class Ranks:
 
     # ------------------------------------------------------------ files, errors
 
-    def save(self, trainer: Trainer, path: str | os.PathLike[str], tree: dict[str, Any]) -> None:
+    def save(self, path: str | os.PathLike[str], tree: dict[str, Any]) -> None:
         """Let the first rank write the run, with every rank's generators; all wait for it."""
-        tree["ranks"] = self._communicator.allgather(generator_states(trainer.generators))
+        tree["ranks"] = self._communicator.allgather(tree["position"]["now"])
         if self.rank == 0:
             write_tree(path, tree)
         self._communicator.allgather(None)
 
-    def load_generators(self, trainer: Trainer, ranks: Any, path: str) -> None:
-        """Take this rank's generators from what `save` wrote under "ranks"."""
-        if trainer.generators and (ranks is None or len(ranks) != self.size):
-            raise CheckpointError(
-                f"{path} was written by {1 if ranks is None else len(ranks)} processes, and here "
-                f"are {self.size}: a model that draws random numbers goes on with as many"
+    def take_generators(self, model: Layer, tree: dict[str, Any]) -> None:
+        """Put this rank's generators, from what `save` wrote, in the place of the first one's."""
+        ranks = tree.get("ranks", [tree["position"]["now"]])
+        if len(ranks) == self.size:
+            tree["position"]["now"] = ranks[self.rank]
+        elif random_generators(model):
+            raise ValueError(
+                f"it was written by {len(ranks)} processes, and here are {self.size}: a model that "
+                f"draws random numbers goes on with as many"
             )
-        if ranks is not None and trainer.generators:
-            set_generator_states(trainer.generators, ranks[self.rank])
 
     @contextmanager
     def all_fail_together(self) -> Iterator[None]:

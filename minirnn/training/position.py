@@ -26,38 +26,38 @@ _EVENTS = ("on_epoch_begin", "on_batch_end", "on_epoch_end")
 
 
 class Position:
-    """Where in an epoch a run is; `rng` is the trainer's."""
+    """Where in an epoch a run is, and all `generators` that it draws from, by name."""
 
-    def __init__(self, rng: np.random.Generator) -> None:
-        self.generators = {"trainer": rng}  # and the batches' own, their attribute `rng`
+    def __init__(self, generators: Mapping[str, np.random.Generator]) -> None:
+        self.generators = dict(generators)
         self.inside = False  # whether an epoch has begun and not ended
         self.start: dict[str, Any] = {}  # the states of the generators when it began
-        self.now: dict[str, Any] | None = None  # after a resume, those to go on from
         self.count: int | None = None  # of its batches, where that is known
         # An event during which the run was saved, and how many callbacks had been called by then.
         self.event: tuple[str, int] | None = None
+        self._file: dict[str, Any] = {}  # all states in the file, until the resumed run goes on
+
+    def begin_fit(self, batches: Any) -> None:
+        """Take in the batches' own generator, their attribute `rng`, as it was in the file."""
+        own = getattr(batches, "rng", None)
+        if isinstance(own, np.random.Generator):
+            self.generators["batches"] = own
+            set_generator_states({"batches": own}, self._file)
 
     def begin_epoch(self, batches: Any) -> None:
         """Note the generators' states before the first batch is drawn."""
-        self._look_at(batches)
-        self.inside, self.count = True, count_of(batches)
-        if self.now is not None:  # the first epoch after a resume between two epochs
-            others = {k: one for k, one in self.generators.items() if k != "trainer"}
-            set_generator_states(others, self.now)
-            self.now = None
+        self.inside, self.count, self._file = True, count_of(batches), {}
         self.start = generator_states(self.generators)
 
     def skip(self, batches: Any, done: int) -> Iterator[Any]:
         """Draw the epoch's order again, and return an iterator over the batches not yet done."""
-        if self.now is None:
-            raise RuntimeError("Trainer: there is no epoch to go on with")
-        self._look_at(batches)
-        now, count = self.now, count_of(batches)
+        count = count_of(batches)
         if count is not None and self.count is not None and count != self.count:
             raise CheckpointError(
                 f"the saved run was inside an epoch of {self.count} batches, and here are {count}: "
                 f"is it other data, or another batch_size?"
             )
+        now = generator_states(self.generators)
         set_generator_states(self.generators, self.start)
         source: Iterator[Any] = iter(batches)
         skipped = sum(1 for _ in islice(source, done))
@@ -67,30 +67,26 @@ class Position:
                 f"{skipped}: is it other data, or another batch_size?"
             )
         set_generator_states(self.generators, now)
-        self.now = None
+        self._file = {}
         return source
-
-    def _look_at(self, batches: Any) -> None:
-        own = getattr(batches, "rng", None)
-        if isinstance(own, np.random.Generator):
-            self.generators["batches"] = own
 
     def state_dict(self) -> dict[str, Any]:
         """Return the position as a tree."""
         return {
             "inside": self.inside,
             "start": self.start,
-            "now": generator_states(self.generators) if self.now is None else self.now,
+            "now": self._file | generator_states(self.generators),
             "count": self.count,
             "event": None if self.event is None else list(self.event),
         }
 
     def load_state_dict(self, tree: Mapping[str, Any]) -> None:
-        """Take over the position; `skip` will go there."""
+        """Take over the position, and what the generators are to go on from."""
         self.inside = checks.flag("checkpoint", "inside", tree["inside"])
-        self.start, self.now = dict(tree["start"]), dict(tree["now"])
-        for state in (*self.start.values(), *self.now.values()):
+        self.start, self._file = dict(tree["start"]), dict(tree["now"])
+        for state in (*self.start.values(), *self._file.values()):
             _check_state(state)
+        set_generator_states(self.generators, self._file)
         if tree["count"] is not None:
             self.count = checks.positive_int("checkpoint", "count", tree["count"], zero=True)
         if tree["event"] is not None:
@@ -123,12 +119,9 @@ def set_generator_states(
     for name, generator in generators.items():
         if name not in states:
             continue
-        kind = type(generator.bit_generator).__name__
-        if states[name]["bit_generator"] != kind:
-            raise ValueError(
-                f"the generator {name} was a {states[name]['bit_generator']}, now it is a {kind}"
-            )
-        _check_state(states[name])
+        kind, before = type(generator.bit_generator).__name__, states[name]["bit_generator"]
+        if before != kind:
+            raise ValueError(f"the generator {name} was a {before}, now it is a {kind}")
         generator.bit_generator.state = states[name]
 
 

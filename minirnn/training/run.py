@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import ExitStack
+from operator import attrgetter
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -18,6 +19,7 @@ from minirnn.kernels import one_blas_thread
 from minirnn.training.inputs import as_batch
 from minirnn.training.interrupts import Whole, ends_gracefully
 from minirnn.training.measuring import QUIET, Averages
+from minirnn.training.position import generator_states, set_generator_states
 
 if TYPE_CHECKING:
     from minirnn.callbacks import Callback
@@ -49,8 +51,15 @@ def train(trainer: Trainer, batches: Any, held_out: Any, epochs: int, bar: Progr
 
 def _all_epochs(trainer: Trainer, batches: Any, held_out: Any, epochs: int, bar: Progress) -> None:
     try:
-        for callback in trainer.callbacks:
+        trainer.position.begin_fit(batches)
+        states = generator_states(trainer.position.generators)
+        if trainer.last_weights is not None:
+            trainer.model.load_state_dict(trainer.last_weights)
+            trainer.last_weights = None
+        for callback in _in_order(trainer):
             _call(trainer, callback, "on_train_begin")
+        if trainer.resumed:  # as if there had been no interruption in which to draw numbers
+            set_generator_states(trainer.position.generators, states)
         if trainer.position.event is not None:  # resumed before all had been called
             _tell_all(trainer, *trainer.position.event)
         while not _ending(trainer) and (trainer.epoch < epochs or trainer.position.inside):
@@ -86,7 +95,8 @@ def _rest_of_epoch(trainer: Trainer, batches: Any) -> Iterator[Any]:
     """Begin an epoch, or go on inside the one that a resumed run stopped in."""
     position = trainer.position
     if position.inside and trainer.batch:
-        return position.skip(batches, trainer.batch)
+        with trainer._whole():
+            return position.skip(batches, trainer.batch)
     if not position.inside:
         with Whole(trainer, "the beginning of an epoch was left halfway"):
             trainer.epoch += 1
@@ -102,8 +112,7 @@ def _rest_of_epoch(trainer: Trainer, batches: Any) -> Iterator[Any]:
 
 def _train_on_next(trainer: Trainer, source: Iterator[Any]) -> float | None:
     """Return the loss of the next batch, None if there is none; an error says which it was."""
-    drawing = trainer.position.generators.values()
-    with trainer._whole(drawing) as whole, one_blas_thread(), np.errstate(**QUIET):
+    with trainer._whole() as whole, one_blas_thread(), np.errstate(**QUIET):
         batch = next(source, None)
         if batch is None:
             return None
@@ -140,12 +149,16 @@ def _ending(trainer: Trainer) -> bool:
 
 def _tell_all(trainer: Trainer, event: str, called: int = 0) -> None:
     """Call all callbacks, but for those that an interrupted run has called already."""
-    for k in range(called, len(trainer.callbacks)):
-        trainer.position.event = (event, k + 1)
-        _call(trainer, trainer.callbacks[k], event)
+    for callback in _in_order(trainer)[called:]:
+        called += 1
+        trainer.position.event = (event, called)
+        _call(trainer, callback, event)
     trainer.position.event = None
-    for callback in trainer.callbacks:
-        _call(trainer, callback, "after_all")
+
+
+def _in_order(trainer: Trainer) -> list[Callback]:
+    """Return the callbacks as they are called: what saves the run sees what others made of it."""
+    return sorted(trainer.callbacks, key=attrgetter("saves_run"))
 
 
 def _call(trainer: Trainer, callback: Callback, event: str) -> None:
@@ -163,12 +176,11 @@ def _call(trainer: Trainer, callback: Callback, event: str) -> None:
 def _end(trainer: Trainer, error: BaseException | None) -> None:
     """Give every callback its end call, even when another one's fails."""
     failed: Exception | None = None
-    for event in ("on_train_end", "after_all"):
-        for callback in trainer.callbacks:
-            try:
-                _call(trainer, callback, event)
-            except Exception as new:
-                failed = failed or new
+    for callback in _in_order(trainer):
+        try:
+            _call(trainer, callback, "on_train_end")
+        except Exception as new:
+            failed = failed or new
     if failed is not None and error is None:
         raise failed
     if failed is not None and error is not None:

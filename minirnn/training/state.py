@@ -18,16 +18,9 @@ from minirnn.training.configuration import check_configuration, configuration_of
 from minirnn.training.history import History
 from minirnn.training.interrupts import Uninterrupted
 from minirnn.training.measuring import Averages
-from minirnn.training.position import (
-    Position,
-    generator_states,
-    random_generators,
-    set_generator_states,
-)
+from minirnn.training.position import Position
 
 if TYPE_CHECKING:
-    import numpy as np
-
     from minirnn.training.trainer import Trainer
 
 __all__ = ["Saved", "recurrent_layers", "state_dict"]
@@ -59,7 +52,7 @@ class Saved:
         if self.ranks is None:
             write_tree(path, tree)
         else:
-            self.ranks.save(self, path, tree)
+            self.ranks.save(path, tree)
 
     def resume(self: Trainer, path: str | os.PathLike[str]) -> None:  # type: ignore[misc]
         """Take over what `save` wrote; the next `fit` goes on where that run was.
@@ -78,20 +71,13 @@ class Saved:
             says what differs. The trainer is then as it was.
         """
         tree = read_tree(path)
-        ranks = tree.pop("ranks", None)
         with Uninterrupted():
             _load(self, tree, os.fspath(path))
-            if self.ranks is not None:
-                self.ranks.load_generators(self, ranks, os.fspath(path))
 
 
 def recurrent_layers(model: Layer) -> dict[str, Recurrent]:
     """Return the recurrent layers of a model by their dotted names."""
     return {name: one for name, one in model.named_layers() if isinstance(one, Recurrent)}
-
-
-def _generators(trainer: Trainer) -> dict[str, np.random.Generator]:
-    return random_generators(trainer.model) | {"trainer": trainer.rng}
 
 
 def state_dict(trainer: Trainer) -> dict[str, Any]:
@@ -100,16 +86,14 @@ def state_dict(trainer: Trainer) -> dict[str, Any]:
     return {
         "configuration": configuration_of(trainer),
         "model": trainer.model.state_dict(),
+        "last weights": trainer.last_weights,
         "optimizer": trainer.optimizer.state_dict(),
-        "gradients": {
-            "batches": trainer.accumulated,
-            "values": [parameter.grad.copy() for parameter in waiting],
-        },
+        "accumulated": trainer.accumulated,
+        "gradients": [parameter.grad.copy() for parameter in waiting],
         "carried": {
             name: None if layer.carried_state is None else list(layer.carried_state)
-            for name, layer in recurrent_layers(trainer.model).items()
+            for name, layer in trainer.recurrent.items()
         },
-        "generators": generator_states(_generators(trainer)),
         "epoch": trainer.epoch,
         "batch": trainer.batch,
         "stop": trainer.stop,
@@ -120,29 +104,26 @@ def state_dict(trainer: Trainer) -> dict[str, Any]:
     }
 
 
-def _load(trainer: Trainer, tree: Mapping[str, Any], path: str) -> None:
+def _load(trainer: Trainer, tree: dict[str, Any], path: str) -> None:
     """Take everything over, or raise `CheckpointError` with the trainer as it was."""
-    own, attributes = state_dict(trainer), dict(vars(trainer))
+    own = state_dict(trainer)
     metrics = [copy.deepcopy(vars(metric)) for metric in trainer.metrics]
-    with Restored([layer for _, layer in trainer.model.named_layers()], gradients=True):
+    layers = [layer for _, layer in trainer.model.named_layers()]
+    with Restored(layers, gradients=True), Restored([trainer, *trainer.callbacks]):
         try:
             trainer.model.load_state_dict(tree["model"])  # lists every name and shape that differs
             check_configuration(tree["configuration"], own["configuration"])
+            if trainer.ranks is not None:
+                trainer.ranks.take_generators(trainer.model, tree)
             _apply(trainer, tree)
-            for callback, saved in zip(trainer.callbacks, tree["callbacks"], strict=True):
-                with checks.located(f"callback {type(callback).__name__}"):
-                    if saved is not None:
-                        callback.load_state_dict(saved)
         except BaseException as error:
             trainer.model.load_state_dict(own["model"])
-            _apply(trainer, own)
-            for metric, before in zip(trainer.metrics, metrics, strict=True):
-                vars(metric).update(before)
-            vars(trainer).update(attributes)
-            for callback, saved in zip(trainer.callbacks, own["callbacks"], strict=True):
-                if saved is not None:
-                    with suppress(Exception):  # it may refuse its own state too
-                        callback.load_state_dict(saved)
+            try:
+                with suppress(Exception):  # a callback may refuse its own state too
+                    _apply(trainer, own)
+            finally:
+                for metric, before in zip(trainer.metrics, metrics, strict=True):
+                    vars(metric).update(before)
             if not isinstance(error, Exception):
                 raise
             raise CheckpointError(
@@ -152,28 +133,30 @@ def _load(trainer: Trainer, tree: Mapping[str, Any], path: str) -> None:
 
 
 def _apply(trainer: Trainer, tree: Mapping[str, Any]) -> None:
-    """Take over all but the weights and the callbacks' states."""
+    """Take over all but the weights; the callbacks' states at last."""
     trainer.optimizer.load_state_dict(tree["optimizer"])
-    for name, layer in recurrent_layers(trainer.model).items():
+    for name, layer in trainer.recurrent.items():
         layer.state = layer.carried_state = _carried(layer, name, tree["carried"][name])
-    set_generator_states(_generators(trainer), tree["generators"])
-    trainer.epoch = checks.positive_int("checkpoint", "epoch", tree["epoch"], zero=True)
-    trainer.batch = checks.positive_int("checkpoint", "batch", tree["batch"], zero=True)
+    for name in ("epoch", "batch", "accumulated"):
+        count = checks.positive_int("checkpoint", name, tree[name], zero=True)
+        setattr(trainer, name, count)
+    if trainer.accumulated >= trainer.accumulate:
+        raise ValueError(f"gradients of {trainer.accumulated} batches of {trainer.accumulate}")
+    if trainer.accumulated:
+        for parameter, grad in zip(trainer.optimizer.parameters, tree["gradients"], strict=True):
+            parameter.grad = grad
     trainer.stop = checks.flag("checkpoint", "stop", tree["stop"])
-    trainer.position = Position(trainer.rng)
-    trainer.position.load_state_dict(tree["position"])
+    trainer.last_weights = tree["last weights"]
+    trainer.position = Position(trainer.generators())
     trainer.averages = Averages(trainer.metrics)
-    if tree["averages"] is not None:
-        trainer.averages.load_state_dict(tree["averages"])
     trainer.history = History(trainer.directions)
-    trainer.history.load_state_dict(tree["history"])
-    waiting, gradients = tree["gradients"]["batches"], tree["gradients"]["values"]
-    trainer.accumulated = checks.positive_int("checkpoint", "batches", waiting, zero=True)
-    if waiting >= trainer.accumulate:
-        raise ValueError(f"gradients of {waiting} batches of {trainer.accumulate}")
-    if waiting:
-        for parameter, gradient in zip(trainer.optimizer.parameters, gradients, strict=True):
-            parameter.grad = gradient
+    for name in ("position", "averages", "history"):
+        if tree[name] is not None:
+            getattr(trainer, name).load_state_dict(tree[name])
+    for callback, saved in zip(trainer.callbacks, tree["callbacks"], strict=True):
+        if saved is not None:
+            with checks.located(f"callback {type(callback).__name__}"):
+                callback.load_state_dict(saved)
 
 
 def _carried(layer: Recurrent, name: str, arrays: Any) -> Any:

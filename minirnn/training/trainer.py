@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import copy
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from contextlib import AbstractContextManager, nullcontext
 from typing import Any
 
@@ -124,8 +124,6 @@ class Trainer(Saved, KeywordHints):
         self.notes: list[str] = []
         self.directions = {m.name: getattr(m, "higher_is_better", None) for m in self.metrics}
         self.averages = Averages(self.metrics)
-        self.recurrent = list(recurrent_layers(model).values())
-        self.generators = random_generators(model)
         self.interrupted = False  # by Ctrl-C: this fit ends after the batch
         # Until the first batch has been examined; the parameters, so that no id is used again.
         self._known: Any = [*model.parameters(), *optimizer.parameters]
@@ -139,7 +137,9 @@ class Trainer(Saved, KeywordHints):
         self.history = History(self.directions)
         self.epoch = self.batch = 0
         self.stop = False
-        self.position = Position(self.rng)
+        self.recurrent = recurrent_layers(self.model)
+        self.position = Position(self.generators())
+        self.last_weights: dict[str, Any] | None = None  # see `keep_last_weights`
         self.accumulated = 0  # batches whose gradients wait for an update
         self.halfway: str | None = None  # what an error left half done, so that `save` refuses
 
@@ -220,17 +220,16 @@ class Trainer(Saved, KeywordHints):
             raise NotFiniteError(f"{error}; {first_gradient_not_finite(self.model)}") from None
         self.accumulated = 0
 
-    def _whole(self, drawing: Iterable[np.random.Generator] = ()) -> Whole:
+    def _whole(self) -> Whole:
         """Return a block that is done whole, or not at all.
 
-        Then layers have their states back, parameters their gradients, and the model's generators
-        and those `drawing` theirs.
+        Then layers have their states back, parameters their gradients, and generators theirs.
         """
         before: list[tuple[Any, str, Any]] = []
-        for layer in self.recurrent:
+        for layer in self.recurrent.values():
             before.append((layer, "state", layer.state))
             before.append((layer, "carried_state", layer.carried_state))
-        for generator in (*self.generators.values(), *drawing):
+        for generator in self.position.generators.values():
             bits = generator.bit_generator
             before.append((bits, "state", bits.state))
         if self.accumulated:
@@ -241,6 +240,17 @@ class Trainer(Saved, KeywordHints):
     def _all_ranks(self) -> AbstractContextManager[None]:
         """Return a block in which an error of one rank ends all of them."""
         return nullcontext() if self.ranks is None else self.ranks.all_fail_together()
+
+    def generators(self) -> dict[str, np.random.Generator]:
+        """Return the generators of the model, by dotted names, and the trainer's own."""
+        return random_generators(self.model) | {"trainer": self.rng}
+
+    def keep_last_weights(self) -> None:
+        """Remember the weights: from them this run goes on, if it is saved and resumed.
+
+        For a callback that leaves others in the model when training ends.
+        """
+        self.last_weights = self.last_weights or self.model.state_dict()
 
     @property
     def writes_files(self) -> bool:

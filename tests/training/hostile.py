@@ -10,7 +10,7 @@ from typing import Any
 
 def checkpoint(tree: bytes, *entries: bytes, data: bytes = b"", **changed: Any) -> bytes:
     """Return a checkpoint with this text as its tree, these entries for arrays, and this data."""
-    metadata = {"format": "minirnn checkpoint", "version": "4", "content": "TREE"} | changed
+    metadata = {"format": "minirnn checkpoint", "version": "5", "content": "TREE"} | changed
     text = json.dumps(tree.decode("latin1"), ensure_ascii=False).encode("latin1")
     named = b'"__metadata__":' + json.dumps(metadata).encode().replace(b'"TREE"', text)
     return safetensors(b"{" + b",".join([named, *entries]) + b"}", data)

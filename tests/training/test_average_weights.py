@@ -94,6 +94,17 @@ def test_a_run_that_came_to_its_end_goes_on_from_its_last_weights(tmp_path):
     helpers.assert_same(helpers.snapshot(again.model), helpers.snapshot(long.model))
 
 
+def test_saved_between_resuming_and_training_it_has_the_average(tmp_path):
+    whole, one, two, three = (_trainer(AverageWeights()) for _ in range(4))
+    expected = _fit(whole)
+    _fit(one, epochs=1)
+    one.save(tmp_path / "end")
+    two.resume(tmp_path / "end")
+    two.save(tmp_path / "once more")
+    three.resume(tmp_path / "once more")
+    assert dict(_fit(three)) == dict(expected)
+
+
 def test_two_that_decide_which_weights_remain_are_refused():
     with pytest.raises(ValueError, match=r"write EarlyStopping\(\.\.\., restore_best=False\)"):
         _fit(_trainer(AverageWeights(), EarlyStopping()))

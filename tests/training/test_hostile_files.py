@@ -172,9 +172,9 @@ HOSTILE = {
     "tree of nothing": checkpoint(b"null"),
     "tree of another kind": checkpoint(b"[1,2]"),
     "tree of numbers": safetensors(
-        b'{"__metadata__":{"format":"minirnn checkpoint","version":"4","content":1}}'
+        b'{"__metadata__":{"format":"minirnn checkpoint","version":"5","content":1}}'
     ),
-    "no tree": safetensors(b'{"__metadata__":{"format":"minirnn checkpoint","version":"4"}}'),
+    "no tree": safetensors(b'{"__metadata__":{"format":"minirnn checkpoint","version":"5"}}'),
     "an array only": checkpoint(b'{"minirnn.array":"x"}', ONE, data=bytes(4)),
     "nothing": b"",
     "an archive": b"PK\3\4" + bytes(90),

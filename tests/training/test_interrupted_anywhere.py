@@ -341,6 +341,39 @@ def test_saved_after_an_error_and_gone_on_with(where, accumulate, tmp_path):
         assert_same(everything(again), end, f"error {left} in {where}")
 
 
+def test_numbers_that_callbacks_draw_are_drawn_once(tmp_path):
+    """From the trainer's generator, in an event after which the run was saved halfway."""
+
+    class Draws(Callback):
+        def on_train_begin(self, trainer):
+            trainer.rng.random()
+
+        def on_batch_end(self, trainer):
+            trainer.rng.random(3)
+
+    class DrawingBatches(FailingBatches):
+        def __iter__(self):
+            self.rng = self.trainer.rng
+            return super().__iter__()
+
+    def fit(trainer):
+        batches = DrawingBatches(10**9)
+        batches.rng, batches.trainer = trainer.rng, trainer
+        trainer.fit(batches, epochs=2, progress=False)
+
+    for left in (1, 2, 3):
+        whole = trainer_of(FailingCallback("on_batch_end", 0), Draws())
+        fit(whole)
+        trainer = trainer_of(FailingCallback("on_batch_end", left), Draws())
+        with pytest.raises(OSError, match="no picture"):
+            fit(trainer)
+        trainer.save(tmp_path / "run")
+        again = trainer_of(FailingCallback("on_batch_end", 0), Draws())
+        again.resume(tmp_path / "run")
+        fit(again)
+        assert_same(everything(again), everything(whole), str(left))
+
+
 def test_an_error_in_a_metric_is_told_by_save(tmp_path):
     class Fails(Accuracy):
         def measure(self, prediction, target, mask):
@@ -439,14 +472,14 @@ def test_resume_refuses_states_that_no_layer_or_generator_can_have(tmp_path):
         changed("epoch", to=1.5),
         changed("stop", to=1),
         changed("history", "loss", to=[]) | {"history": {"loss": [1.0], "val_loss": []}},
-        changed("generators", "layers.2.rng", "state", to={"state": -1, "inc": 1}),
-        changed("generators", "layers.2.rng", "uinteger", to=2**40),
+        changed("position", "now", "layers.2.rng", "state", to={"state": -1, "inc": 1}),
+        changed("position", "now", "layers.2.rng", "uinteger", to=2**40),
         changed(
             "position", "now", "trainer", to={"bit_generator": "MT19937", "state": {"pos": 9**9}}
         ),
         changed("position", "event", to=["on_train_end", 0]),
         changed("position", "event", to=["save", 0]),
-        changed("gradients", "batches", to=7),
+        changed("accumulated", to=7),
     ]
     other = trainer_of()
     before = everything(other)

@@ -77,7 +77,6 @@ def whole_state(trainer: Trainer) -> dict:
         "modes": [layer.training for layer in layers],
         "gradients": [parameter.grad.copy() for parameter in trainer.model.parameters()],
         "resumed": trainer.resumed,
-        "now": trainer.position.now,
         "objects": [id(trainer.history), id(trainer.position), id(trainer.averages)],
         "averages of": [id(metric) for metric in trainer.averages.metrics],
     }
@@ -118,7 +117,7 @@ FOREIGN = {
     "other json": (safetensors(b"[1]"), "is not a minirnn checkpoint"),
     "no json": (safetensors(b"\xff{"), "is truncated or corrupted"),
     "weights": (safetensors(b"{}"), "holds weights alone"),
-    "future": (checkpoint(b"{}", version="5"), r"another version .*format 5; this one reads 4"),
+    "future": (checkpoint(b"{}", version="6"), r"another version .*format 6; this one reads 5"),
     "bomb": (checkpoint(b"[" + b"[]," * 2_000_000 + b"0]"), "of JSON that would take"),
     "claim": (
         checkpoint(leaf("x"), tensor("x", "F64", [10**12], [0, 8 * 10**12])),

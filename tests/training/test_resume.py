@@ -60,14 +60,14 @@ def fresh(name: str) -> Run:
     run = RUNS[name]()
     for callback in run.trainer.callbacks:
         if isinstance(callback, Checkpoint):
-            callback.after_all = partial(count, callback)
+            callback._save = partial(count, callback)
     return run
 
 
 def count(checkpoint: Checkpoint, trainer: Trainer) -> None:
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(trainer, "save", lambda path: None)
-        Checkpoint.after_all(checkpoint, trainer)
+        Checkpoint._save(checkpoint, trainer)
 
 
 def checkpoints(folder: Path) -> list[Path]:

@@ -261,7 +261,9 @@ def test_accumulation_resumes_exactly_at_every_batch(tmp_path):
         return everything(trainer)
 
     class Save(m.callbacks.Callback):
-        def after_all(self, trainer):
+        saves_run = True
+
+        def on_batch_end(self, trainer):
             trainer.save(tmp_path / f"{trainer.epoch}-{trainer.batch}.safetensors")
 
     end = fit(fresh())
