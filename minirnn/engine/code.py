@@ -24,7 +24,7 @@ from minirnn.typing import Array
 
 __all__ = ["Code", "code_of", "frozen"]
 
-PRIMES = 997, 1009, 1013, 1019, 1021, 1031, 1033, 1039
+PRIMES = 997, 1009, 1013, 1019, 1021, 1031, 1033, 1039  # batch sizes of a trace
 PLAIN = (bool, int, float, complex, str, bytes, type, type(None), np.dtype, np.generic)
 
 
@@ -50,10 +50,9 @@ class Code:
         self._sizes = sizes_of(cell, self.widths)
         self._parameters = {name: p.size for name, p in parameters}
         traces = self._trace(cell)
-        self._graph, arrays = merged(traces), traces[0].arrays
+        self.program, arrays = fused(merged(traces)), traces[0].arrays
         self.arrays = tuple(Parameter(a.astype(self.dtype)) for a in arrays)
         self._parameters |= {f"#{k}": a.size for k, a in enumerate(arrays)}
-        self.program = fused(self._graph)
         self.plain = self._compiled(self.program)
         self._masked: Any = None
 
@@ -62,7 +61,7 @@ class Code:
         if mask is None:
             return self.plain
         if self._masked is None:
-            self._masked = self._compiled(fused(masked(self._graph)))
+            self._masked = self._compiled(masked(self.program))
         return self._masked
 
     def _compiled(self, program: Graph) -> Any:
@@ -82,11 +81,11 @@ class Code:
         model = copy.deepcopy(cell, {id(a): a for a in arrays})
         before, outside = _attributes(model), _containers(type(cell))
         held = {name: copy.copy(thing) for name, thing in outside.items()}
-        # Two batch sizes that nothing else has, and one: what differs depends on the batch size.
+        # A batch size that nothing else has, and one: what differs depends on the batch size.
         taken = {n for p in cell.parameters() for n in p.shape} | set(self._sizes.values())
-        primes = [n for n in PRIMES if n not in taken]
+        prime = next(n for n in PRIMES if n not in taken)
         try:
-            traces = [trace(model, n, self.dtype, self._sizes) for n in (*primes[:2], 1)]
+            traces = [trace(model, n, self.dtype, self._sizes) for n in (prime, 1)]
         finally:
             changed = [name for name, thing in outside.items() if len(thing) != len(held[name])]
             for name in changed:
