@@ -22,8 +22,9 @@ def _elementwise(name: str) -> Any:
 
 
 def _logical(name: str) -> Any:
-    def logical(trace: Trace, *arrays: StandIn) -> Any:
-        return trace.elementwise(name, *[a if a.truths else a != 0.0 for a in arrays])
+    def logical(trace: Trace, *arrays: Any) -> Any:
+        inputs = [trace.of(a) for a in arrays]
+        return trace.elementwise(name, *[a if a.truths else a != 0.0 for a in inputs])
 
     return logical
 
@@ -55,7 +56,7 @@ def _fold(name: str) -> Any:
         for k in reversed(axes):
             sizes = enumerate(a.shape)
             shape = tuple(1 if i == k else n for i, n in sizes if i != k or keepdims)
-            (node,) = trace.operands(a)
+            node = a.operand
             if a.rows == 0 == k:
                 a = trace.stand_in(trace.graph.over_batch(name, node), shape)
             else:
@@ -125,8 +126,8 @@ FUNCTIONS: dict[Any, Any] = {
     np.float_power: _elementwise("pow"),
     np.square: lambda trace, a: a * a,
     np.reciprocal: lambda trace, a: 1.0 / a,
-    np.less: lambda trace, a, b: b > a,
-    np.less_equal: lambda trace, a, b: b >= a,
+    np.less: lambda trace, a, b: trace.elementwise("gt", b, a),
+    np.less_equal: lambda trace, a, b: trace.elementwise("ge", b, a),
     np.logical_not: lambda trace, a: a == 0.0,
     np.invert: lambda trace, a: a == 0.0,
     np.logical_and: _logical("mul"),

@@ -6,7 +6,8 @@ operations on plain numbers are done.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Container, Iterable
+from operator import attrgetter
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -98,7 +99,7 @@ class Graph:
         key = name, args, attr, width
         known = self._known.get(key)
         if known is None or name in RESULTS:  # what is added twice is not added once
-            known = self._known[key] = Node(*key, len(self.nodes))
+            self._known[key] = known = Node(name, args, attr, width, len(self.nodes))
             self.nodes.append(known)
         return known
 
@@ -231,13 +232,14 @@ def base(n: Node) -> Node:
     return base(n.args[0]) if n.name == "slice" else n
 
 
-def reach(ends: Iterable[Node], stop: Callable[[Node], bool] = lambda n: False) -> list[Node]:
-    """Return all nodes that the ends are made of, in order; none behind a stop."""
+def reach(ends: Iterable[Node], known: Container[Node] = ()) -> list[Node]:
+    """Return all nodes that the ends are made of, in order; none behind what is known."""
     found: set[Node] = set()
     waiting = list(ends)
     while waiting:
         n = waiting.pop()
         if n not in found:
             found.add(n)
-            waiting += () if stop(n) else n.args
-    return sorted(found, key=lambda n: n.number)
+            if n not in known:
+                waiting += n.args
+    return sorted(found, key=attrgetter("number"))

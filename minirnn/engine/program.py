@@ -1,7 +1,7 @@
 """A traced cell as one graph of operations.
 
-Three traces, of different batch sizes, are compared first: what differs between them depends on the
-batch size, and only ``number / batch`` may. The graph is then brought into the form that is good to
+Traces of different batch sizes are compared first: what differs between them depends on the batch
+size, and only ``number / batch`` may. The graph is then brought into the form that is good to
 run: sums of products become one product, and a few common pairs of operations one operation.
 """
 

@@ -13,6 +13,7 @@ and outputs and states have theirs in the arrays that are handed on.
 
 from __future__ import annotations
 
+from collections.abc import Container
 from typing import Any
 
 from minirnn.engine.graph import FREE, LEAVES, RESULTS, Graph, Node, base, columns, reach
@@ -34,6 +35,7 @@ NOT_KEPT = FREE | {"product", *FOLDS.values(), "parameter", "grad_y", "grad_stat
 STRIP = 1024  # numbers of the widest row of a strip
 
 Place = tuple[int, int]  # slot, and the column in it
+Stage = tuple[int, list[tuple[Node, list[int]]]]  # rows of a strip; instructions, and for what
 
 
 class Schedule:
@@ -63,20 +65,21 @@ class Schedule:
         results = program.results
         forward = [n for n in results if n.name in ("y", "next_state")]
         outers = [n for n in results if n.name == "outer"]
-        backward_x = [n for n in results if n not in (*forward, *outers)]
-        backward = [n for n in backward_x if n.name != "grad_x"]
+        backward = [n for n in results if n not in (*forward, *outers)]
         for n in forward:
             if n.name == "next_state" and n.args[0].name not in ELSEWHERE:
                 self._home.setdefault(n.args[0], self._place(n))  # kept at no cost
-        kept = self._kept(forward, [*backward_x, *outers])
+        kept = self._kept(forward, [*backward, *outers])
         for n in kept:
             self._settle(n, KEPT)
-        self.tables = self._table(forward, kept, set())
+        self.tables = _table(self._stages(forward, kept, set()))
         wanted = [base(a) for n in outers for a in n.args if base(a).name not in LEAVES]
         for n in sorted(wanted, key=lambda n: -n.width):
             self._settle(n, RINGED)
-        for ends in (backward, backward_x):
-            self.tables += self._table(ends, wanted, set(kept))
+        known = set(kept)
+        without_x = {*reach([*wanted, *[n for n in backward if n.name != "grad_x"]], known)}
+        stages = self._stages(backward, wanted, known, without_x)
+        self.tables += _table(stages, without_x) + _table(stages)
         for slot in self.slots:
             if slot[0] == REGISTER:
                 slot[1] = self._register_width
@@ -130,27 +133,26 @@ class Schedule:
             at_hand = all(a in again or a.name not in NOT_KEPT for a in n.args)
             cheap = OPERATIONS[n.name].cheap and at_hand and n not in self._home
             (again if cheap else known).add(n)
-        needed = reach(backward, lambda n: n.name in LEAVES or n in known)
-        return [n for n in needed if n in known]
+        return [n for n in reach(backward, known) if n in known]
 
     # ------------------------------------------------------------ stages
 
-    def _table(self, results: list[Node], wanted: list[Node], known: set[Node]) -> list[Any]:
-        """Return the instructions that compute all that is asked for."""
+    def _stages(
+        self, results: list[Node], wanted: list[Node], known: set[Node], without_x: Any = ()
+    ) -> list[Stage]:
+        """Return the instructions that compute all that is asked for, by stages."""
         persistent = dict(self._home)
-
-        def stop(n: Node) -> bool:
-            return n.name in LEAVES or n in known
-
         ends = list(wanted)
         for result in results:
             (n,), place = result.args, self._place(result)
-            here = result.name != "gather" and not stop(n) and n.name not in FREE
+            here = result.name != "gather" and n not in known and n.name not in ELSEWHERE
+            here = here and not (result.name == "grad_x" and n in without_x)  # needed anyway
             if here and self._home.setdefault(n, place) == place:
                 ends.append(n)  # it is computed where it is to go
             else:
                 ends.append(result)
-        stage = self._staged([n for n in reach(ends, stop) if not stop(n)])
+        needed = [n for n in reach(ends, known) if n not in known and n.name not in LEAVES]
+        stage = self._staged(needed)
         for n in stage:  # what is read in parts, or in another stage, needs memory
             for a in n.args if n.name not in FREE else ():
                 whole = base(a)
@@ -158,23 +160,18 @@ class Schedule:
                     self._settle(whole, SCRATCH)
             if n.name == "product":
                 self._settle(n, SCRATCH)
-        instructions: list[list[int]] = []
-        stages: list[tuple[int, int, int]] = []
+        stages: list[Stage] = []
         for k in range(max(stage.values()) + 1):
             nodes = [n for n in stage if stage[n] == k and n.name not in FREE]
-            if not nodes:
-                continue
-            first, strip = len(instructions), 0
             if k % 2:
-                instructions += [row for n in nodes for row in self._products(n)]
-            else:
-                widest = max(a.width for n in nodes for a in (n, *n.args))
+                stages.append((0, [(n, row) for n in nodes for row in self._products(n)]))
+            elif nodes:
+                widest = max([a.width for n in nodes for a in (n, *n.args)])
                 strip = max(1, STRIP // widest)
                 self._register_width = max(self._register_width, strip * widest)
-                instructions += self._strip(nodes)
-            stages.append((first, len(instructions), strip))
+                stages.append((strip, self._strip(nodes)))
         self._home = persistent
-        return [instructions, stages]
+        return stages
 
     def _staged(self, order: list[Node]) -> dict[Node, int]:
         """Return the stage of each node: even ones are elementwise work, odd ones are products.
@@ -212,12 +209,12 @@ class Schedule:
             begin = [VECTOR, *place]
         return result
 
-    def _strip(self, nodes: list[Node]) -> list[list[int]]:
+    def _strip(self, nodes: list[Node]) -> list[tuple[Node, list[int]]]:
         """Return the instructions of one strip; registers are taken when needed, and given back."""
         last = {base(a): k for k, n in enumerate(nodes) for a in n.args}
         free = sorted(self._registers, reverse=True)
         held: dict[Node, int] = {}
-        result: list[list[int]] = []
+        result = []
         for k, n in enumerate(nodes):
             if n.name not in RESULTS and n not in self._home:
                 if not free:
@@ -225,7 +222,7 @@ class Schedule:
                     free.append(self._registers[-1])
                 held[n] = free.pop()
                 self._home[n] = held[n], 0
-            result.append(self._elementwise(n))
+            result.append((n, self._elementwise(n)))
             for a in dict.fromkeys([*map(base, n.args), n]):
                 if a in held and last.get(a, k) <= k:
                     free.append(held.pop(a))
@@ -250,6 +247,18 @@ class Schedule:
         slot = self._given["gradient", part.name]
         return [*self._place(d), d.width, *self._place(a), a.width, slot, part.offset,
                 part.strides[0]]  # fmt: skip
+
+
+def _table(stages: list[Stage], needed: Container[Node] | None = None) -> list[Any]:
+    """Return instructions and stages as in machine.c: all, or those of nodes that are needed."""
+    instructions: list[list[int]] = []
+    table: list[tuple[int, int, int]] = []
+    for strip, rows in stages:
+        first = len(instructions)
+        instructions += [row for n, row in rows if needed is None or n in needed or n.number < 0]
+        if len(instructions) > first:
+            table.append((first, len(instructions), strip))
+    return [instructions, table]
 
 
 def _side_by_side(concat: Node, place: Place) -> list[Place]:

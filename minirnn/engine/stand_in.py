@@ -60,13 +60,12 @@ class StandIn(NDArrayOperatorsMixin):
         self, trace: Trace, node: Node, whole: Array, view: Array, rows: int | None, *, fresh: bool
     ) -> None:
         self._trace, self._node, self._whole, self.view = trace, node, whole, view
-        self.rows, self.fresh = rows, fresh
+        self.rows, self.fresh, self.truths = rows, fresh, view.dtype.char == "?"
 
     shape: Any = property(attrgetter("view.shape"))
     ndim: Any = property(attrgetter("view.ndim"))
     size: Any = property(attrgetter("view.size"))
     dtype: Any = property(attrgetter("view.dtype"))
-    truths: Any = property(lambda self: self.view.dtype.char == "?")
     T: Any = property(methodcaller("transpose"))
 
     __bool__ = _refusing("an if, a while or an assert on the numbers of an array")
@@ -121,6 +120,14 @@ class StandIn(NDArrayOperatorsMixin):
             self._node, self._whole = self._decoded(), self.view
         return self._node
 
+    @property
+    def operand(self) -> Node:
+        """The node of rows, or of what is the same for all rows."""
+        node = self.node
+        if node.name == "parameter" and self.ndim > 1 and self.size != node.width:
+            raise Untraceable("a matrix of weights is changed before it is multiplied by")
+        return node
+
     def _decoded(self) -> Node:
         view, node, graph = self.view, self._node, self._trace.graph
         begin, at = (a.__array_interface__["data"][0] for a in (self._whole, view))
@@ -159,7 +166,7 @@ class StandIn(NDArrayOperatorsMixin):
             raise Untraceable(f"np.{ufunc.__name__}.{method}")
         if dtype is not None and np.dtype(dtype) != self.dtype:
             raise Untraceable(f"a cast to {dtype}")
-        result = self._call(ufunc, *map(self._trace.of, inputs))
+        result = self._call(ufunc, *inputs)
         if out is None:
             return result
         (target,) = out

@@ -42,6 +42,7 @@ class Trace:
         self.graph = Graph()
         self.arrays: list[Array] = []
         self._filled: dict[int, tuple[Any, StandIn]] = {}
+        self._unread: dict[Any, Array] = {}  # one array, which nobody reads, for all of a shape
 
     def stand_in(
         self,
@@ -53,11 +54,14 @@ class Trace:
         fresh: bool = True,
     ) -> StandIn:
         """Return what stands for all of a node; along the batch it does not move in memory."""
-        whole = np.empty(shape if rows is None else shape[1:], bool if boolean else self.dtype)
-        if rows is not None:
-            if shape[1:] not in ((), (1,), (node.width,)):
-                raise Untraceable(f"an array of shape {shape}: one number a row beside a row")
-            whole = np.ndarray(shape, whole.dtype, whole, 0, (0, *whole.strides))
+        if rows is not None and shape[1:] not in ((), (1,), (node.width,)):
+            raise Untraceable(f"an array of shape {shape}: one number a row beside a row")
+        whole = self._unread.get((shape, rows, boolean))
+        if whole is None:
+            whole = np.empty(shape if rows is None else shape[1:], bool if boolean else self.dtype)
+            if rows is not None:
+                whole = np.ndarray(shape, whole.dtype, whole, 0, (0, *whole.strides))
+            self._unread[shape, rows, boolean] = whole
         return StandIn(self, node, whole, whole, rows, fresh=fresh)
 
     def parameter(self, name: str, value: Array, kind: type[StandIn] = StandIn) -> StandIn:
@@ -98,30 +102,23 @@ class Trace:
         self._filled[id(array)] = array, value
         return array
 
-    def operands(self, *arrays: StandIn) -> list[Node]:
-        """Return the nodes of rows, and of what is the same for all rows."""
-        nodes = [a.node for a in arrays]
-        for a, node in zip(arrays, nodes, strict=True):
-            if node.name == "parameter" and a.ndim > 1 and a.size != node.width:
-                raise Untraceable("a matrix of weights is changed before it is multiplied by")
-        return nodes
-
     def elementwise(self, name: str, *arrays: Any) -> Any:
         """Return an elementwise operation."""
         inputs = [self.of(a) for a in arrays]
-        if name not in ("add", "sub") and any(isinstance(a, Gradient) for a in inputs):
-            raise Untraceable("a gradient is read")
         rows = {a.rows for a in inputs}
         if 1 in rows:
             turned = [a.T if a.ndim == 2 else a[..., None] for a in inputs]
             return self.elementwise(name, *turned).transpose()
+        nodes = [a.operand for a in inputs]
+        if name not in ("add", "sub") and any(n.name == "gradient" for n in nodes):
+            raise Untraceable("a gradient is read")
         truths = all(a.truths for a in inputs)
         if truths and name in ("add", "sub", "neg", "abs", "sign", "pow"):
             raise Untraceable(f"{name} of truth values")
         boolean = name in ("gt", "ge", "eq", "ne")
         boolean = boolean or (truths and name in ("mul", "max", "min", "where"))
-        node = self.graph.ew(name, *self.operands(*inputs))
         shape = np.broadcast(*[a.view for a in inputs]).shape
+        node = self.graph.ew(name, *nodes)
         return self.stand_in(node, shape, 0 if 0 in rows else None, boolean=boolean)
 
 

@@ -16,7 +16,10 @@ from minirnn.recurrent.loop import Loop
 from minirnn.recurrent.native import NativeRunner
 from tests.engine.random_cells import RandomCell
 
-pytestmark = pytest.mark.skipif(native() is None, reason="the native engine was not built")
+pytestmark = [
+    pytest.mark.skipif(native() is None, reason="the native engine was not built"),
+    pytest.mark.usefixtures("poisoned"),
+]
 BUILT_IN = {
     "rnn": lambda n, h, d: RNNCell(n, h, rng=0, dtype=d),
     "relu": lambda n, h, d: RNNCell(n, h, rng=0, dtype=d, activation="relu"),
@@ -26,14 +29,6 @@ BUILT_IN = {
     "gru before": lambda n, h, d: GRUCell(n, h, rng=0, dtype=d, reset_after=False),
 }
 SIZES = [(5, 3, 4, 6), (7, 13, 5, 37), (9, 1, 20, 48), (1, 2, 3, 3), (40, 17, 3, 16), (3, 70, 2, 5)]
-
-
-@pytest.fixture(autouse=True)
-def poisoned():
-    """Fill all memory with NaN before it is used: what is read unwritten shows."""
-    native().poison(True)
-    yield
-    native().poison(False)
 
 
 def compare(cell, code, batch, time, *, seed=0, mask=False, reverse=False, threads=1, final=True):

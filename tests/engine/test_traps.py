@@ -13,7 +13,7 @@ from minirnn.recurrent.runners import runner_of
 
 pytestmark = [
     pytest.mark.skipif(native() is None, reason="the native engine was not built"),
-    pytest.mark.usefixtures("engine_on"),
+    pytest.mark.usefixtures("engine_on", "poisoned"),
 ]
 OUTSIDE: list = []
 
@@ -115,6 +115,13 @@ def booleans(self, x, h):
     return np.where((out > 0) & ~(out >= 2) | (out < -1), out, out * (h != 0))
 
 
+def compared(self, x, h):
+    out = plain(self, x, h)
+    limit = np.full(4, 0.4)
+    more = np.less(0.5, out) | np.less_equal(np.float64(-0.5), -out) & np.less(out, limit)
+    return np.where(more, out, 0.5 * out) + np.greater(limit, out)
+
+
 def astype(self, x, h):
     out = plain(self, x, h)
     return out * (out > 0).astype(np.float64) + out.astype(x.dtype).copy()
@@ -157,7 +164,8 @@ def parts_of_gradients(self, x, h, grad):
 
 
 SAME_STEPS = [in_place, two_names, einsum, einsum_transposed, rows_as_a_number, a_loop,
-    empty_and_out, number_from_math, training_flag, zeros_and_ones, vector_sum, booleans, astype,
+    empty_and_out, number_from_math, training_flag, zeros_and_ones, vector_sum, booleans, compared,
+    astype,
     sliced_parameters]  # fmt: skip
 SAME_SUMS = [written_back, np_add, mean_over_the_batch, ones_for_a_sum, transposed_gradient,
     parts_of_gradients]  # fmt: skip
@@ -167,22 +175,28 @@ def assert_equal_to_loop(cell, batch=5, time=6):
     layer = Recurrent(cell, engine="require")
     rng = np.random.default_rng(1)
     x, grad = rng.standard_normal((2, batch, time, 4))
-    x = x[:, :, :3]
-    mask = rng.random((batch, time)) < 0.7
-    y, grad_x = layer.forward(x, mask), layer.backward(grad)
-    grads = [p.grad.copy() for p in cell.parameters()]
-    assert layer.engine.startswith("the native machine")
-    cell.zero_grad()
-    loop, state = Loop(cell), cell.initial_state(batch)
-    expected, final, caches = loop.forward(x, mask, state, reverse=False, keep=True)
-    back, first = loop.backward(grad, None, caches, need_grad_x=True)
-    close = {"rtol": 1e-12, "atol": 1e-13}
-    np.testing.assert_allclose(y, expected, **close)
-    np.testing.assert_allclose(layer.state[0], final[0], **close)
-    np.testing.assert_allclose(grad_x, back, **close)
-    np.testing.assert_allclose(layer.grad_state[0], first[0], **close)
-    for found, parameter in zip(grads, cell.parameters(), strict=True):
-        np.testing.assert_allclose(found, parameter.grad, **close)
+    x = x[:, :, : cell.input_size]
+    for mask in (rng.random((batch, time)) < 0.7, None):
+        cell.zero_grad()
+        y, grad_x = layer.forward(x, mask), layer.backward(grad)
+        grads = [p.grad.copy() for p in cell.parameters()]
+        assert layer.engine.startswith("the native machine")
+        cell.zero_grad()
+        layer.forward(x, mask)
+        layer.backward_parameters(grad)
+        for once, parameter in zip(grads, cell.parameters(), strict=True):
+            np.testing.assert_array_equal(once, parameter.grad)  # without the gradient on x
+        cell.zero_grad()
+        loop, state = Loop(cell), cell.initial_state(batch)
+        expected, final, caches = loop.forward(x, mask, state, reverse=False, keep=True)
+        back, first = loop.backward(grad, None, caches, need_grad_x=True)
+        close = {"rtol": 1e-12, "atol": 1e-13}
+        np.testing.assert_allclose(y, expected, **close)
+        np.testing.assert_allclose(layer.state[0], final[0], **close)
+        np.testing.assert_allclose(grad_x, back, **close)
+        np.testing.assert_allclose(layer.grad_state[0], first[0], **close)
+        for found, parameter in zip(grads, cell.parameters(), strict=True):
+            np.testing.assert_allclose(found, parameter.grad, **close)
 
 
 @pytest.mark.parametrize("step", SAME_STEPS)
@@ -214,6 +228,33 @@ def test_a_gradient_that_is_given_may_be_copied_and_added_to():
             grad_y = grad_y.copy()
             grad_y += grad_state[0]
             return super().backward(grad_y, (np.zeros_like(grad_y),), cache)
+
+    assert_equal_to_loop(Own())
+
+
+@pytest.mark.parametrize("parts", [1, 2])
+def test_a_gradient_on_the_input_may_be_needed_for_more(parts):
+    class Own(Leaky):
+        def __init__(self):
+            super().__init__()
+            self.input_size = 4
+            self.W = Parameter(np.random.default_rng(1).standard_normal((4, 4)))
+
+        def step(self, x, h):
+            return np.tanh((x + h) @ self.W.value)
+
+        def forward(self, x, state):
+            h = self.step(x, state[0])
+            return h, (h,), (x + state[0], h)
+
+        def backward(self, grad_y, grad_state, cache):
+            grad = (grad_y + grad_state[0]) * (1 - cache[1] ** 2)
+            self.W.grad += cache[0].T @ grad
+            back = grad @ self.W.value.T
+            if parts == 2:
+                back = np.concatenate([back[:, :1], grad_state[0][:, 1:]], axis=1)
+            self.a.grad += back.sum(axis=0)
+            return back, (back,)
 
     assert_equal_to_loop(Own())
 
