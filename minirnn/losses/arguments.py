@@ -84,21 +84,19 @@ def as_classes(owner: object, target: Any, prediction: Array, mask: Mask | None)
 
 def without_class(
     owner: object, ignored: int, target: Any, prediction: Array, mask: Mask | None
-) -> Mask | None:
-    """Return the mask without the positions whose integer target is `ignored`."""
+) -> tuple[Array, Mask | None]:
+    """Return prediction and mask without the positions whose integer target is `ignored`."""
     array = checks.as_array(owner, target, "the target")
     if array.shape == prediction.shape:
         raise ValueError(
             f"{checks.name_of(owner)}: ignore_class needs integer targets, got an array of the "
             f"prediction's shape {array.shape}; leave steps out with a mask instead"
         )
-    if array.shape != prediction.shape[:-1]:
-        return mask  # as_classes refuses such a target
     counts = array != ignored
-    if counts.all():
-        return mask
-    result: Mask = counts if mask is None else counts & mask
-    return result
+    if counts.shape != prediction.shape[:-1] or counts.all():  # as_classes refuses other shapes
+        return prediction, mask
+    counts = counts if mask is None else counts & mask
+    return without_padding(prediction, counts), counts
 
 
 def like_prediction(owner: object, target: Any, prediction: Array, mask: Mask | None) -> Array:
@@ -140,8 +138,10 @@ def refuse_not_finite(owner: object, loss: float, target: Array) -> None:
 
 def as_weights(
     owner: object, sample_weight: Any, shape: tuple[int, ...], mask: Mask | None
-) -> Array:
-    """Return the weight of each position, in float64; zeros in the padding."""
+) -> Array | None:
+    """Return the weight of each position, in float64, zeros in the padding; None if all count 1."""
+    if sample_weight is None:
+        return None if mask is None else mask.astype(np.float64)
     array = checks.as_floats(owner, sample_weight, np.float64, "sample_weight")
     if array.shape not in (shape, shape[:1]):
         wanted = f"{shape[:1]} (batch)" + (f" or {shape} (batch, time)" if len(shape) > 1 else "")

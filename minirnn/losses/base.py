@@ -3,12 +3,20 @@
 from __future__ import annotations
 
 import inspect
+import math
 from typing import Any
+
+import numpy as np
 
 from minirnn import checks
 from minirnn.keywords import KeywordHints
-from minirnn.losses.arguments import like_prediction, refuse_not_finite, valid_prediction
-from minirnn.losses.positions import Positions
+from minirnn.losses.arguments import (
+    as_weights,
+    like_prediction,
+    refuse_not_finite,
+    valid_prediction,
+    without_class,
+)
 from minirnn.reprs import as_call
 from minirnn.typing import Array, Mask
 
@@ -120,8 +128,11 @@ def check_loss(owner: object, loss: Any, *, sample_weight: bool = False) -> None
 class MeanLoss(Loss):
     """A mean over valid positions, and over features where there is a term for each.
 
-    A subclass writes `_terms` and `_slopes`.
+    A subclass writes `_terms` and `_slopes`. With an `ignore_class`, positions with this target do
+    not count, as if the mask were False there.
     """
+
+    ignore_class: int | None = None
 
     def _target(self, target: Any, prediction: Array, mask: Mask | None) -> Array:
         """Return the target, checked: of the prediction's shape, nothing is broadcast."""
@@ -135,19 +146,36 @@ class MeanLoss(Loss):
         """Return the derivative of each term by its prediction, times `share`, in a new array."""
         raise NotImplementedError
 
+    def _divisors(self, target: Array, weights: Array | None) -> Array | None:
+        """Return what is summed to the divisor, (...): the weights; None counts each position."""
+        return weights
+
     def forward(
         self, prediction: Any, target: Any, mask: Any = None, sample_weight: Any = None
     ) -> float:
         """Return the mean."""
         prediction, mask = valid_prediction(self, prediction, mask)
+        if self.ignore_class is not None:
+            prediction, mask = without_class(self, self.ignore_class, target, prediction, mask)
         target = self._target(target, prediction, mask)
-        positions = Positions(self, prediction, mask, sample_weight)
+        positions = prediction.shape[:-1]
+        weights = as_weights(self, sample_weight, positions, mask)
+        divisors = self._divisors(target, weights)
+        weight = float(math.prod(positions) if divisors is None else divisors.sum())
         terms, kept = self._terms(prediction, target)
-        loss = positions.mean(terms)
+        features = math.prod(terms.shape[len(positions) :])
+        divisor = weight * features or 1.0
+        share: Any  # of a term in the mean
+        if weights is None:
+            total, share = terms.sum(dtype=np.float64), 1 / divisor
+        else:
+            rows = terms.reshape(-1, features).astype(np.float64, copy=False)
+            total = (weights.reshape(-1) @ rows).sum()
+            share = (weights / divisor).astype(prediction.dtype)[..., None]
+        loss = float(total) / divisor if weight else 0.0
         refuse_not_finite(self, loss, target)
-        features = terms.shape[-1] if terms.ndim == prediction.ndim else 1
-        self._cache = kept, positions.share() / features
-        self.batch_weight = positions.weight
+        self._cache = kept, share
+        self.batch_weight = weight
         return loss
 
     def backward(self) -> Array:

@@ -2,28 +2,21 @@
 
 from __future__ import annotations
 
-import math
 from typing import Any
 
 import numpy as np
 
 from minirnn import checks
-from minirnn.losses.arguments import (
-    as_classes,
-    refuse_not_finite,
-    valid_prediction,
-    without_class,
-)
-from minirnn.losses.base import Loss
-from minirnn.losses.classes import add_at_class, natively, softmax_and_nats
-from minirnn.losses.positions import Positions
-from minirnn.masks import without_padding
-from minirnn.typing import Array
+from minirnn.engine import current
+from minirnn.losses.arguments import as_classes
+from minirnn.losses.base import MeanLoss
+from minirnn.losses.classes import add_at_class, nats
+from minirnn.typing import Array, Mask
 
 __all__ = ["SoftmaxCrossEntropy"]
 
 
-class SoftmaxCrossEntropy(Loss):
+class SoftmaxCrossEntropy(MeanLoss):
     """Softmax and cross-entropy in one, on logits: the loss to train classes with.
 
     With ``p = softmax(prediction)`` over the last axis and ``t`` the target distribution (1 at the
@@ -102,64 +95,56 @@ class SoftmaxCrossEntropy(Loss):
     ) -> float:
         """Return the mean cross-entropy in nats."""
         if self.class_weight is None and not self.label_smoothing:
-            found = natively(prediction, target, mask, sample_weight, self.ignore_class)
+            found = _natively(prediction, target, mask, sample_weight, self.ignore_class)
             if found is not None:
-                loss, self.batch_weight, self._cache = found
+                loss, self.batch_weight, grad = found
+                self._cache = grad, 1.0
                 return loss
-        prediction, mask = valid_prediction(self, prediction, mask)
-        if self.ignore_class is not None:
-            mask = without_class(self, self.ignore_class, target, prediction, mask)
-            prediction = without_padding(prediction, mask)
-        given = target = as_classes(self, target, prediction, mask)
-        positions = Positions(self, prediction, mask, sample_weight)
-        if self.class_weight is not None or self.label_smoothing:
-            target = self._weighted(target, prediction, positions)
-        terms, e, sums = softmax_and_nats(prediction, target)
-        loss = positions.mean(terms)
-        if not math.isfinite(loss):  # the difference of two float32 can be too large for a float32
-            terms, *_ = softmax_and_nats(prediction.astype(np.float64), target)
-            loss = positions.mean(terms)
-            refuse_not_finite(self, loss, given)
-        self._cache = e, sums, target, positions.share()
-        self.batch_weight = positions.weight
-        return loss
+        return super().forward(prediction, target, mask, sample_weight)
 
-    def _weighted(self, target: Array, logits: Array, positions: Positions) -> Array:
-        """Return the target with smoothing and class weights, and count them in `positions`."""
-        weights, classes = self.class_weight, logits.shape[-1]
+    def _target(self, target: Any, prediction: Array, mask: Mask | None) -> Array:
+        weights, classes = self.class_weight, prediction.shape[-1]
         if weights is not None and len(weights) != classes:
             raise ValueError(
                 f"SoftmaxCrossEntropy: class_weight has {len(weights)} numbers, and the prediction "
-                f"{classes} classes (axis {logits.ndim - 1})"
+                f"{classes} classes (axis {prediction.ndim - 1})"
             )
-        hard = target.shape != logits.shape
-        if hard and weights is not None and not self.label_smoothing:
-            positions.weights = positions.times(weights[target])
-            positions.weight = float(positions.weights.sum())
-            return target
-        if hard:
-            if weights is not None:
-                positions.weight = float(positions.times(weights[target]).sum())
-            ones = np.zeros_like(logits)
-            add_at_class(ones, target, 1)
-            target = ones
-        target = (1 - self.label_smoothing) * target + self.label_smoothing / classes
-        with np.errstate(invalid="ignore"):  # refuse_not_finite names a target that is not
-            return target if weights is None else target * weights.astype(target.dtype)
+        return as_classes(self, target, prediction, mask)
 
-    def backward(self) -> Array:
-        """Return the gradient on the logits, zero in the padding."""
-        kept = self._saved()
+    def _divisors(self, target: Array, weights: Array | None) -> Array | None:
+        if self.class_weight is None or target.dtype.kind == "f":
+            return weights
+        own: Array = self.class_weight[target]
+        return own if weights is None else weights * own
+
+    def _terms(self, prediction: Array, target: Array) -> tuple[Array, Any]:
+        if self.class_weight is not None or self.label_smoothing:
+            target = self._weighted(target, prediction)
+        terms, e, sums = _softmax_and_nats(prediction, target)
+        if not np.isfinite(terms).all():  # float32 may not hold the difference of two float32
+            terms, *_ = _softmax_and_nats(prediction.astype(np.float64), target)
+        return terms, (e, sums, target)
+
+    def _weighted(self, target: Array, logits: Array) -> Array:
+        """Return the target distribution, with smoothing and class weights."""
+        if target.shape != logits.shape:
+            classes, target = target, np.zeros_like(logits)
+            add_at_class(target, classes, 1)
+        target = (1 - self.label_smoothing) * target + self.label_smoothing / logits.shape[-1]
+        if self.class_weight is None:
+            return target
+        with np.errstate(invalid="ignore"):  # refuse_not_finite names a target that is not
+            return target * self.class_weight.astype(target.dtype)
+
+    def _slopes(self, kept: Any, share: Any) -> Any:
         if isinstance(kept, np.ndarray):  # the gradient itself, from the native code
             return kept.copy()
-        e, sums, target, share = kept
-        grad: Array
+        e, sums, target = kept
         if target.shape == e.shape:
             grad = e * (target.sum(axis=-1, keepdims=True) * share / sums[..., None])
-            grad -= target * share
-        else:
-            grad = e * (share / sums[..., None])
-            add_at_class(grad, target, -share)
+            return grad - target * share
+        grad = e * (share / sums[..., None])
+        add_at_class(grad, target, -share)
         return grad
 
 
@@ -171,3 +156,43 @@ def _class_weights(owner: object, given: Any) -> Array:
             f"class, got {given!r}"
         )
     return weights
+
+
+def _natively(
+    logits: Any, target: Any, mask: Any, sample_weight: Any, ignored: int | None
+) -> tuple[float, float, Array] | None:
+    """Return the mean cross-entropy of classes, the sum of the weights, and the gradient.
+
+    That is one call of native code. None where there is no such code, or where it finds anything
+    that it is not made for, be it wrong or only unusual: then NumPy says what.
+    """
+    if current.native is None or type(logits) is not np.ndarray or type(target) is not np.ndarray:
+        return None
+    if target.dtype.kind in "iu":
+        target = np.ascontiguousarray(target, np.int64)
+    if mask is not None:
+        mask = np.ascontiguousarray(mask)
+    rows, grad = np.ascontiguousarray(logits), np.empty(logits.shape, logits.dtype)
+    given = rows, target, mask, sample_weight, ignored
+    found = current.native.cross_entropy(*given, grad, current.threads)
+    return None if found is None else (*found, grad)
+
+
+def _softmax_and_nats(logits: Array, target: Array) -> tuple[Array, Array, Array]:
+    """Return ``-sum_k t_k log p_k`` at each position, and the parts of ``p = softmax(logits)``.
+
+    The parts are ``e = exp(x - max x)``, of the shape of the logits, and its sums over the classes:
+    ``p = e / sum e``.
+    """
+    positions, classes = logits.shape[:-1], logits.shape[-1]
+    # over a short last axis, these two are two and ten times as fast as max and sum
+    firsts = np.arange(0, logits.size, classes)
+    peak = np.maximum.reduceat(logits.reshape(-1), firsts).reshape(positions)
+    with np.errstate(over="ignore"):  # beyond the smallest number there is only -inf
+        shifted = logits - peak[..., None]
+    terms = nats(shifted, target)
+    e = np.exp(shifted, shifted)
+    sums = e.reshape(-1, classes).dot(np.ones(classes, e.dtype)).reshape(positions)
+    logs = np.log(sums)
+    terms += logs if target.shape != e.shape else logs * target.sum(axis=-1)
+    return terms, e, sums

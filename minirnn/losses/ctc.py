@@ -88,7 +88,7 @@ class CTCLoss(Loss):
     def __init__(
         self, blank: int = 0, *, per_label: bool = True, zero_infinity: bool = False
     ) -> None:
-        self.blank = checks.integer(self, "blank", blank)
+        self.blank = checks.positive_int(self, "blank", blank, zero=True)
         self.per_label = checks.flag(self, "per_label", per_label)
         self.zero_infinity = checks.flag(self, "zero_infinity", zero_infinity)
 
@@ -105,9 +105,9 @@ class CTCLoss(Loss):
         prediction = np.where(valid[:, :, None], prediction, prediction.dtype.type(0))
         batch, _, classes = prediction.shape
         labels, lengths = as_labels(self, self.blank, target, target_mask, batch, classes)
-        weights = np.ones(batch)
-        if sample_weight is not None:
-            weights = as_weights(self, sample_weight, (batch,), None)
+        weights = as_weights(self, sample_weight, (batch,), None)
+        if weights is None:
+            weights = np.ones(batch)
         self.batch_weight = float(weights.sum())
         shares = weights / (self.batch_weight or 1.0)
         if self.per_label:

@@ -54,7 +54,7 @@ class LabelErrorRate(Metric):
     higher_is_better = False
 
     def __init__(self, blank: int = 0) -> None:
-        self.blank = checks.integer(self, "blank", blank)
+        self.blank = checks.positive_int(self, "blank", blank, zero=True)
 
     def measure(self, prediction: Any, target: Any, mask: Any) -> tuple[int, int]:
         """Return the number of edits and of labels."""

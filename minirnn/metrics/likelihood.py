@@ -6,8 +6,7 @@ import math
 from typing import Any
 
 from minirnn import checks
-from minirnn.losses import CrossEntropy, Loss, SoftmaxCrossEntropy
-from minirnn.losses.arguments import valid_prediction, without_class
+from minirnn.losses import CrossEntropy, SoftmaxCrossEntropy
 from minirnn.metrics.base import Metric
 
 __all__ = ["LogLoss", "Perplexity"]
@@ -41,20 +40,16 @@ class LogLoss(Metric):
     def __init__(self, *, from_logits: bool = True, ignore_class: int | None = None) -> None:
         self.from_logits = checks.flag(self, "from_logits", from_logits)
         self.ignore_class = checks.whole_number(self, "ignore_class", ignore_class)
-        self._loss: Loss = SoftmaxCrossEntropy() if from_logits else CrossEntropy()
+        self._loss = SoftmaxCrossEntropy() if from_logits else CrossEntropy()
+        self._loss.ignore_class = self.ignore_class
 
     def measure(
         self, prediction: Any, target: Any, mask: Any, sample_weight: Any = None
     ) -> tuple[float, float]:
         """Return the cross-entropy in nats, summed, and the number of positions."""
-        if self.ignore_class is not None:
-            prediction, mask = valid_prediction(self, prediction, mask)
-            mask = without_class(self, self.ignore_class, target, prediction, mask)
-            if mask is not None and not mask.any():
-                return 0.0, 0.0
         mean = self._loss.forward(prediction, target, mask, sample_weight)
-        count = self._loss.batch_weight
-        return (0.0, 0.0) if not count else (mean * count, count)
+        count = self._loss.batch_weight or 0.0
+        return mean * count, count
 
 
 class Perplexity(LogLoss):

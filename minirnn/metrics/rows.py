@@ -54,10 +54,8 @@ def valid_rows(
     def rows(array: Array) -> Array:
         return array.reshape(-1, *array.shape[len(shape) :]) if mask is None else array[mask]
 
-    weights = None
-    if sample_weight is not None:
-        weights = rows(as_weights(owner, sample_weight, shape, mask))
-    return rows(prediction), rows(target), weights
+    weights = None if sample_weight is None else as_weights(owner, sample_weight, shape, mask)
+    return rows(prediction), rows(target), None if weights is None else rows(weights)
 
 
 def class_rows(owner: Any, prediction: Any, target: Any, mask: Any, sample_weight: Any) -> Rows:
@@ -69,7 +67,7 @@ def class_rows(owner: Any, prediction: Any, target: Any, mask: Any, sample_weigh
             f"always right; for yes-or-no outputs take BinaryAccuracy"
         )
     if owner.ignore_class is not None:
-        mask = without_class(owner, owner.ignore_class, target, prediction, mask)
+        prediction, mask = without_class(owner, owner.ignore_class, target, prediction, mask)
     target = as_classes(owner, target, prediction, mask)
     if target.shape == prediction.shape:
         target = target.argmax(axis=-1)

@@ -16,7 +16,7 @@ def both(prediction, target, mask=None, weights=None, **keywords):
         loss = SoftmaxCrossEntropy(**keywords)
         with engine.use(which):
             value = loss.forward(prediction, target, mask, weights)
-            assert isinstance(loss._cache, np.ndarray) == (which == "auto")  # native, or not
+            assert isinstance(loss._cache[0], np.ndarray) == (which == "auto")  # native, or not
             found.append((value, loss.batch_weight, loss.backward()))
     return found
 
