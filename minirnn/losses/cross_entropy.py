@@ -125,7 +125,7 @@ class SoftmaxCrossEntropy(MeanLoss):
             terms, *_ = _softmax_and_nats(prediction.astype(np.float64), target)
         return terms, (e, sums, target)
 
-    def _weighted(self, target: Array, logits: Array) -> Array:
+    def _weighted(self, target: Array, logits: Array) -> Any:
         """Return the target distribution, with smoothing and class weights."""
         if target.shape != logits.shape:
             classes, target = target, np.zeros_like(logits)

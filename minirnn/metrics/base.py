@@ -11,7 +11,6 @@ import numpy as np
 from minirnn import checks
 from minirnn.keywords import KeywordHints
 from minirnn.reprs import as_call
-from minirnn.typing import Array
 
 __all__ = ["Metric", "check_metric"]
 
@@ -60,7 +59,7 @@ class Metric(KeywordHints):
 
     name: str = "metric"
     higher_is_better: bool | None = None
-    sums: Array | None = None
+    sums: Any = None
 
     def __init_subclass__(cls, **keywords: Any) -> None:
         super().__init_subclass__(**keywords)
@@ -107,17 +106,17 @@ class Metric(KeywordHints):
                 f"{type(self).__name__}: measure does not take sample_weight; write def "
                 f"measure(self, prediction, target, mask, sample_weight=None)"
             )
-        new = np.array(self.measure(prediction, target, mask, *weights), np.float64)
-        if self.sums is not None and new.shape != self.sums.shape:
+        self.sums = self.add(self.sums, self.measure(prediction, target, mask, *weights))
+
+    def add(self, sums: Any, new: Any) -> Any:
+        """Return the sums of all batches: those before, None at first, and what is new."""
+        new = np.array(new, np.float64)
+        if sums is not None and new.shape != sums.shape:
             raise ValueError(
                 f"{type(self).__name__}: the sums of this batch have shape {new.shape}, those of "
-                f"earlier ones {self.sums.shape}; does the number of outputs change?"
+                f"earlier ones {sums.shape}; does the number of outputs change?"
             )
-        self.sums = new if self.sums is None else self.add(self.sums, new)
-
-    def add(self, sums: Array, new: Array) -> Array:
-        """Return the sums of all batches, from those of the batches before and of a new one."""
-        return sums + new
+        return new if sums is None else sums + new
 
     @property
     def value(self) -> Any:
@@ -129,12 +128,12 @@ class Metric(KeywordHints):
         total, count = self.seen()
         return float(total / count) if count else float("nan")
 
-    def seen(self) -> Array:
+    def seen(self) -> Any:
         """Return the sums, or say that there was no update."""
         if self.sums is None:
             raise RuntimeError(
                 f"{type(self).__name__}: value was read before any update: there is nothing to "
-                f"average"
+                f"compute it from"
             )
         return self.sums
 

@@ -70,12 +70,11 @@ class FunctionMetric(Metric):
         self.function = function
         self.name = name
         self.higher_is_better = higher_is_better
-        self._parts: list[dict[str, Array]] = []
 
-    def update(
-        self, prediction: Any, target: Any, mask: Any = None, sample_weight: Any = None
-    ) -> None:
-        """Keep the valid positions of one batch."""
+    def measure(
+        self, prediction: Any, target: Any, mask: Any, sample_weight: Any = None
+    ) -> dict[str, Array]:
+        """Return copies of the valid positions of one batch."""
         prediction, mask = valid_prediction(self, prediction, mask)
         shape = prediction.shape[:-1]
         target = checks.as_array(self, target, "the target")
@@ -88,20 +87,19 @@ class FunctionMetric(Metric):
         new = {"prediction": prediction, "target": target}
         if weights is not None:
             new["sample_weight"] = weights
-        if self._parts and new.keys() != self._parts[0].keys():
+        return {key: np.array(array) for key, array in new.items()}
+
+    def add(self, sums: Any, new: Any) -> Any:
+        """Return a list of all batches."""
+        if sums is not None and new.keys() != sums[0].keys():
             raise ValueError(
                 f"FunctionMetric {self.name}: some batches have sample_weight and some have not"
             )
-        self._parts.append({key: np.array(array) for key, array in new.items()})
+        return [*(sums or ()), new]
 
     @property
     def value(self) -> float:
         """The function of everything since the last reset."""
-        if not self._parts:
-            raise RuntimeError(
-                f"FunctionMetric {self.name}: value was read before any update: there is "
-                f"nothing to call the function with"
-            )
         arguments = self._joined()
         result = self.function(arguments.pop("prediction"), arguments.pop("target"), **arguments)
         if np.ndim(result) or np.asarray(result).dtype.kind not in "fiub":
@@ -111,17 +109,14 @@ class FunctionMetric(Metric):
             )
         return float(result)
 
-    def reset(self) -> None:
-        """Forget everything."""
-        self._parts = []
-
     def state_dict(self) -> dict[str, Any]:
         """Return all that is kept."""
-        return {"parts": self._joined() if self._parts else None}
+        return {"sums": None if self.sums is None else self._joined()}
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         """Go on from what `state_dict` returned."""
-        self._parts = [] if state["parts"] is None else [dict(state["parts"])]
+        self.sums = None if state["sums"] is None else [dict(state["sums"])]
 
     def _joined(self) -> dict[str, Array]:
-        return {key: np.concatenate([part[key] for part in self._parts]) for key in self._parts[0]}
+        parts = self.seen()
+        return {key: np.concatenate([part[key] for part in parts]) for key in parts[0]}

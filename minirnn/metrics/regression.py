@@ -97,9 +97,11 @@ class R2(Metric):
             [*counts, mean, weights @ (target - mean) ** 2, weights @ (y - target) ** 2]
         )
 
-    def add(self, sums: Array, new: Array) -> Array:
+    def add(self, sums: Any, new: Any) -> Any:
         """Return what is known of two batches together (Chan, Golub and LeVeque 1979)."""
-        result = sums + new
+        result = super().add(sums, new)
+        if sums is None:
+            return result
         share = new[1] / np.where(result[1], result[1], 1)
         between = new[2] - sums[2]
         result[2] = sums[2] + share * between

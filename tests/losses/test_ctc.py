@@ -219,3 +219,9 @@ def test_reading_refuses_wrong_arguments():
             read(np.zeros((1, 2, 4)), blank=4)
     with pytest.raises(ValueError, match="ctc_beam: width should be at least 1"):
         m.ctc_beam(np.zeros((1, 2, 4)), width=0)
+
+
+@pytest.mark.parametrize("make", [m.CTCLoss, m.LabelErrorRate])
+def test_a_negative_blank_is_refused_where_it_is_given(make):
+    with pytest.raises(ValueError, match=f"{make.__name__}: blank should be at least 0, got -1"):
+        make(blank=-1)
