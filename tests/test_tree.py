@@ -14,7 +14,7 @@ PACKAGE = Path(__file__).parent.parent / "minirnn"
 FLOORS = [
     ["errors", "lazy", "typing"],
     ["checks", "keywords", "functions", "initializers", "files", "plots", "reprs"],
-    ["masks", "restoring"],  # which know a layer by its methods only
+    ["masks", "restoring", "settings"],  # which know a layer by its methods only
     ["summary"],
     ["core"],
     ["cells"],

@@ -3,22 +3,29 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable
-from typing import Unpack
 
 import numpy as np
 
 from minirnn import checks
-from minirnn.core import Parameter
 from minirnn.engine import current
-from minirnn.optimizers.base import LearningRate, Optimizer, Options
-from minirnn.optimizers.buffer import ParameterGroup, Slots
+from minirnn.optimizers.base import Optimizer
+from minirnn.optimizers.buffer import Slots
 from minirnn.optimizers.rmsprop import divided
+from minirnn.settings import setting, settings
 from minirnn.typing import Array
 
 __all__ = ["Adam", "two_fractions"]
 
 
+def two_fractions(owner: object, name: str, pair: object) -> tuple[float, float]:
+    """Return two rates of decay, checked."""
+    if not isinstance(pair, tuple | list) or len(pair) != 2:
+        raise TypeError(f"{type(owner).__name__}: {name} should be two numbers, got {pair!r}")
+    first, second = (checks.fraction(owner, f"{name}[{k}]", one) for k, one in enumerate(pair))
+    return first, second
+
+
+@settings(kw_only=True)
 class Adam(Optimizer):
     """Adaptive moments: momentum divided by a running root mean square, both without bias.
 
@@ -50,6 +57,7 @@ class Adam(Optimizer):
 
     Examples
     --------
+    >>> from minirnn import Parameter
     >>> w = Parameter([1.0])
     >>> optimizer = Adam([w], learning_rate=0.1)
     >>> w.grad = [2.0]
@@ -58,20 +66,9 @@ class Adam(Optimizer):
     array([0.9], dtype=float32)
     """
 
-    def __init__(
-        self,
-        parameters: Iterable[Parameter | ParameterGroup],
-        learning_rate: LearningRate,
-        *,
-        betas: tuple[float, float] = (0.9, 0.999),
-        epsilon: float = 1e-8,
-        amsgrad: bool = False,
-        **options: Unpack[Options],
-    ) -> None:
-        self.betas = two_fractions(self, betas)
-        self.epsilon = checks.positive_float(self, "epsilon", epsilon)
-        self.amsgrad = checks.flag(self, "amsgrad", amsgrad)
-        super().__init__(parameters, learning_rate, **options)
+    betas: tuple[float, float] = setting(two_fractions, default=(0.9, 0.999))
+    epsilon: float = setting(checks.positive_float, default=1e-8)
+    amsgrad: bool = setting(checks.flag, default=False)
 
     def update(self, value: Array, grad: Array, learning_rate: float, slots: Slots) -> None:
         """Take one step; the slots are ``m / (1 - beta1)``, and ``v`` and ``u / (1 - beta2)``.
@@ -94,11 +91,3 @@ class Adam(Optimizer):
         if self.amsgrad:
             v = np.maximum(slots["u"], v, out=slots["u"])
         value -= divided(m, v, rate, bias, self.epsilon, scratch)
-
-
-def two_fractions(owner: object, betas: object) -> tuple[float, float]:
-    """Return two rates of decay, checked."""
-    if not isinstance(betas, tuple | list) or len(betas) != 2:
-        raise TypeError(f"{type(owner).__name__}: betas should be two numbers, got {betas!r}")
-    first, second = (checks.fraction(owner, f"betas[{k}]", beta) for k, beta in enumerate(betas))
-    return first, second

@@ -3,17 +3,15 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable
-from typing import Unpack
 
 import numpy as np
 
 from minirnn import checks
-from minirnn.core import Parameter
 from minirnn.optimizers.adam import Adam, two_fractions
-from minirnn.optimizers.base import LearningRate, Optimizer, Options
-from minirnn.optimizers.buffer import ParameterGroup, Slots
+from minirnn.optimizers.base import Optimizer
+from minirnn.optimizers.buffer import Slots
 from minirnn.optimizers.rmsprop import divided
+from minirnn.settings import setting, settings
 from minirnn.typing import Array
 
 __all__ = ["AdamW", "Nadam"]
@@ -37,6 +35,7 @@ class AdamW(Adam):
 
     Examples
     --------
+    >>> from minirnn import Parameter
     >>> w = Parameter([1.0])
     >>> optimizer = AdamW([w], learning_rate=0.1, weight_decay=0.5)
     >>> w.grad = [0.0]
@@ -48,6 +47,7 @@ class AdamW(Adam):
     decoupled_weight_decay = True
 
 
+@settings(kw_only=True)
 class Nadam(Optimizer):
     """Adam with Nesterov momentum: the momentum of the next step is applied in this one.
 
@@ -75,6 +75,7 @@ class Nadam(Optimizer):
 
     Examples
     --------
+    >>> from minirnn import Parameter
     >>> w = Parameter([1.0])
     >>> optimizer = Nadam([w], learning_rate=0.1)
     >>> w.grad = [2.0]
@@ -83,23 +84,11 @@ class Nadam(Optimizer):
     array([0.894], dtype=float32)
     """
 
-    def __init__(
-        self,
-        parameters: Iterable[Parameter | ParameterGroup],
-        learning_rate: LearningRate,
-        *,
-        betas: tuple[float, float] = (0.9, 0.999),
-        epsilon: float = 1e-8,
-        momentum_decay: float = 4e-3,
-        **options: Unpack[Options],
-    ) -> None:
-        self.betas = two_fractions(self, betas)
-        self.epsilon = checks.positive_float(self, "epsilon", epsilon)
-        self.momentum_decay = checks.positive_float(
-            self, "momentum_decay", momentum_decay, zero=True
-        )
-        self._product = 0, 1.0
-        super().__init__(parameters, learning_rate, **options)
+    betas: tuple[float, float] = setting(two_fractions, default=(0.9, 0.999))
+    epsilon: float = setting(checks.positive_float, default=1e-8)
+    momentum_decay: float = setting(checks.not_negative, default=4e-3)
+
+    _product = 0, 1.0  # the latest step whose product is known, and the product
 
     def _momentum(self, t: int) -> float:
         return self.betas[0] * (1 - 0.5 * math.pow(0.96, t * self.momentum_decay))

@@ -3,35 +3,48 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable
-from typing import Any, TypeAlias, TypedDict
+from collections.abc import Callable
+from dataclasses import KW_ONLY
+from typing import Any, ClassVar, TypeAlias
 
 import numpy as np
 
 from minirnn import checks
-from minirnn.core import Parameter
 from minirnn.engine import current
 from minirnn.kernels import one_blas_thread
 from minirnn.keywords import KeywordHints
-from minirnn.optimizers.buffer import Buffer, ParameterGroup, Slots, grouped
+from minirnn.optimizers.buffer import Buffer, Slots, grouped
 from minirnn.optimizers.saved import Saved
-from minirnn.optimizers.subclasses import show_options, update_and_check
-from minirnn.reprs import as_call
+from minirnn.optimizers.subclasses import update_and_check
+from minirnn.settings import setting, settings
 from minirnn.typing import Array
 
-__all__ = ["LearningRate", "Optimizer", "Options"]
+__all__ = ["Optimizer"]
 
 LearningRate: TypeAlias = float | Callable[[int], float]
 
 
-class Options(TypedDict, total=False):
-    """The keywords that every optimizer has."""
+def _learning_rate(owner: Any, name: str, rate: Any) -> LearningRate:
+    """Return a learning rate, checked."""
+    kind = type(owner).__name__
+    if isinstance(rate, type):
+        raise TypeError(
+            f"{kind}: learning_rate is the class {rate.__name__}: write {rate.__name__}(...)"
+        )
+    if hasattr(rate, "on_epoch_end"):
+        raise TypeError(
+            f"{kind}: {type(rate).__name__} is a callback: it goes into Trainer(..., "
+            f"callbacks=[...]), and learning_rate is a number"
+        )
+    checked: LearningRate = rate if callable(rate) else checks.positive_float(owner, name, rate)
+    return checked
 
-    weight_decay: float
-    clip_norm: float | None
-    clip_value: float | None
+
+def _bound(owner: Any, name: str, bound: Any) -> float | None:
+    return None if bound is None else checks.positive_float(owner, name, bound)
 
 
+@settings()
 class Optimizer(Saved, KeywordHints):
     """Base of all optimizers: a subclass writes `update` and gets the rest.
 
@@ -88,6 +101,7 @@ class Optimizer(Saved, KeywordHints):
     An optimizer of one's own, moving each number by a fixed amount:
 
     >>> import numpy as np
+    >>> from minirnn import Parameter
     >>> class SignSGD(Optimizer):
     ...     def update(self, value, grad, learning_rate, slots):
     ...         value -= learning_rate * np.sign(grad)
@@ -99,41 +113,27 @@ class Optimizer(Saved, KeywordHints):
     array([0.9, 1.1])
     """
 
+    parameters: Any
+    learning_rate: LearningRate = setting(_learning_rate)
+    _: KW_ONLY
+    weight_decay: float = setting(checks.not_negative, default=0.0)
+    clip_norm: float | None = setting(_bound, default=None)
+    clip_value: float | None = setting(_bound, default=None)
+
     decoupled_weight_decay = False
     """True in a subclass whose weight decay acts on the value, not through the gradient."""
 
-    observer: Any = None
+    observer: ClassVar[Any] = None
     """Is told before and after each step: see `minirnn.insight.observers`."""
 
-    def __init__(
-        self,
-        parameters: Iterable[Parameter | ParameterGroup],
-        learning_rate: LearningRate,
-        *,
-        weight_decay: float = 0.0,
-        clip_norm: float | None = None,
-        clip_value: float | None = None,
-    ) -> None:
-        found, buffers = grouped(self, parameters)
-        self.learning_rate = learning_rate
-        self.weight_decay = checks.positive_float(self, "weight_decay", weight_decay, zero=True)
-        self.clip_norm = clip_norm
-        self.clip_value = clip_value
-        for name, bound in [("clip_norm", clip_norm), ("clip_value", clip_value)]:
-            if bound is not None:
-                checks.positive_float(self, name, bound)
+    def __post_init__(self) -> None:
+        self.parameters, self._buffers = grouped(self, self.parameters)
         self.step_count = 0
         self.grad_norm: float | None = None
-        self.parameters = found
-        self._buffers = buffers
         self._seen_to_work = False
 
-    def __init_subclass__(cls, **keywords: Any) -> None:
-        super().__init_subclass__(**keywords)
-        show_options(cls)
-
     def __getattr__(self, name: str) -> Any:
-        if name in ("parameters", "learning_rate", "_learning_rate", "_buffers"):
+        if name in ("parameters", "learning_rate", "_buffers"):
             raise AttributeError(
                 f"{type(self).__name__}: {name} is not there yet; does __init__ call "
                 f"super().__init__(parameters, learning_rate)?"
@@ -162,42 +162,19 @@ class Optimizer(Saved, KeywordHints):
 
     # ------------------------------------------------------------ a step
 
-    @property
-    def learning_rate(self) -> LearningRate:
-        """A float, or a schedule: a callable from the step number."""
-        return self._learning_rate
-
-    @learning_rate.setter
-    def learning_rate(self, rate: LearningRate) -> None:
-        if isinstance(rate, type):
-            raise TypeError(
-                f"{type(self).__name__}: learning_rate is the class {rate.__name__}: write "
-                f"{rate.__name__}(...)"
-            )
-        if hasattr(rate, "on_epoch_end"):
-            raise TypeError(
-                f"{type(self).__name__}: {type(rate).__name__} is a callback: it goes into "
-                f"Trainer(..., callbacks=[...]), and learning_rate is a number"
-            )
-        if not callable(rate):
-            rate = checks.positive_float(self, "learning_rate", rate)
-        self._learning_rate = rate
-
     def current_learning_rate(self) -> float:
         """Return the learning rate of the next step."""
-        if not callable(self._learning_rate):
-            return self._learning_rate
-        return checks.positive_float(
-            self, "the scheduled learning rate", self._learning_rate(self.step_count), zero=True
-        )
+        rate = self.learning_rate
+        if not callable(rate):
+            return rate
+        return checks.not_negative(self, "the scheduled learning rate", rate(self.step_count))
 
     def step(self) -> None:
         """Update every parameter from its gradient."""
         if self.observer is not None:
             self.observer.before_step()
         learning_rate = self.current_learning_rate()
-        for buffer in self._buffers:
-            buffer.gather()
+        self.gradient_vectors()
         scale = self._norm_scale()
         for buffer in self._buffers:
             decay = self.weight_decay if buffer.weight_decay is None else buffer.weight_decay
@@ -217,9 +194,8 @@ class Optimizer(Saved, KeywordHints):
 
     def zero_grad(self) -> None:
         """Set every gradient to zero."""
-        for buffer in self._buffers:
-            buffer.gather()
-            buffer.grads.fill(0)
+        for grads in self.gradient_vectors():
+            grads.fill(0)
 
     def gradient_vectors(self) -> list[Array]:
         """Return the gradients of all parameters: a vector for each group and dtype, the storage.
@@ -232,19 +208,14 @@ class Optimizer(Saved, KeywordHints):
 
     def gradients_are_finite(self) -> bool:
         """Return whether every number in the gradients is finite."""
-        for buffer in self._buffers:
-            buffer.gather()
-            finite = math.isfinite(_sum_of_squares(buffer.grads))
-            if not finite and not np.isfinite(buffer.grads).all():
-                return False
-        return True
+        return all(
+            math.isfinite(_sum_of_squares(grads)) or bool(np.isfinite(grads).all())
+            for grads in self.gradient_vectors()
+        )
 
     def _norm_scale(self) -> float:
         """Return the factor that brings the global norm down to `clip_norm`."""
-        squares = 0.0
-        for buffer in self._buffers:
-            squares += _sum_of_squares(buffer.grads)
-        norm = math.sqrt(squares)
+        norm = math.sqrt(sum(_sum_of_squares(buffer.grads) for buffer in self._buffers))
         overflow = self.clip_norm is None and norm == math.inf
         if not math.isfinite(norm) and not (overflow and self.gradients_are_finite()):
             raise FloatingPointError(
@@ -271,8 +242,6 @@ class Optimizer(Saved, KeywordHints):
         view = grad[:]
         view.flags.writeable = False
         return view
-
-    __repr__ = as_call
 
 
 def _sum_of_squares(vector: Array) -> float:

@@ -3,20 +3,19 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable
-from typing import Unpack
 
 import numpy as np
 
 from minirnn import checks
-from minirnn.core import Parameter
-from minirnn.optimizers.base import LearningRate, Optimizer, Options
-from minirnn.optimizers.buffer import ParameterGroup, Slots
+from minirnn.optimizers.base import Optimizer
+from minirnn.optimizers.buffer import Slots
+from minirnn.settings import setting, settings
 from minirnn.typing import Array
 
 __all__ = ["Adagrad", "RMSProp", "divided"]
 
 
+@settings(kw_only=True)
 class Adagrad(Optimizer):
     """Steps divided by the root of the sum of all squared gradients so far.
 
@@ -38,6 +37,7 @@ class Adagrad(Optimizer):
 
     Examples
     --------
+    >>> from minirnn import Parameter
     >>> w = Parameter([1.0])
     >>> optimizer = Adagrad([w], learning_rate=0.1)
     >>> w.grad = [2.0]
@@ -46,16 +46,7 @@ class Adagrad(Optimizer):
     array([0.9], dtype=float32)
     """
 
-    def __init__(
-        self,
-        parameters: Iterable[Parameter | ParameterGroup],
-        learning_rate: LearningRate,
-        *,
-        epsilon: float = 1e-10,
-        **options: Unpack[Options],
-    ) -> None:
-        self.epsilon = checks.positive_float(self, "epsilon", epsilon)
-        super().__init__(parameters, learning_rate, **options)
+    epsilon: float = setting(checks.positive_float, default=1e-10)
 
     def update(self, value: Array, grad: Array, learning_rate: float, slots: Slots) -> None:
         """Take one step; the slot is ``s``."""
@@ -64,6 +55,7 @@ class Adagrad(Optimizer):
         value -= divided(grad, s, learning_rate, 1.0, self.epsilon, scratch)
 
 
+@settings(kw_only=True)
 class RMSProp(Optimizer):
     """Steps divided by a running root mean square of the gradient.
 
@@ -97,6 +89,7 @@ class RMSProp(Optimizer):
 
     Examples
     --------
+    >>> from minirnn import Parameter
     >>> w = Parameter([1.0])
     >>> optimizer = RMSProp([w], learning_rate=0.1)
     >>> w.grad = [2.0]
@@ -105,22 +98,10 @@ class RMSProp(Optimizer):
     array([0.684], dtype=float32)
     """
 
-    def __init__(
-        self,
-        parameters: Iterable[Parameter | ParameterGroup],
-        learning_rate: LearningRate,
-        *,
-        rho: float = 0.9,
-        epsilon: float = 1e-8,
-        momentum: float = 0.0,
-        centered: bool = False,
-        **options: Unpack[Options],
-    ) -> None:
-        self.rho = checks.fraction(self, "rho", rho)
-        self.epsilon = checks.positive_float(self, "epsilon", epsilon)
-        self.momentum = checks.fraction(self, "momentum", momentum)
-        self.centered = checks.flag(self, "centered", centered)
-        super().__init__(parameters, learning_rate, **options)
+    rho: float = setting(checks.fraction, default=0.9)
+    epsilon: float = setting(checks.positive_float, default=1e-8)
+    momentum: float = setting(checks.fraction, default=0.0)
+    centered: bool = setting(checks.flag, default=False)
 
     def update(self, value: Array, grad: Array, learning_rate: float, slots: Slots) -> None:
         """Take one step; the slots are ``s``, and ``a`` and ``v`` where they are needed."""

@@ -18,7 +18,6 @@ class Saved:
 
     step_count: int
     learning_rate: float | Callable[[int], float]
-    _learning_rate: float | Callable[[int], float]
     _buffers: list[Buffer]
 
     def state_dict(self) -> dict[str, Any]:
@@ -28,7 +27,7 @@ class Saved:
         "sizes": [[int]], "slots": [{name: array}]}``, with one entry of `sizes` and `slots` for
         each group and dtype.
         """
-        rate = self._learning_rate
+        rate = self.learning_rate
         return {
             "optimizer": type(self).__name__,
             "step": self.step_count,
@@ -71,7 +70,7 @@ class Saved:
         step = int(state["step"])
         if step < 0:
             raise ValueError(f"{name}: the step should be at least 0, got {step}")
-        if state["learning_rate"] is not None and not callable(self._learning_rate):
+        if state["learning_rate"] is not None and not callable(self.learning_rate):
             self.learning_rate = float(state["learning_rate"])
         self.step_count = step
         for buffer, new in zip(self._buffers, slots, strict=True):

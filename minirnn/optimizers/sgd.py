@@ -2,20 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from typing import Unpack
-
 import numpy as np
 
 from minirnn import checks
-from minirnn.core import Parameter
-from minirnn.optimizers.base import LearningRate, Optimizer, Options
-from minirnn.optimizers.buffer import ParameterGroup, Slots
+from minirnn.optimizers.base import Optimizer
+from minirnn.optimizers.buffer import Slots
+from minirnn.settings import setting, settings
 from minirnn.typing import Array
 
 __all__ = ["SGD"]
 
 
+@settings(kw_only=True)
 class SGD(Optimizer):
     """Stochastic gradient descent, with or without momentum.
 
@@ -37,6 +35,7 @@ class SGD(Optimizer):
 
     Examples
     --------
+    >>> from minirnn import Parameter
     >>> w = Parameter([1.0])
     >>> optimizer = SGD([w], learning_rate=0.5)
     >>> w.grad = [1.0]
@@ -45,20 +44,13 @@ class SGD(Optimizer):
     array([0.5], dtype=float32)
     """
 
-    def __init__(
-        self,
-        parameters: Iterable[Parameter | ParameterGroup],
-        learning_rate: LearningRate,
-        *,
-        momentum: float = 0.0,
-        nesterov: bool = False,
-        **options: Unpack[Options],
-    ) -> None:
-        self.momentum = checks.fraction(self, "momentum", momentum)
-        self.nesterov = checks.flag(self, "nesterov", nesterov)
-        if nesterov and not momentum:
+    momentum: float = setting(checks.fraction, default=0.0)
+    nesterov: bool = setting(checks.flag, default=False)
+
+    def __post_init__(self) -> None:
+        if self.nesterov and not self.momentum:
             raise ValueError("SGD: nesterov=True needs a momentum above 0")
-        super().__init__(parameters, learning_rate, **options)
+        super().__post_init__()
 
     def update(self, value: Array, grad: Array, learning_rate: float, slots: Slots) -> None:
         """Take one step; the slot is ``v``."""

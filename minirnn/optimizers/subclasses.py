@@ -1,8 +1,7 @@
-"""What the base class of optimizers sees to in its subclasses, one's own included."""
+"""The first update of an optimizer, one's own included: whether it works."""
 
 from __future__ import annotations
 
-import inspect
 import warnings
 from typing import TYPE_CHECKING, Any
 
@@ -14,23 +13,7 @@ from minirnn.typing import Array
 if TYPE_CHECKING:
     from minirnn.optimizers.base import Optimizer
 
-__all__ = ["show_options", "update_and_check"]
-
-
-def show_options(cls: type[Optimizer]) -> None:
-    """Let the signature of a constructor with ``**options`` list them by name."""
-    above: Any = cls.__mro__[1]
-    base = inspect.signature(above.__init__).parameters
-    method: Any = vars(cls).get("__init__")
-    if method is None:
-        return
-    signature = inspect.signature(method)
-    own = list(signature.parameters.values())
-    if own and own[-1].kind is inspect.Parameter.VAR_KEYWORD and own[-1].name == "options":
-        own.pop()
-        known = {parameter.name for parameter in own}
-        keywords = [p for p in base.values() if p.kind is p.KEYWORD_ONLY and p.name not in known]
-        method.__signature__ = signature.replace(parameters=[*own, *keywords])
+__all__ = ["update_and_check"]
 
 
 def update_and_check(optimizer: Optimizer, buffer: Buffer, grad: Array, rate: float) -> bool:
