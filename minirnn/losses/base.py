@@ -164,7 +164,7 @@ class MeanLoss(Loss):
         weight = float(math.prod(positions) if divisors is None else divisors.sum())
         terms, kept = self._terms(prediction, target)
         features = math.prod(terms.shape[len(positions) :])
-        divisor = weight * features or 1.0
+        divisor = weight * features or math.inf  # weights of zero: no loss, and no gradient
         share: Any  # of a term in the mean
         if weights is None:
             total, share = terms.sum(dtype=np.float64), 1 / divisor
