@@ -3,17 +3,13 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Iterator
-from contextlib import contextmanager
-from dataclasses import dataclass
 from operator import attrgetter
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
 from minirnn import checks
-from minirnn.cells.cell import Cell
-from minirnn.core import Parameter
+from minirnn.core import Layer, Parameter
 from minirnn.layers.dropout import WithRate
 from minirnn.recurrent.bidirectional import Bidirectional
 from minirnn.recurrent.recurrent import Recurrent
@@ -98,7 +94,7 @@ class StateDropout(WithRate):
             )
         self.weights = tuple(weights)
         self.rng = checks.generator(self, rng)
-        for recurrent in self._recurrent():
+        for recurrent in _directions(layer):
             for name in self.weights:
                 if not isinstance(getattr(recurrent.cell, name, None), Parameter):
                     cell = recurrent.cell
@@ -125,65 +121,68 @@ class StateDropout(WithRate):
         state : tuple of arrays (batch, ...), optional
             The initial state.
         """
-        drops = self._draw() if self.training and self.rate > 0 else []
-        with _in_place_of_cells(drops):
-            y = self.layer.forward(x, mask, state)
-        self._cache = drops
+        run, drops = self._draw() if self.training and self.rate > 0 else (self.layer, [])
+        y = run.forward(x, mask, state)
+        _hand_over(run, self.layer)
+        self._cache = run, drops
         return y
 
     def backward(self, grad: Any, grad_state: Any = None, *, need_grad_x: bool = True) -> Any:
         """Return the gradient on x, from those on the output and (optional) on the final state."""
-        with _in_place_of_cells(self._saved(), collect=True):
-            backward = self.layer.backward if need_grad_x else self.layer.backward_parameters
-            return backward(grad, grad_state)
+        run, drops = self._saved()
+        backward = run.backward if need_grad_x else run.backward_parameters
+        grad_x = backward(grad, grad_state)
+        for one, its in zip(_directions(self.layer), _directions(run), strict=True):
+            one.grad_state = its.grad_state
+        for own, dropped, factors in drops:
+            own.grad += factors * dropped.grad
+            dropped.zero_grad()
+        return grad_x
 
     def step(self, x_t: Any) -> Array:
         """Run one step of the layer inside without dropout, as in evaluation mode."""
         return self.layer.step(x_t)
 
-    def _recurrent(self) -> list[Recurrent]:
-        return [one for _, one in self.layer.named_layers() if isinstance(one, Recurrent)]
+    def _draw(self) -> tuple[Recurrent | Bidirectional, list[_Drop]]:
+        """Return a copy of the layer whose cells have some rows of their weights set to zero.
 
-    def _draw(self) -> list[_Drop]:
-        """Return for each recurrent layer a cell with some rows of its weights set to zero."""
-        drops = []
-        for recurrent in self._recurrent():
-            cell, factors = copy.copy(recurrent.cell), {}
+        The layer itself keeps its cells: another thread may be predicting with them.
+        """
+        run, drops = copy.copy(self.layer), []
+        if isinstance(run, Bidirectional):
+            run.forward_layer = copy.copy(run.forward_layer)
+            run.backward_layer = copy.copy(run.backward_layer)
+        for recurrent in _directions(run):
+            recurrent.cell = cell = copy.copy(recurrent.cell)
             keep: dict[int, Array] = {}
             for name in self.weights:
-                value = getattr(cell, name).value
-                rows = len(value)
+                own = getattr(cell, name)
+                rows = len(own.value)
                 if rows not in keep:
                     keep[rows] = self.rng.random(rows, dtype=np.float32) >= self.rate
-                shape = (rows, *[1] * (value.ndim - 1))
-                factors[name] = keep[rows].reshape(shape) / value.dtype.type(1 - self.rate)
-                setattr(cell, name, Parameter(value * factors[name]))
-            drops.append(_Drop(recurrent, recurrent.cell, cell, factors))
-        return drops
+                shape = (rows, *[1] * (own.value.ndim - 1))
+                factors = keep[rows].reshape(shape) / own.dtype.type(1 - self.rate)
+                setattr(cell, name, Parameter(own.value * factors))
+                drops.append(_Drop(own, getattr(cell, name), factors))
+        return run, drops
 
 
-@dataclass
-class _Drop:
-    """A recurrent layer, its own cell, the one with dropped weights, and by what they differ."""
+class _Drop(NamedTuple):
+    """A parameter, the one that stands in its place, and by what they differ."""
 
-    layer: Recurrent
-    cell: Cell
-    dropped: Cell
-    factors: dict[str, Array]
+    own: Parameter
+    dropped: Parameter
+    factors: Array
 
 
-@contextmanager
-def _in_place_of_cells(drops: list[_Drop], *, collect: bool = False) -> Iterator[None]:
-    """Let the layers run with the dropped cells for a while; then collect what backward added."""
-    for drop in drops:
-        drop.layer.cell = drop.dropped
-    try:
-        yield
-    finally:
-        for drop in drops:
-            drop.layer.cell = drop.cell
-    for drop in drops if collect else ():
-        for name, factors in drop.factors.items():
-            dropped = getattr(drop.dropped, name)
-            getattr(drop.cell, name).grad += factors * dropped.grad
-            dropped.zero_grad()
+def _directions(layer: Recurrent | Bidirectional) -> list[Recurrent]:
+    if isinstance(layer, Bidirectional):
+        return [layer.forward_layer, layer.backward_layer]
+    return [layer]
+
+
+def _hand_over(run: Recurrent | Bidirectional, layer: Recurrent | Bidirectional) -> None:
+    """Let a layer have what its copy has kept of a forward."""
+    for its, one in zip([run, *_directions(run)], [layer, *_directions(layer)], strict=True):
+        kept = {k: v for k, v in vars(its).items() if k != "_runner" and not isinstance(v, Layer)}
+        vars(one).update(kept)

@@ -93,3 +93,21 @@ def test_inside_a_bidirectional_layer_it_is_refused_with_the_way_round():
     pair = [m.StateDropout(m.LSTM(3, 4, rng=0), 0.2, rng=1), m.LSTM(3, 4, rng=0)]
     with pytest.raises(TypeError, match=r"got StateDropout; write StateDropout\(Bidirectional\("):
         m.Bidirectional(*pair)
+
+
+@pytest.mark.parametrize("make", [lambda: m.LSTM(2, 4, rng=0), both])
+def test_the_layer_keeps_its_cells_while_another_thread_predicts(make, monkeypatch):
+    layer, seen = m.StateDropout(make(), 0.5, rng=0), []
+    x = X.astype(np.float32)
+    expected = layer.predict(x)
+    original = m.LSTM.forward
+
+    def watched(self, *arguments):
+        with monkeypatch.context() as undone:  # what a thread would see that predicts just now
+            undone.setattr(m.LSTM, "forward", original)
+            seen.append(layer.predict(x))
+        return original(self, *arguments)
+
+    monkeypatch.setattr(m.LSTM, "forward", watched)
+    layer.forward(x)
+    np.testing.assert_array_equal(seen, [expected])
