@@ -6,7 +6,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-__all__ = ["FOLDS", "LOGICAL", "NAMES", "OPERATIONS", "Operation"]
+__all__ = ["FOLDS", "OPERATIONS", "Operation"]
 
 
 class Operation(NamedTuple):
@@ -38,6 +38,7 @@ OPERATIONS = {
     "submul": Operation("{2} - {0} * {1}", CHEAP),
     "mulrest": Operation("{} * ({} - {})", CHEAP),
     "mulrest2": Operation("{} * ({} - {}**2)", CHEAP),
+    "mulmulrest": Operation("{0} * {1} * ({2} - {1})", CHEAP),
     "sigmoid": Operation("sigmoid({})"),
     "tanh": Operation("tanh({})", ufunc=np.tanh),
     "exp": Operation("exp({})", ufunc=np.exp),
@@ -56,7 +57,3 @@ OPERATIONS = {
     "product": Operation(""),
 }
 FOLDS = {"sum": "sum", "max": "rowmax", "min": "rowmin"}
-NAMES = {row.ufunc: name for name, row in OPERATIONS.items() if row.ufunc is not None}
-NAMES |= {np.fabs: "abs", np.float_power: "pow"}
-LOGICAL = {np.logical_and: "mul", np.bitwise_and: "mul", np.logical_or: "max",
-    np.bitwise_or: "max", np.logical_xor: "ne", np.bitwise_xor: "ne"}  # fmt: skip

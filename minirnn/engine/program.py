@@ -143,6 +143,8 @@ def _fused(new: Graph, n: Node, args: list[Node], uses: list[int]) -> Node:
             case "sub", Node("mul", (p, q)) if a.width == n.width and k == 1:
                 return new.node("submul", p, q, b)
             case "mul", Node("sub", (Node("const") as p, q)):
+                if b.name == "mul" and q in b.args and uses[1 - k] == 1:
+                    return new.node("mulmulrest", b.args[b.args[0] is q], q, p)
                 return new.node("mulrest", b, p, q)
             case "mul", Node("submul", (p, q, c)) if p is q:
                 return new.node("mulrest2", b, c, p)

@@ -397,6 +397,7 @@ static void NAME(strip)(const job *J, const instruction *I, const instruction *e
       case SUBMUL: EACH(c - a * b)
       case MULREST: EACH(a * (b - c))
       case MULREST2: EACH(a * (b - c * c))
+      case MULMULREST: EACH(a * b * (c - b))
       case SIGMOID: EACH(NAME(logistic)(a))
       case TANH: EACH(NAME(tangent)(a))
       case EXP: EACH(NAME(exponential)(a))
