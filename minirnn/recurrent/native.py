@@ -23,9 +23,6 @@ class NativeRunner(Machine, Loop):
 
     native = True
 
-    def __init__(self, cell: Cell, code: Code) -> None:
-        Machine.__init__(self, cell, code)
-
     def describe(self) -> str:
         """Say that it is the machine, and of which kind."""
         return f"the native machine ({native().instruction_set()})"
@@ -40,12 +37,11 @@ def native_runner(cell: Cell) -> Loop | str:
 def _verify(cell: Cell, code: Code) -> str:
     """Run a small random problem through machine and loop; return what is wrong, or "".
 
-    Two batch sizes, three steps, with a mask that has gaps and without one: whatever tracing has
-    misunderstood shows.
+    Of two batch sizes and three steps, with a mask that has gaps and without one.
     """
     rng, cell = np.random.default_rng(0), copy.deepcopy(cell)
+    machine, parameters = Machine(cell, code), cell.parameters()
     noise = 0.1 * rng.standard_normal(1009).astype(code.dtype)
-    parameters = cell.parameters()
     for parameter in parameters:  # which may be zeros still, or worse
         parameter.value[~(np.abs(parameter.value) < 10)] = 0
         parameter.value += np.resize(noise, parameter.shape)
@@ -54,35 +50,31 @@ def _verify(cell: Cell, code: Code) -> str:
     def draw(*shape: int) -> Any:
         return np.asarray(rng.standard_normal(shape), code.dtype)
 
+    def results(runner: Any, mask: Any, x: Array, grad: Array, *states: Any) -> list[Array]:
+        cell.zero_grad()
+        y, final, kept = runner.forward(x, mask, states[0], reverse=False, keep=True)
+        grad_x, first = runner.backward(grad, states[1], kept, need_grad_x=True)
+        return [y, *final, grad_x, *first, *[p.grad.copy() for p in parameters]]
+
     gaps = np.array([[1, 1, 1], [1, 0, 1], [1, 1, 0]], bool)
-    problems: list[Any] = []
-    for batch, mask in ((3, gaps), (1, None)):
-        x, grad = draw(batch, 3, code.inputs), draw(batch, 3, code.outputs)
-        states = [tuple(draw(batch, n) for n in code.widths) for _ in range(2)]
-        problems.append((x, mask, grad, *states))
-    results: list[list[Any]] = []
+    pairs: list[tuple[Array, Array]] = []
     with np.errstate(all="ignore"), warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        for runner in (Loop(cell), Machine(cell, code)):
-            results.append([])
-            for x, mask, grad, state, grad_state in problems:
-                for parameter in parameters:
-                    parameter.zero_grad()
-                y, final, kept = runner.forward(x, mask, state, reverse=False, keep=True)
-                grad_x, first = runner.backward(grad, grad_state, kept, need_grad_x=True)
-                grads = [p.grad.copy() for p in parameters]
-                results[-1] += y, *final, grad_x, *first, *grads
-        same = all(_close(a, b, tolerance) for a, b in zip(*results, strict=True))
-    if same:
-        return ""
+        for batch, mask in ((3, gaps), (1, None)):
+            x, grad = draw(batch, 3, code.inputs), draw(batch, 3, code.outputs)
+            states = [tuple(draw(batch, n) for n in code.widths) for _ in range(2)]
+            found = [results(one, mask, x, grad, *states) for one in (Loop(cell), machine)]
+            pairs += zip(*found, strict=True)
+        if all(_close(a, b, tolerance) for a, b in pairs):
+            return ""
+    why = "the engine and the time loop do not agree on a small random problem"
     warnings.warn(
-        f"{type(cell).__name__}: the engine and the time loop do not agree on a small random "
-        f"problem, so the time loop runs. Does the cell do something else from call to call, or "
-        f"with other rows?",
+        f"{type(cell).__name__}: {why}, so the time loop runs. Does the cell do something else "
+        f"from call to call, or with other rows?",
         RuntimeWarning,
         stacklevel=2,
     )
-    return "engine and loop do not agree on a small random problem"
+    return why
 
 
 def _close(a: Array, b: Array, tolerance: float) -> bool:
