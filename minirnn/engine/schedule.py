@@ -77,9 +77,10 @@ class Schedule:
         for n in sorted(wanted, key=lambda n: -n.width):
             self._settle(n, RINGED)
         known = set(kept)
-        without_x = {*reach([*wanted, *[n for n in backward if n.name != "grad_x"]], known)}
-        stages = self._stages(backward, wanted, known, without_x)
-        self.tables += _table(stages, without_x) + _table(stages)
+        others = [*wanted, *[n for n in backward if n.name != "grad_x"]]
+        x_alone = {*reach(backward, known)} - {*reach(others, known)}
+        stages = self._stages(backward, wanted, known, x_alone)
+        self.tables += _table(stages, x_alone) + _table(stages)
         for slot in self.slots:
             if slot[0] == REGISTER:
                 slot[1] = self._register_width
@@ -138,15 +139,18 @@ class Schedule:
     # ------------------------------------------------------------ stages
 
     def _stages(
-        self, results: list[Node], wanted: list[Node], known: set[Node], without_x: Any = ()
+        self, results: list[Node], wanted: list[Node], known: set[Node], x_alone: Any = ()
     ) -> list[Stage]:
-        """Return the instructions that compute all that is asked for, by stages."""
+        """Return the instructions that compute all that is asked for, by stages.
+
+        What serves the gradient on x alone may be left out of a step.
+        """
         persistent = dict(self._home)
         ends = list(wanted)
         for result in results:
             (n,), place = result.args, self._place(result)
             here = result.name != "gather" and n not in known and n.name not in ELSEWHERE
-            here = here and not (result.name == "grad_x" and n in without_x)  # needed anyway
+            here = here and (result.name != "grad_x" or n in x_alone)
             if here and self._home.setdefault(n, place) == place:
                 ends.append(n)  # it is computed where it is to go
             else:
@@ -249,15 +253,14 @@ class Schedule:
                 part.strides[0]]  # fmt: skip
 
 
-def _table(stages: list[Stage], needed: Container[Node] | None = None) -> list[Any]:
-    """Return instructions and stages as in machine.c: all, or those of nodes that are needed."""
+def _table(stages: list[Stage], left_out: Container[Node] = ()) -> list[Any]:
+    """Return instructions and stages as in machine.c."""
     instructions: list[list[int]] = []
     table: list[tuple[int, int, int]] = []
     for strip, rows in stages:
         first = len(instructions)
-        instructions += [row for n, row in rows if needed is None or n in needed or n.number < 0]
-        if len(instructions) > first:
-            table.append((first, len(instructions), strip))
+        instructions += [row for n, row in rows if n not in left_out]
+        table.append((first, len(instructions), strip))
     return [instructions, table]
 
 
