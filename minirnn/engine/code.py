@@ -20,7 +20,6 @@ from minirnn.engine.schedule import Schedule
 from minirnn.engine.settings import compiled as _native
 from minirnn.engine.trace import Trace, sizes_of, trace
 from minirnn.errors import Untraceable
-from minirnn.typing import Array
 
 __all__ = ["Code", "code_of", "frozen"]
 
@@ -53,16 +52,7 @@ class Code:
         self.program, arrays = fused(merged(traces)), traces[0].arrays
         self.arrays = tuple(Parameter(a.astype(self.dtype)) for a in arrays)
         self._parameters |= {f"#{k}": a.size for k, a in enumerate(arrays)}
-        self.plain = self._compiled(self.program)
-        self._masked: Any = None
-
-    def program_for(self, mask: Array | None) -> Any:
-        """Return what the native module runs, with or without a mask."""
-        if mask is None:
-            return self.plain
-        if self._masked is None:
-            self._masked = self._compiled(masked(self.program))
-        return self._masked
+        self.plain, self.masked = map(self._compiled, (self.program, masked(self.program)))
 
     def _compiled(self, program: Graph) -> Any:
         s = Schedule(program, self._sizes, self._parameters)

@@ -111,7 +111,7 @@ class Machine:
         code, batch = self.code, len(x)
         final = [np.empty((batch, n), code.dtype) for n in code.widths]
         arrays = x, y, None, None, mask, *state, *final
-        program = code.program_for(mask)
+        program = code.plain if mask is None else code.masked
         try:
             needed = self._native.run(program, threads, reverse, arrays, self._parameters, memory)
         except ValueError:  # numbers of a row that do not lie side by side, or a wrong state
@@ -145,7 +145,7 @@ class Machine:
         first = tuple([np.empty((len(grad), n), code.dtype) for n in code.widths])
         arrays = kept.x, None, _rows_whole(grad), grad_x, kept.mask, *absent, *absent, *last, *first
         self._native.run(
-            code.program_for(kept.mask),
+            code.plain if kept.mask is None else code.masked,
             kept.threads, kept.reverse, arrays, self._parameters, kept.memory,
         )  # fmt: skip
         return grad_x, first

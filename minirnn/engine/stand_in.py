@@ -108,10 +108,10 @@ class StandIn(NDArrayOperatorsMixin):
         if name in VIEWS:
             view = getattr(self.view, name)
             return lambda *args, **options: self.seen(view(*args, **options), self.rows)
-        function = FUNCTIONS.get(getattr(np, name, name))
-        if function is None or not hasattr(np.ndarray, name):
+        function = getattr(np, name, name)
+        if function not in FUNCTIONS or not hasattr(np.ndarray, name):
             raise Untraceable(f"the array method or attribute .{name}")
-        return partial(function, self._trace, self)
+        return partial(self._call, function, self)
 
     @property
     def node(self) -> Node:
@@ -187,6 +187,11 @@ class StandIn(NDArrayOperatorsMixin):
 
 class Gradient(StandIn):
     """What a cell sees as `Parameter.grad`: something can be added to it, or to a part of it."""
+
+    def _call(self, function: Any, *args: Any, **options: Any) -> Any:
+        if function not in (np.add, np.subtract):
+            raise Untraceable("a gradient is read")
+        return super()._call(function, *args, **options)
 
     def __setitem__(self, key: Any, value: Any) -> None:
         to, value = self[key], self._trace.of(value)

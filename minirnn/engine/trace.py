@@ -7,6 +7,7 @@ operations behind. Whatever asks for numbers raises `Untraceable`.
 
 from __future__ import annotations
 
+from operator import attrgetter
 from typing import Any, cast
 
 import numpy as np
@@ -20,6 +21,7 @@ from minirnn.typing import Array
 __all__ = ["Sizes", "Trace", "sizes_of", "trace"]
 
 Sizes = dict[tuple[str, Any], int]
+_are_truths = attrgetter("truths")
 
 
 class Trace:
@@ -45,13 +47,7 @@ class Trace:
         self._unread: dict[Any, Array] = {}  # one array, which nobody reads, for all of a shape
 
     def stand_in(
-        self,
-        node: Node,
-        shape: tuple[int, ...],
-        rows: int | None = None,
-        *,
-        boolean: bool = False,
-        fresh: bool = True,
+        self, node: Node, shape: tuple[int, ...], rows: int | None = None, *, boolean: bool = False
     ) -> StandIn:
         """Return what stands for all of a node; along the batch it does not move in memory."""
         if rows is not None and shape[1:] not in ((), (1,), (node.width,)):
@@ -62,7 +58,7 @@ class Trace:
             if rows is not None:
                 whole = np.ndarray(shape, whole.dtype, whole, 0, (0, *whole.strides))
             self._unread[shape, rows, boolean] = whole
-        return StandIn(self, node, whole, whole, rows, fresh=fresh)
+        return StandIn(self, node, whole, whole, rows, fresh=True)
 
     def parameter(self, name: str, value: Array, kind: type[StandIn] = StandIn) -> StandIn:
         """Return what stands for a parameter, or its gradient."""
@@ -110,13 +106,11 @@ class Trace:
             turned = [a.T if a.ndim == 2 else a[..., None] for a in inputs]
             return self.elementwise(name, *turned).transpose()
         nodes = [a.operand for a in inputs]
-        if name not in ("add", "sub") and any(n.name == "gradient" for n in nodes):
-            raise Untraceable("a gradient is read")
-        truths = all(a.truths for a in inputs)
+        truths = all(map(_are_truths, inputs))
         if truths and name in ("add", "sub", "neg", "abs", "sign", "pow"):
             raise Untraceable(f"{name} of truth values")
-        boolean = name in ("gt", "ge", "eq", "ne")
-        boolean = boolean or (truths and name in ("mul", "max", "min", "where"))
+        combined = truths and name in ("mul", "max", "min", "where")
+        boolean = combined or name in ("gt", "ge", "eq", "ne")
         shape = np.broadcast(*[a.view for a in inputs]).shape
         node = self.graph.ew(name, *nodes)
         return self.stand_in(node, shape, 0 if 0 in rows else None, boolean=boolean)
@@ -160,7 +154,10 @@ def trace(cell: Cell, batch: int, dtype: np.dtype[Any], sizes: Sizes) -> Trace:
     def given(wanted: str) -> tuple[Any, ...]:
         nodes = [run.graph.node(name, attr=k, width=width)
                  for (name, k), width in sizes.items() if name == wanted]  # fmt: skip
-        return tuple(run.stand_in(n, (batch, n.width), 0, fresh=False) for n in nodes)
+        found = tuple(run.stand_in(n, (batch, n.width), 0) for n in nodes)
+        for one in found:
+            one.fresh = False
+        return found
 
     def take(what: str, wanted: str, values: Any) -> None:
         expected = [(k, width) for (name, k), width in sizes.items() if name == wanted]

@@ -410,6 +410,24 @@ def test_the_loop_runs_and_the_reason_is_given(step, why):
         assert layer.forward(np.ones((2, 3, 3))).shape == (2, 3, 4)
 
 
+def scaled_by_its_gradient(self, x, h, grad):
+    self.a.grad += (grad * h).sum(axis=0) * self.a.grad
+
+
+def gradient_summed(self, x, h, grad):
+    self.a.grad += (grad * h).sum(axis=0) + self.a.grad.sum()
+
+
+def gradient_halved(self, x, h, grad):
+    self.W.grad *= 0.5
+
+
+@pytest.mark.parametrize("add", [scaled_by_its_gradient, gradient_summed, gradient_halved])
+def test_a_gradient_that_is_read_runs_in_the_loop(add):
+    why = Recurrent(type("Own", (Leaky,), {"add": add})()).engine
+    assert f"a gradient is read in {add.__name__}, line" in why
+
+
 def test_what_no_one_thought_of_is_found_by_trying():
     class Hidden(Leaky):
         calls = np.array([0])
