@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
 
@@ -42,21 +43,41 @@ def measure(function: CheckedFunction, epsilon: float, tolerance: float) -> dict
 def _compare(
     function: CheckedFunction, name: str, analytic: Array, epsilon: float, tolerance: float
 ) -> Measurement:
-    array = function.variables[name]
-    here = function.terms()
-    numeric, bend, jacobian = _slopes(function, array, here, epsilon)
+    array, here = function.variables[name], function.flat_outputs()
+    weights = np.concatenate([np.ravel(weight) for weight in function.weights])
+
+    def outputs_at(index: tuple[int, ...], move: float) -> Array:
+        original = array[index]
+        array[index] = original + move
+        outputs = function.flat_outputs()
+        array[index] = original
+        return outputs
+
+    numeric, bend = np.empty(array.shape), np.empty(array.shape)
+    jacobian = None
+    if weights.size * array.size <= LARGEST:
+        jacobian = np.empty((weights.size, *array.shape))
+    for index in np.ndindex(array.shape):
+        right, left = outputs_at(index, epsilon), outputs_at(index, -epsilon)
+        slopes = (right - left) / (2 * epsilon)
+        numeric[index] = weights @ slopes
+        # How far the slopes on the two sides are apart. At a kink, the central difference is off
+        # by half of that at most: what is wrong by more is no kink.
+        bend[index] = np.abs(weights * (right + left - 2 * here)).sum() / epsilon
+        if jacobian is not None:
+            jacobian[(slice(None), *index)] = slopes
     finite = np.isfinite(numeric)
-    noise = 100 * np.finfo(np.float64).eps * max(1.0, abs(float(here.sum()))) / epsilon
+    noise = 100 * np.finfo(np.float64).eps * max(1.0, abs(float(weights @ here))) / epsilon
     scale = float(np.abs(numeric[finite]).max(initial=0.0))
+    slack = tolerance * scale
     difference = np.full(array.shape, np.inf)
     np.subtract(analytic, numeric, out=difference, where=finite & np.isfinite(analytic))
     difference = np.abs(difference)
-    wrong = ~(difference <= tolerance * scale + noise)
-    kinks = difference <= bend + tolerance * scale + 10 * noise
-    for where in np.argwhere(wrong & kinks):
+    wrong = ~(difference <= slack + noise)
+    for where in np.argwhere(wrong & (difference <= bend + slack + 10 * noise)):
         index = tuple(int(k) for k in where)
-        slope, slack = float(analytic[index]), tolerance * scale
-        if _near_kink(function.terms, here, array, index, slope, epsilon, slack, noise):
+        outputs, slope = partial(outputs_at, index), float(analytic[index])
+        if _near_kink(outputs, here, weights, slope, epsilon, slack, noise):
             wrong[index], difference[index] = False, 0.0
     index = tuple(int(k) for k in np.unravel_index(difference.argmax(), array.shape))
     comparison = Comparison(
@@ -71,40 +92,10 @@ def _compare(
     return Measurement(comparison, numeric, wrong, jacobian)
 
 
-def _slopes(
-    function: CheckedFunction, array: Array, here: Array, epsilon: float
-) -> tuple[Array, Array, Array | None]:
-    """Return the slope of the number along each element, how much it bends, and the Jacobian.
-
-    The bend is the sum over all terms of how far the slopes on the two sides are apart. At a kink,
-    the central difference is off by half of that at most: what is wrong by more is no kink. The
-    Jacobian has the slope of each output, flat.
-    """
-    weights = np.concatenate([np.ravel(weight) for weight in function.weights])
-    numeric, bend = np.empty(array.shape), np.empty(array.shape)
-    jacobian = None
-    if weights.size * array.size <= LARGEST:
-        jacobian = np.empty((weights.size, *array.shape))
-    for index in np.ndindex(array.shape):
-        original, ends = array[index], []
-        for move in (epsilon, -epsilon):
-            array[index] = original + move
-            outputs = function.fresh_outputs()
-            ends.append(np.concatenate([np.ravel(y) for y in outputs]).astype(np.float64))
-        array[index] = original
-        slopes = (ends[0] - ends[1]) / (2 * epsilon)
-        numeric[index] = weights @ slopes
-        bend[index] = np.abs(weights * (ends[0] + ends[1]) - 2 * here).sum() / epsilon
-        if jacobian is not None:
-            jacobian[(slice(None), *index)] = slopes
-    return numeric, bend, jacobian
-
-
 def _near_kink(
-    terms: Callable[[], Array],
+    outputs: Callable[[float], Array],
     here: Array,
-    array: Array,
-    index: tuple[int, ...],
+    weights: Array,
     analytic: float,
     epsilon: float,
     slack: float,
@@ -117,15 +108,10 @@ def _near_kink(
     right, of each term by itself. (Apart by more and more for smaller moves: a jump, or noise, and
     no kink.)
     """
-    original = array[index]
     gaps: list[float] = []
     for shrink in (10, 100):
         move = epsilon / shrink
-        array[index] = original + move
-        right = (terms() - here) / move
-        array[index] = original - move
-        left = (here - terms()) / move
-        array[index] = original
+        right, left = (weights * (outputs(k) - here) / k for k in (move, -move))
         if abs((left + right).sum() / 2 - analytic) <= slack + noise * shrink:
             return True
         gaps.append(float(np.abs(right - left).sum()))

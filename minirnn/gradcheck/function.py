@@ -71,6 +71,8 @@ class CheckedFunction:
         self.variables = {k: a for k, a in movable.items() if not k.startswith("target")}
         self.variables |= {name: p.value for name, p in self.parameters.items()}
 
+    cache: Any = None  # what a cell's forward returned for backward
+
     # ------------------------------------------------------------ what each kind writes
 
     def outputs(self) -> list[Array]:
@@ -81,18 +83,12 @@ class CheckedFunction:
         """Run backward and return the gradients on what forward was given."""
         raise NotImplementedError
 
-    @property
-    def kept(self) -> dict[str, Any]:
-        """What forward kept for backward, under the names it has there."""
-        return {
-            f"{path or 'self'}.{attribute}": value
-            for path, part in self.parts.items()
-            for attribute, value in vars(part).items()
-        }
-
     def kept_arrays(self) -> dict[str, Array]:
-        """Return the arrays in what forward kept."""
-        return dict(item for name, value in self.kept.items() for item in arrays_in(value, name))
+        """Return the arrays in what forward kept for backward, under the names they have there."""
+        found = {"cache": self.cache}
+        for path, part in self.parts.items():
+            found |= {f"{path or 'self'}.{name}": value for name, value in vars(part).items()}
+        return dict(item for name, value in found.items() for item in arrays_in(value, name))
 
     # ------------------------------------------------------------ running
 
@@ -164,11 +160,9 @@ class CheckedFunction:
                 )
         return outputs
 
-    def terms(self) -> Array:
-        """Return the terms whose sum is the number, ``r * y`` element by element, flat."""
-        outputs = self.fresh_outputs()
-        pairs = zip(outputs, self.weights, strict=True)
-        return np.concatenate([np.ravel(weight * output) for output, weight in pairs])
+    def flat_outputs(self) -> Array:
+        """Return all outputs of a fresh start, one after the other."""
+        return np.concatenate([np.ravel(y).astype(np.float64) for y in self.fresh_outputs()])
 
     def gradients(
         self, weights: Sequence[Array] | None = None, start: float = 1.0

@@ -55,13 +55,6 @@ class LayerFunction(CheckedFunction):
 class CellFunction(CheckedFunction):
     """A cell: one time step."""
 
-    cache: Any = None
-
-    @property
-    def kept(self) -> dict[str, Any]:
-        """The cache, and what there is on the cell itself."""
-        return {"cache": self.cache} | super().kept
-
     def outputs(self) -> list[Array]:
         """Return the output of the step, then the next state."""
         state = self.hand(self.names["state"])

@@ -23,7 +23,7 @@ __all__ = ["beside_the_loop", "overwritten", "violations"]
 def violations(function: CheckedFunction) -> list[Diagnosis]:
     """Return the rules that are broken even where every number is right."""
     found, given = in_place(function), function.given
-    for experiment in (reused_output, spoilt_cache, stale_cache):
+    for experiment in (forward_again, backward_again):
         # such a layer may refuse other inputs, or a second backward
         with suppress(RefusedError):
             found = found or experiment(function)
@@ -45,7 +45,7 @@ def in_place(function: CheckedFunction) -> list[Diagnosis]:
     before = copies(function.given | values)
     outputs = function.forward()
     guilty = {k: ("forward", by) for k, by in changed(function.handed | values, before).items()}
-    seen = {"output": outputs[0]} | {f"new state[{k}]": a for k, a in enumerate(outputs[1:])}
+    seen = _named(outputs)
     before |= copies(seen)
     function.go_back(function.weights)
     incoming = [name for name in function.handed if name.startswith("grad")]
@@ -66,22 +66,6 @@ def in_place(function: CheckedFunction) -> list[Diagnosis]:
     ]
 
 
-def reused_output(function: CheckedFunction) -> list[Diagnosis]:
-    """Run forward again, on other numbers: what the first returned should still stand there.
-
-    Evidence: a copy of the first outputs, compared after the second call.
-    """
-    outputs = dict(enumerate(function.fresh_outputs()))
-    before = copies(outputs)
-    function.given = function.given | _others(function)
-    function.forward()
-    text = (
-        "looks like an output changed in place: forward returns the same array every time and "
-        "writes into it, so the next call changes what this one returned. Return a new array"
-    )
-    return [Diagnosis("in place", ("output",), text)] if changed(outputs, before) else []
-
-
 def _others(function: CheckedFunction) -> dict[str, Array]:
     """Return other inputs of the same shapes: rows in the opposite order, floats halved."""
     other = {name: array for name, array in function.given.items() if array.ndim}
@@ -91,7 +75,51 @@ def _others(function: CheckedFunction) -> dict[str, Array]:
     return other
 
 
-def spoilt_cache(function: CheckedFunction) -> list[Diagnosis]:
+def forward_again(function: CheckedFunction) -> list[Diagnosis]:
+    """Run forward on other inputs too, which should change neither its output nor backward.
+
+    Evidence: a layer is run on other inputs before, a cell on another step after its forward. The
+    output of the first of the two calls is compared with a copy; the gradients with those of one
+    call alone, where the output is the same as there.
+    """
+    alone, is_cell = _run(function), isinstance(function, CellFunction)
+    given, other = function.given, function.given | _others(function)
+    function.restart()
+    function.given = given if is_cell else other
+    first = dict(enumerate(function.forward()))
+    before, cache = copies(first), function.cache
+    function.given = other if is_cell else given
+    function.rewind()
+    second = function.forward()
+    if changed(first, before):
+        text = (
+            "looks like an output changed in place: forward returns the same array every time and "
+            "writes into it, so the next call changes what this one returned. Return a new array"
+        )
+        return [Diagnosis("in place", ("output",), text)]
+    if is_cell:
+        function.given, function.cache, second = given, cache, [*first.values()]
+    if not all(np.array_equal(y, alone[name], True) for name, y in _named(second).items()):
+        return []  # it carries something from call to call, on purpose
+    gradients = function.backward(function.weights)
+    wrong = tuple(name for name in gradients if not same(alone[name], gradients[name]))
+    if not wrong or not all(np.isfinite(alone[name]).all() for name in gradients):
+        return []
+    by = f"by up to {_apart(alone, gradients):.2g}"
+    text = (
+        f"an earlier forward on other numbers changes what backward gives ({by}). Each forward "
+        f"should replace all that the one before it kept"
+    )
+    if is_cell:
+        text = (
+            f"a later forward changes what backward gives ({by}) although it is handed the same "
+            f"cache. A cell runs once for each step, so what backward needs goes into the cache "
+            f"that forward returns, not on self"
+        )
+    return [Diagnosis("stale cache", wrong, f"looks like a stale cache: {text}")]
+
+
+def backward_again(function: CheckedFunction) -> list[Diagnosis]:
     """Run backward twice after one forward: the second should give the same once more.
 
     Evidence: the two results differ, and an array that forward kept has changed in between. (Only
@@ -103,7 +131,8 @@ def spoilt_cache(function: CheckedFunction) -> list[Diagnosis]:
     first = function.backward(function.weights)
     spoilt = changed(arrays, before)
     second = function.backward(function.weights) if spoilt else first
-    if not _finite(first) or all(same(first[name], second[name]) for name in first):
+    finite = all(np.isfinite(gradient).all() for gradient in first.values())
+    if not finite or all(same(first[name], second[name]) for name in first):
         return []
     text = (
         f"looks like a cache changed in place: backward writes into what forward kept, so a second "
@@ -113,52 +142,8 @@ def spoilt_cache(function: CheckedFunction) -> list[Diagnosis]:
     return [Diagnosis("in place", tuple(spoilt), text)]
 
 
-def stale_cache(function: CheckedFunction) -> list[Diagnosis]:
-    """Put a forward with other inputs in between, which should make no difference.
-
-    Evidence: a layer is run on other inputs before, a cell on another step after its forward; the
-    outputs are the same as without, the gradients are not.
-    """
-    given, other = function.given, function.given | _others(function)
-    fresh = [output.copy() for output in function.fresh_outputs()]
-    expected = function.backward(function.weights)
-    function.restart()
-    if isinstance(function, CellFunction):
-        again, cache = [output.copy() for output in function.forward()], function.cache
-        function.given = other
-        function.forward()
-        function.given, function.cache = given, cache
-        text = (
-            "a later forward changes what backward gives{} although it is handed the same cache. A "
-            "cell runs once for each step, so what backward needs goes into the cache that forward "
-            "returns, not on self"
-        )
-    else:
-        function.given = other
-        function.forward()
-        function.given = given
-        function.rewind()
-        again = function.forward()
-        text = (
-            "an earlier forward on other numbers changes what backward gives{}. Each forward "
-            "should replace all that the one before it kept"
-        )
-    if not all(np.array_equal(a, b, True) for a, b in zip(fresh, again, strict=True)):
-        return []  # it carries something from call to call, on purpose
-    gradients = function.backward(function.weights)
-    wrong = tuple(name for name in expected if not same(expected[name], gradients[name]))
-    if not wrong or not _finite(expected):
-        return []
-    by = f" (by up to {_apart(expected, gradients):.2g})"
-    return [Diagnosis("stale cache", wrong, f"looks like a stale cache: {text.format(by)}")]
-
-
-def _finite(gradients: dict[str, Array]) -> bool:
-    return all(np.isfinite(gradient).all() for gradient in gradients.values())
-
-
 def _apart(a: dict[str, Array], b: dict[str, Array]) -> float:
-    return max(float(np.abs(a[name] - b[name]).max(initial=0.0)) for name in a)
+    return max(float(np.abs(a[name] - b[name]).max(initial=0.0)) for name in b)
 
 
 def overwritten(function: CheckedFunction) -> list[Diagnosis]:
@@ -219,6 +204,9 @@ def beside_the_loop(function: CheckedFunction) -> tuple[list[str], list[Diagnosi
 def _run(function: CheckedFunction) -> dict[str, Array]:
     """Return copies of the outputs, and the gradients."""
     outputs = [output.astype(float) for output in function.fresh_outputs()]
-    gradients = function.backward(function.weights)
+    return _named(outputs) | function.backward(function.weights)
+
+
+def _named(outputs: list[Array]) -> dict[str, Array]:
     names = ["output", *(f"new state[{k}]" for k in range(len(outputs) - 1))]
-    return dict(zip(names, outputs, strict=True)) | gradients
+    return dict(zip(names, outputs, strict=True))

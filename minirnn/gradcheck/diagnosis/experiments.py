@@ -11,7 +11,6 @@ from minirnn.gradcheck.arrays import changed, copies, same
 from minirnn.gradcheck.diagnosis.evidence import Case, Evidence
 from minirnn.gradcheck.function import CheckedFunction
 from minirnn.gradcheck.report import Diagnosis
-from minirnn.typing import Array
 
 __all__ = [
     "disproportionate",
@@ -72,13 +71,9 @@ def _global_states() -> dict[str, str]:
 
 def _apart(function: CheckedFunction) -> float:
     """Return how far several runs on the same numbers are apart, but for rounding."""
-    first, *later = (_flat(function) for _ in range(9))
+    first, *later = (function.flat_outputs() for _ in range(9))
     gap = max(float(np.nanmax(np.abs(one - first), initial=0.0)) for one in later)
     return gap if gap > 1e-5 * float(np.nanmax(np.abs(first), initial=1e-4)) else 0.0
-
-
-def _flat(function: CheckedFunction) -> Array:
-    return np.concatenate([np.ravel(y).astype(float) for y in function.fresh_outputs()])
 
 
 def rounded(function: CheckedFunction) -> list[Diagnosis]:
@@ -89,7 +84,7 @@ def rounded(function: CheckedFunction) -> list[Diagnosis]:
     float32 leaves some 1e-7 of the output at any move.
     """
     rng, before = np.random.default_rng(0), copies(function.variables)
-    scale = float(np.abs(_flat(function)).max(initial=1e-4))
+    scale = float(np.abs(function.flat_outputs()).max(initial=1e-4))
 
     def bend(move: float) -> float:
         start = rng.uniform(-1, 1) * 1e-4
@@ -98,7 +93,7 @@ def rounded(function: CheckedFunction) -> list[Diagnosis]:
         for k in (-1, 0, 1):
             for name, array in function.variables.items():
                 array[...] = before[name] + (start + k * move) * direction[name]
-            ends.append(_flat(function))
+            ends.append(function.flat_outputs())
         for name, array in function.variables.items():
             array[...] = before[name]
         return float(np.abs(ends[0] + ends[2] - 2 * ends[1]).max(initial=0.0)) / (2 * scale)
