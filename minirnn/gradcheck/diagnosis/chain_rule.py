@@ -74,7 +74,6 @@ def _in_blocks(experiments: list[_Experiment], size: int) -> dict[tuple[str, str
             first = next(
                 chain(
                     _factors(ours.ravel(), theirs.ravel(), factors, rows),
-                    _product_rule(ours.ravel(), theirs.ravel(), factors, rows),
                     mixed_rows(ours, theirs, arrays),
                 ),
                 None,
@@ -104,15 +103,29 @@ _RELATIONS = [
      "truth"),
     ("pairs", (), (0, 1), "two factors too many@: what backward gives is the truth times {0} and "
      "{1}"),
+    ("sums", (0,), (1,), "a term of a product rule left out@: backward has {1} alone where {0} "
+     "belongs"),
 ]  # fmt: skip
 
 
 def _factors(a: Array, n: Array, factors: list[Factor], rows: Array) -> Iterator[tuple[str, str]]:
-    """Find factors left out, too many, or in the place of others."""
+    """Find factors left out, too many, or in the place of others; or of a sum of two, one alone."""
     named = np.array([factor.name > "" for factor in factors], bool)
     relu = np.array([factor.name == "relu" for factor in factors], bool)
     inverse = np.array([factor.text.startswith("1 / ") for factor in factors], bool)
+    plain = np.array([factor.text == factor.array for factor in factors], bool)
     both, labels = _pairs(named), np.array([factor.array for factor in factors])
+    one, other = (index[np.not_equal(*_pairs(plain))] for index in _pairs(plain))
+    sums = {
+        "{0} + {1}": rows[one] + rows[other],
+        "{0} - {1}": rows[one] - rows[other],
+        "{1} - {0}": rows[other] - rows[one],
+    }
+    texts, single = [factor.text for factor in factors], len(rows)
+    texts += [
+        form.format(texts[j], texts[k]) for form in sums for j, k in zip(one, other, strict=True)
+    ]
+    rows = np.concatenate([rows, *sums.values()])
     choices = {
         "named": _those(named),
         "no relu": _those(named & ~relu),
@@ -121,6 +134,7 @@ def _factors(a: Array, n: Array, factors: list[Factor], rows: Array) -> Iterator
         "inverse": _those(inverse),
         "some": _those(~relu & ~inverse),
         "pairs": _pairs(~relu & ~inverse),
+        "sums": np.stack([np.arange(single, len(rows)), np.tile(one, len(sums))]),
     }
     for which, left, right, words in _RELATIONS if a.size >= ENOUGH else _RELATIONS[:5]:
         chosen = choices[which]
@@ -129,34 +143,9 @@ def _factors(a: Array, n: Array, factors: list[Factor], rows: Array) -> Iterator
             pair = chosen[:, fit]
             if left and right and not np.ptp(rows[pair[0]] / rows[pair[1]]) > 1e-3:
                 continue  # they say the same
-            said = [factors[k].text for k in pair]
-            yield "derivative", words.format(*said, name=factors[pair[0]].name)
-
-
-def _product_rule(
-    a: Array, n: Array, factors: list[Factor], rows: Array
-) -> Iterator[tuple[str, str]]:
-    """Find a sum or a difference of two arrays of which one is left out."""
-    plain = [factor.text == factor.array and a.size >= ENOUGH for factor in factors]
-    one, other = _pairs(np.array(plain, bool))
-    sums = {
-        "{0} + {1}": rows[one] + rows[other],
-        "{0} - {1}": rows[one] - rows[other],
-        "{1} - {0}": rows[other] - rows[one],
-    }
-    for form, whole in sums.items():
-        index = len(rows) + np.arange(len(one))
-        both = np.concatenate([rows, whole])
-        for fit in _equal_products(a, (index,), n, (one,), both):
-            if one[fit] != other[fit]:
-                said = [factors[k].text for k in (one[fit], other[fit])]
-                yield (
-                    "term",
-                    (
-                        f"a term of a product rule left out@: backward has {said[0]} alone where "
-                        f"{form.format(*said)} belongs"
-                    ),
-                )
+            name = "" if which == "sums" else factors[pair[0]].name
+            kind = "term" if which == "sums" else "derivative"
+            yield kind, words.format(*(texts[k] for k in pair), name=name)
 
 
 def _equal_products(

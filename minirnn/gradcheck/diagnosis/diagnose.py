@@ -32,14 +32,13 @@ HYPOTHESES: list[Hypothesis] = [
     incoming.repeated_token,
     edits.constant_factor,
     incoming.one_step,
-    terms.handed_on,
+    incoming.handed_on,
     incoming.diagonal,
-    incoming.wrong_output,
     incoming.wrong_way,
     incoming.wrong_source,
     jacobians.normalisation,
     chain_rule.wrong_derivative,
-    terms.factor_of_the_incoming,
+    incoming.factor_of_the_incoming,
     terms.wrong_term,
 ]
 """In the order of how sure and how simple they are: the first that fits is the diagnosis."""

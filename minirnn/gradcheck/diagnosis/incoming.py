@@ -7,21 +7,24 @@ gives what would be right if nothing came in there.
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import Any
 
 import numpy as np
 
-from minirnn.gradcheck.arrays import SMALLEST, same
+from minirnn.gradcheck.arrays import same
 from minirnn.gradcheck.diagnosis.edits import block_transpose, edited
 from minirnn.gradcheck.diagnosis.evidence import Case, Prediction
+from minirnn.gradcheck.diagnosis.factors import ENOUGH, candidates, with_shape
 from minirnn.typing import Array
 
 __all__ = [
     "diagonal",
+    "factor_of_the_incoming",
+    "handed_on",
     "one_step",
     "other_axis",
     "repeated_token",
     "single_share",
-    "wrong_output",
     "wrong_source",
     "wrong_way",
 ]
@@ -29,39 +32,34 @@ __all__ = [
 
 def single_share(case: Case) -> Iterator[Prediction]:
     """Predict one row, one step or one position instead of the sum over all."""
-    evidence, name = case.evidence, case.name
-    axes = evidence.positions
+    evidence, axes = case.evidence, case.evidence.positions
     if not case.is_parameter or not axes:
         return
-    by_position, parts = evidence.shares(name, 0), range(len(evidence.weights))
-    alone: dict[str, tuple[Array, str]] = {}
-    if axes[0] > 1:
-        for b in range(axes[0]):
-            share = case.truth(evidence.only(None, (b,)))
-            alone[f"row {b} of the batch"] = share, f"all {axes[0]} rows"
-    if len(axes) == 2 and axes[1] > 1 and len(parts) == 1:
-        for t, share in enumerate(by_position.sum(axis=0)):
-            alone[f"time step {t}"] = share, f"all {axes[1]} steps"
+    alone: dict[str, tuple[tuple[Any, ...], str]] = {}
+    for b in range(axes[0]):
+        alone[f"row {b} of the batch"] = (b,), f"all {axes[0]} rows"
+    if len(axes) == 2:
+        for t in range(axes[1]):
+            alone[f"time step {t}"] = (slice(None), t), f"all {axes[1]} steps"
         for place in np.ndindex(axes):
-            alone[f"position {place}"] = by_position[place], "all rows and steps"
-    for what, (share, of) in alone.items():
+            alone[f"position {place}"] = place, "all rows and steps"
+    for what, (site, of) in alone.items():
         text = (
             f"a sum that is missing: backward gives exactly the contribution of {what} alone; a "
             f"parameter that {of} use needs the sum over them"
         )
-        yield "not summed", text, share
+        yield "not summed", text, case.truth(evidence.only(None, site))
 
 
 def other_axis(case: Case) -> Iterator[Prediction]:
     """Predict a sum over the features in place of one over the rows, in a square array."""
-    if case.is_parameter and case.numeric.shape == case.evidence.positions != (1,):
+    evidence = case.evidence
+    if case.is_parameter and case.numeric.shape == evidence.positions and case.numeric.ndim == 1:
         text = (
             "a sum over the wrong axis: backward adds up the features of each row of the batch, "
             "where the rows should be added up for each feature (.sum(axis=0))"
         )
-        shares = case.evidence.shares(case.name)
-        if shares.ndim == 2:
-            yield "not summed", text, shares.sum(axis=1)
+        yield "not summed", text, evidence.shares(case.name).sum(axis=1)
 
 
 def repeated_token(case: Case) -> Iterator[Prediction]:
@@ -94,19 +92,52 @@ def one_step(case: Case) -> Iterator[Prediction]:
             "step's own output contributes, and nothing of what the later steps send back through "
             "the state"
         )
-        own = np.einsum("btcti->cti", evidence.shares("input", 0))
-        if not same(case.numeric, own):
-            yield "next step", text, own
+        yield "next step", text, np.einsum("btcti->cti", evidence.shares("input", 0))
 
 
-def wrong_output(case: Case) -> Iterator[Prediction]:
-    """Predict a wrong part of what comes in through one output, or one array of the new state."""
-    parts = len(case.evidence.weights)
-    for k in range(parts if parts > 1 else 0):
-        name, part = case.evidence.incoming(k), case.truth(case.evidence.only(k))
-        if np.abs(part).max() > SMALLEST:
-            place = f"the part that comes in through {name}; the other parts are right"
-            yield from edited(case, place, part)
+def handed_on(case: Case) -> Iterator[Prediction]:
+    """Predict the incoming gradient and nothing else, or a wrong path from one output."""
+    evidence, weights = case.evidence, case.evidence.weights
+    alike = [k for k, weight in enumerate(weights) if weight.shape == case.numeric.shape]
+    together = [alike] if len(alike) > 1 else []
+    single = case.is_parameter or case.numeric.size < 2
+    for some in [] if single else [*([k] for k in alike), *together]:
+        words = f"the incoming {' + '.join(map(evidence.incoming, some))}"
+        total = sum((weights[k] for k in some), np.zeros(()))
+        text = f"{words} itself, handed on unchanged: the derivative is missing"
+        yield "incoming", text, total
+        yield from edited(case, f"{words}, as along a direct connection y = x + ...", total)
+    for k in range(len(weights) if len(weights) > 1 else 0):
+        place = f"the part that comes in through {evidence.incoming(k)}; the other parts are right"
+        yield from edited(case, place, case.truth(evidence.only(k)))
+
+
+def factor_of_the_incoming(case: Case) -> Iterator[Prediction]:
+    """Predict a factor of the output, such as a gain, left out of the incoming gradient.
+
+    Backward is linear in that gradient, so with a factor s left out it gives what would be right
+    for ``grad / s``.
+    """
+    evidence = case.evidence
+    for part, weight in enumerate(evidence.weights):
+        if weight.ndim < 2 or weight.size < ENOUGH:
+            continue
+        name = evidence.incoming(part)
+        for label, s in candidates(with_shape(evidence, weight.shape[:-1]), weight.shape):
+            if np.ptp(s) < 1e-3 or not np.all(s):
+                continue
+            for words, changed in (
+                (f"left out: backward begins with {name} where {name} * {label}", weight / s),
+                (f"too many: backward begins with {name} * {label} where {name} alone", weight * s),
+            ):
+                weights = [changed if k == part else w for k, w in enumerate(evidence.weights)]
+                yield "derivative", f"a factor {words} belongs", case.truth(weights)
+            if s.shape == case.numeric.shape and not case.is_parameter:
+                text = (
+                    f"the incoming {name} times {label} and no more: the derivative of the rest of "
+                    f"the layer is missing"
+                )
+                yield "incoming", text, s * weight
 
 
 def diagonal(case: Case) -> Iterator[Prediction]:
@@ -141,7 +172,7 @@ def wrong_way(case: Case) -> Iterator[Prediction]:
     weights = {k: p.value for k, p in parameters.items() if p.value.ndim == 2}
     for name, weight in weights.items():
         dz = _gradient_on_product(case, case.name, name)
-        if dz is None or not np.any(np.abs(dz @ weight.T) > 1e-6):
+        if dz is None:
             continue
         way = dz @ weight.T
         if len(weight) > 1:

@@ -1,4 +1,4 @@
-"""Terms of sums: left out, without one of their factors, or a factor of what comes in."""
+"""Terms of sums: left out, with the wrong sign, or without one of their factors."""
 
 from __future__ import annotations
 
@@ -8,63 +8,19 @@ from collections.abc import Iterator
 import numpy as np
 
 from minirnn.gradcheck.arrays import SMALLEST
-from minirnn.gradcheck.diagnosis.edits import EDITS, edited
+from minirnn.gradcheck.diagnosis.edits import EDITS
 from minirnn.gradcheck.diagnosis.evidence import Case, Evidence, Prediction
 from minirnn.gradcheck.diagnosis.factors import (
     ENOUGH,
     SIMPLE,
     Factor,
-    candidates,
     factors_of,
     fitting,
     with_shape,
 )
 from minirnn.typing import Array
 
-__all__ = ["factor_of_the_incoming", "handed_on", "wrong_term"]
-
-
-def handed_on(case: Case) -> Iterator[Prediction]:
-    """Predict the incoming gradient and nothing else, or a direct connection that is wrong."""
-    weights = case.evidence.weights
-    alike = [k for k, weight in enumerate(weights) if weight.shape == case.numeric.shape]
-    if case.is_parameter or case.numeric.size < 2:
-        return
-    for some in [*([k] for k in alike), *([alike] if len(alike) > 1 else [])]:
-        words = f"the incoming {' + '.join(map(case.evidence.incoming, some))}"
-        total = sum((weights[k] for k in some), np.zeros(()))
-        text = f"{words} itself, handed on unchanged: the derivative is missing"
-        yield "incoming", text, total
-        yield from edited(case, f"{words}, as along a direct connection y = x + ...", total)
-
-
-def factor_of_the_incoming(case: Case) -> Iterator[Prediction]:
-    """Predict a factor of the output, such as a gain, left out of the incoming gradient.
-
-    Backward is linear in that gradient, so with a factor s left out it gives what would be right
-    for ``grad / s``.
-    """
-    evidence = case.evidence
-    for part, weight in enumerate(evidence.weights):
-        if weight.ndim < 2 or weight.size < ENOUGH:
-            continue
-        name = evidence.incoming(part)
-        for label, s in candidates(with_shape(evidence, weight.shape[:-1]), weight.shape):
-            if np.ptp(s) < 1e-3 or not np.all(s):
-                continue
-            weights = list(evidence.weights)
-            for words, changed in (
-                (f"left out: backward begins with {name} where {name} * {label}", weight / s),
-                (f"too many: backward begins with {name} * {label} where {name} alone", weight * s),
-            ):
-                weights[part] = changed
-                yield "derivative", f"a factor {words} belongs", case.truth(weights)
-            if s.shape == case.numeric.shape and not case.is_parameter:
-                text = (
-                    f"the incoming {name} times {label} and no more: the derivative of the rest of "
-                    f"the layer is missing"
-                )
-                yield "incoming", text, s * weight
+__all__ = ["wrong_term"]
 
 
 def wrong_term(case: Case) -> Iterator[Prediction]:
