@@ -5,8 +5,6 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import Any
 
-import numpy as np
-
 from minirnn import checks
 from minirnn.core import Layer
 from minirnn.gradcheck.arguments import check_arguments, checked_function
@@ -167,14 +165,14 @@ def _error(report: GradientReport) -> GradientError:
         text = f"{report.layer}: {name} was changed in place by forward or backward"
         if not changed:
             text = f"{report.layer}: backward breaks a rule, although its numbers are right"
-        return GradientError(f"{text}\n{report!r}", name, (), np.nan, np.nan, report.diagnoses)
+        return GradientError(f"{text}\n{report!r}", name, report.diagnoses)
     worst = max(wrong, key=lambda comparison: comparison.error)
     return GradientError(
         f"{report.layer}: the gradient on {worst.name} is wrong at {worst.index}: backward gives "
         f"{worst.analytic:.9g}, central differences {worst.numeric:.9g}\n{report!r}",
         worst.name,
+        report.diagnoses,
         worst.index,
         worst.analytic,
         worst.numeric,
-        report.diagnoses,
     )

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Container, Iterator, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -46,10 +46,25 @@ class LayerFunction(CheckedFunction):
         return gradients | self._returned("state", self.layer.grad_state)
 
     def _returned(self, argument: str, gradients: Any) -> dict[str, Any]:
-        where, names = f"{self.kind}.backward", self.names[argument]
+        """Return the gradients under the names of the arrays; raise if they are built otherwise.
+
+        Tokens are not moved, and need no gradient: None will do for what holds tokens alone.
+        """
+        names = self.names[argument]
         if argument == "inputs":
             argument, names = "input", names[0] if len(names) == 1 else names
-        return dict(_matched(where, argument, names, gradients, self.variables))
+        if isinstance(names, str):
+            return {names: gradients}
+        found = dict(leaves(mapped(gradients, lambda gradient: gradient), argument))
+        arrays = dict(leaves(names, argument))
+        missing = any(name in self.variables and path not in found for path, name in arrays.items())
+        if missing or any(path not in arrays for path, one in found.items() if one is not None):
+            said = (
+                f"the gradient on {argument} should be a {type(names).__name__} of {len(names)} "
+                f"arrays, as {argument} is, and is {kind_of(gradients)}"
+            )
+            raise wrong_kind(f"{self.kind}.backward", argument, said)
+        return found
 
 
 class CellFunction(CheckedFunction):
@@ -90,37 +105,6 @@ class LossFunction(CheckedFunction):
 
 
 # ---------------------------------------------------------------- what methods should return
-
-
-def _matched(
-    where: str, label: str, names: Names, gradient: Any, moved: Container[str]
-) -> Iterator[tuple[str, Any]]:
-    """Yield ``(name, gradient)`` for each array of an argument; raise if they are built otherwise.
-
-    Tokens are not moved, and need no gradient: None will do for what holds tokens alone.
-    """
-    if isinstance(names, str):
-        yield names, gradient
-        return
-    if names is None:
-        return
-    if gradient is None and not any(name in moved for _, name in leaves(names)):
-        return
-    kind = dict if isinstance(names, dict) else tuple | list
-    keys = names.keys() if isinstance(names, dict) else range(len(names))
-    if (
-        not isinstance(gradient, kind)
-        or len(gradient) != len(names)
-        or (isinstance(gradient, dict) and gradient.keys() != keys)
-    ):
-        raise wrong_kind(
-            where,
-            label,
-            f"the gradient on {label} should be a {type(names).__name__} of {len(names)} "
-            f"arrays, as {label} is, and is {kind_of(gradient)}",
-        )
-    for key in keys:
-        yield from _matched(where, f"{label}[{key!r}]", names[key], gradient[key], moved)
 
 
 def _wrong_forward(kind: str, name: str, expected: str, result: Any) -> GradientError:

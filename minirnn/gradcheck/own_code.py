@@ -29,41 +29,9 @@ def located(function: CheckedFunction, error: Exception) -> Exception:
     they return is checked there, so that a part that returns nothing is named and not its
     neighbour; and a gradient that takes an array of another shape says so.
     """
-    hooks = _Hooks(function)
-    with function.replaced(hooks.methods()):
-        try:
-            function.gradients()
-        except GradientError as found:
-            found.args = hooks.said or found.args  # without what a model put in front of it
-            return found
-        except RefusedError as refused:
-            told = (f"{type(part).__name__}:" for part in function.parts.values())
-            if hooks.part is None or str(refused.error).startswith(tuple(told)):
-                return refused.error
-            try:
-                where = hooks.place + _line(refused.error.__traceback__, hooks.part, function)
-            except GradientError as found:
-                found.args = (f"{hooks.place}{found}",)
-                return found
-            checks.locate(refused.error, where)
-            return refused.error
-    return error
+    raised: list[tuple[str, Any, tuple[Any, ...]]] = []  # where, by which part, what; inside first
 
-
-class _Hooks:
-    """Wrappers of every part's forward and backward that note where an error comes from."""
-
-    def __init__(self, function: CheckedFunction) -> None:
-        self.function = function
-        self.place = ""
-        self.part: Any = None
-        self.said: tuple[Any, ...] | None = None
-
-    def methods(self) -> dict[str, dict[str, Callable[..., Any]]]:
-        """Return the wrappers, by path and method."""
-        return {path: self._hooked(path, part) for path, part in self.function.parts.items()}
-
-    def _hooked(self, path: str, part: Any) -> dict[str, Callable[..., Any]]:
+    def hooked(path: str, part: Any) -> dict[str, Callable[..., Any]]:
         calls: dict[str, list[tuple[Any, ...]]] = {"forward": [], "backward": []}
 
         def call(name: str, method: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
@@ -74,43 +42,62 @@ class _Hooks:
             try:
                 result = method(*args, **kwargs)
                 if isinstance(part, Layer):
-                    self._check(part, name, result, calls["forward"][step], where)
+                    _check(part, name, result, calls["forward"][step], where)
             except Exception as error:
-                if self.part is None:
-                    self.place, self.part, self.said = where, part, error.args
+                raised.append((where, part, error.args))
                 raise
             return result
 
         return {name: partial(call, name, getattr(part, name)) for name in calls}
 
-    def _check(self, part: Any, name: str, result: Any, given: tuple[Any, ...], where: str) -> None:
-        """Raise if a part returns something of another kind or shape than it should."""
-        pairs: list[tuple[str, Any, tuple[int, ...]]] = []
-        if isinstance(part, Cell):
-            x, state = given
-            if name == "forward":
-                y, states, _ = step_result(where, result, len(state))
-                pairs = [("output", y, (len(x), part.output_size))]
-            else:
-                grad_x, states = step_gradients(where, result)
-                pairs = [("input", grad_x, np.shape(x))]
-            if len(states) != len(state):
-                said = f"the state has {len(state)} arrays, and {name} gives {len(states)}"
-                raise wrong_kind(where, "state", said)
-            pairs += [
-                (f"state[{k}]", new, np.shape(old))
-                for k, (new, old) in enumerate(zip(states, state, strict=True))
-            ]
-        elif name == "backward" and isinstance(given[0], np.ndarray) and given[0].dtype.kind == "f":
-            pairs = [("input", result, given[0].shape)]
-        elif result is None:
-            pairs = [("output", result, ())]
-        for what, array, shape in pairs:
-            if array is None:
-                said = f"{name} gives None for it; does the method end with a return?"
-                raise wrong_kind(where, what, said, "a missing return")
-            if np.shape(array) != shape:
-                raise wrong_shape(where, what, np.shape(array), shape)
+    hooks = {path: hooked(path, part) for path, part in function.parts.items()}
+    with function.replaced(hooks):
+        try:
+            function.gradients()
+        except GradientError as found:
+            found.args = raised[0][2] if raised else found.args  # without what a model put in front
+            return found
+        except RefusedError as refused:
+            told = (f"{type(part).__name__}:" for part in function.parts.values())
+            if not raised or str(refused.error).startswith(tuple(told)):
+                return refused.error
+            place, part, _ = raised[0]
+            try:
+                where = place + _line(refused.error.__traceback__, part, function)
+            except GradientError as found:
+                found.args = (f"{place}{found}",)
+                return found
+            checks.locate(refused.error, where)
+            return refused.error
+    return error
+
+
+def _check(part: Any, name: str, result: Any, given: tuple[Any, ...], where: str) -> None:
+    """Raise if a part returns something of another kind or shape than it should."""
+    pairs: list[tuple[str, Any, tuple[int, ...]]] = []
+    if isinstance(part, Cell):
+        x, state = given
+        if name == "forward":
+            y, states, _ = step_result(where, result, len(state))
+            pairs = [("output", y, (len(x), part.output_size))]
+        else:
+            grad_x, states = step_gradients(where, result)
+            pairs = [("input", grad_x, np.shape(x))]
+        if len(states) != len(state):
+            said = f"the state has {len(state)} arrays, and {name} gives {len(states)}"
+            raise wrong_kind(where, "state", said)
+        for k, (new, old) in enumerate(zip(states, state, strict=True)):
+            pairs.append((f"state[{k}]", new, np.shape(old)))
+    elif name == "backward" and isinstance(given[0], np.ndarray) and given[0].dtype.kind == "f":
+        pairs = [("input", result, given[0].shape)]
+    elif result is None:
+        pairs = [("output", result, ())]
+    for what, array, shape in pairs:
+        if array is None:
+            said = f"{name} gives None for it; does the method end with a return?"
+            raise wrong_kind(where, what, said, "a missing return")
+        if np.shape(array) != shape:
+            raise wrong_shape(where, what, np.shape(array), shape)
 
 
 # ---------------------------------------------------------------- the line

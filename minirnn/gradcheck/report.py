@@ -66,17 +66,14 @@ class GradientError(AssertionError):
         self,
         message: str,
         name: str,
-        index: tuple[int, ...],
-        analytic: float,
-        numeric: float,
-        diagnoses: tuple[Diagnosis, ...] = (),
+        diagnoses: tuple[Diagnosis, ...],
+        index: tuple[int, ...] = (),
+        analytic: float = math.nan,
+        numeric: float = math.nan,
     ) -> None:
         super().__init__(message)
-        self.name = name
-        self.index = index
-        self.analytic = analytic
-        self.numeric = numeric
-        self.diagnoses = diagnoses
+        self.name, self.diagnoses = name, diagnoses
+        self.index, self.analytic, self.numeric = index, analytic, numeric
 
     @property
     def diagnosis(self) -> str | None:
@@ -95,7 +92,7 @@ class GradientKindError(GradientError, TypeError):
 def wrong_kind(where: str, name: str, said: str, looks: str = "a wrong return") -> GradientError:
     """Return the error about something else than the array that a method should give."""
     found = Diagnosis("kind", (name,), f"looks like {looks}: {said}")
-    return GradientKindError(f"{where}: {found!r}", name, (), math.nan, math.nan, (found,))
+    return GradientKindError(f"{where}: {found!r}", name, (found,))
 
 
 def wrong_shape(
@@ -114,7 +111,7 @@ def wrong_shape(
         looks = "the gradient of another array: compare the two shapes"
     found = Diagnosis(kind, (name,), f"looks like {looks}")
     message = f"{where}: the gradient on {name} should have shape {expected}, got {got}"
-    return GradientShapeError(f"{message}\n- {found!r}", name, (), math.nan, math.nan, (found,))
+    return GradientShapeError(f"{message}\n- {found!r}", name, (found,))
 
 
 @dataclass(frozen=True)

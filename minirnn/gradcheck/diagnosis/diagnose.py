@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import warnings
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -89,7 +90,8 @@ def _of_the_numbers(evidence: Evidence) -> list[Diagnosis]:
     found = found or _grouped({case.name: _first(case) for case in wrong})
     found = found or experiments.only_masked(evidence, wrong)
     if not found and evidence.time is not None and evidence.time > 1:
-        short = evidence.on_the_first_step()
+        given = evidence.function.given
+        short = evidence.again(**{k: given[k][:, :1] for k in ("input", "mask") if k in given})
         if short is not None:
             found = experiments.only_over_time(evidence, short, wrong)
             found = found or [
@@ -130,39 +132,31 @@ def _broken_parts(model: Evidence) -> dict[str, Evidence | tuple[Diagnosis, ...]
     a cell those of its last step, so that the state is not zero.) Of a part whose methods return
     something else than they should, there is no evidence, but the diagnosis.
     """
+    calls: dict[str, tuple[tuple[Any, ...], dict[str, Any]]] = {}
+
+    def noted(path: str, forward: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
+        calls[path] = copy.deepcopy((args, kwargs))
+        return forward(*args, **kwargs)
+
+    model.function.restart()
+    parts = {path: part for path, part in model.function.parts.items() if path}
+    hooks = {path: {"forward": partial(noted, path, p.forward)} for path, p in parts.items()}
+    with model.function.replaced(hooks):
+        model.function.fresh_outputs()
     found: dict[str, Evidence | tuple[Diagnosis, ...]] = {}
-    calls = _calls(model.function)
-    for path in reversed([path for path in model.function.parts if path in calls]):
+    for path in reversed([path for path in parts if path in calls]):
         if not any(inside.startswith(f"{path}.") for inside in found):
-            part = _examined(model, path, calls[path])
+            part = _examined(model, path, *calls[path])
             if part is not None:
                 found[path] = part
     return dict(reversed(found.items()))
 
 
-_Call = tuple[tuple[Any, ...], dict[str, Any]]
-
-
-def _calls(model: CheckedFunction) -> dict[str, _Call]:
-    calls: dict[str, _Call] = {}
-
-    def noting(path: str, forward: Callable[..., Any]) -> Callable[..., Any]:
-        def noted(*args: Any, **kwargs: Any) -> Any:
-            calls[path] = copy.deepcopy((args, kwargs))
-            return forward(*args, **kwargs)
-
-        return noted
-
-    model.restart()
-    forwards = {k: {"forward": noting(k, p.forward)} for k, p in model.parts.items() if k}
-    with model.replaced(forwards):
-        model.fresh_outputs()
-    return calls
-
-
-def _examined(model: Evidence, path: str, call: _Call) -> Evidence | tuple[Diagnosis, ...] | None:
+def _examined(
+    model: Evidence, path: str, args: tuple[Any, ...], kwargs: dict[str, Any]
+) -> Evidence | tuple[Diagnosis, ...] | None:
     """Return what is found about a part by itself; None where nothing is wrong."""
-    layer, (args, kwargs) = model.function.parts[path], call
+    layer = model.function.parts[path]
     is_cell = isinstance(layer, Cell)
     inputs = args[:2] if is_cell else args[:1]
     mask = kwargs.get("mask", args[1] if len(args) > 1 and not is_cell else None)

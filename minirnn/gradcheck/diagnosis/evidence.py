@@ -75,11 +75,6 @@ class Evidence:
         except (RefusedError, GradientError):
             return None
 
-    def on_the_first_step(self) -> Evidence | None:
-        """Check the layer on sequences of one step."""
-        given = self.function.given
-        return self.again(**{k: given[k][:, :1] for k in ("input", "mask") if k in given})
-
     def analytic(self, weights: Sequence[Array]) -> dict[str, Array]:
         """Return what backward gives for these weights, from gradients that begin at zero."""
         key = b"".join(weight.tobytes() for weight in weights)
@@ -120,10 +115,6 @@ class Evidence:
             if part in (None, k) and (k == 0 or len(site) < weight.ndim):
                 kept[k][site] = weight[site]
         return kept
-
-    def without(self, part: int) -> list[Array]:
-        """Return the weights, but zero for one output."""
-        return [w * (k != part) for k, w in enumerate(self.weights)]
 
     # ------------------------------------------------------------ words, and arrays to try
 

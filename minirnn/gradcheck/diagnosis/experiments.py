@@ -122,7 +122,7 @@ def ignored(evidence: Evidence) -> list[Diagnosis]:
     if evidence.is_loss or not any(np.any(array) for array in evidence.plain.values()):
         return found
     for k, weight in enumerate(evidence.weights):
-        without = evidence.analytic(evidence.without(k))
+        without = evidence.analytic([w * (j != k) for j, w in enumerate(evidence.weights)])
         missing = {name: evidence.numeric(name, evidence.only(k)) for name in without}
         names = tuple(name for name, array in missing.items() if np.abs(array).max() > 1e-6)
         differs = any(np.any(evidence.plain[name] != without[name]) for name in without)
