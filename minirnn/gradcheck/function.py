@@ -172,13 +172,18 @@ class CheckedFunction:
         The gradients of parameters do not begin at zero but at `start`, so that one who assigns to
         them is found out.
         """
-        self.fresh_outputs()
-        return self.backward(self.weights if weights is None else weights, start)
-
-    def backward(self, weights: Sequence[Array], start: float = 0.0) -> dict[str, Array]:
-        """Return what backward gives after the latest forward."""
         for parameter in self.parameters.values():
             parameter.grad = np.full(parameter.shape, start)
+        self.fresh_outputs()
+        return self._backward(self.weights if weights is None else weights, start)
+
+    def backward(self, weights: Sequence[Array]) -> dict[str, Array]:
+        """Return what backward gives after the latest forward."""
+        for parameter in self.parameters.values():
+            parameter.grad = np.zeros(parameter.shape)
+        return self._backward(weights, 0.0)
+
+    def _backward(self, weights: Sequence[Array], start: float) -> dict[str, Array]:
         with self._parameters_kept():
             found = self.go_back(weights)
         found |= {name: parameter.grad - start for name, parameter in self.parameters.items()}

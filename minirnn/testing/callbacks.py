@@ -76,7 +76,7 @@ def training(callback: Any) -> Iterator[str]:
     names = ("loss", "accuracy", "val_loss", "val_accuracy")
     if isinstance(monitored, str) and monitored not in names:
         raise NotApplicableError(f"it monitors {monitored}, which the short training does not have")
-    with _in_a_temporary_folder():
+    with tempfile.TemporaryDirectory() as folder, contextlib.chdir(folder):
         one, straight = _trained(copy.deepcopy(callback), save=True)
         if not os.path.exists("2.safetensors"):
             raise NotApplicableError("it ends the training before the third epoch")
@@ -104,12 +104,6 @@ def _remembered(callback: Any) -> dict[str, Any]:
     """Return the attributes that are numbers, texts, arrays, or lists and dictionaries."""
     kinds = (bool, int, float, str, list, tuple, dict, np.ndarray, type(None))
     return {name: value for name, value in vars(callback).items() if isinstance(value, kinds)}
-
-
-@contextlib.contextmanager
-def _in_a_temporary_folder() -> Iterator[None]:
-    with tempfile.TemporaryDirectory() as folder, contextlib.chdir(folder):
-        yield
 
 
 def _trained(callback: Any, *, save: bool = False, resume: str | None = None) -> tuple[Any, Any]:

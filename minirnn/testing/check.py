@@ -14,11 +14,10 @@ from minirnn.optimizers import Optimizer
 from minirnn.testing.callbacks import CALLBACK, is_callback
 from minirnn.testing.cells import check_cell
 from minirnn.testing.layers import LAYER
-from minirnn.testing.losses import LOSS
-from minirnn.testing.metrics import METRIC
 from minirnn.testing.optimizers import OPTIMIZER
 from minirnn.testing.report import ContractError, ContractReport, run
 from minirnn.testing.subject import LayerSubject, OptimizerSubject, TargetSubject
+from minirnn.testing.targets import LOSS, METRIC
 
 __all__ = ["check_layer"]
 

@@ -77,6 +77,7 @@ P = Mutant
 OVERWRITTEN = [
     P(h.Affine, "self.W.grad +=", "self.W.grad =", "overwritten", ("W",)),
     P(h.Linear, "self.b.grad +=", "self.b.grad =", "overwritten", ("b",)),
+    P(h.Linear, "return y", "self.W.grad *= 0; return y", "overwritten", ("W",)),
     P(h.Linear, "self.W.grad +=", "self.W.grad[...] =", "overwritten", ("layers.2.W",),
       how="in a model"),
     P(h.Lookup, "np.add.at(self.W.grad, self.tokens, grad)",

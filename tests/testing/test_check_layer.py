@@ -108,7 +108,7 @@ BROKEN = [
     (h.Affine, "self.x = x\n", "self.x = self.__dict__.setdefault('old', x)\n", (ROWS,),
      "latest forward", "each forward replace all"),
     (Switch, "self.rng.normal", "GLOBAL.normal", (ROWS,), "latest forward", "self.rng"),
-    (h.Linear, "return y", "self.W.grad *= 0; return y", (ROWS,), "gradients add", "add to"),
+    (h.Linear, "return y", "self.W.grad *= 0; return y", (ROWS,), "gradients", "overwritten"),
     (h.Loop, "self.x = x\n", "self.x = x = np.atleast_3d(x.T).T if x.ndim < 3 else x\n",
      (SEQUENCES,), "steps", "step(x_t) of its own"),
     (Around, "x_t + self.inner.step(x_t)", "self.inner.step(x_t)", (SEQUENCES,), "steps", "step 0"),
