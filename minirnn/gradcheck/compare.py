@@ -22,6 +22,7 @@ class Measurement:
     """A comparison with all its numbers."""
 
     comparison: Comparison
+    analytic: Array  # what backward gives
     numeric: Array
     wrong: Array  # True where an element does not pass
     jacobian: Array | None  # (outputs, ...): slopes of every output, flat; None where too large
@@ -89,7 +90,7 @@ def _compare(
         numeric=float(numeric[index]),
         passed=not wrong.any(),
     )
-    return Measurement(comparison, numeric, wrong, jacobian)
+    return Measurement(comparison, analytic, numeric, wrong, jacobian)
 
 
 def _near_kink(

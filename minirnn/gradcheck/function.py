@@ -164,29 +164,18 @@ class CheckedFunction:
         """Return all outputs of a fresh start, one after the other."""
         return np.concatenate([np.ravel(y).astype(np.float64) for y in self.fresh_outputs()])
 
-    def gradients(
-        self, weights: Sequence[Array] | None = None, start: float = 1.0
-    ) -> dict[str, Array]:
-        """Return what backward gives after a fresh forward.
-
-        The gradients of parameters do not begin at zero but at `start`, so that one who assigns to
-        them is found out.
-        """
-        for parameter in self.parameters.values():
-            parameter.grad = np.full(parameter.shape, start)
+    def gradients(self, weights: Sequence[Array] | None = None) -> dict[str, Array]:
+        """Return what backward gives after a fresh forward."""
         self.fresh_outputs()
-        return self._backward(self.weights if weights is None else weights, start)
+        return self.backward(self.weights if weights is None else weights)
 
-    def backward(self, weights: Sequence[Array]) -> dict[str, Array]:
-        """Return what backward gives after the latest forward."""
-        for parameter in self.parameters.values():
+    def backward(self, weights: Sequence[Array], clear: bool = True) -> dict[str, Array]:
+        """Return what backward gives after the latest forward, from gradients of zero or as is."""
+        for parameter in self.parameters.values() if clear else ():
             parameter.grad = np.zeros(parameter.shape)
-        return self._backward(weights, 0.0)
-
-    def _backward(self, weights: Sequence[Array], start: float) -> dict[str, Array]:
         with self._parameters_kept():
             found = self.go_back(weights)
-        found |= {name: parameter.grad - start for name, parameter in self.parameters.items()}
+        found |= {name: parameter.grad for name, parameter in self.parameters.items()}
         return {
             name: _one_gradient(f"{self.kind}.backward", name, found.get(name), variable.shape)
             for name, variable in self.variables.items()

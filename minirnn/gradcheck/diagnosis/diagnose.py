@@ -17,7 +17,7 @@ from minirnn.gradcheck.diagnosis import chain_rule, edits, experiments, incoming
 from minirnn.gradcheck.diagnosis.evidence import Case, Evidence, Hypothesis, TooLargeError, cases
 from minirnn.gradcheck.function import CheckedFunction, RefusedError
 from minirnn.gradcheck.report import Diagnosis, GradientError
-from minirnn.gradcheck.violations import overwritten, violations
+from minirnn.gradcheck.violations import overwritten
 
 __all__ = ["diagnose"]
 
@@ -162,12 +162,12 @@ def _examined(
     mask = kwargs.get("mask", args[1] if len(args) > 1 and not is_cell else None)
     try:
         alone = checked_function(layer, inputs, mask)
-        part = Evidence(alone, model.epsilon, model.tolerance, violations(alone))
+        part = Evidence(alone, model.epsilon, model.tolerance)
+        return part if part.failed or part.violated or overwritten(alone) else None
     except GradientError as error:
         return error.diagnoses
     except (RefusedError, TypeError):  # it cannot be run alone in this way
         return None
-    return None if part.passed() and not part.violated else part
 
 
 def _in_the_model(model: CheckedFunction, path: str, one: Diagnosis) -> Diagnosis:

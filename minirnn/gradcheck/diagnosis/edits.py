@@ -113,7 +113,7 @@ def mixed_up(case: Case) -> Iterator[Prediction]:
     for name, other in case.evidence.measurements.items():
         if name == case.name or case.numeric.size < 2 or other.numeric.shape != case.numeric.shape:
             continue
-        if case.numeric.ndim > 1 or not case.evidence.is_right(name):  # a factor tells more
+        if case.numeric.ndim > 1 or name in case.evidence.failed:  # a factor tells more
             text = f"two gradients mixed up: backward gives the one that belongs to {name}"
             yield "mixed up", text, other.numeric
 
@@ -164,8 +164,8 @@ def constant_factor(case: Case) -> Iterator[Prediction]:
         names = by_batch if changes else [name for name in names if name not in by_batch]
         if changes:
             text += f", and {doubled:.6g} times with twice the batch"
-        others = "input" not in case.evidence.measurements or case.evidence.is_right("input")
-        if abs(doubled / q - 0.5) < CLOSE and case.is_parameter and others:
+        alone = case.is_parameter and "input" not in case.evidence.failed
+        if abs(doubled / q - 0.5) < CLOSE and alone:
             text = f"a mean over the batch where a sum belongs: {text} ({' = '.join(names)})"
             yield "not summed", text, predicted
             return

@@ -119,13 +119,14 @@ def ignored(evidence: Evidence) -> list[Diagnosis]:
     Evidence: with that one set to zero, backward gives the same; the truth does not.
     """
     found: list[Diagnosis] = []
-    if evidence.is_loss or not any(np.any(array) for array in evidence.plain.values()):
+    plain = evidence.analytic(evidence.weights)
+    if evidence.is_loss or not any(np.any(array) for array in plain.values()):
         return found
     for k, weight in enumerate(evidence.weights):
         without = evidence.analytic([w * (j != k) for j, w in enumerate(evidence.weights)])
         missing = {name: evidence.numeric(name, evidence.only(k)) for name in without}
         names = tuple(name for name, array in missing.items() if np.abs(array).max() > 1e-6)
-        differs = any(np.any(evidence.plain[name] != without[name]) for name in without)
+        differs = any(np.any(plain[name] != without[name]) for name in without)
         if differs or not names or not np.any(weight):
             continue
         kind, what, then = "grad ignored", "an incoming gradient that is not used", ""
@@ -146,7 +147,7 @@ def disproportionate(evidence: Evidence, wrong: Sequence[Case]) -> list[Diagnosi
     Evidence: backward for twice the incoming gradient gives something else than twice the result.
     """
     twice = evidence.analytic([2 * weight for weight in evidence.weights])
-    plain = evidence.plain
+    plain = evidence.analytic(evidence.weights)
     finite = [c.name for c in wrong if np.isfinite(plain[c.name]).all()]
     names = tuple(name for name in finite if not same(twice[name], 2 * plain[name]))
     if not names:
@@ -169,7 +170,7 @@ def only_masked(evidence: Evidence, wrong: Sequence[Case]) -> list[Diagnosis]:
     x = given["input"]
     clean = np.where(np.isfinite(x), x, 0) if x.dtype.kind == "f" else x
     full = evidence.again(input=clean, mask=np.ones_like(given["mask"]))
-    if full is None or not full.passed():
+    if full is None or full.failed:
         return []
     text = (
         "looks like a mask that backward does not treat as forward does: with every step valid, "
@@ -184,11 +185,11 @@ def only_over_time(evidence: Evidence, short: Evidence, wrong: Sequence[Case]) -
     If the gradient on the input is right over all steps, what goes back through the state is right
     too, and it is the sum over the steps that is not.
     """
-    if not short.passed():
+    if short.failed:
         return []
     names = tuple(case.name for case in wrong)
     start = f"right for a sequence of one step, wrong for {evidence.time}"
-    if "input" in evidence.measurements and evidence.is_right("input"):
+    if "input" in evidence.measurements.keys() - evidence.failed:
         text = (
             f"looks like contributions of steps that get lost: {start}, while the gradient on the "
             f"input is right for both. Is it assigned (=) in the loop over time, not added (+=)?"
