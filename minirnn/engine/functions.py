@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from functools import partial
+from operator import attrgetter
 from string import ascii_lowercase
 from typing import TYPE_CHECKING, Any
 
@@ -16,17 +18,29 @@ if TYPE_CHECKING:
 
 __all__ = ["FUNCTIONS"]
 
-
-def _elementwise(name: str) -> Any:
-    return lambda trace, *arrays: trace.elementwise(name, *arrays)
+_are_truths = attrgetter("truths")
 
 
-def _logical(name: str) -> Any:
-    def logical(trace: Trace, *arrays: Any) -> Any:
-        inputs = [trace.of(a) for a in arrays]
-        return trace.elementwise(name, *[a if a.truths else a != 0.0 for a in inputs])
+def _elementwise(name: str, trace: Trace, *arrays: Any) -> Any:
+    inputs = [trace.of(a) for a in arrays]
+    rows = {a.rows for a in inputs}
+    if 1 in rows:
+        turned = [a.T if a.ndim == 2 else a[..., None] for a in inputs]
+        return _elementwise(name, trace, *turned).transpose()
+    nodes = [a.operand for a in inputs]
+    truths = all(map(_are_truths, inputs))
+    if truths and name in ("add", "sub", "neg", "abs", "sign", "pow"):
+        raise Untraceable(f"{name} of truth values")
+    combined = truths and name in ("mul", "max", "min", "where")
+    boolean = combined or name in ("gt", "ge", "eq", "ne")
+    shape = np.broadcast(*[a.view for a in inputs]).shape
+    node = trace.graph.ew(name, *nodes)
+    return trace.stand_in(node, shape, 0 if 0 in rows else None, boolean=boolean)
 
-    return logical
+
+def _logical(name: str, trace: Trace, *arrays: Any) -> Any:
+    inputs = [trace.of(a) for a in arrays]
+    return _elementwise(name, trace, *[a if a.truths else a != 0.0 for a in inputs])
 
 
 def _product(trace: Trace, first: Any, second: Any) -> Any:
@@ -46,25 +60,22 @@ def _product(trace: Trace, first: Any, second: Any) -> Any:
     return trace.stand_in(trace.graph.product(a.node, b.node), shape, rows=a.rows)
 
 
-def _fold(name: str) -> Any:
-    def fold(
-        trace: Trace, a: StandIn, axis: Any = None, dtype: Any = None, keepdims: bool = False
-    ) -> StandIn:
-        if dtype is not None and np.dtype(dtype) != trace.dtype:
-            raise Untraceable(f"a sum in {np.dtype(dtype)}")
-        axes = range(a.ndim) if axis is None else sorted(np.atleast_1d(axis) % a.ndim)
-        for k in reversed(axes):
-            sizes = enumerate(a.shape)
-            shape = tuple(1 if i == k else n for i, n in sizes if i != k or keepdims)
-            node = a.operand
-            if a.rows == 0 == k:
-                a = trace.stand_in(trace.graph.over_batch(name, node), shape)
-            else:
-                node = trace.graph.node(FOLDS[name], node, width=1)
-                a = trace.stand_in(node, shape, rows=a.rows)
-        return a
-
-    return fold
+def _fold(
+    name: str, trace: Trace, a: Any, axis: Any = None, dtype: Any = None, keepdims: bool = False
+) -> Any:
+    if dtype is not None and np.dtype(dtype) != trace.dtype:
+        raise Untraceable(f"a sum in {np.dtype(dtype)}")
+    axes = range(a.ndim) if axis is None else sorted(np.atleast_1d(axis) % a.ndim)
+    for k in reversed(axes):
+        sizes = enumerate(a.shape)
+        shape = tuple(1 if i == k else n for i, n in sizes if i != k or keepdims)
+        node = a.operand
+        if a.rows == 0 == k:
+            a = trace.stand_in(trace.graph.over_batch(name, node), shape)
+        else:
+            node = trace.graph.node(FOLDS[name], node, width=1)
+            a = trace.stand_in(node, shape, rows=a.rows)
+    return a
 
 
 def _mean(trace: Trace, a: StandIn, axis: Any = None, **options: Any) -> Any:
@@ -78,7 +89,7 @@ def _clip(trace: Trace, a: Any, low: Any = None, high: Any = None) -> Any:
 
 
 def _copy(trace: Trace, a: StandIn) -> Any:
-    return a != 0.0 if a.truths else trace.elementwise("id", a)
+    return a != 0.0 if a.truths else _elementwise("id", trace, a)
 
 
 def _astype(trace: Trace, a: StandIn, dtype: Any, copy: bool = True) -> Any:
@@ -86,7 +97,7 @@ def _astype(trace: Trace, a: StandIn, dtype: Any, copy: bool = True) -> Any:
         return a != 0.0
     if np.dtype(dtype) != trace.dtype:
         raise Untraceable(f"a cast to {np.dtype(dtype)}")
-    return trace.elementwise("id", a) if copy or a.truths else a
+    return _elementwise("id", trace, a) if copy or a.truths else a
 
 
 def _full(trace: Trace, a: StandIn, value: Any, dtype: Any = None) -> Any:
@@ -122,14 +133,14 @@ SAME = {np.where: "where", np.fabs: "abs", np.float_power: "pow"}
 LOGICAL = {np.logical_and: "mul", np.bitwise_and: "mul", np.logical_or: "max",
     np.bitwise_or: "max", np.logical_xor: "ne", np.bitwise_xor: "ne"}  # fmt: skip
 FUNCTIONS: dict[Any, Any] = {
-    **{row.ufunc: _elementwise(name) for name, row in OPERATIONS.items() if row.ufunc},
-    **{f: _elementwise(name) for f, name in SAME.items()},
-    **{f: _logical(name) for f, name in LOGICAL.items()},
-    **{getattr(np, name): _fold(name) for name in FOLDS},
+    **{row.ufunc: partial(_elementwise, name) for name, row in OPERATIONS.items() if row.ufunc},
+    **{f: partial(_elementwise, name) for f, name in SAME.items()},
+    **{f: partial(_logical, name) for f, name in LOGICAL.items()},
+    **{getattr(np, name): partial(_fold, name) for name in FOLDS},
     np.square: lambda trace, a: a * a,
     np.reciprocal: lambda trace, a: 1.0 / a,
-    np.less: lambda trace, a, b: trace.elementwise("gt", b, a),
-    np.less_equal: lambda trace, a, b: trace.elementwise("ge", b, a),
+    np.less: lambda trace, a, b: _elementwise("gt", trace, b, a),
+    np.less_equal: lambda trace, a, b: _elementwise("ge", trace, b, a),
     np.logical_not: lambda trace, a: a == 0.0,
     np.invert: lambda trace, a: a == 0.0,
     np.matmul: _product,

@@ -7,7 +7,6 @@ operations behind. Whatever asks for numbers raises `Untraceable`.
 
 from __future__ import annotations
 
-from operator import attrgetter
 from typing import Any, cast
 
 import numpy as np
@@ -21,7 +20,6 @@ from minirnn.typing import Array
 __all__ = ["Sizes", "Trace", "sizes_of", "trace"]
 
 Sizes = dict[tuple[str, Any], int]
-_are_truths = attrgetter("truths")
 
 
 class Trace:
@@ -97,23 +95,6 @@ class Trace:
         array.fill(np.nan)
         self._filled[id(array)] = array, value
         return array
-
-    def elementwise(self, name: str, *arrays: Any) -> Any:
-        """Return an elementwise operation."""
-        inputs = [self.of(a) for a in arrays]
-        rows = {a.rows for a in inputs}
-        if 1 in rows:
-            turned = [a.T if a.ndim == 2 else a[..., None] for a in inputs]
-            return self.elementwise(name, *turned).transpose()
-        nodes = [a.operand for a in inputs]
-        truths = all(map(_are_truths, inputs))
-        if truths and name in ("add", "sub", "neg", "abs", "sign", "pow"):
-            raise Untraceable(f"{name} of truth values")
-        combined = truths and name in ("mul", "max", "min", "where")
-        boolean = combined or name in ("gt", "ge", "eq", "ne")
-        shape = np.broadcast(*[a.view for a in inputs]).shape
-        node = self.graph.ew(name, *nodes)
-        return self.stand_in(node, shape, 0 if 0 in rows else None, boolean=boolean)
 
 
 def sizes_of(cell: Cell, widths: tuple[int, ...]) -> Sizes:
