@@ -6,7 +6,6 @@ import copy
 from collections.abc import Iterable
 from contextlib import suppress
 from inspect import getclosurevars
-from traceback import walk_tb
 from types import FunctionType, MethodType
 from typing import Any
 
@@ -175,6 +174,8 @@ def code_of(cell: Cell, methods: Any, verify: Any) -> Code | str:
 
 def reason(error: Exception) -> str:
     """Say what stopped the tracing, and in which line of the user's code."""
+    from traceback import walk_tb  # here, so that a cell that runs is not kept waiting
+
     text = str(error) if isinstance(error, Untraceable) else f"{type(error).__name__}: {error}"
     frames = list(walk_tb(error.__traceback__))
     for frame, line in reversed(frames):

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from functools import partial
 from operator import attrgetter
-from string import ascii_lowercase
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -116,7 +115,8 @@ def _concatenate(trace: Trace, arrays: Any, axis: int = 0) -> StandIn:
 
 def _einsum(trace: Trace, text: str, *arrays: Any) -> Any:
     letters = "".join(dict.fromkeys(c for c in text if c.isalpha()))
-    form = text.replace(" ", "").translate(str.maketrans(letters, ascii_lowercase[: len(letters)]))
+    named = str.maketrans(dict(zip(letters, "abcdef", strict=False)))
+    form = text.replace(" ", "").translate(named)
     if form not in EINSUMS:
         raise Untraceable(f"np.einsum({text!r})")
     return EINSUMS[form](*map(trace.of, arrays))
