@@ -125,20 +125,20 @@ class Graph:
 
     def ew(self, name: str, *args: Node) -> Node:
         """Return an elementwise operation."""
-        values = [a.attr[0] if a.name == "const" else None for a in args]
-        ufunc = OPERATIONS[name].ufunc
-        if ufunc is not None and None not in values:
+        last = args[-1]
+        if last.name != "const":
+            return last if name == "id" and not last.row else self.node(name, *args)
+        ufunc, number = OPERATIONS[name].ufunc, last.attr[0]
+        if ufunc is not None and all(a.name == "const" for a in args):
             with np.errstate(all="ignore"):
-                return self.const(float(ufunc(*values)))
-        if name == "id" and not args[0].row:
-            return args[0]
-        if name == "div" and values[1]:
-            return self.ew("mul", args[0], self.const(1 / values[1]))
-        if name == "pow" and values[1] == 0.5:
+                return self.const(float(ufunc(*[a.attr[0] for a in args])))
+        if name == "div" and number:
+            return self.ew("mul", args[0], self.const(1 / number))
+        if name == "pow" and number == 0.5:
             return self.ew("sqrt", args[0])
-        if name == "pow" and values[1] in (2.0, 3.0, 4.0):
+        if name == "pow" and number in (2.0, 3.0, 4.0):
             result = args[0]
-            for _ in range(int(values[1]) - 1):
+            for _ in range(int(number) - 1):
                 result = self.ew("mul", result, args[0])
             return result
         return self.node(name, *args)

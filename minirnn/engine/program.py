@@ -94,15 +94,18 @@ def masked(graph: Graph) -> Graph:
     """
 
     def change(new: Graph, n: Node, args: list[Node]) -> Node:
-        mask, zero = new.node("mask", attr=0, width=1), new.number(0.0)
+        def valid(inside: Node, outside: Node) -> Node:
+            mask = new.node("mask", attr=0, width=1)
+            return new.node("where", mask, inside, outside)
+
         if n.name in ("next_state", "next_grad_state"):
             before = new.node(n.name.removeprefix("next_"), attr=n.attr, width=n.width)
-            args = [new.node("where", mask, args[0], before)]
+            args = [valid(args[0], before)]
         if n.name in ("y", "grad_x"):
-            args = [new.node("where", mask, args[0], zero)]
+            args = [valid(args[0], new.number(0.0))]
         copied = new.node(n.name, *args, attr=n.attr, width=n.width)
         given = n.name in ("x", "grad_y", "grad_state")
-        return new.node("where", mask, copied, zero) if given else copied
+        return valid(copied, new.number(0.0)) if given else copied
 
     return _rebuilt(graph, change)
 
@@ -130,12 +133,11 @@ def _fused(new: Graph, n: Node, args: list[Node], uses: list[int]) -> Node:
             begin += terms[even:]
         if pairs and len(begin) < 2 and all(b.name != "const" for b in begin):
             return new.node("product", *pairs, *begin, width=n.width)
-    half = new.number(0.5)
     for k in (1, 0) if len(args) == 2 else ():
         a, b = args[k], args[1 - k]
         match n.name, a if uses[k] == 1 else None:
             case "add", Node("mul", (p, Node("tanh", (Node("mul", (q, x)),)))) if (
-                p is q is b is half
+                p is q is b is new.number(0.5)
             ):
                 return new.node("sigmoid", x)
             case "add", Node("mul", (p, q)) if a.width == n.width:
