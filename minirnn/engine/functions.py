@@ -64,8 +64,8 @@ def _fold(
 ) -> Any:
     if dtype is not None and np.dtype(dtype) != trace.dtype:
         raise Untraceable(f"a sum in {np.dtype(dtype)}")
-    axes = range(a.ndim) if axis is None else sorted(np.atleast_1d(axis) % a.ndim)
-    for k in reversed(axes):
+    given = range(a.ndim) if axis is None else axis if isinstance(axis, tuple) else (axis,)
+    for k in sorted([k % a.ndim for k in given], reverse=True):
         sizes = enumerate(a.shape)
         shape = tuple(1 if i == k else n for i, n in sizes if i != k or keepdims)
         node = a.operand
@@ -78,7 +78,7 @@ def _fold(
 
 
 def _mean(trace: Trace, a: StandIn, axis: Any = None, **options: Any) -> Any:
-    total = a.sum(axis, **options)
+    total = _fold("sum", trace, a, axis, **options)
     return total * (1.0 / (a.size // max(1, total.size)))
 
 

@@ -195,7 +195,7 @@ class Schedule:
                         parts[k] = Node("id", (part,), None, part.width)
                         self._home[parts[k]] = place
                         stage[parts[k]] = stage.get(part, 0) + stage.get(part, 0) % 2
-            stage[n] = max((stage.get(a, 0) for a in parts), default=0)
+            stage[n] = max([stage.get(a, 0) for a in parts], default=0)
             if n.name not in FREE and stage[n] % 2 != (n.name == "product"):
                 stage[n] += 1
         return stage
