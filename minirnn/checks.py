@@ -292,8 +292,8 @@ def as_integers(owner: object, x: Any, size: int, what: str, mask: Any = None) -
         wrong = np.argwhere((array < 0) | (array >= size))[0]
         where = tuple(int(k) for k in wrong)
         raise ValueError(
-            f"{name_of(owner)}: {what} should be in 0..{size - 1} ({size} of them), "
-            f"got {array[where]} at position {where}"
+            f"{name_of(owner)}: {what} should be in 0..{size - 1} ({size} of them), got "
+            f"{array[where]} at position {where}; they are from {array.min()} to {array.max()}"
         )
     return array
 

@@ -17,7 +17,7 @@ from minirnn.metrics import BinaryAccuracy, ConfusionMatrix, LogLoss, Metric, ch
 from minirnn.models.encoder_decoder import EncoderDecoder
 from minirnn.models.sequential import Sequential
 from minirnn.optimizers import Optimizer
-from minirnn.training.first_batch import names_of_others
+from minirnn.training.diagnosis import names_of_others
 
 __all__ = ["checked", "last_layer"]
 

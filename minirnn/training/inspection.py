@@ -3,18 +3,19 @@
 from __future__ import annotations
 
 import difflib
+import math
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from minirnn import checks
+from minirnn import checks, masks
 from minirnn.data.nested import leaves
 from minirnn.layers import Softmax
 from minirnn.losses import CrossEntropy, SigmoidCrossEntropy, SoftmaxCrossEntropy
+from minirnn.losses.arguments import check_probabilities, refuse_not_finite
 from minirnn.training.arguments import last_layer
 from minirnn.training.inputs import ArrayBatches, Batch, as_batch, refuse_generator
 from minirnn.training.position import generator_states, set_generator_states
-from minirnn.typing import Array
 
 if TYPE_CHECKING:
     from minirnn.training.trainer import Trainer
@@ -30,16 +31,18 @@ def inspect_fit(trainer: Trainer, batches: Any, held_out: Any, epochs: int) -> N
     if epochs > 1:
         refuse_generator(batches, "the batches")
     _check_monitors(trainer, held_out is not None)
-    if any(layer.stateful for layer in trainer.recurrent.values()):
-        _check_stateful(batches, "the data")
-        _check_stateful(held_out, "validation")
-    first, held = _first(batches, "the data"), _first(held_out, "validation")
-    if first is not None and held is not None:
-        _check_masks(first, held)
-    for given, where in [(batches, ""), (held_out, "validation: ")]:
-        if isinstance(given, ArrayBatches):
-            _check_masked_rows(trainer, given.whole, where)
-            _check_targets(trainer, given.whole, where)
+    first: list[Batch | None] = []
+    for given, what in [(batches, "the data"), (held_out, "validation")]:
+        with checks.located(f"Trainer: {what}"):
+            if any(layer.stateful for layer in trainer.recurrent.values()):
+                _check_stateful(given)
+            if isinstance(given, ArrayBatches):
+                _check_masked_rows(trainer, given.whole)
+                _check_targets(trainer, given.whole)
+            first.append(_first(given))
+    training, held = first
+    if training is not None and held is not None:
+        _check_masks(training, held)
     if held is not None:
         with checks.located("validation, first batch"):
             _try(trainer, held)
@@ -63,20 +66,20 @@ def _check_monitors(trainer: Trainer, validation: bool) -> None:
         )
 
 
-def _check_stateful(batches: Any, what: str) -> None:
+def _check_stateful(batches: Any) -> None:
     """Raise if rows could not carry their states from batch to batch."""
     if isinstance(batches, ArrayBatches) and batches.shuffle:
         raise ValueError(
-            "Trainer: the model has a layer with stateful=True, which reads a batch as the "
-            "continuation of the one before, so the data cannot be shuffled; pass "
-            "shuffle=False, or batches such as data.StreamBatches"
+            "the model has a layer with stateful=True, which reads a batch as the continuation of "
+            "the one before, so the data cannot be shuffled; pass shuffle=False, or batches such "
+            "as data.StreamBatches"
         )
     sizes = getattr(batches, "sizes", [])
     if len(sizes) > 1:
         raise ValueError(
-            f"Trainer: {what}: a layer with stateful=True carries its state from row to row, so "
-            f"every batch needs as many rows, and these have {sizes[0]}, the last {sizes[1]}; "
-            f"take a batch_size that divides the number of examples, or drop_last=True"
+            f"a layer with stateful=True carries its state from row to row, so every batch needs "
+            f"as many rows, and these have {sizes[0]}, the last {sizes[1]}; take a batch_size that "
+            f"divides the number of examples, or drop_last=True"
         )
 
 
@@ -90,74 +93,48 @@ def _check_masks(first: Batch, held: Batch) -> None:
         )
 
 
-def _check_masked_rows(trainer: Trainer, whole: Batch, where: str) -> None:
+def _check_masked_rows(trainer: Trainer, whole: Batch) -> None:
     for _, mask in leaves(whole.mask):
         if mask is not None and not trainer.model.keeps_time:
             empty = np.flatnonzero(~mask.any(axis=1))
             if empty.size:
                 raise ValueError(
-                    f"Trainer: {where}row {empty[0]} of the mask has no valid step "
-                    f"({empty.size} of {len(mask)} rows have none): leave such sequences out"
+                    f"row {empty[0]} of the mask has no valid step ({empty.size} of {len(mask)} "
+                    f"rows have none): leave such sequences out"
                 )
 
 
-def _check_targets(trainer: Trainer, whole: Batch, where: str) -> None:
-    """Raise for targets that the loss cannot take: other kinds, NaN, numbers out of range."""
-    targets, valid = whole.targets, whole.target_mask
+def _check_targets(trainer: Trainer, whole: Batch) -> None:
+    """Raise for targets that the loss would refuse in some later batch: NaN, out of range."""
+    loss, targets, valid = trainer.loss, whole.targets, whole.target_mask
     if not isinstance(targets, np.ndarray):
         return  # several, for a loss of the user's own
     if valid is None and trainer.model.keeps_time:
         valid = whole.mask
-    if isinstance(valid, np.ndarray) and valid.shape == targets.shape[:2]:
-        targets = targets[valid]
-    classes = isinstance(trainer.loss, SoftmaxCrossEntropy | CrossEntropy)
-    kind = targets.dtype.kind
-    if kind in "OSU" or (kind == "b" and classes):
-        hint = "write classes, targets = np.unique(targets, return_inverse=True)"
-        raise TypeError(
-            f"Trainer: {where}the targets should be numbers, got an array of {targets.dtype}; "
-            f"{'write targets.astype(int)' if kind == 'b' else hint}"
-        )
-    wrong = targets.size - int(np.isfinite(targets).sum()) if kind == "f" else 0
-    if wrong:
-        raise ValueError(
-            f"Trainer: {where}the targets have {wrong} of {targets.size} numbers that are not "
-            f"finite (nan or inf); clean the data, or leave such steps out with a mask"
-        )
-    low, high = (targets.min(), targets.max()) if targets.size else (0, 0)
-    if isinstance(trainer.loss, SigmoidCrossEntropy) and (low < 0 or high > 1):
-        raise ValueError(
-            f"Trainer: {where}targets for SigmoidCrossEntropy should be in 0..1, got numbers "
-            f"from {low:g} to {high:g}"
-        )
+    if not isinstance(valid, np.ndarray) or valid.shape != targets.shape[:2]:
+        valid = None
     outputs = getattr(last_layer(trainer.model, skip=(Softmax,)), "output_size", None)
-    one_each = whole.targets.ndim > 2 or whole.targets.shape[-1:] == (outputs,)
-    if classes and kind in "iu" and isinstance(outputs, int) and not one_each:
-        _check_classes(trainer.loss, targets, outputs, where)
+    one_each = targets.ndim > 2 or targets.shape[-1:] == (outputs,)
+    classes = isinstance(loss, SoftmaxCrossEntropy | CrossEntropy)
+    if classes and isinstance(outputs, int) and not one_each:
+        ignored = getattr(loss, "ignore_class", None)
+        if ignored is not None:
+            targets = np.where(targets == ignored, 0, targets)
+        checks.as_integers(loss, targets, outputs, "target classes", valid)
+    elif targets.dtype.kind in "fiub" and targets.size:
+        targets = masks.without_padding(targets, valid)
+        refuse_not_finite(loss, math.nan, targets)
+        if isinstance(loss, SigmoidCrossEntropy):
+            check_probabilities(loss, targets, "targets should be")
 
 
-def _check_classes(loss: Any, targets: Array, outputs: int, where: str) -> None:
-    """Raise if there are classes for which the model has no output."""
-    wrong = (targets < 0) | (targets >= outputs)
-    ignored = getattr(loss, "ignore_class", None)
-    if ignored is not None:
-        wrong &= targets != ignored
-    if wrong.any():
-        raise ValueError(
-            f"Trainer: {where}target classes should be in 0..{outputs - 1}, one for each of the "
-            f"{outputs} outputs, got {targets.min()} to {targets.max()} ({int(wrong.sum())} of "
-            f"{targets.size} are out of range)"
-        )
-
-
-def _first(batches: Any, what: str) -> Batch | None:
+def _first(batches: Any) -> Batch | None:
     """Return the first batch, where it can be had without touching anything."""
     if isinstance(batches, list | tuple):
         first = batches[0] if batches else None
     else:
         first = batches.first() if hasattr(batches, "first") else None
-    with checks.located(what):
-        return None if first is None else as_batch(first)
+    return None if first is None else as_batch(first)
 
 
 def _try(trainer: Trainer, batch: Batch) -> None:

@@ -179,8 +179,10 @@ class Ranks:
         except BaseException:
             if self.size == 1:
                 raise
-            print(f"Error on rank {self.rank} of {self.size}; all end.", file=sys.stderr)
-            traceback.print_exc()
-            sys.stderr.flush()
-            self._communicator.Abort(1)
+            try:
+                print(f"Error on rank {self.rank} of {self.size}; all end.", file=sys.stderr)
+                traceback.print_exc()
+                sys.stderr.flush()
+            finally:  # also where nobody reads the messages any more
+                self._communicator.Abort(1)
             raise

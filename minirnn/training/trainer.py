@@ -22,8 +22,7 @@ from minirnn.optimizers import Optimizer
 from minirnn.reprs import html_text
 from minirnn.training import inputs as of
 from minirnn.training.arguments import checked
-from minirnn.training.diagnosis import first_gradient_not_finite, first_not_finite
-from minirnn.training.first_batch import examine
+from minirnn.training.diagnosis import examine, first_gradient_not_finite, first_not_finite
 from minirnn.training.history import History
 from minirnn.training.inputs import Batch, as_batch
 from minirnn.training.inspection import inspect_fit
@@ -196,7 +195,7 @@ class Trainer(Saved, KeywordHints):
         measured = measure(self.model, self.loss, batch)
         if not math.isfinite(measured.loss):
             rate = self.optimizer.current_learning_rate()
-            why = first_not_finite(self.model, self.loss, batch.inputs, batch.mask, rate)
+            why = first_not_finite(self.model, self.loss, batch, rate)
             raise NotFiniteError(f"the loss is {measured.loss}; {why}")
         if not self.accumulated:
             self.optimizer.zero_grad()
