@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from minirnn import checks
-from minirnn.data.nested import each, is_nested, leaves, rows_of
+from minirnn.data.nested import each, leaves, rows_of
 from minirnn.typing import Array, RandomSource
 
 __all__ = ["Batches", "ShuffledBatches"]
@@ -74,9 +74,9 @@ class Batches(ShuffledBatches):
     Parameters
     ----------
     *arrays : arrays (examples, ...)
-        Inputs, targets, and where there are any, the mask of the inputs and that of the targets.
-        All of the same length. Each may be a tuple or a dictionary of arrays; of several masks,
-        one may be None.
+        Inputs, targets, and where there are any, the mask of the inputs, that of the targets, and
+        the sample weights; None for what is not there. All of the same length. Each may be a tuple
+        or a dictionary of arrays.
     batch_size : int
         Examples a batch; the last batch has what is left.
     shuffle : bool
@@ -87,7 +87,7 @@ class Batches(ShuffledBatches):
 
     Yields
     ------
-    tuples of arrays (batch, ...), one for each array given
+    tuples of arrays (batch, ...), one for each array given, and None for None
 
     Examples
     --------
@@ -115,13 +115,12 @@ class Batches(ShuffledBatches):
     ) -> None:
         if not arrays:
             raise TypeError("Batches: takes at least one array")
-        names = ["inputs", "targets", "mask", "target_mask"]
-        names += [f"array {k}" for k in range(4, len(arrays))]
-        self.arrays = []
+        names = ["inputs", "targets", "mask", "target_mask", "sample_weight"]
+        names += [f"array {k}" for k in range(5, len(arrays))]
         first: Array | None = None
         for name, given in zip(names, arrays, strict=False):
             for leaf_name, leaf in leaves(given, name):
-                if leaf is None and is_nested(given):
+                if leaf is None and first is not None:
                     continue
                 array = checks.as_array(self, leaf, leaf_name)
                 first = array if first is None else first
@@ -132,11 +131,11 @@ class Batches(ShuffledBatches):
                         f"Batches: axis 0 (batch) of the {leaf_name} should be as long as that of "
                         f"the inputs {first.shape}, got shape {array.shape}{hint * swapped}"
                     )
-            self.arrays.append(each(lambda x: None if x is None else np.asarray(x), given))
         if first is None or first.ndim == 0:
             raise TypeError("Batches: takes at least one array with an axis of examples")
+        self.arrays = each(lambda x: None if x is None else np.asarray(x), arrays)
         super().__init__(len(first), batch_size, shuffle, drop_last, rng)
 
     def take(self, examples: Any) -> tuple[Any, ...]:
         """Return the batch of these examples, given as integers ``(batch,)``."""
-        return tuple(rows_of(given, examples) for given in self.arrays)
+        return rows_of(self.arrays, examples)  # type: ignore[no-any-return]

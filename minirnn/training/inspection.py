@@ -9,12 +9,13 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from minirnn import checks, masks
+from minirnn.data.batches import Batches, ShuffledBatches
 from minirnn.data.nested import leaves
 from minirnn.layers import Softmax
 from minirnn.losses import CrossEntropy, SigmoidCrossEntropy, SoftmaxCrossEntropy
 from minirnn.losses.arguments import check_probabilities, refuse_not_finite
 from minirnn.training.arguments import last_layer
-from minirnn.training.inputs import ArrayBatches, Batch, as_batch, refuse_generator
+from minirnn.training.inputs import Batch, as_batch, refuse_generator
 from minirnn.training.position import generator_states, set_generator_states
 
 if TYPE_CHECKING:
@@ -33,13 +34,14 @@ def inspect_fit(trainer: Trainer, batches: Any, held_out: Any, epochs: int) -> N
     _check_monitors(trainer, held_out is not None)
     first: list[Batch | None] = []
     for given, what in [(batches, "the data"), (held_out, "validation")]:
-        with checks.located(f"Trainer: {what}"):
+        with checks.located(what):
             if any(layer.stateful for layer in trainer.recurrent.values()):
                 _check_stateful(given)
-            if isinstance(given, ArrayBatches):
-                _check_masked_rows(trainer, given.whole)
-                _check_targets(trainer, given.whole)
             first.append(_first(given))
+            if isinstance(given, Batches):
+                whole = as_batch(given.arrays)
+                _check_masked_rows(trainer, whole)
+                _check_targets(trainer, whole)
     training, held = first
     if training is not None and held is not None:
         _check_masks(training, held)
@@ -68,18 +70,18 @@ def _check_monitors(trainer: Trainer, validation: bool) -> None:
 
 def _check_stateful(batches: Any) -> None:
     """Raise if rows could not carry their states from batch to batch."""
-    if isinstance(batches, ArrayBatches) and batches.shuffle:
+    if isinstance(batches, ShuffledBatches) and batches.shuffle:
         raise ValueError(
-            "the model has a layer with stateful=True, which reads a batch as the continuation of "
-            "the one before, so the data cannot be shuffled; pass shuffle=False, or batches such "
-            "as data.StreamBatches"
+            "Trainer: the model has a layer with stateful=True, which reads a batch as the "
+            "continuation of the one before, so the data cannot be shuffled; pass "
+            "shuffle=False, or batches such as data.StreamBatches"
         )
     sizes = getattr(batches, "sizes", [])
     if len(sizes) > 1:
         raise ValueError(
-            f"a layer with stateful=True carries its state from row to row, so every batch needs "
-            f"as many rows, and these have {sizes[0]}, the last {sizes[1]}; take a batch_size that "
-            f"divides the number of examples, or drop_last=True"
+            f"Trainer: a layer with stateful=True carries its state from row to row, so "
+            f"every batch needs as many rows, and these have {sizes[0]}, the last {sizes[1]}; "
+            f"take a batch_size that divides the number of examples, or drop_last=True"
         )
 
 
@@ -95,12 +97,12 @@ def _check_masks(first: Batch, held: Batch) -> None:
 
 def _check_masked_rows(trainer: Trainer, whole: Batch) -> None:
     for _, mask in leaves(whole.mask):
-        if mask is not None and not trainer.model.keeps_time:
+        if np.ndim(mask) == 2 and not trainer.model.keeps_time:
             empty = np.flatnonzero(~mask.any(axis=1))
             if empty.size:
                 raise ValueError(
-                    f"row {empty[0]} of the mask has no valid step ({empty.size} of {len(mask)} "
-                    f"rows have none): leave such sequences out"
+                    f"Trainer: row {empty[0]} of the mask has no valid step ({empty.size} of "
+                    f"{len(mask)} rows have none): leave such sequences out"
                 )
 
 

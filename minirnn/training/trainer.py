@@ -13,6 +13,7 @@ import numpy as np
 from minirnn import checks
 from minirnn.callbacks.base import Callback
 from minirnn.core import Layer
+from minirnn.data.batches import Batches
 from minirnn.errors import NotFiniteError
 from minirnn.kernels import one_blas_thread
 from minirnn.keywords import KeywordHints, keyword_hints
@@ -286,7 +287,9 @@ class Trainer(Saved, KeywordHints):
         ----------
         inputs : array (examples, ...), or a tuple or dictionary of arrays, or batches
             Without `targets`: any iterable that can be gone through once an epoch, of ``(inputs,
-            targets)``, ``(inputs, targets, mask)`` or ``(inputs, targets, mask, target_mask)``.
+            targets)``, ``(inputs, targets, mask)``, ``(inputs, targets, mask, target_mask)`` or
+            ``(inputs, targets, mask, target_mask, sample_weight)``, with None for what is not
+            there.
         targets : array (examples, ...)
         mask : boolean array (examples, time), optional
             True where a step of the input is valid; for several inputs, one for each.
@@ -362,7 +365,7 @@ class Trainer(Saved, KeywordHints):
             anew here, and are as before afterwards.
         """
         data = Batch(inputs, targets, mask, target_mask, sample_weight)
-        batches = of.as_batches(data, lengths, batch_size=batch_size, shuffle=False, rng=self.rng)
+        batches = of.as_batches(data, lengths, batch_size=batch_size, rng=self.rng)
         averages = Averages([copy.deepcopy(metric) for metric in self.metrics])
         # Copies, so that a backward to come still belongs to the forward before.
         model, loss = self.model.evaluation_copy(), copy.copy(self.loss)
@@ -393,8 +396,8 @@ class Trainer(Saved, KeywordHints):
         mask = of.as_mask(inputs, mask, lengths)
         if batch_size is None:
             return run(model, inputs, mask)
-        batches = of.ArrayBatches(Batch(inputs, mask=mask), batch_size=batch_size)
-        return np.concatenate([run(model, x, valid) for x, _, valid, *_ in batches])
+        batches = Batches(inputs, None, mask, batch_size=batch_size)
+        return np.concatenate([run(model, x, valid) for x, _, valid in batches])
 
     def __repr__(self) -> str:
         parts = [f"{type(self.model).__name__} of {self.model.parameter_count:,} parameters"]

@@ -144,7 +144,7 @@ def test_one_mask_of_the_inputs_and_none_of_the_targets():
         with pytest.raises(TypeError, match="a mask for each, .*a tuple of 2., got ndarr"):
             call()
     with pytest.raises(
-        TypeError, match=r"a dictionary of \['a', 'b'\]., got a dictionary of \['a'"
+        TypeError, match=r"a dictionary with the keys 'a', 'b'.*, got a dictionary .* keys 'a';"
     ):
         trainer_of(True).train_step({"a": A, "b": B}, Y, {"a": MASK_A})
 
@@ -213,7 +213,7 @@ def test_inputs_that_are_not_as_many():
     with pytest.raises(TypeError, match="a list of 2 arrays; several inputs .* as a tuple"):
         trainer.fit([A, B], Y, epochs=1, progress=False)
     with pytest.raises(
-        ValueError, match=r"target_mask should have shape \(10, 6\) .* got \(10, 4\)"
+        ValueError, match=r"target_mask: the mask should have shape \(10, 6\) .* got \(10, 4\)"
     ):
         trainer.fit((A, B), Y, target_mask=MASK_A, epochs=1, progress=False)
     with pytest.raises(TypeError, match=r"there are inputs and no targets"):
@@ -296,3 +296,19 @@ def test_a_forward_of_two_arguments_is_told_how_inputs_come():
     optimizer = m.SGD(model.parameters(), 0.1)
     with pytest.raises(TypeError, match=r"TwoArguments.forward takes left, right, .*= inputs"):
         m.Trainer(model, m.SoftmaxCrossEntropy(), optimizer)
+
+
+def test_what_is_known_of_batches_is_checked_as_of_arrays():
+    """Batches that a user made of arrays are looked at as a whole too."""
+    weights, targets = np.arange(1.0, N + 1), RNG.integers(0, 4, N)
+    model = m.Sequential([m.GRU(3, 5, rng=0, stateful=True), m.LastStep(), m.Dense(5, 4, rng=1)])
+    trainer = m.Trainer(model, m.SoftmaxCrossEntropy(), m.SGD(model.parameters(), 0.1))
+    with pytest.raises(ValueError, match="stateful=True, which reads .* cannot be shuffled"):
+        trainer.fit(Batches(A, targets, batch_size=5, shuffle=True), epochs=1)
+    late = np.where(np.arange(N) < N - 1, targets, 4)
+    with pytest.raises(ValueError, match=rf"0..3 .*, got 4 at position \({N - 1},\)"):
+        trainer.fit(Batches(A, late, batch_size=5), epochs=1)
+    batches = Batches(A, targets, None, None, weights, batch_size=5)
+    expected = trainer.evaluate(A, targets, sample_weight=weights, batch_size=5)
+    assert trainer.evaluate(batches) == expected
+    assert trainer.evaluate(list(batches)) == expected
