@@ -202,20 +202,22 @@ class Optimizer(Saved, KeywordHints):
 
         For data-parallel training, which adds them up over several processes.
         """
+        vectors = []
         for buffer in self._buffers:
             buffer.gather()
-        return [buffer.grads for buffer in self._buffers]
+            vectors.append(buffer.grads)
+        return vectors
 
     def gradients_are_finite(self) -> bool:
         """Return whether every number in the gradients is finite."""
-        return all(
-            math.isfinite(_sum_of_squares(grads)) or bool(np.isfinite(grads).all())
-            for grads in self.gradient_vectors()
-        )
+        for grads in self.gradient_vectors():
+            if not math.isfinite(_sum_of_squares(grads)) and not np.isfinite(grads).all():
+                return False
+        return True
 
     def _norm_scale(self) -> float:
         """Return the factor that brings the global norm down to `clip_norm`."""
-        norm = math.sqrt(sum(_sum_of_squares(buffer.grads) for buffer in self._buffers))
+        norm = math.sqrt(sum([_sum_of_squares(buffer.grads) for buffer in self._buffers]))
         overflow = self.clip_norm is None and norm == math.inf
         if not math.isfinite(norm) and not (overflow and self.gradients_are_finite()):
             raise FloatingPointError(

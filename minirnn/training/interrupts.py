@@ -45,24 +45,18 @@ class _Block:
         self._leave()
 
     def _leave(self) -> None:
-        """Give SIGINT the handler from before.
+        """Give SIGINT the handler from before, if it has this block's now, or that of one inside.
 
-        Also called before an interrupt is raised: that may come so late that no exit follows.
+        Also called before an interrupt is raised: that may come so late that no exit follows. A
+        second Ctrl-C can come between a block's last instruction and its exit, which then waits for
+        the garbage collector, until after the exit of a block around it.
         """
-        if self._usual is not None and self._is_ours(_fast.getsignal(_SIGINT)):
-            _fast.signal(_SIGINT, self._usual)
-        self._usual = None  # last, for an interrupt before it calls this once more
-
-    def _is_ours(self, handler: Any) -> bool:
-        """Return whether the handler is this block's, or that of one inside it.
-
-        A second Ctrl-C can come between the block's last instruction and its exit, which then waits
-        for the garbage collector, until after the exit of a block around it.
-        """
-        block = getattr(handler, "__self__", None)
+        block = getattr(_fast.getsignal(_SIGINT), "__self__", None)
         while isinstance(block, _Block) and block is not self:
             block = getattr(block._usual, "__self__", None)
-        return block is self
+        if self._usual is not None and block is self:
+            _fast.signal(_SIGINT, self._usual)
+        self._usual = None  # last, for an interrupt before it calls this once more
 
     def _handle(self, number: int, frame: Any) -> None:
         raise NotImplementedError

@@ -10,7 +10,7 @@ import numpy as np
 
 from minirnn import masks
 from minirnn.core import Layer
-from minirnn.data.nested import is_nested, leaves
+from minirnn.data.nested import leaves
 from minirnn.losses import Loss, check_loss
 from minirnn.metrics import Metric
 from minirnn.training.inputs import Batch, as_mask
@@ -59,7 +59,7 @@ def measure(model: Layer, loss: Loss, batch: Batch, prediction: Any = None) -> M
 
 def run(model: Layer, inputs: Any, mask: Any = None) -> Array:
     """Return the model's output, with the mask if the model takes one."""
-    if isinstance(inputs, tuple | dict):  # `is_nested`, without a call in every step
+    if isinstance(inputs, tuple | dict):  # `is_nested`, without a call in every step, as below
         _check_several(inputs, mask)
     return masks.apply(model, inputs, mask)  # type: ignore[no-any-return]
 
@@ -74,7 +74,7 @@ def valid_positions(model: Layer, prediction: Array, batch: Batch) -> Any:
         return batch.target_mask
     if not model.keeps_time or np.ndim(prediction) < 3:
         return None
-    if is_nested(batch.mask):
+    if isinstance(batch.mask, tuple | dict):
         raise ValueError(
             "Trainer: with several masks of the inputs, say which steps of the targets are "
             "valid: pass target_mask (batch, time)"

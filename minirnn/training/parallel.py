@@ -15,8 +15,6 @@ import os
 import sys
 import traceback
 import zlib
-from collections.abc import Iterator
-from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -171,18 +169,14 @@ class Ranks:
                 f"draws random numbers goes on with as many"
             )
 
-    @contextmanager
-    def all_fail_together(self) -> Iterator[None]:
-        """Return a block in which an error of one rank ends all, with its message."""
-        try:
-            yield
-        except BaseException:
-            if self.size == 1:
-                raise
+    def __enter__(self) -> None:
+        """Begin a block in which an error of one rank ends all, with its message."""
+
+    def __exit__(self, kind: Any, error: Any, trace: Any) -> None:
+        if kind is not None and self.size > 1:
             try:
                 print(f"Error on rank {self.rank} of {self.size}; all end.", file=sys.stderr)
-                traceback.print_exc()
+                traceback.print_exception(kind, error, trace)
                 sys.stderr.flush()
             finally:  # also where nobody reads the messages any more
                 self._communicator.Abort(1)
-            raise

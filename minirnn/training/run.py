@@ -37,7 +37,7 @@ def train(trainer: Trainer, batches: Any, held_out: Any, epochs: int, bar: Progr
     steps, resumed = trainer.optimizer.step_count, trainer.resumed
     modes = [(layer, layer.training) for _, layer in trainer.model.named_layers()]
     try:
-        with trainer._all_ranks(), ends_gracefully(lambda: setattr(trainer, "interrupted", True)):
+        with trainer.all_ranks, ends_gracefully(lambda: setattr(trainer, "interrupted", True)):
             _all_epochs(trainer, batches, held_out, epochs, bar)
         trainer.resumed = False
     except BaseException:  # until the first step, the next fit resumes from the file again
@@ -80,7 +80,7 @@ def _epoch(trainer: Trainer, batches: Any, held_out: Any, bar: Progress) -> None
     if trainer.accumulated:  # batches whose gradients wait for an update
         with trainer._whole() as whole, np.errstate(**QUIET):
             whole.commit()
-            trainer._take_step()
+            trainer._update(last=True)
     values = trainer.averages.values() | _validation(trainer, held_out)
     values = {name: value for name, value in values.items() if np.ndim(value) == 0}
     with Whole(trainer, "the end of an epoch was left halfway"):

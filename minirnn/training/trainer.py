@@ -129,6 +129,8 @@ class Trainer(Saved, KeywordHints):
         self._known: Any = [*model.parameters(), *optimizer.parameters]
         self._begin_anew()
         self.ranks = None if communicator is None else Ranks(communicator)
+        # A block in which an error of one rank ends all of them.
+        self.all_ranks: AbstractContextManager[None] = self.ranks or nullcontext()
         if self.ranks is not None:
             self.ranks.begin(self)
 
@@ -173,7 +175,7 @@ class Trainer(Saved, KeywordHints):
             The loss before the update.
         """
         batch = Batch(inputs, targets, mask, target_mask, sample_weight)
-        with self._all_ranks(), self._whole() as whole, one_blas_thread(), np.errstate(**QUIET):
+        with self.all_ranks, self._whole() as whole, one_blas_thread(), np.errstate(**QUIET):
             measured = self._add_gradients(batch)
             whole.commit()
             self._update()
@@ -203,14 +205,11 @@ class Trainer(Saved, KeywordHints):
         self.model.backward_parameters(self.loss.backward())
         return measured
 
-    def _update(self) -> None:
-        """Take the optimizer's step, once the gradients of enough batches are there."""
-        self.accumulated += 1
-        if self.accumulated == self.accumulate:
-            self._take_step()
-
-    def _take_step(self) -> None:
-        """Take the optimizer's step, with the mean of the gradients that are there."""
+    def _update(self, *, last: bool = False) -> None:
+        """Take the optimizer's step with the mean gradient of enough batches, or the last ones."""
+        self.accumulated += not last
+        if self.accumulated < self.accumulate and not last:
+            return
         if self.accumulated > 1:
             for parameter in self.optimizer.parameters:
                 parameter.grad /= self.accumulated
@@ -236,10 +235,6 @@ class Trainer(Saved, KeywordHints):
             before += [(one, "grad", one.grad.copy()) for one in self.optimizer.parameters]
         what = "a batch was left halfway, between its metrics and its update, so some parameters "
         return Whole(self, what + "may have moved and not all", before)
-
-    def _all_ranks(self) -> AbstractContextManager[None]:
-        """Return a block in which an error of one rank ends all of them."""
-        return nullcontext() if self.ranks is None else self.ranks.all_fail_together()
 
     def generators(self) -> dict[str, np.random.Generator]:
         """Return the generators of the model, by dotted names, and the trainer's own."""
@@ -369,7 +364,7 @@ class Trainer(Saved, KeywordHints):
         averages = Averages([copy.deepcopy(metric) for metric in self.metrics])
         # Copies, so that a backward to come still belongs to the forward before.
         model, loss = self.model.evaluation_copy(), copy.copy(self.loss)
-        with self._all_ranks():
+        with self.all_ranks:
             for batch in map(as_batch, batches):
                 with one_blas_thread():
                     whole = None if self.ranks is None else self.ranks.run(model, batch)
