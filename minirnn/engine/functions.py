@@ -87,7 +87,8 @@ def _clip(trace: Trace, a: Any, low: Any = None, high: Any = None) -> Any:
     return a if high is None else np.minimum(a, high)
 
 
-def _copy(trace: Trace, a: StandIn) -> Any:
+def _copy(trace: Trace, array: Any) -> Any:
+    a = trace.of(array)
     return a != 0.0 if a.truths else _elementwise("id", trace, a)
 
 
@@ -137,12 +138,12 @@ FUNCTIONS: dict[Any, Any] = {
     **{f: partial(_elementwise, name) for f, name in SAME.items()},
     **{f: partial(_logical, name) for f, name in LOGICAL.items()},
     **{getattr(np, name): partial(_fold, name) for name in FOLDS},
-    np.square: lambda trace, a: a * a,
-    np.reciprocal: lambda trace, a: 1.0 / a,
+    np.square: lambda trace, a: _elementwise("mul", trace, a, a),
+    np.reciprocal: lambda trace, a: _elementwise("div", trace, 1.0, a),
     np.less: lambda trace, a, b: _elementwise("gt", trace, b, a),
     np.less_equal: lambda trace, a, b: _elementwise("ge", trace, b, a),
-    np.logical_not: lambda trace, a: a == 0.0,
-    np.invert: lambda trace, a: a == 0.0,
+    np.logical_not: lambda trace, a: _elementwise("eq", trace, a, 0.0),
+    np.invert: lambda trace, a: _elementwise("eq", trace, a, 0.0),
     np.matmul: _product,
     np.dot: _product,
     np.einsum: _einsum,
