@@ -37,7 +37,6 @@ __all__ = [
     "located",
     "name_of",
     "not_a_tuple",
-    "not_negative",
     "one_input",
     "positive_float",
     "positive_int",
@@ -133,11 +132,6 @@ def positive_float(owner: object, name: str, value: Any, *, zero: bool = False) 
         bound = "at least 0" if zero else "greater than 0"
         raise ValueError(f"{name_of(owner)}: {name} should be {bound}, got {number:g}")
     return number
-
-
-def not_negative(owner: object, name: str, value: Any) -> float:
-    """Return `value` as a finite float of at least 0."""
-    return positive_float(owner, name, value, zero=True)
 
 
 def fraction(owner: object, name: str, value: Any, *, zero: bool = True) -> float:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import MISSING, dataclass, field, fields
+from functools import partial
 from typing import Any, TypeVar, dataclass_transform
 
 from minirnn.reprs import as_call
@@ -13,21 +14,26 @@ __all__ = ["setting", "settings"]
 _T = TypeVar("_T")
 
 
-def setting(check: Callable[[Any, str, Any], Any], *, default: Any = MISSING) -> Any:
-    """Declare an attribute that ``check(owner, name, value)`` checks whenever it is assigned."""
-    return field(default=default, metadata={"check": check})
+def setting(
+    check: Callable[..., Any], *, default: Any = MISSING, kw_only: Any = MISSING, **options: Any
+) -> Any:
+    """Declare an attribute that is checked whenever it is assigned.
+
+    What is kept is ``check(owner, name, value, **options)``.
+    """
+    return field(default=default, kw_only=kw_only, metadata={"check": partial(check, **options)})
 
 
 @dataclass_transform(field_specifiers=(setting,))
-def settings(*, kw_only: bool = False, eq: bool = False) -> Callable[[type[_T]], type[_T]]:
+def settings(*, kw_only: bool = False, frozen: bool = False) -> Callable[[type[_T]], type[_T]]:
     """Make a dataclass of a class whose fields may be settings.
 
     Parameters
     ----------
     kw_only : bool
         Whether the fields of this class go by keyword.
-    eq : bool
-        Whether two objects with the same fields are equal.
+    frozen : bool
+        Whether objects are values: not to be changed, and equal where their fields are.
 
     Examples
     --------
@@ -45,14 +51,16 @@ def settings(*, kw_only: bool = False, eq: bool = False) -> Callable[[type[_T]],
     """
 
     def decorate(kind: Any) -> Any:
-        dataclass(kw_only=kw_only, eq=eq, repr=False)(kind)
-        kind.checks_of_settings = {f.name: f.metadata.get("check") for f in fields(kind)}
-        kind.__setattr__, kind.__repr__, kind.__signature__ = _assign, as_call, None
+        dataclass(kw_only=kw_only, eq=frozen, unsafe_hash=frozen, repr=False)(kind)
+        known = {one.name: one.metadata.get("check") for one in fields(kind)}
+
+        def assign(self: Any, name: str, value: Any) -> None:
+            if frozen and (name in vars(self) or name not in known):
+                raise AttributeError(f"{kind.__name__}: {name} cannot be set; make another one")
+            check = known.get(name)
+            object.__setattr__(self, name, value if check is None else check(self, name, value))
+
+        kind.__setattr__, kind.__repr__, kind.__signature__ = assign, as_call, None
         return kind
 
     return decorate
-
-
-def _assign(self: Any, name: str, value: Any) -> None:
-    check = self.checks_of_settings.get(name)
-    object.__setattr__(self, name, value if check is None else check(self, name, value))

@@ -86,7 +86,7 @@ class Nadam(Optimizer):
 
     betas: tuple[float, float] = setting(two_fractions, default=(0.9, 0.999))
     epsilon: float = setting(checks.positive_float, default=1e-8)
-    momentum_decay: float = setting(checks.not_negative, default=4e-3)
+    momentum_decay: float = setting(checks.positive_float, zero=True, default=4e-3)
 
     _product = 0, 1.0  # the latest step whose product is known, and the product
 

@@ -116,7 +116,7 @@ class Optimizer(Saved, KeywordHints):
     parameters: Any
     learning_rate: LearningRate = setting(_learning_rate)
     _: KW_ONLY
-    weight_decay: float = setting(checks.not_negative, default=0.0)
+    weight_decay: float = setting(checks.positive_float, zero=True, default=0.0)
     clip_norm: float | None = setting(_bound, default=None)
     clip_value: float | None = setting(_bound, default=None)
 
@@ -167,7 +167,8 @@ class Optimizer(Saved, KeywordHints):
         rate = self.learning_rate
         if not callable(rate):
             return rate
-        return checks.not_negative(self, "the scheduled learning rate", rate(self.step_count))
+        name = "the scheduled learning rate"
+        return checks.positive_float(self, name, rate(self.step_count), zero=True)
 
     def step(self) -> None:
         """Update every parameter from its gradient."""

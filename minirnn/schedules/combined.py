@@ -4,19 +4,37 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
-from typing import TypeAlias
+from typing import Any, TypeAlias
 
 from minirnn import checks
-from minirnn.reprs import as_call
 from minirnn.schedules.curves import check_boundaries
+from minirnn.settings import setting, settings
 
 __all__ = ["Join", "Product", "Warmup"]
 
 Schedule: TypeAlias = Callable[[int], float]
 
 
-@dataclass(frozen=True)
+def _schedule(owner: object, name: str, schedule: Any) -> Schedule:
+    if isinstance(schedule, type) or not callable(schedule):
+        raise TypeError(
+            f"{checks.name_of(owner)}: schedule should be a schedule such as Constant(0.1), got "
+            f"{schedule.__name__ if isinstance(schedule, type) else type(schedule).__name__}"
+        )
+    checked: Schedule = schedule
+    return checked
+
+
+def _schedules(owner: object, name: str, schedules: Any) -> Sequence[Schedule]:
+    if not isinstance(schedules, list | tuple) or not schedules:
+        raise TypeError(
+            f"{checks.name_of(owner)}: schedules should be a list of schedules, got "
+            f"{type(schedules).__name__}"
+        )
+    return [_schedule(owner, name, schedule) for schedule in schedules]
+
+
+@settings(frozen=True)
 class Warmup:
     """A straight line up to the first rate of another schedule, which then takes over.
 
@@ -34,14 +52,8 @@ class Warmup:
     [0.2, 0.4, 0.6, 0.8, 1.0, 0.98]
     """
 
-    schedule: Schedule
-    steps: int
-
-    __repr__ = as_call
-
-    def __post_init__(self) -> None:
-        _check_schedules(self, [self.schedule])
-        checks.positive_int(self, "steps", self.steps)
+    schedule: Schedule = setting(_schedule)
+    steps: int = setting(checks.positive_int)
 
     def __call__(self, step: int) -> float:
         """Return the rate of a step."""
@@ -50,7 +62,7 @@ class Warmup:
         return self.schedule(step - self.steps)
 
 
-@dataclass(frozen=True)
+@settings(frozen=True)
 class Join:
     """One schedule after the other, each from its own step 0 on.
 
@@ -64,13 +76,10 @@ class Join:
     (1.0, 1.0, 0.5, 0.0)
     """
 
-    schedules: Sequence[Schedule]
+    schedules: Sequence[Schedule] = setting(_schedules)
     boundaries: Sequence[int]
 
-    __repr__ = as_call
-
     def __post_init__(self) -> None:
-        _check_schedules(self, self.schedules)
         check_boundaries(self, self.boundaries, len(self.schedules), "schedules")
 
     def __call__(self, step: int) -> float:
@@ -79,7 +88,7 @@ class Join:
         return self.schedules[k](step - (self.boundaries[k - 1] if k else 0))
 
 
-@dataclass(frozen=True)
+@settings(frozen=True)
 class Product:
     """The product of several schedules.
 
@@ -91,27 +100,8 @@ class Product:
     (0.1, 0.05, 0.025)
     """
 
-    schedules: Sequence[Schedule]
-
-    __repr__ = as_call
-
-    def __post_init__(self) -> None:
-        _check_schedules(self, self.schedules)
+    schedules: Sequence[Schedule] = setting(_schedules)
 
     def __call__(self, step: int) -> float:
         """Return the rate of a step."""
         return math.prod(schedule(step) for schedule in self.schedules)
-
-
-def _check_schedules(owner: object, schedules: object) -> None:
-    name = checks.name_of(owner)
-    if not isinstance(schedules, list | tuple) or not schedules:
-        raise TypeError(
-            f"{name}: schedules should be a list of schedules, got {type(schedules).__name__}"
-        )
-    for schedule in schedules:
-        if isinstance(schedule, type) or not callable(schedule):
-            raise TypeError(
-                f"{name}: schedule should be a schedule such as Constant(0.1), got "
-                f"{schedule.__name__ if isinstance(schedule, type) else type(schedule).__name__}"
-            )

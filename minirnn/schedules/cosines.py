@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
 
 from minirnn import checks
+from minirnn.settings import setting, settings
 
 __all__ = ["Cosine", "OneCycle", "WarmRestarts"]
 
 
-@dataclass(frozen=True)
+@settings(frozen=True)
 class Cosine:
     """Half a cosine wave from `rate` down to `final`, then constant.
 
@@ -26,21 +26,16 @@ class Cosine:
     (1.0, 0.55, 0.1, 0.1)
     """
 
-    rate: float
-    steps: int
-    final: float = 0.0
-
-    def __post_init__(self) -> None:
-        checks.positive_float(self, "rate", self.rate)
-        checks.positive_int(self, "steps", self.steps)
-        checks.positive_float(self, "final", self.final, zero=True)
+    rate: float = setting(checks.positive_float)
+    steps: int = setting(checks.positive_int)
+    final: float = setting(checks.positive_float, zero=True, default=0.0)
 
     def __call__(self, step: int) -> float:
         """Return the rate of a step."""
         return _half_wave(self.rate, self.final, min(step / self.steps, 1.0))
 
 
-@dataclass(frozen=True)
+@settings(frozen=True)
 class OneCycle:
     """Up along half a cosine wave to `rate`, then down along another to `final`.
 
@@ -60,18 +55,11 @@ class OneCycle:
     [0.1, 1.0, 0.0]
     """
 
-    rate: float
-    steps: int
-    warm: float = 0.3
-    divide: float = 25.0
-    final: float = 0.0
-
-    def __post_init__(self) -> None:
-        checks.positive_float(self, "rate", self.rate)
-        checks.positive_int(self, "steps", self.steps)
-        checks.fraction(self, "warm", self.warm, zero=False)
-        checks.positive_float(self, "divide", self.divide)
-        checks.positive_float(self, "final", self.final, zero=True)
+    rate: float = setting(checks.positive_float)
+    steps: int = setting(checks.positive_int)
+    warm: float = setting(checks.fraction, zero=False, default=0.3)
+    divide: float = setting(checks.positive_float, default=25.0)
+    final: float = setting(checks.positive_float, zero=True, default=0.0)
 
     def __call__(self, step: int) -> float:
         """Return the rate of a step."""
@@ -81,7 +69,7 @@ class OneCycle:
         return _half_wave(self.rate, self.final, min((step - up) / (self.steps - up), 1.0))
 
 
-@dataclass(frozen=True)
+@settings(frozen=True)
 class WarmRestarts:
     """`Cosine` again and again, each time `growth` times as long.
 
@@ -107,16 +95,10 @@ class WarmRestarts:
     [1.0, 0.5, 0.02, 1.0, 0.5, 0.01, 1.0]
     """
 
-    rate: float
-    steps: int
-    growth: int = 1
-    final: float = 0.0
-
-    def __post_init__(self) -> None:
-        checks.positive_float(self, "rate", self.rate)
-        checks.positive_int(self, "steps", self.steps)
-        checks.positive_int(self, "growth", self.growth)
-        checks.positive_float(self, "final", self.final, zero=True)
+    rate: float = setting(checks.positive_float)
+    steps: int = setting(checks.positive_int)
+    growth: int = setting(checks.positive_int, default=1)
+    final: float = setting(checks.positive_float, zero=True, default=0.0)
 
     def __call__(self, step: int) -> float:
         """Return the rate of a step."""

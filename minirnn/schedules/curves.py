@@ -4,15 +4,15 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
 from itertools import pairwise
 
 from minirnn import checks
+from minirnn.settings import setting, settings
 
 __all__ = ["Constant", "Exponential", "Piecewise", "Polynomial", "StepDecay", "check_boundaries"]
 
 
-@dataclass(frozen=True)
+@settings(frozen=True)
 class Constant:
     """The same rate at every step: ``rate``.
 
@@ -22,17 +22,14 @@ class Constant:
     0.1
     """
 
-    rate: float
-
-    def __post_init__(self) -> None:
-        checks.positive_float(self, "rate", self.rate)
+    rate: float = setting(checks.positive_float)
 
     def __call__(self, step: int) -> float:
         """Return the rate of a step."""
         return self.rate
 
 
-@dataclass(frozen=True)
+@settings(frozen=True)
 class StepDecay:
     """A staircase: ``rate * factor ** floor(step / every)``.
 
@@ -43,21 +40,16 @@ class StepDecay:
     (1.0, 0.5, 0.25)
     """
 
-    rate: float
-    every: int
-    factor: float = 0.1
-
-    def __post_init__(self) -> None:
-        checks.positive_float(self, "rate", self.rate)
-        checks.positive_int(self, "every", self.every)
-        checks.positive_float(self, "factor", self.factor)
+    rate: float = setting(checks.positive_float)
+    every: int = setting(checks.positive_int)
+    factor: float = setting(checks.positive_float, default=0.1)
 
     def __call__(self, step: int) -> float:
         """Return the rate of a step."""
         return self.rate * math.pow(self.factor, step // self.every)
 
 
-@dataclass(frozen=True)
+@settings(frozen=True)
 class Exponential:
     """A smooth decay: ``rate * factor ** (step / steps)``, by `factor` in every `steps` steps.
 
@@ -68,21 +60,16 @@ class Exponential:
     (1.0, 0.7071, 0.5)
     """
 
-    rate: float
-    steps: int
-    factor: float = 0.1
-
-    def __post_init__(self) -> None:
-        checks.positive_float(self, "rate", self.rate)
-        checks.positive_int(self, "steps", self.steps)
-        checks.positive_float(self, "factor", self.factor)
+    rate: float = setting(checks.positive_float)
+    steps: int = setting(checks.positive_int)
+    factor: float = setting(checks.positive_float, default=0.1)
 
     def __call__(self, step: int) -> float:
         """Return the rate of a step."""
         return self.rate * math.pow(self.factor, step / self.steps)
 
 
-@dataclass(frozen=True)
+@settings(frozen=True)
 class Polynomial:
     """From `rate` to `final` by a power of the steps left, then constant; a line at power 1.
 
@@ -95,16 +82,10 @@ class Polynomial:
     (1.0, 0.25, 0.0, 0.0)
     """
 
-    rate: float
-    steps: int
-    power: float = 1.0
-    final: float = 0.0
-
-    def __post_init__(self) -> None:
-        checks.positive_float(self, "rate", self.rate)
-        checks.positive_int(self, "steps", self.steps)
-        checks.positive_float(self, "power", self.power)
-        checks.positive_float(self, "final", self.final, zero=True)
+    rate: float = setting(checks.positive_float)
+    steps: int = setting(checks.positive_int)
+    power: float = setting(checks.positive_float, default=1.0)
+    final: float = setting(checks.positive_float, zero=True, default=0.0)
 
     def __call__(self, step: int) -> float:
         """Return the rate of a step."""
@@ -112,7 +93,13 @@ class Polynomial:
         return self.final + (self.rate - self.final) * math.pow(left, self.power)
 
 
-@dataclass(frozen=True)
+def _rates(owner: object, name: str, rates: Sequence[float]) -> Sequence[float]:
+    for k, rate in enumerate(rates):
+        checks.positive_float(owner, f"{name}[{k}]", rate, zero=True)
+    return rates
+
+
+@settings(frozen=True)
 class Piecewise:
     """One rate after the other: ``rates[k]`` from step ``boundaries[k - 1]`` on.
 
@@ -123,12 +110,10 @@ class Piecewise:
     (0.1, 0.01, 0.01, 0.001)
     """
 
-    rates: Sequence[float]
+    rates: Sequence[float] = setting(_rates)
     boundaries: Sequence[int]
 
     def __post_init__(self) -> None:
-        for k, rate in enumerate(self.rates):
-            checks.positive_float(self, f"rates[{k}]", rate, zero=True)
         check_boundaries(self, self.boundaries, len(self.rates), "rates")
 
     def __call__(self, step: int) -> float:
