@@ -11,11 +11,25 @@ from minirnn.engine import current
 from minirnn.losses.arguments import as_classes
 from minirnn.losses.base import MeanLoss
 from minirnn.losses.classes import add_at_class, nats
+from minirnn.settings import setting, settings
 from minirnn.typing import Array, Mask
 
 __all__ = ["SoftmaxCrossEntropy"]
 
 
+def _class_weights(owner: object, name: str, given: Any) -> Array | None:
+    if given is None:
+        return None
+    weights = checks.as_floats(owner, given, np.float64, name)
+    if weights.ndim != 1 or not np.isfinite(weights).all() or weights.min() < 0:
+        raise ValueError(
+            f"{checks.name_of(owner)}: {name} should be one number of at least 0 for each class, "
+            f"got {given!r}"
+        )
+    return weights
+
+
+@settings(kw_only=True)
 class SoftmaxCrossEntropy(MeanLoss):
     """Softmax and cross-entropy in one, on logits: the loss to train classes with.
 
@@ -79,16 +93,9 @@ class SoftmaxCrossEntropy(MeanLoss):
     1.5178
     """
 
-    def __init__(
-        self,
-        *,
-        class_weight: Any = None,
-        label_smoothing: float = 0.0,
-        ignore_class: int | None = None,
-    ) -> None:
-        self.class_weight = None if class_weight is None else _class_weights(self, class_weight)
-        self.label_smoothing = checks.fraction(self, "label_smoothing", label_smoothing)
-        self.ignore_class = checks.whole_number(self, "ignore_class", ignore_class)
+    class_weight: Any = setting(_class_weights, default=None)
+    label_smoothing: float = setting(checks.fraction, default=0.0)
+    ignore_class: int | None = setting(checks.whole_number, default=None)
 
     def forward(
         self, prediction: Any, target: Any, mask: Any = None, sample_weight: Any = None
@@ -146,16 +153,6 @@ class SoftmaxCrossEntropy(MeanLoss):
         grad = e * (share / sums[..., None])
         add_at_class(grad, target, -share)
         return grad
-
-
-def _class_weights(owner: object, given: Any) -> Array:
-    weights = checks.as_floats(owner, given, np.float64, "class_weight")
-    if weights.ndim != 1 or not np.isfinite(weights).all() or weights.min() < 0:
-        raise ValueError(
-            f"{checks.name_of(owner)}: class_weight should be one number of at least 0 for each "
-            f"class, got {given!r}"
-        )
-    return weights
 
 
 def _natively(

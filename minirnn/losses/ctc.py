@@ -13,11 +13,13 @@ from minirnn.losses.base import Loss
 from minirnn.losses.ctc_decoding import valid_steps
 from minirnn.losses.ctc_labels import as_labels
 from minirnn.losses.ctc_lattice import Lattice
+from minirnn.settings import setting, settings
 from minirnn.typing import Array
 
 __all__ = ["CTCLoss"]
 
 
+@settings(kw_only=True)
 class CTCLoss(Loss):
     """Connectionist temporal classification, on logits.
 
@@ -85,12 +87,9 @@ class CTCLoss(Loss):
     takes_target_mask = True
     """Tells a Trainer to pass the mask of the inputs and that of the targets."""
 
-    def __init__(
-        self, blank: int = 0, *, per_label: bool = True, zero_infinity: bool = False
-    ) -> None:
-        self.blank = checks.positive_int(self, "blank", blank, zero=True)
-        self.per_label = checks.flag(self, "per_label", per_label)
-        self.zero_infinity = checks.flag(self, "zero_infinity", zero_infinity)
+    blank: int = setting(checks.positive_int, zero=True, default=0, kw_only=False)
+    per_label: bool = setting(checks.flag, default=True)
+    zero_infinity: bool = setting(checks.flag, default=False)
 
     def forward(
         self,

@@ -8,6 +8,7 @@ import numpy as np
 
 from minirnn import checks
 from minirnn.losses.base import MeanLoss
+from minirnn.settings import setting, settings
 from minirnn.typing import Array
 
 __all__ = ["Huber", "MeanAbsoluteError", "MeanSquaredError"]
@@ -88,6 +89,7 @@ class MeanAbsoluteError(MeanLoss):
         return np.sign(kept) * share
 
 
+@settings()
 class Huber(MeanLoss):
     """Squared for small differences, absolute for large ones.
 
@@ -129,8 +131,7 @@ class Huber(MeanLoss):
     array([[ 0.25, -0.5 ]])
     """
 
-    def __init__(self, delta: float = 1.0) -> None:
-        self.delta = checks.positive_float(self, "delta", delta)
+    delta: float = setting(checks.positive_float, default=1.0)
 
     def _terms(self, prediction: Array, target: Array) -> tuple[Array, Any]:
         difference = prediction - target

@@ -8,11 +8,13 @@ import numpy as np
 
 from minirnn import checks
 from minirnn.metrics.rows import MeanMetric, class_rows, decision_rows
+from minirnn.settings import setting, settings
 from minirnn.typing import Array
 
 __all__ = ["Accuracy", "BinaryAccuracy", "TopKAccuracy"]
 
 
+@settings(kw_only=True)
 class Accuracy(MeanMetric):
     """Share of positions whose largest prediction stands at the target class.
 
@@ -44,13 +46,13 @@ class Accuracy(MeanMetric):
     higher_is_better = True
     _rows = class_rows
 
-    def __init__(self, *, ignore_class: int | None = None) -> None:
-        self.ignore_class = checks.whole_number(self, "ignore_class", ignore_class)
+    ignore_class: int | None = setting(checks.whole_number, default=None)
 
     def _terms(self, prediction: Array, target: Array) -> Any:
         return prediction.argmax(axis=-1) == target
 
 
+@settings(kw_only=True)
 class TopKAccuracy(MeanMetric):
     """Share of positions whose target class is among the `k` largest predictions.
 
@@ -76,9 +78,10 @@ class TopKAccuracy(MeanMetric):
     higher_is_better = True
     _rows = class_rows
 
-    def __init__(self, k: int = 5, *, ignore_class: int | None = None) -> None:
-        self.k = checks.positive_int(self, "k", k)
-        self.ignore_class = checks.whole_number(self, "ignore_class", ignore_class)
+    k: int = setting(checks.positive_int, default=5, kw_only=False)
+    ignore_class: int | None = setting(checks.whole_number, default=None)
+
+    def __post_init__(self) -> None:
         self.name = f"top_{self.k}_accuracy"
 
     def _terms(self, prediction: Array, target: Array) -> Any:
@@ -94,6 +97,7 @@ class TopKAccuracy(MeanMetric):
         return beaten.sum(axis=-1) < self.k
 
 
+@settings(kw_only=True)
 class BinaryAccuracy(MeanMetric):
     """Share of yes-or-no outputs on the right side of a threshold, over positions and features.
 
@@ -127,9 +131,8 @@ class BinaryAccuracy(MeanMetric):
     higher_is_better = True
     _rows = decision_rows
 
-    def __init__(self, *, threshold: float = 0.5, from_logits: bool = True) -> None:
-        self.threshold = checks.fraction(self, "threshold", threshold, zero=False)
-        self.from_logits = checks.flag(self, "from_logits", from_logits)
+    threshold: float = setting(checks.fraction, zero=False, default=0.5)
+    from_logits: bool = setting(checks.flag, default=True)
 
     def _terms(self, prediction: Array, target: Array) -> Any:
         return (prediction == target).mean(axis=-1)

@@ -9,11 +9,13 @@ import numpy as np
 from minirnn import checks
 from minirnn.metrics.base import Metric
 from minirnn.metrics.rows import class_rows, decision_rows
+from minirnn.settings import setting, settings
 from minirnn.typing import Array
 
 __all__ = ["F1", "ConfusionMatrix", "Precision", "Recall"]
 
 
+@settings(kw_only=True)
 class ConfusionMatrix(Metric):
     """How often each class was predicted, for each true class.
 
@@ -51,16 +53,9 @@ class ConfusionMatrix(Metric):
 
     name = "confusion_matrix"
 
-    def __init__(
-        self,
-        *,
-        threshold: float = 0.5,
-        from_logits: bool = True,
-        ignore_class: int | None = None,
-    ) -> None:
-        self.threshold = checks.fraction(self, "threshold", threshold, zero=False)
-        self.from_logits = checks.flag(self, "from_logits", from_logits)
-        self.ignore_class = checks.whole_number(self, "ignore_class", ignore_class)
+    threshold: float = setting(checks.fraction, zero=False, default=0.5)
+    from_logits: bool = setting(checks.flag, default=True)
+    ignore_class: int | None = setting(checks.whole_number, default=None)
 
     def measure(self, prediction: Any, target: Any, mask: Any, sample_weight: Any = None) -> Array:
         """Return the matrix of one batch."""
@@ -84,22 +79,15 @@ class ConfusionMatrix(Metric):
         return self.seen().copy()
 
 
+@settings()
 class _ConfusionScore(ConfusionMatrix):
     """A score computed from the confusion matrix."""
 
     higher_is_better = True
 
-    def __init__(
-        self,
-        average: str = "binary",
-        *,
-        threshold: float = 0.5,
-        from_logits: bool = True,
-        ignore_class: int | None = None,
-    ) -> None:
-        options = ("binary", "macro", "micro", "weighted")
-        self.average = checks.choice(self, "average", average, options)
-        super().__init__(threshold=threshold, from_logits=from_logits, ignore_class=ignore_class)
+    average: str = setting(
+        checks.choice, options=("binary", "macro", "micro", "weighted"), default="binary"
+    )
 
     def measure(self, prediction: Any, target: Any, mask: Any, sample_weight: Any = None) -> Array:
         """Return the confusion matrix of one batch."""

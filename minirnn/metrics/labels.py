@@ -10,11 +10,13 @@ from minirnn import checks
 from minirnn.losses.ctc_decoding import ctc_greedy
 from minirnn.losses.ctc_labels import as_labels
 from minirnn.metrics.base import Metric
+from minirnn.settings import setting, settings
 from minirnn.typing import Array
 
 __all__ = ["LabelErrorRate"]
 
 
+@settings()
 class LabelErrorRate(Metric):
     """Edits that turn the decoded labels into the target, for each target label; for `CTCLoss`.
 
@@ -53,8 +55,7 @@ class LabelErrorRate(Metric):
     name = "label_error_rate"
     higher_is_better = False
 
-    def __init__(self, blank: int = 0) -> None:
-        self.blank = checks.positive_int(self, "blank", blank, zero=True)
+    blank: int = setting(checks.positive_int, zero=True, default=0)
 
     def measure(self, prediction: Any, target: Any, mask: Any) -> tuple[int, int]:
         """Return the number of edits and of labels."""

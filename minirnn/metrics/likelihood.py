@@ -8,10 +8,12 @@ from typing import Any
 from minirnn import checks
 from minirnn.losses import CrossEntropy, SoftmaxCrossEntropy
 from minirnn.metrics.base import Metric
+from minirnn.settings import setting, settings
 
 __all__ = ["LogLoss", "Perplexity"]
 
 
+@settings(kw_only=True)
 class LogLoss(Metric):
     """Mean cross-entropy in nats, for a model that is trained with another loss.
 
@@ -37,18 +39,17 @@ class LogLoss(Metric):
     name = "log_loss"
     higher_is_better = False
 
-    def __init__(self, *, from_logits: bool = True, ignore_class: int | None = None) -> None:
-        self.from_logits = checks.flag(self, "from_logits", from_logits)
-        self.ignore_class = checks.whole_number(self, "ignore_class", ignore_class)
-        self._loss = SoftmaxCrossEntropy() if from_logits else CrossEntropy()
-        self._loss.ignore_class = self.ignore_class
+    from_logits: bool = setting(checks.flag, default=True)
+    ignore_class: int | None = setting(checks.whole_number, default=None)
 
     def measure(
         self, prediction: Any, target: Any, mask: Any, sample_weight: Any = None
     ) -> tuple[float, float]:
         """Return the cross-entropy in nats, summed, and the number of positions."""
-        mean = self._loss.forward(prediction, target, mask, sample_weight)
-        count = self._loss.batch_weight or 0.0
+        loss = SoftmaxCrossEntropy() if self.from_logits else CrossEntropy()
+        loss.ignore_class = self.ignore_class
+        mean = loss.forward(prediction, target, mask, sample_weight)
+        count = loss.batch_weight or 0.0
         return mean * count, count
 
 

@@ -31,7 +31,9 @@ def _schedules(owner: object, name: str, schedules: Any) -> Sequence[Schedule]:
             f"{checks.name_of(owner)}: schedules should be a list of schedules, got "
             f"{type(schedules).__name__}"
         )
-    return [_schedule(owner, name, schedule) for schedule in schedules]
+    for schedule in schedules:
+        _schedule(owner, name, schedule)
+    return schedules
 
 
 @settings(frozen=True)
