@@ -19,7 +19,8 @@ def setting(
 ) -> Any:
     """Declare an attribute that is checked whenever it is assigned.
 
-    What is kept is ``check(owner, name, value, **options)``.
+    What is kept is ``check(owner, name, value, **options)``. None needs no check where it is the
+    default.
     """
     return field(default=default, kw_only=kw_only, metadata={"check": partial(check, **options)})
 
@@ -52,13 +53,15 @@ def settings(*, kw_only: bool = False, frozen: bool = False) -> Callable[[type[_
 
     def decorate(kind: Any) -> Any:
         dataclass(kw_only=kw_only, eq=frozen, unsafe_hash=frozen, repr=False)(kind)
-        known = {one.name: one.metadata.get("check") for one in fields(kind)}
+        known = {one.name: one for one in fields(kind)}
 
         def assign(self: Any, name: str, value: Any) -> None:
             if frozen and (name in vars(self) or name not in known):
                 raise AttributeError(f"{kind.__name__}: {name} cannot be set; make another one")
-            check = known.get(name)
-            object.__setattr__(self, name, value if check is None else check(self, name, value))
+            check = known[name].metadata.get("check") if name in known else None
+            if check is not None and not (value is None and known[name].default is None):
+                value = check(self, name, value)
+            object.__setattr__(self, name, value)
 
         kind.__setattr__, kind.__repr__, kind.__signature__ = assign, as_call, None
         return kind

@@ -17,9 +17,7 @@ from minirnn.typing import Array, Mask
 __all__ = ["SoftmaxCrossEntropy"]
 
 
-def _class_weights(owner: object, name: str, given: Any) -> Array | None:
-    if given is None:
-        return None
+def _class_weights(owner: object, name: str, given: Any) -> Array:
     weights = checks.as_floats(owner, given, np.float64, name)
     if weights.ndim != 1 or not np.isfinite(weights).all() or weights.min() < 0:
         raise ValueError(
@@ -95,7 +93,7 @@ class SoftmaxCrossEntropy(MeanLoss):
 
     class_weight: Any = setting(_class_weights, default=None)
     label_smoothing: float = setting(checks.fraction, default=0.0)
-    ignore_class: int | None = setting(checks.whole_number, default=None)
+    ignore_class: int | None = setting(checks.integer, default=None)
 
     def forward(
         self, prediction: Any, target: Any, mask: Any = None, sample_weight: Any = None

@@ -46,7 +46,7 @@ class Accuracy(MeanMetric):
     higher_is_better = True
     _rows = class_rows
 
-    ignore_class: int | None = setting(checks.whole_number, default=None)
+    ignore_class: int | None = setting(checks.integer, default=None)
 
     def _terms(self, prediction: Array, target: Array) -> Any:
         return prediction.argmax(axis=-1) == target
@@ -79,7 +79,7 @@ class TopKAccuracy(MeanMetric):
     _rows = class_rows
 
     k: int = setting(checks.positive_int, default=5, kw_only=False)
-    ignore_class: int | None = setting(checks.whole_number, default=None)
+    ignore_class: int | None = setting(checks.integer, default=None)
 
     def __post_init__(self) -> None:
         self.name = f"top_{self.k}_accuracy"

@@ -55,7 +55,7 @@ class ConfusionMatrix(Metric):
 
     threshold: float = setting(checks.fraction, zero=False, default=0.5)
     from_logits: bool = setting(checks.flag, default=True)
-    ignore_class: int | None = setting(checks.whole_number, default=None)
+    ignore_class: int | None = setting(checks.integer, default=None)
 
     def measure(self, prediction: Any, target: Any, mask: Any, sample_weight: Any = None) -> Array:
         """Return the matrix of one batch."""

@@ -40,7 +40,7 @@ class LogLoss(Metric):
     higher_is_better = False
 
     from_logits: bool = setting(checks.flag, default=True)
-    ignore_class: int | None = setting(checks.whole_number, default=None)
+    ignore_class: int | None = setting(checks.integer, default=None)
 
     def measure(
         self, prediction: Any, target: Any, mask: Any, sample_weight: Any = None

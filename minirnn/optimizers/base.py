@@ -40,10 +40,6 @@ def _learning_rate(owner: Any, name: str, rate: Any) -> LearningRate:
     return checked
 
 
-def _bound(owner: Any, name: str, bound: Any) -> float | None:
-    return None if bound is None else checks.positive_float(owner, name, bound)
-
-
 @settings()
 class Optimizer(Saved, KeywordHints):
     """Base of all optimizers: a subclass writes `update` and gets the rest.
@@ -117,8 +113,8 @@ class Optimizer(Saved, KeywordHints):
     learning_rate: LearningRate = setting(_learning_rate)
     _: KW_ONLY
     weight_decay: float = setting(checks.positive_float, zero=True, default=0.0)
-    clip_norm: float | None = setting(_bound, default=None)
-    clip_value: float | None = setting(_bound, default=None)
+    clip_norm: float | None = setting(checks.positive_float, default=None)
+    clip_value: float | None = setting(checks.positive_float, default=None)
 
     decoupled_weight_decay = False
     """True in a subclass whose weight decay acts on the value, not through the gradient."""

@@ -3,18 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from dataclasses import KW_ONLY
 from typing import Any
 
 import numpy as np
 
 from minirnn import checks
 from minirnn.core import Layer, Parameter, writeable
-from minirnn.reprs import as_call
+from minirnn.settings import setting, settings
 from minirnn.typing import Array
 
 __all__ = ["Buffer", "ParameterGroup", "Slots", "as_parameters", "grouped"]
 
 
+@settings()
 class ParameterGroup:
     """Parameters with their own learning rate or weight decay.
 
@@ -46,20 +48,13 @@ class ParameterGroup:
     >>> optimizer = Adam([slow, *head.parameters()], 1e-3, weight_decay=1e-4)
     """
 
-    def __init__(
-        self,
-        parameters: Iterable[Parameter],
-        *,
-        rate_factor: float = 1.0,
-        weight_decay: float | None = None,
-    ) -> None:
-        self.parameters: list[Parameter] = as_parameters(self, parameters)
-        self.rate_factor = checks.positive_float(self, "rate_factor", rate_factor, zero=True)
-        if weight_decay is not None:
-            checks.positive_float(self, "weight_decay", weight_decay, zero=True)
-        self.weight_decay = weight_decay
+    parameters: Any
+    _: KW_ONLY
+    rate_factor: float = setting(checks.positive_float, zero=True, default=1.0)
+    weight_decay: float | None = setting(checks.positive_float, zero=True, default=None)
 
-    __repr__ = as_call
+    def __post_init__(self) -> None:
+        self.parameters = as_parameters(self, self.parameters)
 
 
 class Slots(dict[str, Array]):
