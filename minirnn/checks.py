@@ -43,7 +43,6 @@ __all__ = [
     "sequence",
     "step",
     "weights",
-    "whole_number",
 ]
 
 _AXES = {
@@ -96,11 +95,6 @@ def integer(owner: object, name: str, value: Any) -> int:
             f"{name_of(owner)}: {name} should be a whole number, got {value!r} "
             f"({type(value).__name__})"
         ) from None
-
-
-def whole_number(owner: object, name: str, value: Any) -> int | None:
-    """Return `value` as an int, or None if it is None."""
-    return None if value is None else integer(owner, name, value)
 
 
 def positive_int(owner: object, name: str, value: Any, *, zero: bool = False) -> int:

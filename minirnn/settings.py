@@ -63,7 +63,9 @@ def settings(*, kw_only: bool = False, frozen: bool = False) -> Callable[[type[_
                 value = check(self, name, value)
             object.__setattr__(self, name, value)
 
-        kind.__setattr__, kind.__repr__, kind.__signature__ = assign, as_call, None
+        kind.__setattr__, kind.__signature__ = assign, None
+        if "__repr__" not in vars(kind):
+            kind.__repr__ = as_call
         return kind
 
     return decorate
