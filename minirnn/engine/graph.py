@@ -95,10 +95,10 @@ class Graph:
 
     def node(self, name: str, *args: Node, attr: Any = None, width: int = 0) -> Node:
         """Return the node of this kind, as it stands; it is as wide as its widest argument."""
-        width = width or max([a.width for a in args])
-        key = name, args, attr, width
+        key = name, args, attr
         known = self._known.get(key)
         if known is None or name in RESULTS:  # what is added twice is not added once
+            width = width or max([a.width for a in args])
             self._known[key] = known = Node(name, args, attr, width, len(self.nodes))
             self.nodes.append(known)
         return known

@@ -133,7 +133,7 @@ def _fused(new: Graph, n: Node, args: list[Node], uses: list[int]) -> Node:
             begin += terms[even:]
         if pairs and len(begin) < 2 and all(b.name != "const" for b in begin):
             return new.node("product", *pairs, *begin, width=n.width)
-    for k in (1, 0) if len(args) == 2 else ():
+    for k in (1, 0) if n.name in ("add", "sub", "mul") else ():
         a, b = args[k], args[1 - k]
         match n.name, a if uses[k] == 1 else None:
             case "add", Node("mul", (p, Node("tanh", (Node("mul", (q, x)),)))) if (
