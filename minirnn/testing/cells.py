@@ -9,34 +9,27 @@ import numpy as np
 
 from minirnn.cells.cell import Cell
 from minirnn.gradcheck import GradientError
-from minirnn.gradcheck.arrays import mapped
 from minirnn.gradcheck.kinds import step_result
 from minirnn.recurrent import Recurrent
-from minirnn.testing.arrays import changed, copied, flat, part, same
-from minirnn.testing.findings import first_wrong_gradients
-from minirnn.testing.layers import LAYER
+from minirnn.testing.arrays import part, same
+from minirnn.testing.layers import LAYER, gradients, later_calls, other_dtypes
 from minirnn.testing.report import Advice, ContractReport, NotApplicableError, run
-from minirnn.testing.subject import LayerSubject, draw
-from minirnn.typing import Array
+from minirnn.testing.subject import CellSubject, LayerSubject
 
 __all__ = ["check_cell"]
 
 STEPS = 3
 
 
-class CellSubject(LayerSubject):
-    """A cell, one step to run it on, and a state."""
-
-    def state(self, dtype: Any = np.float64, batch: int | None = None) -> tuple[Array, ...]:
-        """Return a random state of the shapes of the initial one."""
-        rng = np.random.default_rng(3)
-        zeros = self.layer.initial_state(batch or len(self.inputs[0]))  # type: ignore[attr-defined]
-        return tuple(rng.standard_normal(np.shape(a)).astype(dtype) * 0.5 for a in zeros)
+def _state(cell: Any, batch: int) -> Any:
+    """Return a random state of the shapes of the initial one."""
+    rng = np.random.default_rng(3)
+    return tuple(rng.standard_normal(np.shape(a)) * 0.5 for a in cell.initial_state(batch))
 
 
 def check_cell(cell: Cell, inputs: tuple[Any, ...], mask: Any) -> ContractReport:
     """Check the contract of a cell, and then that of the layer over it."""
-    x: Array = np.asarray(inputs[0] if inputs else 0)
+    x = np.asarray(inputs[0] if inputs else 0)
     if len(inputs) != 1 or x.ndim != 2:
         raise TypeError(
             f"check_layer: {type(cell).__name__} is a cell, so it takes one step x_t of shape "
@@ -48,10 +41,9 @@ def check_cell(cell: Cell, inputs: tuple[Any, ...], mask: Any) -> ContractReport
             f"check_layer: {type(cell).__name__} takes {takes} features (its input_size), and the "
             f"step x_t to check it on has {size}, in shape {x.shape}"
         )
-    subject = CellSubject(cell, (x,), None)
-    alone = run(cell, subject, [sizes])
+    alone = run(cell, CellSubject(cell, (x,), None), [sizes])
     if alone.passed:
-        alone = run(cell, subject, CELL)
+        alone = run(cell, CellSubject(cell, (x, _state(cell, batch)), None), CELL)
     if alone.violations:
         return alone  # the layer over it would say the same again
     sequence = np.random.default_rng(4).standard_normal((batch, STEPS, size))
@@ -68,7 +60,7 @@ def check_cell(cell: Cell, inputs: tuple[Any, ...], mask: Any) -> ContractReport
 
 def sizes(s: CellSubject) -> Iterator[str]:
     """Look at the sizes, the initial state and what a step returns."""
-    cell: Any = s.layer
+    cell = s.thing
     for name in ("input_size", "hidden_size"):
         if not isinstance(getattr(cell, name, None), int | np.integer):
             yield f"the cell has no {name}: set self.{name} in __init__, an int"
@@ -89,7 +81,7 @@ def sizes(s: CellSubject) -> Iterator[str]:
                     f"should be the batch, {batch}"
                 )
                 return
-    state = s.state()
+    state = _state(cell, len(x))
     try:
         y, _, _ = step_result(f"{s.name}.forward", s.made().forward(x, state), len(state))
     except GradientError as error:
@@ -102,28 +94,16 @@ def sizes(s: CellSubject) -> Iterator[str]:
         )
 
 
-def gradients(s: CellSubject) -> Iterator[str]:
-    """Compare every gradient of one step with central differences, and for a batch of one."""
-    one = part(s.inputs, slice(1))
-    yield from first_wrong_gradients(s.layer, [("", s.inputs, None), ("", one, None)])
-
-
 def stateless(s: CellSubject) -> Iterator[str]:
     """Look whether a step leaves anything on the cell."""
-    cell = s.made()
-    attributes = {*vars(cell), "output_size"}
-    y, state, cache = cell.forward(s.inputs[0], s.state())
-    if not same((y, state), cell.forward(s.inputs[0], s.state())[:2]):
+    if s.remembers(s.made):
         yield (
             "the same step gives other numbers the second time: a cell remembers nothing between "
             "calls, what is to be remembered belongs in the state"
         )
-    kept = {"the output": y, "the new state": state}
-    before = copied(kept)
-    cell.forward(0.5 * s.inputs[0][::-1], s.state())
-    cell.backward(draw(np.asarray(y)), mapped(state, draw), cache)
-    for name in changed(before, kept):
-        yield f"{name} of a step is changed by the next one: return new arrays"
+    cell = s.made()
+    attributes = {*vars(cell), "output_size"}
+    s.results(cell, s.inputs)
     new = sorted(vars(cell).keys() - attributes)
     if new:
         yield Advice(
@@ -134,23 +114,12 @@ def stateless(s: CellSubject) -> Iterator[str]:
 
 def dtype(s: CellSubject) -> Iterator[str]:
     """Run a step in float32 and in float64."""
-    for kind in (np.float32, np.float64):
-        cell = s.made(kind)
-        y, state, cache = cell.forward(s.inputs[0].astype(kind), s.state(kind))
-        grads = cell.backward(draw(np.asarray(y)), mapped(state, draw), cache)
-        for name, value in (("forward", (y, state)), ("backward", grads)):
-            for array in flat(value):
-                if array.dtype != kind:
-                    yield (
-                        f"{name} gives {array.dtype} for {np.dtype(kind)}: is there an array made "
-                        f"without a dtype? np.zeros(shape, x_t.dtype)"
-                    )
-                    break
+    yield from other_dtypes(s)
 
 
 def rows(s: CellSubject) -> Iterator[str]:
     """Run each row of the batch alone."""
-    x, state = s.inputs[0], s.state()
+    x, state = s.inputs
     together = s.made().forward(x, state)[:2]
     for row in range(len(x)):
         own = slice(row, row + 1)
@@ -165,10 +134,10 @@ def rows(s: CellSubject) -> Iterator[str]:
 
 def gates(s: CellSubject) -> Iterator[str]:
     """Look whether the gates that the cell names are in the cache, inside their bounds."""
-    named: Any = getattr(s.layer, "gates", None)
+    named: Any = getattr(s.thing, "gates", None)
     if not named:
         raise NotApplicableError("the cell names no gates")
-    _, _, cache = s.made().forward(s.inputs[0], s.state())
+    _, _, cache = s.made().forward(*s.inputs)
     for name, bounds in named.items():
         if not hasattr(cache, name):
             yield (
@@ -179,4 +148,4 @@ def gates(s: CellSubject) -> Iterator[str]:
             yield f"the gate {name} leaves its bounds {bounds[0]:g} to {bounds[1]:g}"
 
 
-CELL = [sizes, gradients, stateless, dtype, rows, gates]
+CELL = [sizes, gradients, stateless, later_calls, dtype, rows, gates]

@@ -14,9 +14,9 @@ from minirnn.optimizers import Optimizer
 from minirnn.testing.callbacks import CALLBACK, is_callback
 from minirnn.testing.cells import check_cell
 from minirnn.testing.layers import LAYER
-from minirnn.testing.optimizers import OPTIMIZER
+from minirnn.testing.optimizers import OPTIMIZER, OptimizerSubject
 from minirnn.testing.report import ContractError, ContractReport, run
-from minirnn.testing.subject import LayerSubject, OptimizerSubject, TargetSubject
+from minirnn.testing.subject import LayerSubject, TargetSubject
 from minirnn.testing.targets import LOSS, METRIC
 
 __all__ = ["check_layer"]
@@ -89,6 +89,8 @@ def check_layer(thing: Any, *inputs: Any, mask: Any = None, raises: bool = True)
     if isinstance(thing, Cell):
         report = check_cell(thing, inputs, mask)
     elif isinstance(thing, Layer):
+        if not inputs:
+            raise TypeError("check_layer: takes the layer and what its forward takes, got no input")
         subject = LayerSubject(thing, inputs, mask)
         _demand_fitting_input(subject)
         report = run(thing, subject, LAYER)
@@ -118,7 +120,7 @@ def _demand_fitting_input(subject: LayerSubject) -> None:
     What forward raises by itself is a finding about the layer.
     """
     try:
-        copy.deepcopy(subject.layer).forward(*copy.deepcopy(subject.inputs))
+        copy.deepcopy(subject.thing).forward(*copy.deepcopy(subject.inputs))
     except (ValueError, TypeError) as error:
         innermost = list(traceback.walk_tb(error.__traceback__))[-1][0]
         if innermost.f_globals["__name__"] == "minirnn.checks":

@@ -35,11 +35,7 @@ def latest_forward(s: LayerSubject) -> Iterator[str]:
             "self.rng, and draw from nothing else"
         )
         return
-    reference, layer = both(_quiet(s), s.inputs), _quiet(s)
-    both(layer, s.others())
-    layer.zero_grad()
-    layer.reset_state()
-    if not same(reference, both(layer, s.inputs)):
+    if s.remembers(lambda: _quiet(s)):
         yield "an earlier call changes the results: let each forward replace all that it keeps"
     layer = s.made()
     y = layer.forward(*s.inputs)
@@ -51,7 +47,7 @@ def latest_forward(s: LayerSubject) -> Iterator[str]:
             "predict between forward and backward changes what backward gives: do not override "
             "predict, it runs a copy of the layer"
         )
-    call = partial(s.made().backward, draw(reference[0]))
+    call = partial(s.made().backward, draw(expected[0]))
     accepted = Advice("backward before forward is accepted: raise a RuntimeError that says so")
     yield from out_of_order(call, "backward before forward", accepted)
 
@@ -207,7 +203,7 @@ def refused_calls(s: LayerSubject) -> Iterator[str]:
                 "after a refused forward, backward no longer belongs to the forward before: look "
                 "at the input before anything is kept"
             )
-    if s.layer.uses_mask and s.has_time:
+    if s.thing.uses_mask and s.has_time:
         layer, x = s.made(), s.sequence()
         layer.forward(x)
         shape = x.shape[1], x.shape[0] + (x.shape[0] == x.shape[1])

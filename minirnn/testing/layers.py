@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Any
 
 import numpy as np
 
+from minirnn.core import Layer
 from minirnn.gradcheck.arrays import mapped
 from minirnn.masks import lost_inside
-from minirnn.testing.arrays import cast, changed, copied, equal, flat, padded, part, same
+from minirnn.testing.arrays import cast, changed, copied, equal, flat, padded, same
 from minirnn.testing.findings import first_wrong_gradients
 from minirnn.testing.layer_calls import (
     copies,
@@ -20,42 +20,24 @@ from minirnn.testing.layer_calls import (
     train_and_eval,
 )
 from minirnn.testing.report import Advice, NotApplicableError
-from minirnn.testing.subject import LayerSubject, both, draw
+from minirnn.testing.subject import LayerSubject, Subject, both, draw
 from minirnn.typing import Array
 
-__all__ = ["LAYER"]
+__all__ = ["LAYER", "gradients", "later_calls", "other_dtypes"]
 
 
 # ---------------------------------------------------------------- gradients and masks
 
 
-def gradients(s: LayerSubject) -> Iterator[str]:
-    """Compare every gradient with central differences: as given, of one step, of one sequence.
-
-    Under a mask, once: padding at the end of every other row, gaps in those between.
-    """
-    yield from first_wrong_gradients(s.layer, _variants(s))
-
-
-def _variants(s: LayerSubject) -> Iterator[tuple[str, tuple[Any, ...], Array | None]]:
-    yield "", s.inputs, None
-    if s.x is None and s.mask is not None:
-        yield "the mask", s.inputs, s.mask
-    yield "a batch of one", part(s.inputs, slice(1)), None
-    if s.has_time:
-        yield "a single step", part(s.inputs, (slice(None), slice(1))), None
-        if s.layer.uses_mask:
-            x, (trailing, gaps, *given) = s.sequence(), s.masks().values()
-            mixed = np.where(np.arange(len(x))[:, None] % 2, trailing, gaps)
-            yield "padding and gaps in the mask", (padded(x, mixed, np.nan, 10**6),), mixed
-            for one in given:
-                yield "the mask", (padded(x, one, np.nan, 10**6),), one
+def gradients(s: Subject) -> Iterator[str]:
+    """Compare every gradient with central differences, until one is wrong."""
+    yield from first_wrong_gradients(s.thing, s.variants())
 
 
 def padding(s: LayerSubject) -> Iterator[str]:
     """Put anything into the padding, and each sequence alone beside the padded batch."""
-    if not s.layer.uses_mask:
-        inside = lost_inside(s.layer)
+    if not s.thing.uses_mask:
+        inside = lost_inside(s.thing)
         if inside is None:
             raise NotApplicableError("the layer takes no mask (uses_mask is False)")
         yield (
@@ -88,7 +70,7 @@ def _alone(s: LayerSubject, x: Array) -> Iterator[str]:
     for row, length in enumerate(mask.sum(axis=1)):
         alone = s.made().eval().forward(x[row : row + 1, :length])
         ours = together[row : row + 1]
-        if s.layer.keeps_time and together.ndim > 2:
+        if s.thing.keeps_time and together.ndim > 2:
             ours = ours[:, :length]
         if not same(alone, ours):
             yield (
@@ -103,26 +85,29 @@ def _alone(s: LayerSubject, x: Array) -> Iterator[str]:
 
 def dtype(s: LayerSubject) -> Iterator[str]:
     """Run in float32 and in float64."""
-    hint = "is there an array made without a dtype? np.zeros(shape, x.dtype)"
-    for kind in (np.float32, np.float64):
-        inputs = cast(s.inputs, kind)
-        layer = s.made(kind)
-        y = layer.forward(*inputs)
-        learned = bool(layer.parameters())
-        if y.dtype != kind and (learned or s.x is None or s.x.dtype.kind == "f"):
-            yield f"forward gives {y.dtype} for {np.dtype(kind)} inputs and parameters: {hint}"
-        grad_x = layer.backward(draw(y).astype(kind))
-        floats = all(array.dtype.kind == "f" for array in flat(inputs))
-        for one in flat(grad_x) if floats else ():
-            if one.dtype != kind:
-                yield f"backward gives {one.dtype} for {np.dtype(kind)}: {hint}"
-    if s.made().parameters() and flat(s.inputs)[0].dtype.kind == "f":
+    floats = flat(s.inputs)[0].dtype.kind == "f"
+    learned = bool(s.made().parameters())
+    if learned or floats or s.x is None:
+        yield from other_dtypes(s)
+    if learned and floats:
         y = s.made(np.float32).forward(*s.inputs)
         if y.dtype != np.float32:
             yield Advice(
                 f"with float32 parameters, a float64 input gives {y.dtype}: cast it once where it "
                 f"comes in, x = np.asarray(x, self.W.value.dtype)"
             )
+
+
+def other_dtypes(s: Subject) -> Iterator[str]:
+    """Say which results have another dtype than inputs and parameters."""
+    for kind in (np.float32, np.float64):
+        for name, value in s.results(s.made(kind), cast(s.inputs, kind)).items():
+            wrong = [a.dtype for a in flat(value) if a.dtype.kind == "f" and a.dtype != kind]
+            if wrong:
+                yield (
+                    f"{name} is {wrong[0]} for {np.dtype(kind)} inputs and parameters: is there an "
+                    f"array made without a dtype? np.zeros(shape, {s.x_name}.dtype)"
+                )
 
 
 def arrays(s: LayerSubject) -> Iterator[str]:
@@ -148,18 +133,15 @@ def _awkward(array: Array) -> Array:
     return strided
 
 
-def later_calls(s: LayerSubject) -> Iterator[str]:
+def later_calls(s: Subject) -> Iterator[str]:
     """Keep what calls return, go on, and look whether it still stands there."""
-    layer = s.made()
-    y, grad_x, _ = both(layer, s.inputs)
-    kept = {"the output": y, "the gradient on the input": grad_x}
-    kept |= {name: getattr(layer, name, None) for name in ("state", "grad_state")}
+    thing = s.made()
+    kept = s.results(thing, s.inputs)
     before = copied(kept)
-    if hasattr(layer, "reset_state"):
-        layer.reset_state()
-    again = layer.forward(*s.others())
-    layer.backward(-draw(again))
-    for parameter in layer.parameters():
+    if isinstance(thing, Layer):
+        thing.reset_state()
+    s.results(thing, s.others(), seed=2)
+    for parameter in thing.parameters() if isinstance(thing, Layer) else ():
         parameter.value += 1
     for name in changed(before, kept):
         yield f"{name} of a call is changed by the next one: return a new array each time"
@@ -178,7 +160,7 @@ def steps(s: LayerSubject) -> Iterator[str]:
         full = s.made().eval()
         full.reset_state()
         y = full.forward(x[:, : t + 1])
-        expected = y[:, -1] if s.layer.keeps_time and y.ndim > 2 else y
+        expected = y[:, -1] if s.thing.keeps_time and y.ndim > 2 else y
         if not same(np.asarray(y_t), expected):
             yield (
                 f"step {t} gives other numbers than forward over the steps up to it: a layer that "

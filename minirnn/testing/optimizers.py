@@ -5,15 +5,56 @@ from __future__ import annotations
 import copy
 from collections.abc import Iterator
 from functools import partial
+from typing import Any
 
 import numpy as np
 
+from minirnn.core import Parameter
 from minirnn.testing.arrays import changed, equal, same
 from minirnn.testing.findings import refused
 from minirnn.testing.report import NotApplicableError
-from minirnn.testing.subject import OptimizerSubject, values_of
+from minirnn.typing import Array
 
-__all__ = ["OPTIMIZER"]
+__all__ = ["OPTIMIZER", "OptimizerSubject"]
+
+
+class OptimizerSubject:
+    """An optimizer, or the class of one, and copies of it over parameters of their own."""
+
+    def __init__(self, thing: Any) -> None:
+        self.thing = thing
+        if isinstance(thing, type):
+            rng = np.random.default_rng(0)
+            weights = Parameter(rng.standard_normal((3, 4)))
+            bias = Parameter(rng.standard_normal(4), decay=False)
+            self.thing = thing([weights, bias], 0.01)
+
+    def made(self, *seeds: int, **settings: Any) -> Any:
+        """Return a copy with these settings, after a step with random gradients for each seed."""
+        optimizer = copy.deepcopy(self.thing)
+        optimizer.zero_grad()
+        for name, value in settings.items():
+            setattr(optimizer, name, value)
+        self.steps(optimizer, *seeds)
+        return optimizer
+
+    def fill(self, optimizer: Any, seed: int) -> list[Array]:
+        """Give every parameter a random gradient, and return them."""
+        rng = np.random.default_rng(seed)
+        for parameter in optimizer.parameters:
+            parameter.grad = rng.standard_normal(parameter.shape)
+        return [parameter.grad.copy() for parameter in optimizer.parameters]
+
+    def steps(self, optimizer: Any, *seeds: int) -> None:
+        """Take a step with random gradients for each seed."""
+        for seed in seeds:
+            self.fill(optimizer, seed)
+            optimizer.step()
+
+
+def values_of(optimizer: Any) -> list[Array]:
+    """Return copies of the values of all parameters."""
+    return [parameter.value.copy() for parameter in optimizer.parameters]
 
 
 def updates(s: OptimizerSubject) -> Iterator[str]:

@@ -3,59 +3,104 @@
 from __future__ import annotations
 
 import copy
+import inspect
 import sys
+from collections.abc import Callable, Iterator
 from types import FunctionType
 from typing import Any
 
 import numpy as np
 
-from minirnn.core import Layer, Parameter
+from minirnn.core import Layer
 from minirnn.data.nested import each
 from minirnn.gradcheck.arrays import mapped
 from minirnn.losses import Loss
-from minirnn.testing.arrays import cast, copied, masks, padded, part
+from minirnn.testing.arrays import cast, copied, masks, padded, part, same
 from minirnn.testing.report import NotApplicableError
 from minirnn.typing import Array
 
 __all__ = [
+    "CellSubject",
     "LayerSubject",
-    "OptimizerSubject",
+    "Subject",
     "TargetSubject",
+    "Variant",
     "both",
     "draw",
     "gradients_of",
     "importable",
     "snapshot",
-    "values_of",
 ]
 
 
-class LayerSubject:
-    """A layer, what it takes, and copies of it to experiment on.
+Variant = tuple[str, tuple[Any, ...], Any]
+"""What is special about some inputs, the inputs, and the mask or None."""
+
+
+class Subject:
+    """A layer, cell, loss or metric, what it takes, and copies of it to experiment on.
 
     Attributes
     ----------
     inputs : tuple
-        The arguments of forward, in float64; each an array, or a tuple or dictionary of arrays.
+        What its calls take, in float64; each an array, or a tuple or dictionary of arrays.
     mask : boolean array, or None
     """
 
-    def __init__(self, layer: Layer, inputs: tuple[Any, ...], mask: Any) -> None:
-        if not inputs:
-            raise TypeError("check_layer: takes the layer and what its forward takes, got no input")
-        self.layer, self.mask = layer, mask
+    x_name = "x"
+
+    def __init__(self, thing: Any, inputs: tuple[Any, ...], mask: Any) -> None:
+        self.thing, self.mask, self.name = thing, mask, type(thing).__name__
         arrays = tuple(each(np.asarray, x) for x in inputs)
         self.inputs: tuple[Any, ...] = cast(arrays, np.float64)
-        self.name = type(layer).__name__
 
     def made(self, dtype: Any = np.float64) -> Any:
-        """Return a copy with parameters of this dtype, as fresh as the layer was."""
-        layer = copy.deepcopy(self.layer)
-        for parameter in layer.parameters():
-            shape = parameter.shape
-            parameter.move(np.empty(shape, dtype), np.empty(shape, dtype))
-        layer.zero_grad()
-        return layer
+        """Return a copy with parameters of this dtype, as fresh as the thing was."""
+        thing = copy.deepcopy(self.thing)
+        if isinstance(thing, Layer):
+            for parameter in thing.parameters():
+                shape = parameter.shape
+                parameter.move(np.empty(shape, dtype), np.empty(shape, dtype))
+            thing.zero_grad()
+        return thing
+
+    def results(
+        self, thing: Any, inputs: tuple[Any, ...], seed: int = 1, **mask: Any
+    ) -> dict[str, Any]:
+        """Return all that the calls of a copy give, by what it is called in a sentence."""
+        raise NotImplementedError
+
+    def others(self) -> tuple[Any, ...]:
+        """Return inputs of the same shapes with other numbers: the batch in the opposite order."""
+        first, *rest = part(self.inputs, slice(None, None, -1))
+        return mapped(first, lambda a: 0.5 * a if a.dtype.kind == "f" else a), *rest
+
+    def variants(self) -> Iterator[Variant]:
+        """Yield what gradients are checked on."""
+        yield "", self.inputs, None
+        yield "a batch of one", part(self.inputs, slice(1)), None
+
+    def remembers(self, made: Callable[[], Any]) -> bool:
+        """Whether a call on other numbers changes the results of the next."""
+        expected, thing = self.results(made(), self.inputs), made()
+        self.results(thing, self.others())
+        if isinstance(thing, Layer):
+            thing.zero_grad()
+            thing.reset_state()
+        return not same(expected, self.results(thing, self.inputs))
+
+
+class LayerSubject(Subject):
+    """A layer, and the arguments of its forward."""
+
+    def results(
+        self, thing: Any, inputs: tuple[Any, ...], seed: int = 1, **mask: Any
+    ) -> dict[str, Any]:
+        """Return output, gradients and states."""
+        y = thing.forward(*inputs, **mask)
+        found = {"the output": y, "the gradient on the input": thing.backward(draw(y, seed))}
+        found["the gradient of the parameters"] = gradients_of(thing)
+        return found | {name: getattr(thing, name, None) for name in ("state", "grad_state")}
 
     @property
     def x(self) -> Array | None:
@@ -74,18 +119,43 @@ class LayerSubject:
             raise NotApplicableError("the input has no time axis (batch, time, features)")
         return self.x
 
-    def others(self) -> tuple[Any, ...]:
-        """Return inputs of the same shapes with other numbers: the batch in the opposite order."""
-        reversed_: tuple[Any, ...] = part(self.inputs, slice(None, None, -1))
-        return tuple(mapped(reversed_, lambda a: 0.5 * a if a.dtype.kind == "f" else a))
-
     def masks(self) -> dict[str, Array]:
         """Return the masks to try, and the one that was given."""
         given = {} if self.mask is None else {"the mask": np.asarray(self.mask)}
         return masks(*self.sequence().shape[:2]) | given
 
+    def variants(self) -> Iterator[Variant]:
+        """Yield also one step, and the masks: padding at the end of every other row, then gaps."""
+        yield from super().variants()
+        if self.x is None and self.mask is not None:
+            yield "the mask", self.inputs, self.mask
+        if self.has_time:
+            yield "a single step", part(self.inputs, (slice(None), slice(1))), None
+            if self.thing.uses_mask:
+                x, (trailing, gaps, *given) = self.sequence(), self.masks().values()
+                mixed = np.where(np.arange(len(x))[:, None] % 2, trailing, gaps)
+                yield "padding and gaps in the mask", (padded(x, mixed, np.nan, 10**6),), mixed
+                for one in given:
+                    yield "the mask", (padded(x, one, np.nan, 10**6),), one
 
-class TargetSubject:
+
+class CellSubject(Subject):
+    """A cell, one step, and a state."""
+
+    x_name = "x_t"
+
+    def results(
+        self, thing: Any, inputs: tuple[Any, ...], seed: int = 1, **mask: Any
+    ) -> dict[str, Any]:
+        """Return output, state and gradients of the step."""
+        y, state, cache = thing.forward(*inputs)
+        grads = draw(np.asarray(y), seed), mapped(state, lambda a: draw(a, seed))
+        grad_x, grad_state = thing.backward(*grads, cache)
+        found = {"the output": y, "the new state": state, "the gradient on the input": grad_x}
+        return found | {"the gradient on the state": grad_state}
+
+
+class TargetSubject(Subject):
     """A loss or a metric, a prediction and a target."""
 
     def __init__(self, thing: Any, inputs: tuple[Any, ...], mask: Any) -> None:
@@ -93,21 +163,19 @@ class TargetSubject:
             raise TypeError(
                 f"check_layer: {type(thing).__name__} takes the prediction and the target"
             )
-        self.thing, self.mask, self.is_loss = thing, mask, isinstance(thing, Loss)
-        self.prediction: Array = np.asarray(inputs[0], np.float64)
-        self.target: Any = mapped(inputs[1], np.asarray)
+        super().__init__(thing, (np.asarray(inputs[0], np.float64), inputs[1]), mask)
+        self.prediction: Array = self.inputs[0]
+        self.target: Any = self.inputs[1]
+        self.is_loss = isinstance(thing, Loss)
 
-    def made(self) -> Any:
-        """Return a fresh copy."""
-        return copy.deepcopy(self.thing)
-
-    def results(self, prediction: Any, target: Any, **mask: Any) -> tuple[Any, ...]:
-        """Return the loss and its gradient, or the value of the metric, of a fresh copy."""
-        thing = self.made()
+    def results(
+        self, thing: Any, inputs: tuple[Any, ...], seed: int = 1, **mask: Any
+    ) -> dict[str, Any]:
+        """Return the loss and its gradient, or the value of the metric."""
         if self.is_loss:
-            return thing.forward(prediction, target, **mask), thing.backward()
-        thing.update(prediction, target, **mask)
-        return (thing.value,)
+            return {"the loss": thing.forward(*inputs, **mask), "the gradient": thing.backward()}
+        thing.update(*inputs, **mask)
+        return {"the value": thing.value}
 
     @property
     def has_time(self) -> bool:
@@ -129,43 +197,17 @@ class TargetSubject:
         token = int(filling) if np.isfinite(filling) else -7
         return padded(self.prediction, mask, filling), padded(self.target, mask, filling, token)
 
-    def others(self) -> tuple[Array, Any]:
-        """Return another prediction and target of the same shapes."""
-        return 0.5 * self.prediction[::-1] + 0.25, part(self.target, slice(None, None, -1))
+    def takes_mask(self) -> bool:
+        """Whether forward or update takes a mask."""
+        method = self.thing.forward if self.is_loss else self.thing.update
+        found = inspect.signature(method).parameters.values()
+        return any(p.name == "mask" or p.kind is p.VAR_KEYWORD for p in found)
 
-
-class OptimizerSubject:
-    """An optimizer, or the class of one, and copies of it over parameters of their own."""
-
-    def __init__(self, thing: Any) -> None:
-        self.thing = thing
-        if isinstance(thing, type):
-            rng = np.random.default_rng(0)
-            weights = Parameter(rng.standard_normal((3, 4)))
-            bias = Parameter(rng.standard_normal(4), decay=False)
-            self.thing = thing([weights, bias], 0.01)
-
-    def made(self, *seeds: int, **settings: Any) -> Any:
-        """Return a copy with these settings, after a step with random gradients for each seed."""
-        optimizer = copy.deepcopy(self.thing)
-        optimizer.zero_grad()
-        for name, value in settings.items():
-            setattr(optimizer, name, value)
-        self.steps(optimizer, *seeds)
-        return optimizer
-
-    def fill(self, optimizer: Any, seed: int) -> list[Array]:
-        """Give every parameter a random gradient, and return them."""
-        rng = np.random.default_rng(seed)
-        for parameter in optimizer.parameters:
-            parameter.grad = rng.standard_normal(parameter.shape)
-        return [parameter.grad.copy() for parameter in optimizer.parameters]
-
-    def steps(self, optimizer: Any, *seeds: int) -> None:
-        """Take a step with random gradients for each seed."""
-        for seed in seeds:
-            self.fill(optimizer, seed)
-            optimizer.step()
+    def variants(self) -> Iterator[Variant]:
+        """Yield also a masked one."""
+        yield from super().variants()
+        if self.has_time and self.takes_mask():
+            yield "masked", self.padded(self.masked(), 0), self.masked()
 
 
 def draw(y: Array, seed: int = 1) -> Array:
@@ -176,11 +218,6 @@ def draw(y: Array, seed: int = 1) -> Array:
 def gradients_of(layer: Any) -> dict[str, Array]:
     """Return copies of the gradients of all parameters."""
     return {name: parameter.grad.copy() for name, parameter in layer.named_parameters()}
-
-
-def values_of(optimizer: Any) -> list[Array]:
-    """Return copies of the values of all parameters."""
-    return [parameter.value.copy() for parameter in optimizer.parameters]
 
 
 def both(layer: Any, inputs: tuple[Any, ...], grad: Array | None = None, **mask: Any) -> Any:

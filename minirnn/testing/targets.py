@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import inspect
 import pickle
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from functools import partial
 from types import FunctionType
 from typing import Any
@@ -14,6 +13,7 @@ import numpy as np
 from minirnn.gradcheck.arrays import mapped
 from minirnn.testing.arrays import copied, equal, part, same
 from minirnn.testing.findings import first_wrong_gradients, out_of_order, refused
+from minirnn.testing.layers import later_calls
 from minirnn.testing.report import Advice, NotApplicableError
 from minirnn.testing.subject import TargetSubject, importable
 
@@ -25,30 +25,18 @@ __all__ = ["LOSS", "METRIC"]
 
 def gradients(s: TargetSubject) -> Iterator[str]:
     """Compare the gradient with central differences, with and without a mask."""
-    both = s.prediction, s.target
-    variants: list[tuple[str, tuple[Any, ...], Any]] = [
-        ("", both, None),
-        ("a batch of one", part(both, slice(1)), None),
-    ]
-    if s.has_time and _takes_mask(s.thing.forward):
-        variants.append(("masked", s.padded(s.masked(), 0), s.masked()))
-    for text in first_wrong_gradients(s.thing, variants):
+    for text in first_wrong_gradients(s.thing, s.variants()):
         yield text.replace("the gradient on input", "the gradient on the prediction")
-
-
-def _takes_mask(method: Callable[..., Any]) -> bool:
-    found = inspect.signature(method).parameters.values()
-    return any(p.name == "mask" or p.kind is p.VAR_KEYWORD for p in found)
 
 
 def number(s: TargetSubject) -> Iterator[str]:
     """Look at what forward returns, and at the kind of the gradient."""
     loss = s.made()
-    value = loss.forward(s.prediction, s.target)
+    value = loss.forward(*s.inputs)
     if not isinstance(value, float):
         yield f"forward should return a float, and returns {type(value).__name__}: float(...)"
     grad = loss.backward()
-    twice = mapped((s.prediction, s.target), lambda array: np.concatenate([array, array]))
+    twice = mapped(s.inputs, lambda array: np.concatenate([array, array]))
     double = s.made().forward(*twice)
     if not same(value, double):
         yield (
@@ -68,21 +56,24 @@ def number(s: TargetSubject) -> Iterator[str]:
 def padding(s: TargetSubject) -> Iterator[str]:
     """Put anything into the padding, and take the valid positions alone."""
     mask, name = s.masked(), "forward" if s.is_loss else "update"
-    if not _takes_mask(getattr(s.thing, name)):
+    if not s.takes_mask():
         yield (
             f"{name} takes no mask, so a Trainer cannot hand one on: write {name}(self, "
             f"prediction, target, mask=None), and average over the positions where it is True"
         )
         return
-    one, two = (s.results(*s.padded(mask, filling), mask=mask) for filling in (0.5, np.nan))
+    one, two = (
+        [*s.results(s.made(), s.padded(mask, filling), mask=mask).values()]
+        for filling in (0.5, np.nan)
+    )
     if not equal(one, two):
         yield (
             "what stands in the padding has an influence: take prediction[mask], target[mask], or "
             "replace it first, np.where(mask[..., None], prediction, 0) (a product with 0 keeps "
             "NaN)"
         )
-    everywhere = s.results(s.prediction, s.target, mask=np.ones_like(mask))
-    if not same(everywhere[0], s.results(s.prediction, s.target)[0]):
+    everywhere = s.results(s.made(), s.inputs, mask=np.ones_like(mask))
+    if not same(everywhere, s.results(s.made(), s.inputs)):
         yield "a mask that is True everywhere gives another value than no mask"
     if not s.is_loss:
         return
@@ -100,20 +91,12 @@ def order_of_calls(s: TargetSubject) -> Iterator[str]:
     """Call backward before forward, and forward on other numbers in between."""
     accepted = "backward before forward is accepted: raise a RuntimeError that says so"
     yield from out_of_order(s.made().backward, "backward before forward", accepted)
-    _, expected = s.results(s.prediction, s.target)
-    loss = s.made()
-    loss.forward(*s.others())
-    loss.forward(s.prediction, s.target)
-    first = loss.backward()
-    if not same(expected, first):
+    if s.remembers(s.made):
         yield "an earlier forward changes what backward gives: it belongs to the latest"
-    if not same(first, loss.backward()):
+    loss = s.made()
+    loss.forward(*s.inputs)
+    if not same(np.copy(loss.backward()), loss.backward()):
         yield "a second backward after one forward gives other numbers: leave what forward kept"
-    kept = np.copy(first)
-    loss.forward(*s.others())
-    loss.backward()
-    if not equal(kept, first):
-        yield "the gradient of a call is changed by the next one: return a new array each time"
 
 
 def broadcasting(s: TargetSubject) -> Iterator[str]:
@@ -221,5 +204,5 @@ def state_dict(s: TargetSubject) -> Iterator[str]:
             yield "a pickled copy has another value"
 
 
-LOSS = [gradients, number, padding, order_of_calls, broadcasting]
+LOSS = [gradients, number, padding, order_of_calls, later_calls, broadcasting]
 METRIC = [attributes, streaming, reset, padding, in_place, state_dict]
