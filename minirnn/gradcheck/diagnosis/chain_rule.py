@@ -153,14 +153,11 @@ def _equal_products(
 ) -> Array:
     """Return where ``a * rows[left] = n * rows[right]``; all rows of a tuple are multiplied."""
 
-    def side(base: Array, indices: tuple[Array, ...], fits: Array, columns: Array) -> Array:
-        product = np.broadcast_to(base[columns], (len(fits), len(columns)))
-        for index in indices:
-            product = product * rows[np.ix_(index[fits], columns)]
-        return product
-
-    def sides(fits: Array, columns: Array) -> tuple[Array, Array]:
-        return side(a, left, fits, columns), side(n, right, fits, columns)
+    def sides(fits: Array, columns: Array) -> list[Array]:
+        return [
+            np.prod([rows[np.ix_(index[fits], columns)] for index in side], axis=0) * base[columns]
+            for base, side in ((a, left), (n, right))
+        ]
 
     return fitting(sides, len((left + right)[0]), a - n)
 

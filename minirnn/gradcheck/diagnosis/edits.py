@@ -63,10 +63,9 @@ def nothing(case: Case) -> Iterator[Prediction]:
             f"a state gradient that is not handed back: backward gives zeros ({size}), so over "
             f"time nothing reaches the earlier steps"
         )
-    elif case.is_parameter:
-        text = f"a gradient that is missing: backward adds nothing to it ({size})"
     else:
-        text = f"a gradient that is missing: backward gives all zeros ({size})"
+        gives = "adds nothing to it" if case.is_parameter else "gives all zeros"
+        text = f"a gradient that is missing: backward {gives} ({size})"
     yield "missing", text, case.but(0.0)
 
 

@@ -113,7 +113,7 @@ def factors_of(
     return [Factor.of(*factors[k]) for k in np.flatnonzero(good)], rows[good]
 
 
-def fitting(sides: Callable[[Array, Array], tuple[Array, Array]], count: int, gap: Array) -> Array:
+def fitting(sides: Callable[[Array, Array], list[Array]], count: int, gap: Array) -> Array:
     """Return which of `count` guesses hold in every column, but for rounding.
 
     `sides` gives what should be equal, a row for each guess, for some guesses and some columns. The

@@ -197,6 +197,7 @@ def wrong_source(case: Case) -> Iterator[Prediction]:
     if not case.is_parameter or case.numeric.ndim != 2:
         return
     for source, v in case.evidence.function.given.items():
+        rows = [*range(v.ndim - 1)]
         dz = _gradient_on_product(case, source, case.name) if v.dtype.kind == "f" else None
         for label, array in case.evidence.arrays.items():
             if dz is not None and array.shape == v.shape and not same(array, v):
@@ -205,7 +206,7 @@ def wrong_source(case: Case) -> Iterator[Prediction]:
                     f"the wrong array in the product: backward uses {label} where forward "
                     f"multiplied {used} with {case.name}"
                 )
-                yield "mixed up", text, _rows(array).T @ _rows(dz)
+                yield "mixed up", text, np.tensordot(array, dz, (rows, rows))
 
 
 def _gradient_on_product(case: Case, source: str, name: str) -> Array | None:
@@ -220,7 +221,3 @@ def _gradient_on_product(case: Case, source: str, name: str) -> Array | None:
     shares = evidence.shares(name)
     dz: Array = np.einsum("...i,...ij->...j", v, shares) / (v * v).sum(axis=-1, keepdims=True)
     return dz if same(shares, v[..., :, None] * dz[..., None, :]) else None
-
-
-def _rows(array: Array) -> Array:
-    return array.reshape(-1, array.shape[-1])

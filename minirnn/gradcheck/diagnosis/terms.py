@@ -57,8 +57,7 @@ def wrong_term(case: Case) -> Iterator[Prediction]:
                     product = [words, *(factors[index[fit]].among_others for index in used)]
                     lacks = None if missing is None else factors[missing[fit]]
                     kind, said = _said(" * ".join(product), edit, lacks)
-                    wrong = (values[fit] @ through).reshape(len(gaps), *case.numeric.shape)
-                    yield kind, f"{said}{place}", case.numeric - wrong.sum(axis=0)
+                    yield kind, f"{said}{place}", case.analytic
 
 
 def _products(
@@ -84,7 +83,7 @@ def _products(
 
 def _giving(gap: Array, values: Array, through: Array) -> Array:
     """Return for which values ``values @ through`` is the gap."""
-    return fitting(lambda k, j: (values[k] @ through[:, j], gap[j]), len(values), gap)
+    return fitting(lambda k, j: [values[k] @ through[:, j], gap[j]], len(values), gap)
 
 
 def _said(product: str, edit: str, lacks: Factor | None) -> tuple[str, str]:
