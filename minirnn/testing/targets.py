@@ -91,7 +91,7 @@ def order_of_calls(s: TargetSubject) -> Iterator[str]:
     """Call backward before forward, and forward on other numbers in between."""
     accepted = "backward before forward is accepted: raise a RuntimeError that says so"
     yield from out_of_order(s.made().backward, "backward before forward", accepted)
-    if s.remembers(s.made):
+    if s.remembers():
         yield "an earlier forward changes what backward gives: it belongs to the latest"
     loss = s.made()
     loss.forward(*s.inputs)
