@@ -3,16 +3,13 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Iterable
-from contextlib import suppress
-from inspect import getclosurevars
-from types import FunctionType, MethodType
 from typing import Any
 
 import numpy as np
 
 from minirnn.cells.cell import Cell
-from minirnn.core import Layer, Parameter
+from minirnn.core import Parameter
+from minirnn.engine.frozen import Outside, frozen
 from minirnn.engine.graph import Graph
 from minirnn.engine.program import fused, masked, merged
 from minirnn.engine.schedule import Schedule
@@ -20,10 +17,9 @@ from minirnn.engine.settings import compiled as _native
 from minirnn.engine.trace import Trace, sizes_of, trace
 from minirnn.errors import Untraceable
 
-__all__ = ["Code", "code_of", "frozen"]
+__all__ = ["Code", "code_of"]
 
 PRIMES = 997, 1009, 1013, 1019, 1021, 1031, 1033, 1039  # batch sizes of a trace
-PLAIN = (bool, int, float, complex, str, bytes, type, type(None), np.dtype, np.generic)
 
 
 # ---------------------------------------------------------------- the code of a cell
@@ -68,7 +64,10 @@ class Code:
         # The numbers of the parameters are not needed, and may be many.
         arrays = [a for p in cell.parameters() for a in (p.value, p.grad)]
         model = copy.deepcopy(cell, {id(a): a for a in arrays})
-        before, outside = _attributes(model), _containers(type(cell))
+        before, read = _attributes(model), Outside(cell).values
+        outside: dict[str, Any] = {
+            name: thing for name, thing in read.items() if isinstance(thing, list | dict | set)
+        }
         held = {name: copy.copy(thing) for name, thing in outside.items()}
         # A batch size that nothing else has, and one: what differs depends on the batch size.
         taken = {n for p in cell.parameters() for n in p.shape} | set(self._sizes.values())
@@ -78,7 +77,7 @@ class Code:
         finally:
             changed = [name for name, thing in outside.items() if len(thing) != len(held[name])]
             for name in changed:
-                thing: Any = outside[name]
+                thing = outside[name]
                 thing.clear()
                 thing.extend(held[name]) if isinstance(thing, list) else thing.update(held[name])
         if changed:
@@ -90,50 +89,9 @@ class Code:
         return traces
 
 
-def _containers(kind: type) -> dict[str, Any]:
-    """Return the lists, dictionaries and sets beside a cell that its methods know by name."""
-    found: dict[str, Any] = {}
-    for base in kind.__mro__:
-        for function in vars(base).values():
-            own = base.__module__.partition(".")[0] == "minirnn"
-            if isinstance(function, FunctionType) and not own:
-                with suppress(ValueError):  # a name that has no value yet
-                    known = getclosurevars(function)
-                    found |= {**known.globals, **known.nonlocals}
-    return {name: thing for name, thing in found.items() if isinstance(thing, list | dict | set)}
-
-
 def _attributes(cell: Cell) -> dict[str, Any]:
     first: dict[int, int] = {}
     return {name: frozen(value, first) for name, value in vars(cell).items()}
-
-
-def frozen(thing: Any, first: dict[int, int] | None = None, depth: int = 0) -> Any:
-    """Return all that is known of a thing beside its parameters' numbers, to be compared.
-
-    `first` numbers the parameters met so far: they may be met under several names.
-    """
-    first = {} if first is None else first
-
-    def inside(items: Iterable[Any]) -> tuple[Any, ...]:
-        return tuple(frozen(item, first, depth + 1) for item in items)
-
-    kind: Any = type(thing)
-    looked_into = isinstance(thing, Layer) or (hasattr(thing, "__dict__") and not callable(thing))
-    if isinstance(thing, Parameter):
-        return kind, first.setdefault(id(thing), len(first)), thing.shape, thing.dtype
-    if isinstance(thing, np.ndarray):
-        return thing.shape, thing.dtype.str, thing.tobytes()
-    if isinstance(thing, PLAIN):
-        return kind, thing
-    if isinstance(thing, list | tuple | set | frozenset) and depth < 8:
-        return kind, *inside(thing)
-    if isinstance(thing, dict) and depth < 8:
-        return kind, *thing, *inside(thing.values())
-    if looked_into and depth < 8:
-        own = {name: value for name, value in vars(thing).items() if name != "training"}
-        return kind, getattr(thing, "training", None), *own, *inside(own.values())
-    return MethodType(type, thing)  # equal to that of the very same thing alone
 
 
 # ---------------------------------------------------------------- one code for all cells alike
@@ -156,7 +114,7 @@ def code_of(cell: Cell, methods: Any, verify: Any) -> Code | str:
         return "the native engine was not built (python -m minirnn says more)"
     try:
         _ = cell.output_size  # an attribute of the cell from the first time on
-        key = methods, frozen(cell)
+        key = methods, frozen(cell), Outside(cell).frozen()
         known = _codes.get(key)
     except Exception as error:
         return reason(error)

@@ -10,7 +10,8 @@ import numpy as np
 
 from minirnn.cells.cell import Cell
 from minirnn.core import Parameter
-from minirnn.engine.code import PLAIN, Code, frozen
+from minirnn.engine.code import Code
+from minirnn.engine.frozen import PLAIN, Outside, frozen
 from minirnn.engine.settings import current, native
 from minirnn.typing import Array, Mask, State
 
@@ -54,6 +55,8 @@ class Machine:
         self._memory = np.empty(0, np.uint8)
         self._calls = 0
         self._look = look(cell, "forward", "backward")
+        outside = Outside(cell)
+        self._outside = outside if outside.values else None
         plain = (*PLAIN, Parameter)
         all_plain = all(isinstance(value, plain) for value in vars(cell).values())
         self._frozen = None if all_plain else frozen(cell)
@@ -63,6 +66,8 @@ class Machine:
     def serving(self, cell: Cell) -> Self | None:
         """Return this machine for `cell`, or None if anything has changed that it was made from."""
         if cell is not self.cell or not self._native.holds((cell,), (self._look,)):
+            return None
+        if self._outside is not None and not self._outside.same():
             return None
         if self._frozen is not None:
             now = (*cell.parameters(), *self.code.arrays)
