@@ -29,23 +29,16 @@ class ConversionError(ValueError):
 
 
 class Plain(NamedTuple):
-    """A row of a library's table: a layer without parameters that both sides have.
-
-    Attributes
-    ----------
-    ours : type
-    theirs : type, or name of an operator
-    options : dict
-        From an option's name here to its name there.
-    fixed : dict
-        Their options that ours has no choice of, each with the values that compute the same; the
-        first of them is written.
-    """
+    """A row of a library's table: a layer without parameters that both sides have."""
 
     ours: Any
     theirs: Any
     options: Mapping[str, str] = {}
+    """From an option's name here to its name there."""
     fixed: Mapping[str, tuple[Any, ...]] = {}
+    """Their options that ours has no choice of: what computes the same, what is written first."""
+    own: Mapping[str, Any] = {}
+    """Our options that theirs has no choice of, each with its value."""
 
     def keywords(self, layer: Layer) -> dict[str, Any]:
         """Return their options for our layer."""
@@ -54,18 +47,25 @@ class Plain(NamedTuple):
 
     def layer(self, options: Mapping[str, Any]) -> Layer:
         """Return our layer for their options."""
-        made: Layer = self.ours(**{h: float(options[there]) for h, there in self.options.items()})
+        numbers = {here: float(options[there]) for here, there in self.options.items()}
+        made: Layer = self.ours(**numbers, **self.own)
         return made
+
+    def lacks(self, layer: Layer) -> str:
+        """Return what theirs has not of our layer, as in ``"rate=0.5"``; "" where it has all."""
+        return _other(vars(layer), {name: (value,) for name, value in self.own.items()})
 
     def unlike(self, options: Mapping[str, Any]) -> str:
         """Return the option that has no counterpart, as in ``"dim=1"``; "" where all have."""
-        for name, values in self.fixed.items():
-            if options[name] not in values:
-                return f"{name}={options[name]!r}"
-        return ""
+        return _other(options, self.fixed)
 
 
-def refuse(what: str, subject: str, library: str, why: str = "") -> NoReturn:
+def _other(options: Mapping[str, Any], known: Mapping[str, tuple[Any, ...]]) -> str:
+    found = (name for name, values in known.items() if options[name] not in values)
+    return next((f"{name}={options[name]!r}" for name in found), "")
+
+
+def refuse(what: str, library: str, subject: str, why: str = "") -> NoReturn:
     """Raise the error of a conversion: the subject has no counterpart in the library."""
     reason = f": {why}" if why else ""
     raise ConversionError(f"{what}: {subject} has no counterpart in {library}{reason}")

@@ -21,7 +21,7 @@ import numpy as np
 from minirnn import checks
 from minirnn.core import Layer
 from minirnn.interop.counterparts import ConversionError, check_dtype, missing
-from minirnn.interop.proof import Part, Run, Twin, assembled, prove
+from minirnn.interop.proof import Part, Run, assembled, prove
 from minirnn.typing import Array, Mask
 
 try:
@@ -166,19 +166,19 @@ def _prove(what: str, model: Layer, twin: Any, parts: Sequence[Part]) -> None:
         padding = 0
     elif isinstance(first, kl.Masking):
         padding = first.mask_value
+    # Keras' Softmax takes a mask of its input's shape, and refuses that of the steps.
+    maskless = (tokens and padding is None) or any(type(k) is kl.Softmax for k in links(twin))
     dtype = dtype_name(model)
     prove(
         what,
         model,
-        Twin(
-            _run_of(twin, padding),
-            masks=(False,) if tokens and padding is None else (False, True),
-            states=(False,),
-            first_token=int(padding == 0),
-            # The dtype of a product: of Keras' backends, some know no float64.
-            precision=str(keras.backend.result_type(dtype, dtype)),
-            parts=parts,
-        ),
+        _run_of(twin, padding),
+        masks=(False,) if maskless else (False, True),
+        states=(False,),
+        first_token=int(padding == 0),
+        # The dtype of a product: of Keras' backends, some know no float64.
+        precision=str(keras.backend.result_type(dtype, dtype)),
+        parts=parts,
     )
 
 

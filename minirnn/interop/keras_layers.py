@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Callable, Iterator
+from functools import partial
 from itertools import pairwise
 from typing import Any
 
@@ -41,14 +42,21 @@ _ACTIVATIONS = {
     "softplus": ours.Softplus,
 }
 _ACTIVATION_NAMES = {kind: name for name, kind in _ACTIVATIONS.items()}
+_RELU: dict[str, tuple[Any, ...]] = {"max_value": (None,), "threshold": (0,)}
 _PLAIN = (
-    Plain(ours.MeanOverTime, kl.GlobalAveragePooling1D, fixed={"keepdims": (False,)}),
+    Plain(
+        ours.MeanOverTime,
+        kl.GlobalAveragePooling1D,
+        fixed={"keepdims": (False,), "data_format": ("channels_last",)},
+    ),
+    Plain(ours.ReLU, kl.ReLU, fixed=_RELU | {"negative_slope": (0,)}),
+    Plain(ours.LeakyReLU, kl.ReLU, {"slope": "negative_slope"}, _RELU),
     Plain(ours.LeakyReLU, kl.LeakyReLU, {"slope": "negative_slope"}),
     Plain(ours.ELU, kl.ELU, {"alpha": "alpha"}),
-    Plain(ours.Dropout, kl.Dropout, {"rate": "rate"}),
+    Plain(ours.Softmax, kl.Softmax, fixed={"axis": (-1,)}),
+    Plain(ours.Dropout, kl.Dropout, {"rate": "rate"}, {"noise_shape": (None,)}),
+    Plain(ours.Dropout, kl.SpatialDropout1D, {"rate": "rate"}, own={"shared_over_time": True}),
 )
-_BY_OURS = {row.ours: row for row in _PLAIN}
-_BY_THEIRS = {row.theirs: row for row in _PLAIN}
 
 # ---------------------------------------------------------------- to Keras
 
@@ -69,12 +77,11 @@ def pieces(model: Layer) -> Iterator[tuple[str, Layer, Any]]:
             yield name, layer, _keras_layer(layer, name, dtype)
 
 
-def _not_there(subject: str, why: str = "") -> Any:
-    refuse("to_keras", subject, "Keras", why)
+_not_there = partial(refuse, "to_keras", "Keras")
 
 
 def _keras_layer(layer: Any, name: str, dtype: str) -> Any:
-    base: Any = base_of(layer, [*_TO_KERAS, *_BY_OURS, *_ACTIVATION_NAMES])
+    base: Any = base_of(layer, [*_TO_KERAS, *_ACTIVATION_NAMES, *(row.ours for row in _PLAIN)])
     if base is None:
         last = isinstance(layer, ours.LastStep | ours.LastState)
         hint = "it has one only right behind a recurrent layer: return_sequences=False"
@@ -83,9 +90,8 @@ def _keras_layer(layer: Any, name: str, dtype: str) -> Any:
         return _TO_KERAS[base](layer, dtype)
     if base in _ACTIVATION_NAMES:
         return kl.Activation(_ACTIVATION_NAMES[base], dtype=dtype)
-    shared = getattr(layer, "shared_over_time", False)
-    kind = kl.SpatialDropout1D if shared else _BY_OURS[base].theirs
-    return kind(**_BY_OURS[base].keywords(layer), dtype=dtype)
+    *_, row = (row for row in _PLAIN if row.ours is base and not row.lacks(layer))
+    return row.theirs(**row.keywords(layer), dtype=dtype)
 
 
 _TO_KERAS: dict[type, Callable[[Any, str], Any]] = {
@@ -148,7 +154,7 @@ def built(twins: list[Any], model: Layer) -> Any:
     twin = keras.Sequential(
         [
             keras.Input(
-                (None,) if tokens else (None, size or 3),
+                (None,) if tokens else (None, size),
                 dtype="int32" if tokens else dtype_name(model),
             ),
             *twins,
@@ -199,6 +205,8 @@ def links(model: Any) -> Iterator[Any]:
                     f"from_keras: {model.name} is not one chain of layers at {layer.name}"
                 )
             yield from links(layer)
+        if len(model.outputs) != 1 or model.outputs[0] is not before:
+            raise ConversionError(f"from_keras: {model.name} has several outputs")
     elif not isinstance(model, kl.InputLayer):
         yield model
 
@@ -211,11 +219,12 @@ def layers_of(layer: Any) -> Iterator[Layer]:
             f"from_keras: {layer.name} makes a mask in Keras; hand it to the model here, as mask=",
             stacklevel=3,
         )
-    if kind in _BY_THEIRS:
-        row, options = _BY_THEIRS[kind], vars(layer)
-        if row.unlike(options):
-            _not_here(layer, row.unlike(options))
-        yield row.layer(options)
+    rows = [row for row in _PLAIN if row.theirs is kind]
+    if rows:
+        unlike = [row.unlike(vars(layer)) for row in rows]
+        if all(unlike):
+            _not_here(layer, unlike[-1])
+        yield rows[unlike.index("")].layer(vars(layer))
     elif kind in _TO_MINIRNN:
         yield from _TO_MINIRNN[kind](layer)
     elif kind is not kl.Masking:
@@ -223,7 +232,7 @@ def layers_of(layer: Any) -> Iterator[Layer]:
 
 
 def _not_here(layer: Any, why: str = "") -> Any:
-    refuse("from_keras", f"{layer.name} ({type(layer).__name__})", "minirnn", why)
+    refuse("from_keras", "minirnn", f"{layer.name} ({type(layer).__name__})", why)
 
 
 def _own_recurrent(layer: Any) -> Iterator[Layer]:
@@ -258,7 +267,7 @@ def _own_bidirectional(layer: Any) -> Iterator[Layer]:
 
 def _own_direction(layer: Any) -> Recurrent:
     kind = next(kind for kind, theirs in _KINDS.items() if type(layer) is theirs)
-    activation = layer.activation.__name__
+    activation = _activation(layer.activation)
     for name in ("return_state", "stateful", "recurrent_dropout"):
         if getattr(layer, name):
             _not_here(layer, f"{name}={getattr(layer, name)}")
@@ -267,7 +276,7 @@ def _own_direction(layer: Any) -> Recurrent:
         if activation not in ("tanh", "relu", "sigmoid"):
             _not_here(layer, f"activation={activation!r}")
         options["activation"] = activation
-    elif (activation, layer.recurrent_activation.__name__) != ("tanh", "sigmoid"):
+    elif (activation, _activation(layer.recurrent_activation)) != ("tanh", "sigmoid"):
         _not_here(layer, "activations other than tanh and sigmoid")
     if kind == "gru":
         options["reset_after"] = layer.reset_after
@@ -300,34 +309,32 @@ def _own_norm(layer: Any) -> Iterator[Layer]:
 
 
 def _own_activation(layer: Any) -> Iterator[Layer]:
-    name = layer.activation.__name__
+    name = _activation(layer.activation)
     if name in _ACTIVATIONS:
         yield _ACTIVATIONS[name]()
     elif name != "linear":
         _not_here(layer, f"activation={name!r}")
 
 
-def _own_relu(layer: Any) -> Iterator[Layer]:
-    if layer.max_value is not None or layer.threshold:
-        _not_here(layer, "a maximum or a threshold")
-    yield ours.LeakyReLU(float(layer.negative_slope)) if layer.negative_slope else ours.ReLU()
+def _activation(function: Any) -> str:
+    """Return the name of Keras' function; of another, what tells it."""
+    name = getattr(function, "__name__", "")
+    return name if getattr(keras.activations, name, None) is function else repr(function)
 
 
-def _own_softmax(layer: Any) -> Iterator[Layer]:
-    if layer.axis != -1:
-        _not_here(layer, f"axis={layer.axis}")
-    yield ours.Softmax()
+def _own_step(layer: Any) -> Iterator[Layer]:
+    """Return the layer that stands in a TimeDistributed: one that treats each step alike."""
+    if type(layer.layer) not in (kl.Dense, kl.LayerNormalization, kl.Activation):
+        _not_here(layer, f"of {type(layer.layer).__name__}")
+    return layers_of(layer.layer)
 
 
 _TO_MINIRNN: dict[Any, Callable[[Any], Iterator[Layer]]] = {
     **dict.fromkeys(_KINDS.values(), _own_recurrent),
     kl.Bidirectional: _own_bidirectional,
-    kl.TimeDistributed: lambda layer: layers_of(layer.layer),
+    kl.TimeDistributed: _own_step,
     kl.Dense: _own_dense,
     kl.Embedding: lambda layer: iter([weights.embedding(*_arrays(layer))]),
     kl.LayerNormalization: _own_norm,
     kl.Activation: _own_activation,
-    kl.ReLU: _own_relu,
-    kl.Softmax: _own_softmax,
-    kl.SpatialDropout1D: lambda layer: iter([ours.Dropout(layer.rate, shared_over_time=True)]),
 }

@@ -28,7 +28,7 @@ from minirnn.interop.counterparts import (
     named_chain,
     titled,
 )
-from minirnn.interop.proof import SHAPES, Part, Run, Twin, prove
+from minirnn.interop.proof import SHAPES, Part, Run, prove
 from minirnn.typing import Array, Mask
 
 try:
@@ -104,8 +104,8 @@ def to_onnx(
     data = graph.SerializeToString()
     if verify:
         onnx.checker.check_model(graph, full_check=True)
-        twin = Twin(_run_of(data), sorted({False, lengths}), (states,), parts=_parts(model))
-        prove("to_onnx", model, twin)
+        masks, given = sorted({False, lengths}), (states,)
+        prove("to_onnx", model, _run_of(data), masks=masks, states=given, parts=_parts(model))
     with replacing(path) as file:
         file.write(data)
 
@@ -148,12 +148,10 @@ def from_onnx(path: str | os.PathLike[str], *, verify: bool = True) -> Layer:
         prove(
             "from_onnx",
             model,
-            Twin(
-                _run_of(graph.SerializeToString(), batch_first=first, states=states),
-                masks=sorted({False, reading.lengths is not None}),
-                states=(bool(states),),
-                shapes=reading.shapes(SHAPES),
-            ),
+            _run_of(graph.SerializeToString(), batch_first=first, states=states),
+            masks=sorted({False, reading.lengths is not None}),
+            states=(bool(states),),
+            shapes=reading.shapes(SHAPES),
         )
     return model
 
@@ -183,7 +181,10 @@ def _run_of(data: bytes, *, batch_first: bool = True, states: list[str] | None =
             real = np.full(batch, time) if mask is None else mask.sum(axis=1)
             feed[lengths[0]] = real.astype(np.int32)
         feed |= dict(zip(states, state or (), strict=True))
-        y, *final = session.run(None, feed)
+        try:
+            y, *final = session.run(None, feed)
+        except Exception as error:
+            raise ConversionError(f"ONNX Runtime does not run this graph: {error}") from error
         if not batch_first and y.ndim > 2:
             y = y.swapaxes(0, 1)
         ours = len(final) == len(states) > 0 and finals[0].startswith("final.")

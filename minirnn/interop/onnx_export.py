@@ -70,7 +70,7 @@ def _write(writer: Writer, model: Any, x: str, place: str) -> str:
     """Write a layer; return the name of its output."""
     base: Any = base_of(model, [*_WRITERS, *_ROWS])
     if base is None:
-        refuse("to_onnx", titled(place, model), "ONNX")
+        refuse("to_onnx", "ONNX", titled(place, model))
     if base in _WRITERS:
         return _WRITERS[base](writer, model, x, place)
     if writer.dtype == np.float64 and base in _IN_FLOAT64:

@@ -19,8 +19,8 @@ def write_recurrent(writer: Writer, model: Any, x: str, place: str) -> str:
     if model.stateful:
         refuse(
             "to_onnx",
-            f"stateful=True of {titled(place, model)}",
             "ONNX",
+            f"stateful=True of {titled(place, model)}",
             "set layer.stateful = False, write to_onnx(..., states=True), and feed the final "
             "states of one run into the next",
         )

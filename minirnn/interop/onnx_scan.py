@@ -171,7 +171,7 @@ class _Body(Writer):
             return self._parameter(n)
         if name in _FOLDS:
             return self.add(_FOLDS[name], *inputs, self.integers(-1), keepdims=1)
-        return refuse("to_onnx", f"a {name} in the cell of layer {self.layer}", "ONNX")
+        return refuse("to_onnx", "ONNX", f"a {name} in the cell of layer {self.layer}")
 
     def _parameter(self, n: Node) -> str:
         part = n.attr

@@ -16,20 +16,11 @@ IR_VERSION = 10  # of ONNX 1.16: what runtimes of the last years read
 
 
 class Writer:
-    """A graph in the making.
+    """A graph in the making, of a dtype; all names of its values begin with `place`.
 
-    Attributes
-    ----------
-    dtype : numpy dtype
-        Of the model.
-    states : bool
-        Whether initial states are inputs, and final states outputs.
-    place : str
-        What all names of values begin with.
-    lengths, mask : str or None
-        Names of the input with the lengths, and of the mask ``(batch, time)`` made of it.
-    last : dict
-        From a recurrent layer's output to its last step, where that is known.
+    With `states`, initial states are inputs and final states outputs. `lengths` and `mask` name the
+    input with the lengths and the mask ``(batch, time)`` made of it, where there are any; `last`
+    leads from a recurrent layer's output to its last step, where that is known.
     """
 
     def __init__(self, dtype: np.dtype[Any], *, states: bool, place: str = "") -> None:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
 from itertools import product
 from typing import Any, TypeAlias
 
@@ -16,7 +15,7 @@ from minirnn.interop.counterparts import ConversionError, chained, check_dtype, 
 from minirnn.layers import Embedding
 from minirnn.typing import Array, Mask
 
-__all__ = ["SHAPES", "Part", "Run", "Twin", "assembled", "flat", "prove"]
+__all__ = ["SHAPES", "Part", "Run", "assembled", "flat", "prove"]
 
 TOLERANCE = {"float32": 1e-5, "float64": 1e-10}
 SHAPES = ((1, 1), (2, 5), (4, 3))  # batch, time
@@ -32,33 +31,6 @@ Part: TypeAlias = "tuple[str, Layer, Run]"
 """A layer with its name and its counterpart: how a difference is traced to where it begins."""
 
 
-@dataclass(frozen=True)
-class Twin:
-    """The other side of a conversion, and what it can be given.
-
-    Attributes
-    ----------
-    run : Run
-    masks, states : list of bool
-        Whether to run with a mask, and with initial states; ``(False, True)`` runs both ways.
-    shapes : (batch, time) of each run
-    first_token : int
-        The smallest token that is drawn: 1 where the other side takes 0 for padding.
-    precision : "float32" or "float64", optional
-        In which the other side computes, where it is not the model's dtype.
-    parts : iterable of Part
-        Read after a difference only: the layers one by one, each with its counterpart.
-    """
-
-    run: Run
-    masks: Sequence[bool] = (False, True)
-    states: Sequence[bool] = (False, True)
-    shapes: Iterable[tuple[int, int]] = SHAPES
-    first_token: int = 0
-    precision: str | None = None
-    parts: Iterable[Part] = ()
-
-
 def assembled(
     what: str, owner: str, found: Iterable[tuple[str, list[Layer], Run]]
 ) -> tuple[Layer, list[Part]]:
@@ -72,55 +44,63 @@ def assembled(
     return model, [(name, chained(own), run) for name, own, run in found if own]
 
 
-def prove(what: str, model: Layer, twin: Twin) -> None:
+def prove(
+    what: str,
+    model: Layer,
+    run: Run,
+    *,
+    masks: Sequence[bool] = (False, True),
+    states: Sequence[bool] = (False, True),
+    shapes: Iterable[tuple[int, int]] = SHAPES,
+    first_token: int = 0,
+    precision: str | None = None,
+    parts: Iterable[Part] = (),
+) -> None:
     """Run both sides, print the largest difference, and refuse a conversion that differs.
 
     A difference is absolute where numbers are at most 1, else relative to the largest. At most
-    1e-5 passes in float32, 1e-10 in float64; NaN on one side never does.
+    1e-5 passes in float32, 1e-10 in float64; NaN on one side never does. A `ConversionError` names
+    the first layer whose numbers differ.
 
-    Parameters
-    ----------
-    what : str
-        The conversion's name, for the printed line.
-    model : Layer
-        Ours. A copy of it runs, in evaluation mode.
-    twin : Twin
-
-    Raises
-    ------
-    ConversionError
-        That names the first layer whose numbers differ.
+    A copy of ours runs, in evaluation mode, with and without `masks` and initial `states` as these
+    say, on inputs of each of `shapes` (batch, time), tokens from `first_token` on: 1 where the
+    other side takes 0 for padding. `precision` is the dtype in which the other side computes, where
+    that is not the model's. `parts` is read after a difference only.
     """
     ours = copy.deepcopy(model).eval()
     rng = np.random.default_rng(0)
-    precision = twin.precision or str(dtype_of(model) or "float32")
-    with_mask = twin.masks if ours.uses_mask else (False,)
-    with_state = twin.states if ours.uses_state or isinstance(ours, Cell) else (False,)
+    precision = precision or str(dtype_of(model) or "float32")
+    masks = masks if ours.uses_mask else (False,)
+    states = states if ours.uses_state or isinstance(ours, Cell) else (False,)
     differences: dict[str, float] = {}
-    for (batch, time), masked, started in product(twin.shapes, with_mask, with_state):
-        x = _inputs(ours, rng, batch, time, twin.first_token)
+    for (batch, time), masked, started in product(shapes, masks, states):
+        x = _inputs(ours, rng, batch, time, first_token)
         mask = _mask(rng, batch, time) if masked else None
         state = _random_like(_run(ours, x, None, None)[1], rng) if started else None
-        if started and not flat(state):
+        started = bool(flat(state))
+        name = f"batch {batch}, time {time}" + ", mask" * masked + ", initial state" * started
+        if name in differences:
             continue  # nothing here has a state
-        run = f"batch {batch}, time {time}" + ", mask" * masked + ", initial state" * started
         y, final = _run(ours, x, mask, state)
-        theirs, their_final = twin.run(x, mask, flat(state) if started else None)
+        theirs, their_final = run(x, mask, flat(state) if started else None)
         found = [_difference(y, theirs, mask if ours.keeps_time else None)]
         if their_final is not None and final is not None:
-            pairs = list(zip(flat(final), their_final, strict=True))
+            pairs = zip(flat(final), their_final, strict=True)
             found += [_difference(one, two) for one, two in pairs]
-        differences[run] = max(found)
-    worst = max(differences, key=lambda run: differences[run])
+        differences[name] = max(found)
+    worst = max(differences, key=lambda name: differences[name])
     largest, tolerance = differences[worst], TOLERANCE[precision]
     print(
         f"{what}: largest difference {largest:.1e} in {len(differences)} runs ({precision}, at "
         f"most {tolerance:.0e})"
     )
     if largest > tolerance:
+        batch, time = SHAPES[-1]
+        x = _inputs(ours, rng, batch, time, first_token)
+        mask = _mask(rng, batch, time) if True in masks else None
         raise ConversionError(
             f"{what}: the two sides differ by {largest:.2g} ({worst}), more than {tolerance:.0e}"
-            f"{_first_difference(ours, twin, tolerance)}"
+            f"{_first_difference(x, mask, parts, tolerance)}"
         )
 
 
@@ -147,15 +127,11 @@ def _difference(one: Array, two: Array, mask: Mask | None = None) -> float:
     return np.inf if np.isnan(largest) else largest
 
 
-def _first_difference(model: Layer, twin: Twin, tolerance: float) -> str:
+def _first_difference(x: Array, mask: Mask | None, parts: Iterable[Part], tolerance: float) -> str:
     """Say at which layer the two sides part, as far as they are known layer by layer."""
-    rng = np.random.default_rng(1)
-    batch, time = SHAPES[-1]
-    x = _inputs(model, rng, batch, time, twin.first_token)
-    mask = _mask(rng, batch, time) if True in twin.masks and model.uses_mask else None
     if mask is not None:
         x = np.where(mask.reshape(mask.shape + (1,) * (x.ndim - 2)), x, x.dtype.type(0))
-    for name, layer, run in twin.parts:
+    for name, layer, run in parts:
         layer = copy.deepcopy(layer).eval()
         y, _ = _run(layer, x, mask if layer.uses_mask else None, None)
         mask_after = mask if layer.keeps_time else None

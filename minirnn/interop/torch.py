@@ -23,7 +23,7 @@ from minirnn.interop.counterparts import (
     named_chain,
     titled,
 )
-from minirnn.interop.proof import Part, Run, Twin, assembled, flat, prove
+from minirnn.interop.proof import Part, Run, assembled, flat, prove
 from minirnn.typing import Array, Mask
 
 try:
@@ -33,8 +33,8 @@ except ImportError:
     raise missing("PyTorch", "torch") from None
 
 from minirnn.interop import torch_modules as modules
-from minirnn.interop.torch_graph import chain_of
-from minirnn.interop.torch_layers import layers_of, module_of
+from minirnn.interop.torch_graph import is_batch_first, links, read
+from minirnn.interop.torch_layers import module_of
 
 __all__ = ["ConversionError", "from_torch", "load_torch", "to_torch"]
 
@@ -91,8 +91,9 @@ def from_torch(module: Any, *, verify: bool = True) -> Layer:
     module : torch.nn.Module
         ``nn.RNN``, ``nn.LSTM``, ``nn.GRU`` (several layers, both directions), their cells,
         ``nn.Linear``, ``nn.Embedding``, ``nn.LayerNorm``, ``nn.Dropout``, activations,
-        ``nn.Sequential``; or a class of your own whose ``forward`` is a chain of these, such as
-        embedding, LSTM, ``[:, -1]``, linear. It stays as it is.
+        ``nn.Sequential``; or a class of your own whose ``forward`` applies these one after the
+        other, such as embedding, LSTM, ``[:, -1]``, linear, or in branches that meet in a sum, a
+        product or ``torch.cat``. It stays as it is.
     verify : bool
         Compare both sides, and print the largest difference.
 
@@ -115,12 +116,17 @@ def from_torch(module: Any, *, verify: bool = True) -> Layer:
     (['Bidirectional', 'Bidirectional'], 8)
     """
     checks.instance("from_torch", "module", module, nn.Module)
-    _is_batch_first(module)
-    found = [
-        (f"{name} ({type(link).__name__})", list(layers_of(link, name)), run_of(link))
-        for name, link in chain_of(module)
-    ]
-    model, parts = assembled("from_torch", type(module).__name__, found)
+    for place, part in module.named_modules():
+        hooks = part._forward_pre_hooks or part._forward_hooks
+        if hooks or nn.utils.parametrize.is_parametrized(part):
+            raise ConversionError(
+                f"from_torch: {titled(place, part)} is parametrised or has a hook, which has no "
+                f"counterpart; remove it first, as with "
+                f"nn.utils.parametrize.remove_parametrizations"
+            )
+    found = read(module, batch_first=is_batch_first(module))
+    runs = [(title, layers, run_of(part)) for title, layers, part in found]
+    model, parts = assembled("from_torch", type(module).__name__, runs)
     if not module.training:  # where a model begins
         model.eval()
     if verify:
@@ -196,26 +202,23 @@ def _matched(own: _Groups, given: _Groups) -> dict[str, Any]:
             f"load_torch: the weights are those of {len(given)} layers ({', '.join(given)}), the "
             f"model has {len(own)} with parameters"
         )
-    found = {}
+    found: dict[str, Any] = {}
     for (place, wanted), (source, tensors) in zip(own.items(), given.items(), strict=True):
-        where = f"load_torch: the weights of {source} do not fit layer {place} of the model"
-        unexpected = [name for name in tensors if name not in wanted]
-        if unexpected:
-            raise ConversionError(f"{where}: it has no {', '.join(unexpected)}")
-        norm = "weight" in wanted and wanted["weight"][1].ndim == 1
-        for name, (key, like) in wanted.items():
-            if name in tensors:
-                tensor = torch.as_tensor(tensors[name][1])
-            elif name.startswith("bias") and ("weight_ih" in wanted or norm):
-                tensor = torch.zeros_like(like)  # of a module with bias=False
-            else:
-                raise ConversionError(f"{where}: {name} is missing")
-            if tensor.shape != like.shape:
-                raise ConversionError(
-                    f"{where}: {name} should be {tuple(like.shape)} in PyTorch's layout, got "
-                    f"{tuple(tensor.shape)}"
-                )
-            found[key] = tensor
+        if "weight_ih" in wanted or wanted["weight"][1].ndim == 1:  # maybe with bias=False
+            absent = [name for name in wanted if name.startswith("bias") and name not in tensors]
+            tensors = tensors | {name: ("", torch.zeros_like(wanted[name][1])) for name in absent}
+        expected, got = (
+            sorted(
+                f"{name} {tuple(torch.as_tensor(one).shape)}" for name, (_, one) in group.items()
+            )
+            for group in (wanted, tensors)
+        )
+        if expected != got:
+            raise ConversionError(
+                f"load_torch: the weights of {source} do not fit layer {place} of the model: in "
+                f"PyTorch's layout it has {', '.join(expected)}, got {', '.join(got)}"
+            )
+        found |= {key: torch.as_tensor(tensors[name][1]) for name, (key, _) in wanted.items()}
     return found
 
 
@@ -231,14 +234,14 @@ def _prove(what: str, model: Layer, module: Any, parts: Iterable[Part]) -> None:
     modes = [(part, part.training) for part in module.modules()]
     module.eval()
     try:
-        prove(what, model, Twin(run_of(module), masks, states, parts=parts))
+        prove(what, model, run_of(module), masks=masks, states=states, parts=parts)
     finally:
         for part, training in modes:
             part.training = training
 
 
 def _parts(model: Layer, module: Any) -> Iterator[Part]:
-    for (place, layer), (_, link) in zip(named_chain(model), chain_of(module), strict=True):
+    for (place, layer), (_, link) in zip(named_chain(model), links(module), strict=True):
         yield titled(place, layer), layer, run_of(link)
 
 
@@ -250,7 +253,7 @@ def run_of(module: Any) -> Run:
         if isinstance(module, nn.RNNCellBase):
             final = module(x, state)
             return (final[0] if isinstance(final, tuple) else final), final
-        if modules.has_state(module) or _is_batch_first(module):
+        if modules.has_state(module) or is_batch_first(module):
             return modules.run(module, x, mask, state)
         y = module(x.transpose(0, 1))
         return (y.transpose(0, 1) if y.ndim > 2 else y), None
@@ -283,14 +286,3 @@ def _cells(module: Any, state: Any) -> Iterator[Any]:
         elif isinstance(part, nn.RNNBase):
             for arrays in zip(*own, strict=True):
                 yield from arrays
-
-
-def _is_batch_first(module: Any) -> bool:
-    """Whether a module of a user's takes the batch first; its recurrent layers decide."""
-    found = {part.batch_first for part in module.modules() if isinstance(part, nn.RNNBase)}
-    if len(found) > 1:
-        raise ConversionError(
-            f"from_torch: {type(module).__name__} has recurrent layers with batch_first=True and "
-            f"with batch_first=False"
-        )
-    return found != {False}

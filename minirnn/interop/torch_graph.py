@@ -1,37 +1,77 @@
-"""The chain of layers inside a PyTorch module: in its containers, or in the graph of its forward.
+"""The layers of a PyTorch module: of its containers, or of the graph of its forward.
 
-A class of a user's own has a ``forward`` of its own. `torch.fx` traces it, and a chain is read from
-the graph: calls of modules, the output ``[0]`` of a recurrent one, its last step, activations as
-functions. Whatever else meets the path from input to output is refused by name. What does not, such
-as the making of initial states, is taken for the zeros that it mostly is: the comparison that
-follows each conversion finds out.
+A class of a user's own has a ``forward`` of its own. `torch.fx` traces it, and the graph is run on
+chains of layers in place of tensors. What does not depend on the input (shapes, initial states) is
+computed as it stands; what is done to the input and has no counterpart is refused by name.
 """
 
 from __future__ import annotations
 
-import operator
-from collections.abc import Iterator
-from typing import Any
+from collections import namedtuple
+from collections.abc import Callable, Iterator
+from typing import Any, TypeAlias
 
 import torch
 from torch import fx, nn
-from torch.nn import functional
 
+from minirnn import layers as ours
+from minirnn.core import Layer
 from minirnn.interop import torch_modules as modules
-from minirnn.interop.counterparts import ConversionError
+from minirnn.interop.counterparts import ConversionError, chained, inner, titled
+from minirnn.interop.graph import Unknown, Value, concatenated, merged, side_by_side
+from minirnn.interop.torch_layers import layers_of, module_of
 
-__all__ = ["chain_of"]
+__all__ = ["Found", "is_batch_first", "links", "read"]
+
+Found: TypeAlias = "tuple[str, list[Layer], Any]"
+"""What messages call a module, our layers of it, and the module."""
 
 
-def chain_of(module: Any, name: str = "") -> Iterator[tuple[str, Any]]:
-    """Yield the modules that a module applies one after the other, each with its name."""
+def links(module: Any, place: str = "") -> Iterator[tuple[str, Any]]:
+    """Yield the modules of nested nn.Sequentials in order, each with its place."""
     if type(module) in (nn.Sequential, modules.Chain):
-        for child, inside in module.named_children():
-            yield from chain_of(inside, f"{name}.{child}" if name else child)
-    elif type(module).__module__.startswith(("torch.nn.", modules.__name__)):
-        yield name or "the module", module
+        for name, child in module.named_children():
+            yield from links(child, inner(place, name))
     else:
-        yield from _Path(module, name).links
+        yield place, module
+
+
+def read(module: Any, place: str = "", *, batch_first: bool = True) -> list[Found]:
+    """Return what a module applies one after the other."""
+    found: list[Found] = []
+    for name, link in links(module, place):
+        if type(link).__module__.startswith(("torch.nn.", modules.__name__)):
+            found.append((titled(name, link), _layers(link, name), link))
+        else:
+            found += _Forward(link, name).read(batch_first)
+    return found
+
+
+def is_batch_first(module: Any) -> bool:
+    """Whether a module of a user's takes the batch first; its recurrent layers decide."""
+    return {one.batch_first for one in module.modules() if isinstance(one, nn.RNNBase)} != {False}
+
+
+def _layers(module: Any, place: str) -> list[Layer]:
+    """Return our layers of a module, which may be one of `to_torch`'s around others."""
+    if type(module) not in _AROUND:
+        return list(layers_of(module, place))
+    inside = module.layers if isinstance(module, modules.Parallel) else [module.layer]
+    founds = [read(part, inner(place, k)) for k, part in enumerate(inside)]
+    parts = [chained(layer for _, own, _ in found for layer in own) for found in founds]
+    return [_AROUND[type(module)](module, parts)]
+
+
+def _reversed(module: Any, parts: list[Any]) -> Any:
+    parts[0].reverse = True
+    return parts[0]
+
+
+_AROUND: dict[Any, Callable[[Any, list[Any]], Layer]] = {
+    modules.Parallel: lambda module, parts: side_by_side(parts, module.merge),
+    modules.Residual: lambda module, parts: ours.Residual(*parts),
+    modules.Reversed: _reversed,
+}
 
 
 class _Tracer(fx.Tracer):
@@ -40,174 +80,155 @@ class _Tracer(fx.Tracer):
         return own or super().is_leaf_module(m, module_qualified_name)
 
 
-class _Path:
-    """Follow the one path from a module's input to its output through its graph."""
+class _Forward(fx.Interpreter):
+    """The forward of a module, run on chains of layers."""
 
-    def __init__(self, module: Any, name: str) -> None:
-        self.module = module
-        self.owner = f"{type(module).__name__}" + (f" ({name})" if name else "")
-        self.prefix = f"{name}." if name else ""
-        self.links: list[tuple[str, Any]] = []
-        self.values: dict[Any, str] = {}  # what a node stands for: "y", "y and state", "h" ...
-        self.last: Any = None  # the latest recurrent module
-        self.links_at_last = 0
+    def __init__(self, module: Any, place: str) -> None:
+        self.owner = f"{type(module).__name__}" + (f" ({place})" if place else "")
         try:
             graph = _Tracer().trace(module)
         except Exception as error:
             raise ConversionError(
                 f"from_torch: the forward of {self.owner} cannot be traced: {error}"
             ) from error
-        self.current: Any = None  # the node that holds the value at the end of the chain so far
-        for node in graph.nodes:
-            self._take(node)
+        super().__init__(module, graph=graph)
+        self.extra_traceback = False
+        self.place = place
+        self.found: list[Found] = []
 
-    def _take(self, node: Any) -> None:
-        if node.op == "placeholder":
-            if self.current is None:
-                self._go_on(node)
-            return
-        if node.op == "output":
-            if node.args[0] is not self.current:
-                self._refuse(node, "what it returns is not the end of one chain")
-            return
-        known = [argument for argument in node.all_input_nodes if argument in self.values]
-        if not known or self._tells_shape(node):
-            return
-        if self.values[known[0]] == "y" and known[0] is not self.current:
-            self._refuse(node, "it goes back to a value from before")
-        if node.op == "call_module":
-            self._call(node)
-        elif node.op in ("call_function", "call_method"):
-            self._function(node)
-        else:
-            self._refuse(node)
+    def read(self, batch_first: bool) -> list[Found]:
+        """Return what stands between input and output, one after the other."""
+        axes = ("batch", "time") if batch_first else ("time", "batch")
+        y = self.run(Value((), (*axes, "features")))
+        parts: list[Found] = []
+        rest = list(y.layers)
+        while rest:
+            own = titled("", rest[0]), rest[:1], module_of(rest[0])  # of no module there
+            known = (one for one in self.found if one[1] and one[1] == rest[: len(one[1])])
+            parts.append(next(known, own))
+            rest = rest[len(parts[-1][1]) :]
+        return parts
 
-    def _go_on(self, node: Any, meaning: str = "y") -> None:
-        self.values[node] = meaning
-        if meaning == "y":
-            self.current = node
+    def run_node(self, n: Any) -> Any:
+        """Run a node: by its name, if it is given a value. An error names it."""
+        where = f"from_torch: {n.name} in the forward of {self.owner} has no counterpart"
+        args, kwargs = self.fetch_args_kwargs_from_env(n)
+        name = getattr(n.target, "__name__", n.target)
+        given = args[0] if args and name in ("cat", "concat") else args
+        by_name = n.op in ("call_function", "call_method")
+        try:
+            if by_name and any(isinstance(value, Value) for value in given):
+                return self._call(name, args, kwargs)
+            return super().run_node(n)
+        except Unknown as why:
+            raise ConversionError(f"{where}{why}; convert the layers one by one") from None
+        except ConversionError:
+            raise
+        except Exception as error:
+            raise ConversionError(f"{where}: {error}; convert the layers one by one") from error
 
-    def _refuse(self, node: Any, why: str = "") -> None:
-        raise ConversionError(
-            f"from_torch: {node.name} in the forward of {self.owner} has no counterpart in a "
-            f"minirnn Sequential{': ' if why else ''}{why}; convert the layers one by one"
-        )
+    def output(self, target: Any, args: Any, kwargs: Any) -> Value:
+        """Return what the module returns, which has to be one value."""
+        if not isinstance(args[0], Value):
+            raise Unknown(": what it returns is not one value made of its input")
+        return args[0].then()
 
-    @staticmethod
-    def _tells_shape(node: Any) -> bool:
-        if node.op == "call_method":
-            return node.target in ("size", "dim", "new_zeros")
-        return node.target is getattr and node.args[1] in ("shape", "device", "dtype")
+    def call_module(self, target: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+        """Run a module: our layers of it come behind the chain."""
+        x, *state = [*args, *kwargs.values()]
+        module: Any = self.fetch_attr(target)
+        if not isinstance(x, Value):
+            return super().call_module(target, args, kwargs)
+        layers = self._own(x, module, target)
+        if not isinstance(module, nn.RNNBase):
+            y = x.then(*layers)
+            return (y, None) if modules.has_state(module) else y
+        if x.axes[0] != ("batch" if module.batch_first else "time"):
+            raise Unknown(f": with batch_first={module.batch_first}, it does not read over time")
+        for tensor in state[0] if state and type(state[0]) in (list, tuple) else state:
+            if isinstance(tensor, Value) or (tensor is not None and tensor.any()):
+                raise Unknown(" with initial states other than zeros")
+        y, final = x.recurrent(layers)
+        cells = final._replace(states=())  # of which nothing is taken
+        return y, (final, cells) if isinstance(module, nn.LSTM) else final
 
-    def _call(self, node: Any) -> None:
-        if self.values.get(node.args[0]) != "y":
-            self._refuse(node)
-        called = self.module.get_submodule(node.target)
-        links = list(chain_of(called, f"{self.prefix}{node.target}"))
-        self.links += links
-        if isinstance(called, nn.RNNBase | modules.Both | modules.Reversed):
-            self.last, self.links_at_last = called, len(self.links)
-            self._go_on(node, "y and state")
-        else:
-            self._go_on(node)
+    def _own(self, x: Value, module: Any, name: str) -> list[Layer]:
+        if getattr(module, "dim", None) == len(x.axes) - 1:  # of a softmax: the last axis
+            module = type(module)(dim=-1)
+        place = inner(self.place, name)
+        layers = _layers(module, place)
+        self.found.append((titled(place, module), layers, module))
+        return layers
 
-    def _function(self, node: Any) -> None:
-        meaning = self.values.get(node.args[0]) if node.args else None
-        if node.target is operator.getitem:
-            self._item(node, meaning, node.args[1])
-        elif meaning == "y":
-            self._elementwise(node)
-        elif meaning == "largest" and node.target is getattr and node.args[1] == "values":
-            self._layer(node, modules.MaxOverTime())
-        elif meaning == "h" and node.target == "squeeze" and self.last.num_layers == 1:
-            self._last_state(node)
-        elif node.target in (torch.cat, torch.concat):
-            self._both_last_states(node)
-        else:
-            self._refuse(node)
-
-    def _item(self, node: Any, meaning: str | None, index: Any) -> None:
-        if meaning == "y and state":
-            is_lstm = isinstance(self.last, nn.LSTM)
-            self._go_on(node, "y" if index == 0 else "state" if is_lstm else "h")
-        elif meaning == "state" and index == 0:
-            self._go_on(node, "h")
-        elif meaning == "h" and index in (-2, -1) and getattr(self.last, "bidirectional", False):
-            self._go_on(node, "h forwards" if index == -2 else "h backwards")
-        elif meaning == "h" and index == -1:
-            self._last_state(node)
-        elif meaning == "largest" and index == 0:
-            self._layer(node, modules.MaxOverTime())
-        elif meaning == "y" and index in self._last_steps():
-            self._layer(node, modules.LastStep())
-        elif meaning is not None and node.users:
-            self._refuse(node)
-
-    def _last_steps(self) -> tuple[Any, ...]:
-        every = slice(None, None, None)
-        first = getattr(self.last, "batch_first", True)
-        return ((every, -1), (every, -1, every)) if first else (-1, (-1,), (-1, every, every))
-
-    def _last_state(self, node: Any) -> None:
-        """Take the final state of the last layer: its output at the last step."""
-        if getattr(self.last, "bidirectional", True):
-            self._refuse(node, "the final state of a bidirectional layer")
-        self._refuse_earlier_state(node)
-        self._layer(node, modules.LastStep())
-
-    def _both_last_states(self, node: Any) -> None:
-        """Take ``torch.cat((h[-2], h[-1]), dim=1)``, the final states of both directions."""
-        parts = [self.values.get(part) for part in node.args[0]]
-        axis = node.kwargs.get("dim", (*node.args, 0)[1])
-        if parts != ["h forwards", "h backwards"] or axis not in (1, -1):
-            self._refuse(node)
-        self._refuse_earlier_state(node)
-        size = self.last.hidden_size
-        self._layer(node, modules.LastState(((size, False), (size, True))))
-
-    def _refuse_earlier_state(self, node: Any) -> None:
-        if len(self.links) != self.links_at_last:
-            self._refuse(node, "it goes back to a state from before")
-
-    def _layer(self, node: Any, module: Any) -> None:
-        self.links.append((f"{self.prefix}{node.name}", module))
-        self._go_on(node)
-
-    def _elementwise(self, node: Any) -> None:
-        target = node.target
-        if target in ("contiguous", "float", "double"):
-            self._go_on(node)
-        elif target in _FUNCTIONS:
-            kind, option = _FUNCTIONS[target]
-            value = node.kwargs.get(option, (*node.args, None)[1])
-            self._layer(node, kind() if value is None else kind(value))
-        elif target in ("mean", torch.mean, "amax", torch.amax, "max", torch.max):
-            time = 1 if getattr(self.last, "batch_first", True) else 0
-            if node.kwargs.get("dim", (*node.args, None)[1]) != time:
-                self._refuse(node)
-            if target in ("max", torch.max):
-                self._go_on(node, "largest")  # and where it stands
-                return
-            mean = target in ("mean", torch.mean)
-            self._layer(node, modules.MeanOverTime() if mean else modules.MaxOverTime())
-        else:
-            self._refuse(node)
+    def _call(self, name: str, args: Any, kwargs: Any) -> Any:
+        if name in _VALUES:
+            return _VALUES[name](*args, **kwargs)
+        if name not in _LAYERS:
+            raise Unknown
+        kind, *options = _LAYERS[name]
+        given = dict(zip((*options, "training", "inplace"), args[1:], strict=False)) | kwargs
+        for unused in ("training", "inplace", "_stacklevel"):
+            given.pop(unused, None)
+        module = kind(**{key: value for key, value in given.items() if value is not None})
+        return args[0].then(*self._own(args[0], module, name))
 
 
-_FUNCTIONS = {
-    function: (module, option)
-    for module, option, functions in (
-        (nn.ReLU, "", (functional.relu, torch.relu, "relu")),
-        (nn.Tanh, "", (functional.tanh, torch.tanh, "tanh")),
-        (nn.Sigmoid, "", (functional.sigmoid, torch.sigmoid, "sigmoid")),
-        (nn.SiLU, "", (functional.silu,)),
-        (nn.LeakyReLU, "negative_slope", (functional.leaky_relu,)),
-        (nn.ELU, "alpha", (functional.elu,)),
-        (nn.GELU, "approximate", (functional.gelu,)),
-        (nn.Softplus, "beta", (functional.softplus,)),
-        (nn.Softmax, "dim", (functional.softmax, torch.softmax, "softmax")),
-        (nn.LogSoftmax, "dim", (functional.log_softmax, torch.log_softmax, "log_softmax")),
-        (nn.Dropout, "p", (functional.dropout,)),
-    )
-    for function in functions
+def _zeros(x: Value) -> Any:
+    return torch.zeros([1] * len(x.axes))
+
+
+def _attribute(x: Value, name: str) -> Any:
+    if name not in ("shape", "device", "dtype"):
+        raise Unknown
+    return getattr(_zeros(x), name)
+
+
+def _item(x: Value, index: Any) -> Value:
+    index = index if isinstance(index, tuple) else (index,)
+    if ... in index:
+        k, every = index.index(...), len(x.axes) - len(index) + 1
+        index = (*index[:k], *[slice(None)] * every, *index[k + 1 :])
+    picked = [(axis, k) for axis, k in enumerate(index) if k != slice(None)]
+    if len(picked) != 1 or not isinstance(picked[0][1], int):
+        raise Unknown(" for other steps than the last")
+    return x.picked(*picked[0])
+
+
+def _squeezed(x: Value, dim: int = 0) -> Value:
+    if x.axes[dim] != "directions" or len(x.states) != 1:
+        raise Unknown(f" for the axes {', '.join(x.axes)}")
+    return x.joined()
+
+
+_Largest = namedtuple("_Largest", ["values", "indices"])
+_VALUES: dict[str, Callable[..., Any]] = {
+    "getattr": _attribute,
+    "size": lambda x, *dim: _zeros(x).size(*dim),
+    "dim": lambda x: len(x.axes),
+    "new_zeros": lambda x, *shape, **options: torch.zeros(*shape),
+    **dict.fromkeys(("contiguous", "float", "double"), lambda x: x),
+    "getitem": _item,
+    "squeeze": _squeezed,
+    **dict.fromkeys(("cat", "concat"), lambda tensors, dim=0: concatenated(tensors, dim)),
+    **dict.fromkeys(("add", "iadd"), lambda one, two: merged([one, two], "sum")),
+    "mul": lambda one, two: merged([one, two], "product"),
+    "mean": lambda x, dim: x.pooled(dim, ours.MeanOverTime()),
+    "amax": lambda x, dim: x.pooled(dim, ours.MaxOverTime()),
+    "max": lambda x, dim: _Largest(x.pooled(dim, ours.MaxOverTime()), None),
 }
+"""What functions and methods do to a value, by their names."""
+
+_LAYERS: dict[str, tuple[Any, ...]] = {
+    "relu": (nn.ReLU,),
+    "tanh": (nn.Tanh,),
+    "sigmoid": (nn.Sigmoid,),
+    "silu": (nn.SiLU,),
+    "leaky_relu": (nn.LeakyReLU, "negative_slope"),
+    "elu": (nn.ELU, "alpha"),
+    "gelu": (nn.GELU, "approximate"),
+    "softplus": (nn.Softplus, "beta", "threshold"),
+    "softmax": (nn.Softmax, "dim"),
+    "log_softmax": (nn.LogSoftmax, "dim"),
+    "dropout": (nn.Dropout, "p"),
+}
+"""The modules of other functions, and the names of their arguments by position."""

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
+from functools import partial
 from typing import Any
 
-import numpy as np
 import torch
 from torch import nn
 
@@ -18,12 +18,10 @@ from minirnn.interop.counterparts import (
     ConversionError,
     Plain,
     base_of,
-    chained,
     inner,
     refuse,
     titled,
 )
-from minirnn.interop.torch_graph import chain_of
 from minirnn.models.sequential import Sequential
 from minirnn.recurrent import Bidirectional, Recurrent
 from minirnn.typing import Array
@@ -36,7 +34,7 @@ _PLAIN = (
     Plain(ours.LastStep, modules.LastStep),
     Plain(ours.MeanOverTime, modules.MeanOverTime),
     Plain(ours.MaxOverTime, modules.MaxOverTime),
-    Plain(ours.Dropout, nn.Dropout, {"rate": "p"}),
+    Plain(ours.Dropout, nn.Dropout, {"rate": "p"}, own={"shared_over_time": False}),
     Plain(ours.Softmax, nn.Softmax, fixed={"dim": (-1, 2)}),
     Plain(ours.LogSoftmax, nn.LogSoftmax, fixed={"dim": (-1, 2)}),
     Plain(ours.Sigmoid, nn.Sigmoid),
@@ -46,7 +44,8 @@ _PLAIN = (
     Plain(ours.ELU, nn.ELU, {"alpha": "alpha"}),
     Plain(ours.GELU, nn.GELU, fixed={"approximate": ("tanh",)}),
     Plain(ours.SiLU, nn.SiLU),
-    Plain(ours.Softplus, nn.Softplus, fixed={"beta": (1,)}),
+    # Beyond the threshold the module returns x itself; at PyTorch's own, 20, it is x to 1e-10.
+    Plain(ours.Softplus, nn.Softplus, fixed={"beta": (1,), "threshold": (50, 20)}),
 )
 _BY_OURS = {row.ours: row for row in _PLAIN}
 _BY_THEIRS = {row.theirs: row for row in _PLAIN}
@@ -61,16 +60,13 @@ def module_of(model: Any, place: str = "") -> Any:
         _not_there(titled(place, model))
     if base in _TO_TORCH:
         return _TO_TORCH[base](model, place)
-    if getattr(model, "shared_over_time", False):
-        _not_there(f"shared_over_time=True of {titled(place, model)}")
-    module = _BY_OURS[base].theirs(**_BY_OURS[base].keywords(model))
-    if base is ours.Softplus:
-        module.threshold = 50  # beyond it the module returns x itself
-    return module
+    row = _BY_OURS[base]
+    if row.lacks(model):
+        _not_there(f"{row.lacks(model)} of {titled(place, model)}")
+    return row.theirs(**row.keywords(model))
 
 
-def _not_there(subject: str, why: str = "") -> Any:
-    refuse("to_torch", subject, "PyTorch", why)
+_not_there = partial(refuse, "to_torch", "PyTorch")
 
 
 def _inside(model: Any, place: str) -> list[Any]:
@@ -97,7 +93,7 @@ def _bidirectional(model: Any, place: str) -> Any:
     one, two = model.forward_layer.cell, model.backward_layer.cell
     alike = type(both[0]) is type(both[1].layer) and one.hidden_size == two.hidden_size
     if not alike or _options(one) != _options(two) or model.merge != "concat":
-        return modules.Both(both, model.merge)
+        return modules.Parallel(both, model.merge)
     module = _of_cells(_LAYERS, one, place, model, batch_first=True, bidirectional=True)
     return _fill(
         module, weights.to_torch_layout(weights.kind_of(two), two.state_dict()), "_l0_reverse"
@@ -132,13 +128,10 @@ def _weighted(module: Any, model: Layer) -> Any:
     return _fill(module, {"weight": weight} | dict(zip(["bias"], bias, strict=False)))
 
 
-def _dtype(like: Layer) -> Any:
-    return torch.float64 if dtype_of(like) == np.float64 else torch.float32
-
-
 def _blank(kind: Any, like: Layer, *sizes: int, **options: Any) -> Any:
     """Make a module without initial weights, so without drawing from the global generator."""
-    return kind(*sizes, dtype=_dtype(like), device="meta", **options).to_empty(device="cpu")
+    dtype = getattr(torch, str(dtype_of(like)))
+    return kind(*sizes, dtype=dtype, device="meta", **options).to_empty(device="cpu")
 
 
 def _fill(module: Any, arrays: Mapping[str, Array], suffix: str = "") -> Any:
@@ -164,7 +157,7 @@ _TO_TORCH: dict[type, Callable[[Any, str], Any]] = {
         _blank(nn.Embedding, model, *model.W.shape), model
     ),
     ours.LayerNorm: lambda model, place: _weighted(
-        nn.LayerNorm(model.size, eps=model.epsilon, dtype=_dtype(model)), model
+        _blank(nn.LayerNorm, model, model.size, eps=model.epsilon), model
     ),
     ours.LastState: lambda model, place: modules.LastState(model.directions),
 }
@@ -172,15 +165,10 @@ _TO_TORCH: dict[type, Callable[[Any, str], Any]] = {
 # ---------------------------------------------------------------- from PyTorch
 
 
-def layers_of(module: Any, name: str) -> Iterator[Layer]:
+def layers_of(module: Any, place: str) -> Iterator[Layer]:
     """Yield the layers of a module that is no chain; none for the identity."""
     kind = type(module)
-    title = f"{name} ({kind.__name__})"
-    if nn.utils.parametrize.is_parametrized(module) or module._forward_pre_hooks:
-        raise ConversionError(
-            f"from_torch: {title} is parametrised or has a hook, which has no counterpart; remove "
-            f"it first, as with nn.utils.parametrize.remove_parametrizations"
-        )
+    title = titled(place, module)
     if kind in _BY_THEIRS:
         row, options = _BY_THEIRS[kind], vars(module)
         unlike = row.unlike(options)
@@ -193,26 +181,12 @@ def layers_of(module: Any, name: str) -> Iterator[Layer]:
     elif kind in _CELLS.values():
         yield _own_recurrent(module).cell
     elif kind in _TO_MINIRNN:
-        yield _TO_MINIRNN[kind](module, name)
+        yield _TO_MINIRNN[kind](module, title)
     elif kind is not nn.Identity:
         _not_here(title)
 
 
-def _not_here(subject: str, why: str = "") -> Any:
-    refuse("from_torch", subject, "minirnn", why)
-
-
-def _own_parts(module: Any, name: str) -> list[Any]:
-    """Return the layers of the modules inside one that runs several side by side, or one."""
-    inside = module.layers if isinstance(module, modules.Parallel) else [module.layer]
-    chains = [list(chain_of(part, name)) for part in inside]
-    return [chained(own for n, link in chain for own in layers_of(link, n)) for chain in chains]
-
-
-def _own_reversed(module: Any, name: str) -> Layer:
-    (layer,) = _own_parts(module, name)
-    layer.reverse = True
-    return layer  # type: ignore[no-any-return]
+_not_here = partial(refuse, "from_torch", "minirnn")
 
 
 def _own_stack(module: Any, title: str) -> Iterator[Layer]:
@@ -238,22 +212,16 @@ def _own_recurrent(module: Any, suffix: str = "") -> Recurrent:
     return weights.recurrent_layer(weights.TORCH, kind, *arrays, **options)
 
 
-def _own_embedding(module: Any, name: str) -> Layer:
+def _own_embedding(module: Any, title: str) -> Layer:
     if module.max_norm is not None:
-        _not_here(f"max_norm={module.max_norm} of {name}")
+        _not_here(f"max_norm={module.max_norm} of {title}")
     return weights.embedding(_array(module.weight))
 
 
-def _own_norm(module: Any, name: str) -> Layer:
+def _own_norm(module: Any, title: str) -> Layer:
     if len(module.normalized_shape) != 1 or module.weight is None:
-        _not_here(f"{name} (LayerNorm) over several axes, or without weights,")
+        _not_here(f"{title} over several axes, or without weights,")
     return weights.layer_norm(_array(module.weight), _array(module.bias), module.eps)
-
-
-def _own_last_state(module: Any, name: str) -> Layer:
-    layer = ours.LastState()
-    layer.directions = module.directions
-    return layer
 
 
 def _array(tensor: Any) -> Any:
@@ -269,12 +237,8 @@ def _array(tensor: Any) -> Any:
 
 
 _TO_MINIRNN: dict[Any, Callable[[Any, str], Layer]] = {
-    modules.Both: lambda module, name: Bidirectional(*_own_parts(module, name), merge=module.merge),
-    modules.Parallel: lambda module, name: ours.Parallel(_own_parts(module, name), module.merge),
-    modules.Residual: lambda module, name: ours.Residual(*_own_parts(module, name)),
-    modules.Reversed: _own_reversed,
-    nn.Linear: lambda module, name: weights.dense(_array(module.weight).T, _array(module.bias)),
+    nn.Linear: lambda module, title: weights.dense(_array(module.weight).T, _array(module.bias)),
     nn.Embedding: _own_embedding,
     nn.LayerNorm: _own_norm,
-    modules.LastState: _own_last_state,
+    modules.LastState: lambda module, title: ours.LastState().follow(module),
 }

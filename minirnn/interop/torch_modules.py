@@ -18,7 +18,6 @@ except ImportError:
     raise missing("PyTorch", "torch") from None
 
 __all__ = [
-    "Both",
     "Chain",
     "LastState",
     "LastStep",
@@ -116,16 +115,13 @@ class Parallel(nn.Module):
         return merges[self.merge](dim=0), finals
 
 
-class Both(Parallel):
-    """A recurrent layer and a `Reversed` one: two directions of different kind or size."""
-
-
 class OverTime(nn.Module):
     """Base of what makes one vector of a sequence, of its valid steps under a mask."""
 
     def forward(self, x: Any, mask: Any = None) -> Any:
         """Return ``(batch, features)`` of x ``(batch, time, features)``."""
-        return self._pooled(x, mask)
+        every = torch.ones(x.shape[:2], dtype=torch.bool, device=x.device)
+        return self._pooled(x, every if mask is None else mask)
 
 
 class LastStep(OverTime):
@@ -162,8 +158,6 @@ class MeanOverTime(OverTime):
     """The mean of the steps of each sequence."""
 
     def _pooled(self, x: Any, mask: Any) -> Any:
-        if mask is None:
-            return x.mean(dim=1)
         total = x.masked_fill(~mask[:, :, None], 0).sum(dim=1)
         return total / mask.sum(dim=1, keepdim=True).to(x.dtype)
 
@@ -172,15 +166,11 @@ class MaxOverTime(OverTime):
     """The largest value of each feature over the steps."""
 
     def _pooled(self, x: Any, mask: Any) -> Any:
-        if mask is not None:
-            x = x.masked_fill(~mask[:, :, None], -torch.inf)
-        return x.amax(dim=1)
+        return x.masked_fill(~mask[:, :, None], -torch.inf).amax(dim=1)
 
 
 def _at_end(x: Any, mask: Any, *, first: bool = False) -> Any:
     """Return the last valid step of each sequence, or the first."""
-    if mask is None:
-        return x[:, 0 if first else -1]
     steps = torch.arange(x.shape[1], device=x.device)
     found = torch.where(mask, steps.flip(0) if first else steps, -1).argmax(dim=1)
     return x[torch.arange(len(x), device=x.device), found]

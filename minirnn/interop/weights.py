@@ -22,12 +22,13 @@ and is our ``bn``. PyTorch and ONNX keep the transposes of our weights.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 
 from minirnn.cells import GRUCell, LSTMCell, RNNCell
 from minirnn.cells.cell import Cell
+from minirnn.core import Layer
 from minirnn.interop.counterparts import base_of
 from minirnn.layers import Dense, Embedding, LayerNorm
 from minirnn.recurrent import GRU, LSTM, RNN, Recurrent
@@ -48,6 +49,7 @@ __all__ = [
     "to_torch_layout",
 ]
 
+_Filled = TypeVar("_Filled", bound=Layer)
 _KINDS: dict[type, str] = {RNNCell: "rnn", LSTMCell: "lstm", GRUCell: "gru"}
 MINIRNN = {"rnn": "h", "lstm": "ifog", "gru": "rzn"}
 TORCH = {"rnn": "h", "lstm": "ifgo", "gru": "rzn"}
@@ -63,8 +65,9 @@ def _reordered(columns: Any, old: str, new: str) -> Array:
 
 def kind_of(cell: Cell) -> str:
     """Return "rnn", "lstm" or "gru"; "" for a cell that computes something of its own."""
-    base = base_of(cell, _KINDS)
-    return _KINDS[base] if base else ""
+    base: Any = base_of(cell, _KINDS)
+    same = base is not None and type(cell).initial_state is base.initial_state
+    return _KINDS[base] if same else ""
 
 
 def to_layout(
@@ -72,13 +75,7 @@ def to_layout(
 ) -> tuple[Array, Array, Array, Array]:
     """Return a cell's ``Wx``, ``Wh`` and two biases, their gates in the order of a library.
 
-    Parameters
-    ----------
-    library : TORCH, KERAS or ONNX
-    kind : "rnn", "lstm" or "gru"
-    weights : arrays by name
-        ``Wx (input, gates * hidden)``, ``Wh (hidden, gates * hidden)``, ``b (gates * hidden,)``,
-        and ``bn (hidden,)`` for a GRU with ``reset_after=True``.
+    Weights come by name: ``Wx``, ``Wh`` and ``b``, and ``bn`` of a GRU with ``reset_after=True``.
     """
     order = MINIRNN[kind], library[kind]
     second = np.zeros_like(weights["b"])
@@ -133,26 +130,23 @@ def recurrent_layer(
 
 def dense(W: Array, b: Array | None = None) -> Dense:
     """Return our layer of ``W (input, output)`` and ``b (output,)``, None for no bias."""
-    layer = Dense(*W.shape, bias=b is not None, rng=0, dtype=W.dtype)
-    layer.W.value = W
-    if layer.b is not None:
-        layer.b.value = b
-    return layer
+    return _filled(Dense(*W.shape, bias=b is not None, rng=0, dtype=W.dtype), W, b)
 
 
 def embedding(W: Array) -> Embedding:
     """Return our layer of the table ``(vocabulary, output)``."""
-    layer = Embedding(*W.shape, rng=0, dtype=W.dtype)
-    layer.W.value = W
-    return layer
+    return _filled(Embedding(*W.shape, rng=0, dtype=W.dtype), W)
 
 
 def layer_norm(gain: Array, b: Array | None, epsilon: float) -> LayerNorm:
     """Return our layer of ``gain, b (size,)``; no bias counts as zeros."""
-    layer = LayerNorm(len(gain), epsilon=epsilon, dtype=gain.dtype)
-    layer.gain.value = gain
-    if b is not None:
-        layer.b.value = b
+    b = np.zeros_like(gain) if b is None else b
+    return _filled(LayerNorm(len(gain), epsilon=epsilon, dtype=gain.dtype), gain, b)
+
+
+def _filled(layer: _Filled, *values: Any) -> _Filled:
+    for parameter, value in zip(layer.parameters(), values, strict=False):
+        parameter.value = value
     return layer
 
 

@@ -149,6 +149,11 @@ def test_functional_dropout_inside_and_time_distributed():
     np.testing.assert_allclose(ours.predict(x, mask=x != 0), theirs, atol=1e-5)
 
 
+class Warm(mr.GRUCell):
+    def initial_state(self, batch_size):
+        return (np.ones((batch_size, self.hidden_size), np.float32),)
+
+
 class Doubled(mr.Dense):
     def forward(self, x):
         return 2 * super().forward(x)
@@ -163,11 +168,12 @@ class Doubled(mr.Dense):
         (mr.Sequential([mr.Dense(3, 4), mr.LastStep()]), "return_sequences=False"),
         (mr.Sequential([mr.GRU(3, 4), MaxOverTime()]), "MaxOverTime"),
         (mr.Bidirectional(mr.RNN(3, 2), mr.RNN(3, 7)), "same number of units"),
+        (mr.Recurrent(Warm(3, 4)), "Warm computes something of its own"),
     ],
 )
 def test_what_keras_has_not(model, message):
     with pytest.raises(ConversionError, match=message):
-        to_keras(model)
+        to_keras(model, verify=False)
 
 
 def sequential(*layers):
@@ -181,12 +187,40 @@ def sequential(*layers):
         ([kl.LSTM(4, recurrent_dropout=0.5)], "recurrent_dropout=0.5"),
         ([kl.GRU(4, go_backwards=True, return_sequences=True)], "in reverse"),
         ([kl.Conv1D(4, 3, name="convolution")], r"convolution \(Conv1D\)"),
-        ([kl.Dense(4, activation="gelu")], "activation='gelu'"),
+        ([kl.Dense(4, activation="gelu")], "activation=.*gelu"),
+        ([kl.Dense(4, activation=kl.LeakyReLU(0.2))], "activation=.*LeakyReLU"),
+        ([kl.GlobalAveragePooling1D(data_format="channels_first")], "data_format='channels_first'"),
+        ([kl.Dropout(0.5, noise_shape=(None, 1, None))], "noise_shape"),
+        ([kl.ReLU(max_value=1.0)], "max_value=1.0"),
+        ([kl.TimeDistributed(kl.Dropout(0.5))], "TimeDistributed.* of Dropout"),
     ],
 )
 def test_what_minirnn_has_not(layers, message):
     with pytest.raises(ConversionError, match=message):
-        from_keras(sequential(*layers))
+        from_keras(sequential(*layers), verify=False)
+
+
+def test_rectifiers_and_softmax():
+    layers = kl.ReLU(), kl.ReLU(negative_slope=0.25), kl.LeakyReLU(0.5), kl.Softmax()
+    ours = from_keras(sequential(*layers))
+    kinds = [type(layer).__name__ for layer in ours]
+    assert kinds == ["ReLU", "LeakyReLU", "LeakyReLU", "Softmax"]
+    assert [ours[1].slope, ours[2].slope] == [0.25, 0.5]
+
+
+def test_an_activation_of_a_users_own_that_is_named_like_one_of_keras():
+    def tanh(x):
+        return 2 * x
+
+    with pytest.raises(ConversionError, match="activation=.*function"):
+        from_keras(sequential(kl.Dense(4, activation=tanh)), verify=False)
+
+
+def test_a_second_output():
+    x = keras.Input((None, 3))
+    y = kl.LSTM(4, return_sequences=True)(x)
+    with pytest.raises(ConversionError, match="several outputs"):
+        from_keras(keras.Model(x, [y, kl.Dense(2)(y)]), verify=False)
 
 
 def test_a_model_that_branches():

@@ -112,6 +112,11 @@ def test_states_go_in_and_out(kind, dtype, tmp_path):
         np.testing.assert_allclose(again.forward(x, mask, tuple(state.values())), y, atol=1e-6)
 
 
+def test_states_of_a_model_that_has_none(tmp_path, capsys):
+    to_onnx(mr.Sequential([mr.Dense(3, 4), mr.Tanh()]), tmp_path / "model.onnx", states=True)
+    assert "in 3 runs" in capsys.readouterr().out
+
+
 class Gap(mr.Cell):
     """Uses where, division, slices, a sum of columns, a row broadcast; output is not a state."""
 
@@ -194,24 +199,103 @@ def test_the_layer_that_differs_is_named(monkeypatch, tmp_path):
     assert not list(tmp_path.iterdir())
 
 
-def test_a_graph_that_is_no_chain(tmp_path):
-    helper = onnx.helper
-    ports = [
-        helper.make_tensor_value_info(name, onnx.TensorProto.FLOAT, ["b", "t", 3]) for name in "xy"
-    ]
-    nodes = [
-        helper.make_node("Tanh", ["x"], ["h"]),
-        helper.make_node("Erf", ["h"], ["y"], "the_erf"),
-    ]
-    path = tmp_path / "model.onnx"
+node = onnx.helper.make_node
+W = np.linspace(-1, 1, 9, dtype=np.float32).reshape(3, 3)
+TO_TIME_FIRST = node("Transpose", ["x"], ["a"], perm=[1, 0, 2])
+
+
+def write(path, nodes, **constants):
+    """Write a graph from x to y, both (batch, time, 3) or unknown."""
+    helper, element = onnx.helper, onnx.TensorProto.FLOAT
+    if any(array.dtype == np.float16 for array in constants.values()):
+        element = onnx.TensorProto.FLOAT16
     model = helper.make_model(
-        helper.make_graph(nodes, "g", ports[:1], ports[1:]),
+        helper.make_graph(
+            nodes,
+            "g",
+            [helper.make_tensor_value_info("x", element, ["b", "t", 3])],
+            [helper.make_tensor_value_info("y", element, None)],
+            [onnx.numpy_helper.from_array(array, name) for name, array in constants.items()],
+        ),
         opset_imports=[helper.make_opsetid("", 20)],
         ir_version=10,
     )
     onnx.save(model, path)
-    with pytest.raises(ConversionError, match=r"Erf \(the_erf\)"):
-        from_onnx(path)
+    return path
+
+
+@pytest.mark.parametrize(
+    ("nodes", "constants", "message"),
+    [
+        (
+            [node("Tanh", ["x"], ["h"]), node("Erf", ["h"], ["y"], "the_erf")],
+            {},
+            r"Erf \(the_erf\) has no counterpart",
+        ),
+        (
+            [node("Transpose", ["x"], ["a"], perm=[0, 2, 1]), node("MatMul", ["a", "W"], ["y"])],
+            {"W": W},
+            "MatMul .* for the axes batch, features, time",
+        ),
+        ([node("MatMul", ["x", "W"], ["y"])], {"W": W.astype(np.float16)}, "float16"),
+        (
+            [TO_TIME_FIRST, node("RNN", ["a", "V", "V", "", "", "h"], ["", "y"], hidden_size=3)],
+            {"V": W[None], "h": np.ones((1, 1, 3), np.float32)},
+            "RNN .* with an initial state in the graph that is not zero",
+        ),
+        (
+            [
+                TO_TIME_FIRST,
+                node("RNN", ["a", "V", "V"], ["", "h"], hidden_size=3, direction="bidirectional"),
+                node("Reshape", ["h", "shape"], ["y"]),
+            ],
+            {"V": np.stack([W, W]), "shape": np.array([-1, 6])},
+            "Reshape .* for the axes directions, batch, features",
+        ),
+        (
+            [TO_TIME_FIRST, node("ReduceSum", ["a", "axis"], ["y"], keepdims=0)],
+            {"axis": np.array([1])},
+            "ReduceSum .* but over time alone",
+        ),
+        (
+            [node("ReduceSum", ["x", "axis"], ["s"], keepdims=0), node("Tanh", ["s"], ["y"])],
+            {"axis": np.array([1])},
+            "Tanh .* for a sum over time",
+        ),
+        (
+            [node("ReduceSum", ["x", "axis"], ["y"], keepdims=0)],
+            {"axis": np.array([1])},
+            "the output has no counterpart for a sum over time",
+        ),
+    ],
+)
+def test_what_minirnn_has_not(nodes, constants, message, tmp_path):
+    path = write(tmp_path / "model.onnx", nodes, **constants)
+    with pytest.raises(ConversionError, match=message):
+        from_onnx(path, verify=False)
+
+
+def test_a_bias_with_axes_of_its_own(tmp_path):
+    nodes = [node("MatMul", ["x", "W"], ["h"]), node("Add", ["h", "b"], ["y"])]
+    model = from_onnx(write(tmp_path / "model.onnx", nodes, W=W, b=W[None, :1]))
+    np.testing.assert_array_equal(model.b.value, W[0])
+
+
+def test_the_state_of_the_first_of_two_layers(tmp_path):
+    weights = {"V": W[None], "U": 2 * W[None]}
+    rnn = [
+        node("RNN", ["a", "V", "V"], ["b", "h"], hidden_size=3),
+        node("Squeeze", ["b", "one"], ["c"]),
+        node("RNN", ["c", "U", "U"], ["d", "g"], hidden_size=3),
+        node("Concat", ["h", "g"], ["both"], axis=0),
+        node("Gather", ["both", "index"], ["y"], axis=0),
+    ]
+    constants = weights | {"one": np.array([1]), "index": np.array(0)}
+    model = from_onnx(write(tmp_path / "model.onnx", [TO_TIME_FIRST, *rnn], **constants))
+    assert [type(layer).__name__ for layer in model] == ["RNN", "LastState"]
+
+
+def test_a_file_that_is_not_there(tmp_path):
     with pytest.raises(FileNotFoundError):
         from_onnx(tmp_path / "other.onnx")
 

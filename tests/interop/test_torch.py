@@ -11,7 +11,7 @@ import minirnn as mr  # noqa: E402
 from minirnn.interop import torch_modules as modules  # noqa: E402
 from minirnn.interop import weights  # noqa: E402
 from minirnn.interop.counterparts import ConversionError  # noqa: E402
-from minirnn.interop.proof import Twin, prove  # noqa: E402
+from minirnn.interop.proof import prove  # noqa: E402
 from minirnn.interop.torch import from_torch, load_torch, run_of, to_torch  # noqa: E402
 from minirnn.layers import LastState, LogSoftmax, MaxOverTime, MeanOverTime  # noqa: E402
 from minirnn.layers.normalization import LayerNorm  # noqa: E402
@@ -187,7 +187,7 @@ class BothEnds(nn.Module):
     ("kind", "layer"),
     [
         (LastOutput, "LastStep"),
-        (LastHidden, "LastStep"),
+        (LastHidden, "LastState"),
         (Mean, "MeanOverTime"),
         (Largest, "MaxOverTime"),
         (BothEnds, "LastState"),
@@ -200,6 +200,31 @@ def test_a_class_of_a_users_own(kind, layer):
     load_torch(disturb(model), module.state_dict())
 
 
+class Branches(nn.Module):
+    def __init__(self, batch_first):
+        super().__init__()
+        self.gru = nn.GRU(4, 4, batch_first=True)
+        self.lstm = nn.LSTM(4, 3, num_layers=2, batch_first=batch_first)
+        self.dense, self.head = nn.Linear(4, 3), nn.Linear(6, 2)
+
+    def forward(self, x):
+        x = x + torch.relu(self.gru(input=x)[0])
+        _, (h, _) = self.lstm(x)
+        ends = [h[1], torch.tanh(self.dense(x))[:, -1]]
+        return nn.functional.log_softmax(self.head(torch.cat(ends, dim=-1)), dim=1)
+
+
+def test_branches_of_a_users_own():
+    module = Branches(batch_first=True).eval()
+    model = from_torch(module)
+    kinds = [type(layer).__name__ for layer in model]
+    assert kinds == ["Residual", "Parallel", "Dense", "LogSoftmax"]
+    x = torch.randn(2, 5, 4, generator=torch.Generator().manual_seed(0))
+    np.testing.assert_allclose(model.predict(x.numpy()), module(x).detach(), atol=1e-6)
+    with pytest.raises(ConversionError, match="lstm in the forward .* with batch_first=False, it"):
+        from_torch(Branches(batch_first=False))
+
+
 class Skips(LastHidden):
     def forward(self, x):
         y = self.rnn(x)[0]
@@ -210,6 +235,46 @@ class Hidden(LastHidden):
     def forward(self, x):
         h0 = torch.ones(1, x.size(1), 6)
         return self.rnn(x, h0)[0]
+
+
+class Encoded(LastHidden):
+    def forward(self, x):
+        return self.rnn(x, self.rnn(x)[1])[0]
+
+
+class KeepsTheAxis(LastHidden):
+    def forward(self, x):
+        return self.rnn(x)[0].mean(dim=0, keepdim=True)
+
+
+class Cells(LastHidden):
+    def forward(self, x):
+        return self.lstm(self.rnn(x)[0])[1][1][-1]
+
+
+class OneEnd(BothEnds):
+    def forward(self, x):
+        return self.fc(torch.cat([self.rnn(x)[1][0][-1]] * 2, dim=1))
+
+
+class TwoInputs(LastHidden):
+    def forward(self, x, lengths):
+        return self.rnn(x)[0]
+
+
+class SoftplusOf(nn.Linear):
+    def forward(self, x):
+        return nn.functional.softplus(x, threshold=1.0)
+
+
+def hooked(module):
+    module.register_forward_hook(lambda module, args, y: 2 * y)
+    return module
+
+
+class Warm(mr.LSTMCell):
+    def initial_state(self, batch_size):
+        return tuple(np.ones((batch_size, self.hidden_size), np.float32) for _ in "hc")
 
 
 class OwnCell(mr.Cell):
@@ -234,13 +299,14 @@ class Doubled(mr.Dense):
             r"stateful=True of layer 1 \(LSTM",
         ),
         (mr.Recurrent(OwnCell()), "OwnCell"),
+        (mr.Recurrent(Warm(3, 4)), "Warm computes something of its own"),
         (mr.Dropout(0.5, shared_over_time=True), "shared_over_time=True of Dropout"),
         (mr.Sequential([mr.Tanh(), Doubled(3, 4)]), r"layer 1 \(Doubled\) has no"),
     ],
 )
 def test_what_pytorch_has_not(model, message):
     with pytest.raises(ConversionError, match=message):
-        to_torch(model)
+        to_torch(model, verify=False)
 
 
 @pytest.mark.parametrize(
@@ -254,17 +320,31 @@ def test_what_pytorch_has_not(model, message):
         (nn.Linear(3, 4, dtype=torch.float16), "float16"),
         (nn.utils.parametrizations.weight_norm(nn.Linear(3, 4)), "parametrised"),
         (Skips(), "Skips"),
+        (Hidden(), "rnn in the forward of Hidden .* initial states other than zeros"),
+        (Encoded(), "rnn_1 in the forward .* initial states other than zeros"),
+        (KeepsTheAxis(), "mean in the forward .* 'keepdim'"),
+        (Cells(), "getitem.* in the forward"),
+        (OneEnd(), "the final state of the second of two directions"),
+        (TwoInputs(), "lengths in the forward"),
+        (nn.Softplus(threshold=1), "threshold=1 of Softplus"),
+        (SoftplusOf(3, 3), "threshold=1.0"),
+        (hooked(nn.Linear(3, 4)), "Linear .* has a hook"),
+        (nn.Sequential(hooked(nn.Sequential(nn.Linear(3, 4)))), r"0 \(Sequential\) .* has a hook"),
         (nn.Identity(), "holds no layer"),
     ],
 )
 def test_what_minirnn_has_not(module, message):
     with pytest.raises(ConversionError, match=message):
-        from_torch(module)
+        from_torch(module, verify=False)
 
 
-def test_an_initial_state_in_the_forward_is_found_by_the_comparison():
+def test_what_reading_does_not_see_is_found_by_the_comparison():
+    class AlwaysDrops(nn.Linear):
+        def forward(self, x):
+            return nn.functional.dropout(x, 0.5)
+
     with pytest.raises(ConversionError, match="differ by"):
-        from_torch(Hidden())
+        from_torch(AlwaysDrops(3, 3))
 
 
 def test_the_layer_that_differs_is_named(monkeypatch):
@@ -283,7 +363,7 @@ def test_not_a_number_is_a_difference():
     module = to_torch(model, verify=False)
     model.W.value[0, 0] = np.nan
     with pytest.raises(ConversionError, match="differ by inf"):
-        prove("to_torch", model, Twin(run_of(module)))
+        prove("to_torch", model, run_of(module))
 
 
 def test_weights_that_do_not_fit_change_nothing():
@@ -292,11 +372,15 @@ def test_weights_that_do_not_fit_change_nothing():
     for module, message in [
         (
             nn.Sequential(nn.LSTM(3, 4), nn.Linear(4, 3)),
-            r"1 do not fit .*weight should be \(2, 4\)",
+            r"1 do not fit layer 1 .* it has bias \(2,\), weight \(2, 4\), got .* weight \(3, 4\)$",
         ),
         (nn.LSTM(3, 4), "1 layers .* the model has 2"),
-        (nn.Sequential(nn.LSTM(3, 4), nn.Linear(4, 2, bias=False)), "bias is missing"),
-        (nn.Sequential(nn.GRU(3, 4), nn.Linear(4, 2)), "should be"),
+        (
+            nn.Sequential(nn.LSTM(3, 4), nn.Linear(4, 2, bias=False)),
+            r"it has bias \(2,\), weight \(2, 4\), got weight \(2, 4\)$",
+        ),
+        (nn.Sequential(nn.GRU(3, 4), nn.Linear(4, 2)), r"has bias_hh \(16,\), .* got bias_hh \(12"),
+        (nn.Sequential(nn.LSTM(3, 4, proj_size=2), nn.Linear(2, 2)), "got .*weight_hr"),
     ]:
         with pytest.raises(ConversionError, match=message):
             load_torch(model, module.state_dict())
