@@ -74,7 +74,7 @@ def to_keras(model: Layer, *, mask_zero: bool = False, verify: bool = True) -> A
     for _, own, layer in triples:
         layer.set_weights(weights_of(own))
     if verify:
-        parts = [(name, own, _run_of(layer)) for name, own, layer in triples]
+        parts = [(name, [own], _run_of(layer)) for name, own, layer in triples]
         _prove("to_keras", model, twin, parts)
     return twin
 
@@ -103,11 +103,11 @@ def from_keras(model: Any, *, verify: bool = True) -> Layer:
         For what minirnn has no counterpart to, by name; or if the two sides differ.
     """
     checks.instance("from_keras", "model", model, kl.Layer)
-    found = [
+    parts = [
         (f"{link.name} ({type(link).__name__})", list(layers_of(link)), _run_of(link))
         for link in links(model)
     ]
-    result, parts = assembled("from_keras", model.name, found)
+    result = assembled("from_keras", model.name, parts)
     if verify:
         _prove("from_keras", result, model, parts)
     return result

@@ -198,4 +198,4 @@ def _parts(model: Layer) -> Iterator[Part]:
     for place, layer in named_chain(model):
         dtype = dtype_of(model) or np.float32
         graph = export(layer, lengths=layer.uses_mask, states=False, dtype=dtype)
-        yield titled(place, layer), layer, _run_of(graph.SerializeToString())
+        yield titled(place, layer), [layer], _run_of(graph.SerializeToString())

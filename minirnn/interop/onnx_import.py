@@ -242,7 +242,9 @@ class Reading:
         value = values[0].then()
         *before, layer = value.layers or (None,)
         bias = next((self.constants[n] for n in node.input if n in self.constants), None)
-        if node.op_type == "Mul" or not isinstance(layer, ours.Dense) or layer.bias or bias is None:
+        if bias is None or bias.size not in (1, *bias.shape[-1:]) or node.op_type == "Mul":
+            raise Unknown(" with a tensor that is neither made of the input nor a bias")
+        if not isinstance(layer, ours.Dense) or layer.bias:
             raise Unknown(" but as the bias of a Dense layer, or where branches meet")
         return value._replace(layers=(*before, _dense(layer.W.value, bias)))
 
@@ -250,7 +252,9 @@ class Reading:
 
     def _read_div(self, node: Any, options: dict[str, Any], value: Value) -> Value:
         """Take the mean of branches, or of the valid steps of which there is the sum."""
-        if "sum" in value.part and self._graph_inputs(node.input[1]) == [self.lengths]:
+        lengths = self._graph_inputs(node.input[1])
+        if "sum" in value.part and lengths and self.lengths in (None, *lengths):
+            self.lengths = lengths[0]
             return value._replace(part="")
         layer = value.layers[-1] if value.layers else None
         parts = getattr(layer, "layers", [None, None])

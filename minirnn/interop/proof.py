@@ -27,21 +27,18 @@ Run: TypeAlias = Callable[
 and the final states, if known. States are a flat list: layer by layer, a state's arrays in order.
 """
 
-Part: TypeAlias = "tuple[str, Layer, Run]"
-"""A layer with its name and its counterpart: how a difference is traced to where it begins."""
+Part: TypeAlias = "tuple[str, list[Layer], Run]"
+"""A name, layers, and their counterpart: how a difference is traced to where it begins."""
 
 
-def assembled(
-    what: str, owner: str, found: Iterable[tuple[str, list[Layer], Run]]
-) -> tuple[Layer, list[Part]]:
-    """Return what a conversion found, name by name, as one model, and its parts."""
-    found = list(found)
-    layers = [layer for _, own, _ in found for layer in own]
+def assembled(what: str, owner: str, parts: Iterable[Part]) -> Layer:
+    """Return the layers of all parts as one model."""
+    layers = [layer for _, own, _ in parts for layer in own]
     if not layers:
         raise ConversionError(f"{what}: {owner} holds no layer")
     model = chained(layers)
     check_dtype(what, model)
-    return model, [(name, chained(own), run) for name, own, run in found if own]
+    return model
 
 
 def prove(
@@ -131,8 +128,10 @@ def _first_difference(x: Array, mask: Mask | None, parts: Iterable[Part], tolera
     """Say at which layer the two sides part, as far as they are known layer by layer."""
     if mask is not None:
         x = np.where(mask.reshape(mask.shape + (1,) * (x.ndim - 2)), x, x.dtype.type(0))
-    for name, layer, run in parts:
-        layer = copy.deepcopy(layer).eval()
+    for name, layers, run in parts:
+        if not layers:
+            continue
+        layer = copy.deepcopy(chained(layers)).eval()
         y, _ = _run(layer, x, mask if layer.uses_mask else None, None)
         mask_after = mask if layer.keeps_time else None
         difference = _difference(y, run(x, mask, None)[0], mask_after)

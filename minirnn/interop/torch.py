@@ -16,13 +16,7 @@ from typing import Any, TypeAlias
 
 from minirnn import checks
 from minirnn.core import Layer
-from minirnn.interop.counterparts import (
-    ConversionError,
-    check_dtype,
-    missing,
-    named_chain,
-    titled,
-)
+from minirnn.interop.counterparts import ConversionError, check_dtype, missing, named_chain, titled
 from minirnn.interop.proof import Part, Run, assembled, flat, prove
 from minirnn.typing import Array, Mask
 
@@ -125,8 +119,8 @@ def from_torch(module: Any, *, verify: bool = True) -> Layer:
                 f"nn.utils.parametrize.remove_parametrizations"
             )
     found = read(module, batch_first=is_batch_first(module))
-    runs = [(title, layers, run_of(part)) for title, layers, part in found]
-    model, parts = assembled("from_torch", type(module).__name__, runs)
+    parts = [(title, layers, run_of(part)) for title, layers, part in found]
+    model = assembled("from_torch", type(module).__name__, parts)
     if not module.training:  # where a model begins
         model.eval()
     if verify:
@@ -242,7 +236,7 @@ def _prove(what: str, model: Layer, module: Any, parts: Iterable[Part]) -> None:
 
 def _parts(model: Layer, module: Any) -> Iterator[Part]:
     for (place, layer), (_, link) in zip(named_chain(model), links(module), strict=True):
-        yield titled(place, layer), layer, run_of(link)
+        yield titled(place, layer), [layer], run_of(link)
 
 
 def run_of(module: Any) -> Run:

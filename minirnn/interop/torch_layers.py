@@ -14,14 +14,7 @@ from minirnn.cells import GRUCell, LSTMCell, RNNCell
 from minirnn.core import Layer, dtype_of
 from minirnn.interop import torch_modules as modules
 from minirnn.interop import weights
-from minirnn.interop.counterparts import (
-    ConversionError,
-    Plain,
-    base_of,
-    inner,
-    refuse,
-    titled,
-)
+from minirnn.interop.counterparts import ConversionError, Plain, base_of, inner, refuse, titled
 from minirnn.models.sequential import Sequential
 from minirnn.recurrent import Bidirectional, Recurrent
 from minirnn.typing import Array

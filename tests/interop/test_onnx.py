@@ -42,6 +42,7 @@ def models(dtype):
             "softplus": mr.Sequential([mr.Dense(3, 4, **kw), Softplus(), LogSoftmax()]),
             "mean": mr.Sequential([mr.GRU(3, 4, **kw), MeanOverTime(), mr.Dense(4, 2, **kw)]),
             "max": mr.Sequential([mr.GRU(3, 4, **kw), MaxOverTime()]),
+            "mean without recurrence": mr.Sequential([mr.Dense(3, 4, **kw), MeanOverTime()]),
             "last state": mr.Sequential(
                 [mr.Bidirectional(mr.LSTM(3, 4, **kw), mr.LSTM(3, 4, **kw)), LastState()]
             ),
@@ -64,7 +65,12 @@ def test_there_and_back(name, dtype, lengths, tmp_path, capsys):
     to_onnx(model, tmp_path / "model.onnx", lengths=lengths)
     runs = capsys.readouterr().out
     assert ("in 6 runs" in runs) == (lengths and model.uses_mask), runs
-    if dtype == "float64" and name not in ("dense", "no bias", "embedding"):
+    if dtype == "float64" and name not in (
+        "dense",
+        "no bias",
+        "embedding",
+        "mean without recurrence",
+    ):
         return  # a Scan, or operators put together: back from these there is no way
     again = from_onnx(tmp_path / "model.onnx")
     assert again.parameter_count == model.parameter_count
@@ -236,6 +242,11 @@ def write(path, nodes, **constants):
             [node("Transpose", ["x"], ["a"], perm=[0, 2, 1]), node("MatMul", ["a", "W"], ["y"])],
             {"W": W},
             "MatMul .* for the axes batch, features, time",
+        ),
+        (
+            [node("MatMul", ["x", "W"], ["h"]), node("Add", ["h", "b"], ["y"])],
+            {"W": W, "b": W[:, :1]},
+            "Add .* with a tensor that is neither",
         ),
         ([node("MatMul", ["x", "W"], ["y"])], {"W": W.astype(np.float16)}, "float16"),
         (
