@@ -31,17 +31,10 @@ def row_norms(arrays: Iterable[Array]) -> Array:
 
 
 def only_last(grad: Array, mask: Mask | None, reverse: bool, final: bool) -> Array:
-    """Return `grad` without all but its latest step in each sequence.
+    """Return `grad` (batch, time, output) with zeros in all but the latest step of each sequence.
 
-    Parameters
-    ----------
-    grad : array (batch, time, output)
-    mask : boolean array (batch, time), or None
-    reverse : bool
-        The latest step is then step 0.
-    final : bool
-        Whether a gradient comes in on the final state too: then the latest step is the last valid
-        one, whatever gradient its output has.
+    With `final`, a gradient comes in on the final state too: then the latest step is the last valid
+    one, whatever gradient its output has.
     """
     counts = np.ones(grad.shape[:2], bool) if mask is None else mask
     if not final:
@@ -54,12 +47,9 @@ def only_last(grad: Array, mask: Mask | None, reverse: bool, final: bool) -> Arr
 def reach(norms: Array, reverse: bool) -> Array:
     """Return how much of a gradient that comes in late arrives at each step, as a ratio of norms.
 
-    For every step, over the sequences that have got that far: the norm of the gradient on the
-    state there, over the norm of the gradient on the state at each sequence's latest step that has
-    one. It is 1 at the latest step.
-
-    From and to arrays of norms on the state (batch, time), NaN at masked steps, and (time,), NaN
-    where there is nothing to compare.
+    From norms on the state (batch, time), NaN at masked steps. For every step, over the sequences
+    that have got that far: the norm there, over the norm at each sequence's latest step that has
+    one; (time,), NaN where there is nothing to compare.
 
     Examples
     --------

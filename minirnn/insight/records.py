@@ -210,13 +210,7 @@ class RecurrentRecord(Record):
 class ActivationRecord(Record):
     """What was recorded of one activation layer in the latest forward.
 
-    Parameters
-    ----------
-    name, kind : str
-        Dotted name and class of the layer.
-    bounds : (low, high), or None
-    others : iterable of RecurrentRecord
-        Those of the same model, which have the mask.
+    `others` are the records of recurrent layers of the same model, which have the mask.
     """
 
     def __init__(

@@ -99,16 +99,7 @@ class Loss(KeywordHints):
 
 
 def check_loss(owner: object, loss: Any, *, sample_weight: bool = False) -> None:
-    """Raise unless `loss` has both methods, and its forward takes the arguments it will get.
-
-    Parameters
-    ----------
-    owner : object
-        The caller; its name begins the message.
-    loss : Loss, or anything with its two methods
-    sample_weight : bool
-        Whether there will be weights.
-    """
+    """Raise unless `loss` has both methods, and its forward takes the arguments it will get."""
     if isinstance(loss, type) or not (hasattr(loss, "forward") and hasattr(loss, "backward")):
         checks.instance(owner, "loss", loss, Loss)
     wanted = ("mask", "sample_weight") if sample_weight else ("mask",)

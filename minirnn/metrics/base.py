@@ -167,14 +167,7 @@ def _takes_weights(method: Any) -> bool:
 
 
 def check_metric(owner: object, metric: Any) -> None:
-    """Raise unless `metric` has what a trainer needs: update, reset, name and a property value.
-
-    Parameters
-    ----------
-    owner : object
-        The caller; its name begins the message.
-    metric : Metric, or anything with its methods
-    """
+    """Raise unless `metric` has what a trainer needs: update, reset, name and a property value."""
     if isinstance(metric, Metric):
         return
     if isinstance(metric, type):

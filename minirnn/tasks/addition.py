@@ -62,9 +62,8 @@ def binary_addition(
     True
     """
     count = positive_int("binary_addition", "count", count)
-    bits = positive_int("binary_addition", "bits", bits)
     # The sum has one bit more, and an int64 holds 63 besides its sign.
-    bounded("binary_addition", "bits", bits, 1, 62)
+    bits = bounded("binary_addition", "bits", bits, 1, 62)
     float_type = float_dtype("binary_addition", dtype)
     random = generator("binary_addition", rng)
 
@@ -104,9 +103,8 @@ def all_binary_additions(bits: int = 8, *, dtype: DTypeLike = np.float32) -> tup
     >>> targets[3 * 256 + 5, :4, 0]  # and 8 is 0001
     array([0., 0., 0., 1.], dtype=float32)
     """
-    bits = positive_int("all_binary_additions", "bits", bits)
     # 10 bits are already a million pairs; one bit more would be four times as many.
-    bounded("all_binary_additions", "bits", bits, 1, 10)
+    bits = bounded("all_binary_additions", "bits", bits, 1, 10)
     float_type = float_dtype("all_binary_additions", dtype)
 
     first, second = np.divmod(np.arange(4**bits), 2**bits)

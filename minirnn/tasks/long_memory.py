@@ -69,8 +69,7 @@ def adding_problem(
     True
     """
     count = positive_int("adding_problem", "count", count)
-    length = positive_int("adding_problem", "length", length)
-    bounded("adding_problem", "length", length, 2)
+    length = bounded("adding_problem", "length", length, 2)
     float_type = float_dtype("adding_problem", dtype)
     random = generator("adding_problem", rng)
 
@@ -145,8 +144,7 @@ def copying_memory(
     """
     count = positive_int("copying_memory", "count", count)
     delay = positive_int("copying_memory", "delay", delay)
-    symbols = positive_int("copying_memory", "symbols", symbols)
-    bounded("copying_memory", "symbols", symbols, 2)
+    symbols = bounded("copying_memory", "symbols", symbols, 2)
     remember = positive_int("copying_memory", "remember", remember)
     random = generator("copying_memory", rng)
 

@@ -6,16 +6,25 @@ import math
 from collections.abc import Callable
 from typing import Any
 
+from minirnn.checks import positive_int
+
 __all__ = ["bounded", "two_ends"]
 
 
 def bounded(
-    function: str, argument: str, number: float, smallest: float, largest: float = math.inf
-) -> None:
-    """Raise for a number outside the range, both ends allowed."""
+    function: str,
+    argument: str,
+    value: Any,
+    smallest: float,
+    largest: float = math.inf,
+    check: Callable[..., Any] = positive_int,
+) -> Any:
+    """Return what `check` makes of a value; raise outside the range, both ends allowed."""
+    number = check(function, argument, value)
     if not smallest <= number <= largest:
         wanted = f"at least {smallest}" if largest == math.inf else f"from {smallest} to {largest}"
         raise ValueError(f"{function}: {argument} should be {wanted}, got {number}")
+    return number
 
 
 def two_ends(
@@ -26,7 +35,5 @@ def two_ends(
         raise TypeError(
             f"{function}: {argument} should be a pair (smallest, largest), got {value!r}"
         )
-    low, high = (check(function, f"{argument}[{k}]", end) for k, end in enumerate(value))
-    bounded(function, f"{argument}[0]", low, smallest)
-    bounded(function, f"{argument}[1]", high, low)
-    return low, high
+    low = bounded(function, f"{argument}[0]", value[0], smallest, check=check)
+    return low, bounded(function, f"{argument}[1]", value[1], low, check=check)

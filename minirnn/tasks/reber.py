@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import DTypeLike
 
 from minirnn.checks import float_dtype
+from minirnn.data import pad_sequences
 from minirnn.tasks.grammar import (
     EMBEDDED_REBER_GRAMMAR,
     REBER_SYMBOLS,
@@ -141,20 +142,15 @@ def encode_embedded_reber(
                 f"after which {following} is to come"
             )
 
-    time = max(len(string) for string in strings) - 1
-    tokens = np.zeros((len(strings), time), dtype=np.int64)
-    targets = np.zeros_like(tokens)
-    mask = np.zeros(tokens.shape, dtype=np.bool_)
+    numbers = [
+        np.array([REBER_SYMBOLS.index(symbol) for symbol in string], np.int64) for string in strings
+    ]
+    tokens, mask = pad_sequences([row[:-1] for row in numbers])
+    targets, _ = pad_sequences([row[1:] for row in numbers])
     legal = np.zeros((*tokens.shape, len(REBER_SYMBOLS)), dtype=np.bool_)
-    for i, (string, path) in enumerate(zip(strings, paths, strict=True)):
-        numbers = [REBER_SYMBOLS.index(symbol) for symbol in string]
-        steps = len(string) - 1
-        tokens[i, :steps] = numbers[:-1]
-        targets[i, :steps] = numbers[1:]
-        mask[i, :steps] = True
-        for k in range(steps):
-            for symbol in EMBEDDED_REBER_GRAMMAR[path[k + 1]]:
-                legal[i, k, REBER_SYMBOLS.index(symbol)] = True
+    for i, path in enumerate(paths):
+        for k, node in enumerate(path[1:-1]):
+            legal[i, k, [REBER_SYMBOLS.index(s) for s in EMBEDDED_REBER_GRAMMAR[node]]] = True
     inputs = np.eye(len(REBER_SYMBOLS), dtype=float_type)[tokens]
     inputs[~mask] = 0
     return EmbeddedReber(inputs, targets, mask, legal, tokens, tuple(strings))

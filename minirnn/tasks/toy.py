@@ -67,8 +67,7 @@ def spiral(
     array([100, 100, 100])
     """
     size = positive_int("spiral", "points_per_class", points_per_class)
-    classes = positive_int("spiral", "classes", classes)
-    bounded("spiral", "classes", classes, 2)
+    classes = bounded("spiral", "classes", classes, 2)
     noise = positive_float("spiral", "noise", noise, zero=True)
     float_type = float_dtype("spiral", dtype)
     random = generator("spiral", rng)
