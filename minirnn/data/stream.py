@@ -60,20 +60,19 @@ class StreamBatches:
                 f"StreamBatches: tokens (length,) should be integers, got an array of "
                 f"{stream.dtype}{hint * (stream.dtype.kind == 'f')}"
             )
-        self._count = (len(stream) - 1) // (self.batch_size * self.steps)
-        if self._count < 1:
+        count = (len(stream) - 1) // (self.batch_size * self.steps)
+        if count < 1:
             raise ValueError(
                 f"StreamBatches: {len(stream)} tokens are too few for one batch of "
                 f"{batch_size} rows and {steps} steps, which takes {batch_size * steps + 1}"
             )
-        columns = self._count * self.steps
-        shape = (self.batch_size, columns, *stream.shape[1:])
-        used = self.batch_size * columns
-        self.inputs = stream[:used].reshape(shape)
-        self.targets = stream[1 : used + 1].reshape(shape)
+        used = self.batch_size * count * self.steps
+        shape = (self.batch_size, count, self.steps, *stream.shape[1:])
+        self.inputs = stream[:used].reshape(shape).swapaxes(0, 1)
+        self.targets = stream[1 : used + 1].reshape(shape).swapaxes(0, 1)
 
     def __len__(self) -> int:
-        return self._count
+        return len(self.inputs)
 
     @property
     def sizes(self) -> list[int]:
@@ -82,12 +81,10 @@ class StreamBatches:
 
     def first(self) -> tuple[Array, Array]:
         """Return the first batch."""
-        return next(iter(self))
+        return self.inputs[0], self.targets[0]
 
     def __iter__(self) -> Iterator[tuple[Array, Array]]:
-        for k in range(self._count):
-            columns = slice(k * self.steps, (k + 1) * self.steps)
-            yield self.inputs[:, columns], self.targets[:, columns]
+        return zip(self.inputs, self.targets, strict=True)
 
     def __repr__(self) -> str:
         return f"<StreamBatches: {len(self)} batches of {self.batch_size} rows, {self.steps} steps>"

@@ -9,6 +9,7 @@ their order. Free are the learning rate (a run may get another schedule), the se
 from __future__ import annotations
 
 import inspect
+import zlib
 from collections.abc import Mapping
 from textwrap import shorten
 from typing import TYPE_CHECKING, Any
@@ -17,7 +18,6 @@ import numpy as np
 
 from minirnn.reprs import arguments_of
 from minirnn.training.position import random_generators
-from minirnn.typing import Array
 
 if TYPE_CHECKING:
     from minirnn.training.trainer import Trainer
@@ -25,9 +25,10 @@ if TYPE_CHECKING:
 __all__ = ["check_configuration", "configuration_of"]
 
 _FREE = ("learning_rate", "engine")
+_MOST_NUMBERS = 1000  # of an array that is written out
 
 
-def configuration_of(trainer: Trainer) -> dict[str, str | Array]:
+def configuration_of(trainer: Trainer) -> dict[str, str]:
     """Return what a trainer is built from, by name, in the order in which it is compared."""
     model, optimizer = trainer.model, trainer.optimizer
     names = {id(one): name for name, one in model.named_parameters()}
@@ -49,42 +50,34 @@ def configuration_of(trainer: Trainer) -> dict[str, str | Array]:
         **{f"as {name or 'the model'}": type(one).__name__ for name, one in model.named_layers()},
     }
     for name, part in parts:
-        settings = ((argument, _plain(value)) for argument, value in arguments_of(part))
+        settings = ((argument, _text(value)) for argument, value in arguments_of(part))
         found |= {f"{name} with {k}": v for k, v in settings if v is not None and k not in _FREE}
-    return {what: one if isinstance(one, np.ndarray) else str(one) for what, one in found.items()}
+    return {what: str(one) for what, one in found.items()}
 
 
-def check_configuration(saved: Mapping[str, Any], own: Mapping[str, Any]) -> None:
+def check_configuration(saved: Mapping[str, str], own: Mapping[str, str]) -> None:
     """Raise ValueError for the first thing that differs."""
     for what in dict.fromkeys([*own, *saved]):
         there, here = saved.get(what, "nothing"), own.get(what, "nothing")
-        if not np.array_equal(there, here):
+        if there != here:
+            there, here = (shorten(text, 500, placeholder="...") for text in (there, here))
             hint = "; to go on with another value, resume first and set it then"
             raise ValueError(
-                f"the file has {what} {_short(there)}, the trainer {_short(here)}"
-                + hint * (" with " in what)
+                f"the file has {what} {there}, the trainer {here}" + hint * (" with " in what)
             )
 
 
-def _plain(value: Any) -> str | Array | None:
-    """Return a setting as an array or a text; None for what is neither numbers nor words."""
-    if isinstance(value, np.generic):
-        value = value.item()
+def _text(value: Any) -> str | None:
+    """Return a setting in words, a large array as its checksum; None for what is no setting."""
+    if isinstance(value, np.ndarray | np.generic) and value.dtype.kind in "biuf":
+        if value.size > _MOST_NUMBERS:
+            return f"array {value.shape} of checksum {zlib.crc32(value.tobytes()):08x}"
+        value = value.tolist()
     if value is None or isinstance(value, bool | int | float | str):
         return str(value)
-    if isinstance(value, np.ndarray) and value.dtype.kind in "biuf":
-        return value.copy()
     if isinstance(value, list | tuple):
-        items = [_plain(item) for item in value]
-        return None if any(one is None for one in items) else f"[{', '.join(map(_text, items))}]"
+        items = [_text(item) for item in value]
+        return None if None in items else f"[{', '.join(map(str, items))}]"
     if inspect.isroutine(value) or isinstance(value, type):
         return value.__qualname__
     return None
-
-
-def _text(value: Any) -> str:
-    return str(value.tolist() if isinstance(value, np.ndarray) else value)
-
-
-def _short(value: Any) -> str:
-    return shorten(_text(value), 500, placeholder="...")

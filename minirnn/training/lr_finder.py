@@ -5,9 +5,8 @@ from __future__ import annotations
 import copy
 import math
 import os
-from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
-from itertools import islice
+from itertools import chain, islice, repeat
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -170,7 +169,8 @@ def find_learning_rate(
     losses: list[float] = []
     smoothed: list[float] = []
     mean = 0.0
-    for k, batch in enumerate(islice(_again_and_again(batches), steps)):
+    k = -1
+    for k, batch in enumerate(islice(chain.from_iterable(repeat(batches, steps)), steps)):
         twin.optimizer.learning_rate = float(rates[k])
         *first, target_mask, weight = as_batch(batch)
         try:
@@ -182,6 +182,8 @@ def find_learning_rate(
         smoothed.append(mean / (1 - _SMOOTHING ** (k + 1)))
         if not smoothed[-1] < _DIVERGED * abs(min(smoothed)) + math.ulp(1.0):
             break
+    if k < 0:
+        raise ValueError(f"{owner}: there was no batch at all: are they empty?")
     if len(smoothed) < 3:
         raise ValueError(
             f"{owner}: the loss is not finite, or four times as large, after a step or two at "
@@ -192,13 +194,3 @@ def find_learning_rate(
     settled = min(_SETTLED, len(tried) // 3)  # a mean of a few batches moves with each of them
     suggestion = float(tried[settled:][slopes[settled:].argmin()])
     return LearningRateCurve(tried, np.array(losses), np.array(smoothed), suggestion)
-
-
-def _again_and_again(batches: Iterable[Any]) -> Iterator[Any]:
-    while True:
-        found = False
-        for batch in batches:
-            found = True
-            yield batch
-        if not found:
-            raise ValueError("find_learning_rate: there was no batch at all: are they empty?")

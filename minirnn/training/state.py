@@ -9,21 +9,18 @@ from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
 from minirnn import checks
-from minirnn.core import Layer
 from minirnn.errors import CheckpointError
 from minirnn.files import read_tree, write_tree
 from minirnn.recurrent import Recurrent
 from minirnn.restoring import Restored
 from minirnn.training.configuration import check_configuration, configuration_of
-from minirnn.training.history import History
 from minirnn.training.interrupts import Uninterrupted
 from minirnn.training.measuring import Averages
-from minirnn.training.position import Position
 
 if TYPE_CHECKING:
     from minirnn.training.trainer import Trainer
 
-__all__ = ["Saved", "recurrent_layers", "state_dict"]
+__all__ = ["Saved", "state_dict"]
 
 
 class Saved:
@@ -73,11 +70,6 @@ class Saved:
         tree = read_tree(path)
         with Uninterrupted():
             _load(self, tree, os.fspath(path))
-
-
-def recurrent_layers(model: Layer) -> dict[str, Recurrent]:
-    """Return the recurrent layers of a model by their dotted names."""
-    return {name: one for name, one in model.named_layers() if isinstance(one, Recurrent)}
 
 
 def state_dict(trainer: Trainer) -> dict[str, Any]:
@@ -134,6 +126,7 @@ def _load(trainer: Trainer, tree: dict[str, Any], path: str) -> None:
 
 def _apply(trainer: Trainer, tree: Mapping[str, Any]) -> None:
     """Take over all but the weights; the callbacks' states at last."""
+    trainer._begin_anew()
     trainer.optimizer.load_state_dict(tree["optimizer"])
     for name, layer in trainer.recurrent.items():
         layer.state = layer.carried_state = _carried(layer, name, tree["carried"][name])
@@ -147,9 +140,7 @@ def _apply(trainer: Trainer, tree: Mapping[str, Any]) -> None:
             parameter.grad = grad
     trainer.stop = checks.flag("checkpoint", "stop", tree["stop"])
     trainer.last_weights = tree["last weights"]
-    trainer.position = Position(trainer.generators())
     trainer.averages = Averages(trainer.metrics)
-    trainer.history = History(trainer.directions)
     for name in ("position", "averages", "history"):
         if tree[name] is not None:
             getattr(trainer, name).load_state_dict(tree[name])

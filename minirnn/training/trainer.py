@@ -20,6 +20,7 @@ from minirnn.keywords import KeywordHints, keyword_hints
 from minirnn.losses import Loss
 from minirnn.metrics import Metric
 from minirnn.optimizers import Optimizer
+from minirnn.recurrent import Recurrent
 from minirnn.reprs import html_text
 from minirnn.training import inputs as of
 from minirnn.training.arguments import checked
@@ -33,7 +34,7 @@ from minirnn.training.parallel import Ranks
 from minirnn.training.position import Position, random_generators
 from minirnn.training.progress import Progress
 from minirnn.training.run import train
-from minirnn.training.state import Saved, recurrent_layers
+from minirnn.training.state import Saved
 from minirnn.typing import Array, RandomSource
 
 __all__ = ["Trainer"]
@@ -139,8 +140,9 @@ class Trainer(Saved, KeywordHints):
         self.history = History(self.directions)
         self.epoch = self.batch = 0
         self.stop = False
-        self.recurrent = recurrent_layers(self.model)
-        self.position = Position(self.generators())
+        layers = self.model.named_layers()
+        self.recurrent = {name: one for name, one in layers if isinstance(one, Recurrent)}
+        self.position = Position(random_generators(self.model) | {"trainer": self.rng})
         self.last_weights: dict[str, Any] | None = None  # see `keep_last_weights`
         self.accumulated = 0  # batches whose gradients wait for an update
         self.halfway: str | None = None  # what an error left half done, so that `save` refuses
@@ -235,10 +237,6 @@ class Trainer(Saved, KeywordHints):
             before += [(one, "grad", one.grad.copy()) for one in self.optimizer.parameters]
         what = "a batch was left halfway, between its metrics and its update, so some parameters "
         return Whole(self, what + "may have moved and not all", before)
-
-    def generators(self) -> dict[str, np.random.Generator]:
-        """Return the generators of the model, by dotted names, and the trainer's own."""
-        return random_generators(self.model) | {"trainer": self.rng}
 
     def keep_last_weights(self) -> None:
         """Remember the weights: from them this run goes on, if it is saved and resumed.
