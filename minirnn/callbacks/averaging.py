@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from typing import TYPE_CHECKING, Any
 
 from minirnn import checks
@@ -74,16 +74,17 @@ class AverageWeights(Callback):
 
     def on_batch_end(self, trainer: Trainer) -> None:
         """Take the weights into the average, if the optimizer has made a step."""
-        self._take(trainer)
+        steps = trainer.optimizer.step_count
+        if self.average is not None and steps != self._steps:
+            self._steps = steps
+            if trainer.epoch >= self.start_epoch:
+                self.average.update()
 
     @contextmanager
     def during_validation(self, trainer: Trainer) -> Iterator[None]:
         """Let the model have the average."""
-        average = self._take(trainer)
-        if not average.count:
-            yield
-            return
-        with average.applied():
+        self.on_batch_end(trainer)  # the end of an epoch may have brought one more step
+        with self.average.applied() if self.average and self.average.count else nullcontext():
             yield
 
     def on_train_end(self, trainer: Trainer) -> None:
@@ -91,14 +92,6 @@ class AverageWeights(Callback):
         if self.average is not None and self.average.count:
             trainer.keep_last_weights()
             self.average.apply()
-
-    def _take(self, trainer: Trainer) -> WeightAverage:
-        assert self.average is not None, "on_train_begin has made it"
-        steps = trainer.optimizer.step_count
-        if steps != self._steps and trainer.epoch >= self.start_epoch:
-            self.average.update()
-        self._steps = steps
-        return self.average
 
     def state_dict(self) -> Mapping[str, Any] | None:
         """Return the average."""

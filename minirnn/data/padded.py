@@ -85,26 +85,23 @@ class PaddedBatches(ShuffledBatches):
                 if x.ndim == 0 or len(x) == 0:
                     where = f" of {name}" if self._several else ""
                     raise ValueError(f"PaddedBatches: sequence {k}{where} is empty")
-            lengths.append([x.shape[:1] for x in sequences])
-        # One target a step has a time axis; one a sequence is a number or a row.
-        shapes = [y.shape for y in self.targets]
-        self.stepwise = any(shapes) and (
-            [shape[:1] for shape in shapes] in lengths or len(set(shapes)) > 1
-        )
-        if own_lengths and not all(shapes):
+            lengths.append([len(x) for x in sequences])
+        own = [len(y) if y.ndim else None for y in self.targets]
+        if own_lengths and None in own:
             raise ValueError(
                 "PaddedBatches: with own_lengths=True, each target should be a sequence, got a "
                 "single number"
             )
-        self.stepwise = self.stepwise or own_lengths
-        if self.stepwise and not self._several and not own_lengths:
-            for k, (shape, length) in enumerate(zip(shapes, lengths[0], strict=True)):
-                if shape[:1] != length:
-                    raise ValueError(
-                        f"PaddedBatches: sequence {k} has {length[0]} steps, its target the shape "
-                        f"{shape}: axis 0 (time) should be {length[0]}; for targets with lengths "
-                        f"of their own, as CTCLoss takes, write own_lengths=True"
-                    )
+        # One target a step has a time axis; one a sequence is a number or a row, all of one shape.
+        one_each = len({y.shape for y in self.targets}) == 1 and own not in lengths
+        self.stepwise = own_lengths or not one_each
+        if self.stepwise and not self._several and not own_lengths and own != lengths[0]:
+            k = next(k for k, length in enumerate(own) if length != lengths[0][k])
+            raise ValueError(
+                f"PaddedBatches: sequence {k} has {lengths[0][k]} steps, its target the shape "
+                f"{self.targets[k].shape}: axis 0 (time) should be {lengths[0][k]}; for targets "
+                f"with lengths of their own, as CTCLoss takes, write own_lengths=True"
+            )
         super().__init__(len(self.targets), batch_size, shuffle, drop_last, rng)
 
     def take(self, examples: Any) -> tuple[Any, ...]:
