@@ -341,6 +341,39 @@ def test_saved_after_an_error_and_gone_on_with(where, accumulate, tmp_path):
         assert_same(everything(again), end, f"error {left} in {where}")
 
 
+@pytest.mark.filterwarnings("ignore:Exception ignored in:pytest.PytestUnraisableExceptionWarning")
+@pytest.mark.parametrize("times", [1, 3])
+def test_a_resumed_run_that_is_interrupted_goes_on_exactly(times, tmp_path):
+    """Also on its way back into the middle of its epoch."""
+    whole, fit_whole = run_of("forward", 10**9)
+    fit_whole()
+    broken, fit_broken = run_of("forward", 2)
+    with pytest.raises(ValueError, match="on purpose"):
+        fit_broken()
+    broken.save(tmp_path / "broken")
+
+    def resumed(path):
+        trainer, fit_it = run_of("forward", 10**9)
+        trainer.resume(tmp_path / path)
+        trainer.stop = False
+        return trainer, fit_it
+
+    assert broken.batch == 1
+    count = instructions(resumed("broken")[1])
+    exact = 0
+    for at in spread(count // 2, 12):
+        trainer, fit_it = resumed("broken")
+        interrupted(fit_it, at, times)
+        if trainer.halfway is not None:
+            continue
+        trainer.save(tmp_path / "again")
+        again, fit_again = resumed("again")
+        fit_again()
+        assert_same(everything(again), everything(whole), f"interrupted at {at} of {count}")
+        exact += 1
+    assert exact
+
+
 def test_numbers_that_callbacks_draw_are_drawn_once(tmp_path):
     """From the trainer's generator, in an event after which the run was saved halfway."""
 
