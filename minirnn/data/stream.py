@@ -60,19 +60,20 @@ class StreamBatches:
                 f"StreamBatches: tokens (length,) should be integers, got an array of "
                 f"{stream.dtype}{hint * (stream.dtype.kind == 'f')}"
             )
-        count = (len(stream) - 1) // (self.batch_size * self.steps)
-        if count < 1:
+        self._count = (len(stream) - 1) // (self.batch_size * self.steps)
+        if self._count < 1:
             raise ValueError(
                 f"StreamBatches: {len(stream)} tokens are too few for one batch of "
                 f"{batch_size} rows and {steps} steps, which takes {batch_size * steps + 1}"
             )
-        used = self.batch_size * count * self.steps
-        shape = (self.batch_size, count, self.steps, *stream.shape[1:])
-        self.inputs = stream[:used].reshape(shape).swapaxes(0, 1)
-        self.targets = stream[1 : used + 1].reshape(shape).swapaxes(0, 1)
+        columns = self._count * self.steps
+        shape = (self.batch_size, columns, *stream.shape[1:])
+        used = self.batch_size * columns
+        self.inputs = stream[:used].reshape(shape)
+        self.targets = stream[1 : used + 1].reshape(shape)
 
     def __len__(self) -> int:
-        return len(self.inputs)
+        return self._count
 
     @property
     def sizes(self) -> list[int]:
@@ -81,10 +82,12 @@ class StreamBatches:
 
     def first(self) -> tuple[Array, Array]:
         """Return the first batch."""
-        return self.inputs[0], self.targets[0]
+        return next(iter(self))
 
     def __iter__(self) -> Iterator[tuple[Array, Array]]:
-        return zip(self.inputs, self.targets, strict=True)
+        for k in range(self._count):
+            columns = slice(k * self.steps, (k + 1) * self.steps)
+            yield self.inputs[:, columns], self.targets[:, columns]
 
     def __repr__(self) -> str:
         return f"<StreamBatches: {len(self)} batches of {self.batch_size} rows, {self.steps} steps>"
