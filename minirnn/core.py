@@ -19,6 +19,7 @@ from minirnn.typing import Array
 __all__ = ["Layer", "Parameter", "dtype_of", "writeable"]
 
 _Member = TypeVar("_Member", "Parameter", "Layer")
+_KEPT = {"_cache", "_parts"}  # attributes with layers that are found elsewhere, or are no more
 _NUMBERS = {np.ndarray, list, int, float, np.float32, np.float64}
 
 
@@ -304,7 +305,7 @@ class Layer(KeywordHints):
     ) -> Iterator[tuple[str, _Member]]:
         seen.add(id(self))
         for name, value in vars(self).items():
-            if name != "_cache":
+            if name not in _KEPT:
                 yield from _find(kind, value, f"{prefix}{name}", seen)
 
     def parameters(self) -> list[Parameter]:

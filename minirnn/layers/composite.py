@@ -28,7 +28,7 @@ class Composite(Layer):
         if not self.layers:
             raise ValueError(f"{name}: the list of layers is empty")
         seen: dict[int, int] = {}
-        self._parts: list[Layer] = []  # all layers, those inside others too
+        parts: list[Layer] = []
         for k, layer in enumerate(self.layers):
             checks.instance(self, f"layer {k}", layer, Layer)
             if isinstance(layer, Cell):
@@ -46,7 +46,15 @@ class Composite(Layer):
                         f"share the Parameter"
                     )
                 seen[id(part)] = k
-                self._parts.append(part)
+                parts.append(part)
+        self._parts = self.layers.copy(), parts
+
+    def _inside(self) -> list[Layer]:
+        """Return all layers, those inside others too; `layers` may have been given another."""
+        if self.layers != self._parts[0]:
+            found = [part for layer in self.layers for _, part in layer.named_layers()]
+            self._parts = self.layers.copy(), found
+        return self._parts[1]
 
     @property
     def state(self) -> tuple[Any, ...]:

@@ -105,7 +105,7 @@ class Parallel(Composite):
         """
         states = self._states(state, "state")
         x, mask = masks.checked(self, x, mask)
-        with Restored(self._parts):
+        with Restored(self._inside()):
             outputs = [
                 masks.apply(layer, x, mask, one)
                 for layer, one in zip(self.layers, states, strict=True)
@@ -120,7 +120,7 @@ class Parallel(Composite):
 
     def step(self, x_t: Any) -> Array:
         """Return the merged outputs of one step of each layer."""
-        with Restored(self._parts):
+        with Restored(self._inside()):
             return merge(self, [layer.step(x_t) for layer in self.layers], self.merge)
 
     def backward(self, grad: Any, grad_state: Any = None) -> Any:
@@ -130,7 +130,7 @@ class Parallel(Composite):
         grad = checks.check_shape(self, grad, y_shape, dtype, "the gradient")
         grad = masks.without_padding(grad, mask)
         total: Any = None
-        with Restored(self._parts, gradients=True):
+        with Restored(self._inside(), gradients=True):
             parts = merge_back(grad, outputs, self.merge)
             for layer, part, state in zip(self.layers, parts, states, strict=True):
                 inner = (part,) if state is None else (part, state)

@@ -131,7 +131,8 @@ class Sequential(Composite):
         states = None if state is None else self._states(state, "state")
         if mask is not None:
             x, mask = masks.checked(self, x, mask)
-        with Restored(self._parts):
+        known, parts = self._parts  # as in _inside, but a training step is short
+        with Restored(parts if self.layers == known else self._inside()):
             y, self._latest = run_forward(self.layers, x, mask, states)
         return y
 
@@ -145,7 +146,7 @@ class Sequential(Composite):
             Gradients on the final states; None stands for zeros.
         """
         states = None if grad_state is None else self._states(grad_state, "grad_state")
-        with Restored(self._parts, gradients=True):
+        with Restored(self._inside(), gradients=True):
             return run_backward(self.layers, grad, states, self._latest)
 
     def backward_parameters(self, grad: Any, grad_state: Any = None) -> None:
@@ -174,7 +175,7 @@ class Sequential(Composite):
         y_t = native_step(self, x_t)
         if y_t is not None:
             return y_t
-        with Restored(self._parts):
+        with Restored(self._inside()):
             return run_step(self.layers, x_t)
 
     # ------------------------------------------------------------ looking in

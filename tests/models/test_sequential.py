@@ -321,3 +321,20 @@ def test_masked_steps_give_zeros_and_take_no_gradient_behind_any_last_layer(laye
     assert not grad_x[~mask].any()
     assert all(np.isfinite(p.grad).all() for p in model.parameters())
     assert m.check_gradients(model, _x(), mask=mask).passed
+
+
+@pytest.mark.parametrize("kind", [m.Sequential, m.Parallel])
+def test_a_layer_may_be_replaced(kind):
+    model = kind([m.LSTM(3, 3, rng=0), m.LSTM(3, 3, rng=1)])
+    x = np.ones((2, 4, 3))
+    model.forward(x)
+    model.layers[0] = m.GRU(3, 3, rng=2)
+    names = [f"layers.0.cell.{name}" for name in ("Wx", "Wh", "b", "bn")]
+    assert list(model.state_dict()) == names + [f"layers.1.cell.{n}" for n in ("Wx", "Wh", "b")]
+
+    model.forward(x)
+    before = model.state
+    model.layers[1].forward = None  # an error after the new layer
+    with pytest.raises(TypeError):
+        model.forward(2 * x)
+    assert model.state[0] is before[0]
