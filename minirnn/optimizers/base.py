@@ -171,7 +171,6 @@ class Optimizer(Saved, KeywordHints):
         if self.observer is not None:
             self.observer.before_step()
         learning_rate = self.current_learning_rate()
-        self.gradient_vectors()
         scale = self._norm_scale()
         for buffer in self._buffers:
             decay = self.weight_decay if buffer.weight_decay is None else buffer.weight_decay
@@ -214,7 +213,7 @@ class Optimizer(Saved, KeywordHints):
 
     def _norm_scale(self) -> float:
         """Return the factor that brings the global norm down to `clip_norm`."""
-        norm = math.sqrt(sum([_sum_of_squares(buffer.grads) for buffer in self._buffers]))
+        norm = math.sqrt(sum(map(_sum_of_squares, self.gradient_vectors())))
         overflow = self.clip_norm is None and norm == math.inf
         if not math.isfinite(norm) and not (overflow and self.gradients_are_finite()):
             raise FloatingPointError(
