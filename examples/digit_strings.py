@@ -106,7 +106,7 @@ def build(hidden_size, rng):
 
 def train(model, strips, epochs):
     """Train the model; Strips can be gone through once an epoch."""
-    schedule = Cosine(4e-3, steps=epochs * len(strips))
+    schedule = Cosine(8e-3, steps=epochs * len(strips))
     optimizer = Adam(model.parameters(), schedule, clip_norm=1.0)
     Trainer(model, CTCLoss(blank=BLANK), optimizer).fit(strips, epochs=epochs)
 
