@@ -9,7 +9,7 @@ from minirnn import checks
 from minirnn.cells.cell import Cell
 from minirnn.core import Layer
 
-__all__ = ["Composite"]
+__all__ = ["Composite", "no_return", "refuse_gradient"]
 
 
 class Composite(Layer):
@@ -78,3 +78,18 @@ class Composite(Layer):
                 f"{count} layers, None where a layer has no state",
             )
         return given
+
+
+def refuse_gradient(layer: Layer, grad: Any, shape: Any) -> None:
+    """Raise: what a layer returned is not a gradient on an input of this shape."""
+    if grad is None:
+        raise TypeError(no_return(layer, "backward", "the gradient on its input"))
+    raise ValueError(
+        f"{type(layer).__name__}: backward should return the gradient on its input, of "
+        f"shape {shape}, got {grad.shape}"
+    )
+
+
+def no_return(layer: Layer, method: str, what: str) -> str:
+    """Return the message for a method that returned None."""
+    return f"{type(layer).__name__}: {method} should return {what}, got None; is there a return?"

@@ -9,7 +9,7 @@ import numpy as np
 
 from minirnn import checks, masks
 from minirnn.core import Layer
-from minirnn.layers.composite import Composite
+from minirnn.layers.composite import Composite, refuse_gradient
 from minirnn.layers.merging import MERGES, merge, merge_back, merged_size
 from minirnn.restoring import Restored
 from minirnn.typing import Array
@@ -135,11 +135,8 @@ class Parallel(Composite):
             for layer, part, state in zip(self.layers, parts, states, strict=True):
                 inner = (part,) if state is None else (part, state)
                 grad_x = layer.backward(*inner)
-                if grad_x is not None and np.shape(grad_x) != shape:
-                    raise ValueError(
-                        f"{type(layer).__name__}: backward should return the gradient on its "
-                        f"input, of shape {shape}, got {np.shape(grad_x)}"
-                    )
                 if grad_x is not None:
+                    if np.shape(grad_x) != shape:
+                        refuse_gradient(layer, grad_x, shape)
                     total = grad_x if total is None else total + grad_x
         return total

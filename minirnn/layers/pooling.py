@@ -176,9 +176,11 @@ class MaxOverTime(PickedStep):
     """
 
     def _picked(self, x: Array, mask: Mask | None) -> tuple[Any, ...]:
-        if mask is not None:
-            x = np.where(mask[..., None], x, x.dtype.type(-np.inf))
-        return one_step_a_feature(x.argmax(axis=1))
+        if mask is None:
+            return one_step_a_feature(x.argmax(axis=1))
+        steps = np.where(mask[..., None], x, x.dtype.type(-np.inf)).argmax(axis=1)
+        valid = np.take_along_axis(mask, steps, axis=1)  # not so where nothing is above -inf
+        return one_step_a_feature(np.where(valid, steps, mask.argmax(axis=1)[:, None]))
 
     def step(self, x_t: Any) -> Array:
         """Return the maximum of all steps so far."""

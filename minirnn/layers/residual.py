@@ -9,6 +9,7 @@ import numpy as np
 
 from minirnn import checks, masks
 from minirnn.core import Layer
+from minirnn.layers.composite import refuse_gradient
 from minirnn.restoring import Restored
 from minirnn.typing import Array
 
@@ -85,22 +86,24 @@ class Residual(Layer):
         """
         x, mask = masks.checked(self, checks.as_floats(self, x), mask)
         with Restored([one for _, one in self.layer.named_layers()]):
-            y = masks.apply(self.layer, x, mask, state)
-            if np.shape(y) != x.shape:
-                raise ValueError(
-                    f"Residual: {type(self.layer).__name__} should return an output of the shape "
-                    f"of its input {x.shape}, got {np.shape(y)}"
-                )
-        y = x.astype(y.dtype, copy=False) + y
+            y = self._sum(x, masks.apply(self.layer, x, mask, state))
         if mask is not None:
             y[~mask] = 0
         self._cache = (y.shape, y.dtype, mask)
-        return y  # type: ignore[no-any-return]
+        return y
 
     def step(self, x_t: Any) -> Array:
         """Return ``x_t + layer.step(x_t)``."""
-        y_t: Array = self.layer.step(x_t)
-        return np.asarray(x_t, y_t.dtype) + y_t
+        with Restored([one for _, one in self.layer.named_layers()]):
+            return self._sum(x_t, self.layer.step(x_t))
+
+    def _sum(self, x: Any, y: Array) -> Array:
+        if np.shape(y) != np.shape(x):
+            raise ValueError(
+                f"Residual: {type(self.layer).__name__} should return an output of the shape of "
+                f"its input {np.shape(x)}, got {np.shape(y)}"
+            )
+        return np.asarray(x, y.dtype) + y
 
     def backward(self, grad: Any, grad_state: Any = None) -> Array:
         """Return the gradient on x, of its shape."""
@@ -108,7 +111,12 @@ class Residual(Layer):
         grad = checks.check_shape(self, grad, shape, dtype, "the gradient")
         grad = masks.without_padding(grad, mask)
         inner = (grad,) if grad_state is None else (grad, grad_state)
-        grad_x: Array = grad + self.layer.backward(*inner)
+        parts = [one for _, one in self.layer.named_layers()]
+        with Restored(parts, gradients=True):
+            inside = self.layer.backward(*inner)
+            if np.shape(inside) != shape:
+                refuse_gradient(self.layer, inside, shape)
+        grad_x: Array = grad + inside
         if mask is not None:
             grad_x[~mask] = 0
         return grad_x

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 from minirnn.core import Layer
 
 __all__ = [
@@ -11,8 +9,6 @@ __all__ = [
     "explain_shapes",
     "first_known",
     "locate",
-    "no_return",
-    "refuse_gradient",
 ]
 
 
@@ -29,16 +25,6 @@ def check_sizes(layers: list[Layer]) -> None:
             )
         if gives is not None or not layer.keeps_features:
             known = None if gives is None else (k, gives)
-
-
-def refuse_gradient(layer: Layer, grad: Any, shape: Any) -> None:
-    """Raise: what a layer returned is not a gradient on an input of this shape."""
-    if grad is None:
-        raise TypeError(no_return(layer, "backward", "the gradient on its input"))
-    raise ValueError(
-        f"{type(layer).__name__}: backward should return the gradient on its input, of "
-        f"shape {shape}, got {grad.shape}"
-    )
 
 
 def locate(error: Exception, k: int, layer: Layer, whole: str) -> None:
@@ -64,11 +50,6 @@ def explain_shapes(error: ValueError, layer: Layer) -> None:
             f"{error}; in its backward, what is added to the gradient of a parameter should have "
             f"the parameter's shape, summed over batch and time: {shapes}",
         )
-
-
-def no_return(layer: Layer, method: str, what: str) -> str:
-    """Return the message for a method that returned None."""
-    return f"{type(layer).__name__}: {method} should return {what}, got None; is there a return?"
 
 
 def first_known(name: str, layers: list[Layer]) -> int | None:

@@ -10,7 +10,7 @@ import numpy as np
 
 from minirnn import masks
 from minirnn.core import Layer, dtype_of
-from minirnn.layers.composite import Composite
+from minirnn.layers.composite import Composite, no_return, refuse_gradient
 from minirnn.layers.last_state import connect_last_states
 from minirnn.models import chain_checks as chain
 from minirnn.models.stream import native_step
@@ -211,7 +211,7 @@ def run_forward(
             else:
                 x, mask = masks.through(layer, x, mask, state)
             if x is None:
-                raise TypeError(chain.no_return(layer, "forward", "the output"))
+                raise TypeError(no_return(layer, "forward", "the output"))
             shapes.append(getattr(x, "shape", None))
     except Exception as error:
         chain.locate(error, k, layers[k], whole)
@@ -245,7 +245,7 @@ def run_backward(
                 shape = shapes[k] if shapes else None
                 known = shape is not None and hasattr(grad, "shape")
                 if grad is None or (known and grad.shape != shape):
-                    chain.refuse_gradient(layer, grad, shape)
+                    refuse_gradient(layer, grad, shape)
     except Exception as error:
         if isinstance(error, ValueError) and "broadcast" in str(error):
             chain.explain_shapes(error, layers[k])

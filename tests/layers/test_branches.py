@@ -135,3 +135,33 @@ def test_an_output_that_cannot_be_added_is_refused():
 
     with pytest.raises(ValueError, match=r"Residual: Half should return .*\(3, 5, 4\), got"):
         m.Residual(Half()).forward(X)
+    with pytest.raises(ValueError, match=r"Residual: SteppedHalf should return .*\(3, 4\), got"):
+        m.Residual(SteppedHalf()).step(X[:, 0])
+
+
+class SteppedHalf(m.Layer):
+    def step(self, x_t):
+        return x_t[:, :1]  # which would be added to every feature
+
+
+class Summed(m.Layer):
+    """Adds its weight; forgets that the gradient on the input has a time axis."""
+
+    def __init__(self):
+        self.w = m.Parameter(np.zeros(4))
+
+    def forward(self, x):
+        return x + self.w.value
+
+    def backward(self, grad):
+        self.w.grad += grad.sum(axis=(0, 1))
+        return grad.sum(axis=1, keepdims=True)
+
+
+def test_a_gradient_that_would_be_broadcast_is_refused_and_nothing_is_added():
+    for layer in (m.Residual(Summed()), m.Parallel([m.Tanh(), Summed()], merge="sum")):
+        y = layer.forward(X)
+        with pytest.raises(ValueError, match=r"Summed: backward .*\(3, 5, 4\), got \(3, 1, 4\)"):
+            layer.backward(np.ones_like(y))
+        (w,) = layer.parameters()
+        np.testing.assert_array_equal(w.grad, 0)

@@ -166,3 +166,13 @@ def test_the_last_step_of_what_was_read_forwards_is_not():
     both = m.Bidirectional(m.GRU(3, 2), m.GRU(3, 2))
     m.Sequential([both, m.GRU(4, 4), m.LastStep()])
     m.Sequential([both, m.LastState()])
+
+
+def test_the_maximum_over_minus_infinities_is_not_taken_from_the_padding():
+    x = np.full((1, 3, 2), -np.inf)
+    x[0, 0] = np.nan
+    layer = m.MaxOverTime()
+    y = layer.forward(x, mask=np.array([[False, True, True]]))
+    np.testing.assert_array_equal(y, [[-np.inf, -np.inf]])
+    grad_x = layer.backward(np.ones((1, 2)))
+    np.testing.assert_array_equal(grad_x, [[[0, 0], [1, 1], [0, 0]]])
