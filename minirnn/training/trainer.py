@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import copy
 import math
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from typing import Any
 
@@ -177,7 +177,12 @@ class Trainer(Saved, KeywordHints):
             The loss before the update.
         """
         batch = Batch(inputs, targets, mask, target_mask, sample_weight)
-        with self.all_ranks, self._whole() as whole, one_blas_thread(), np.errstate(**QUIET):
+        with (
+            self.all_ranks,
+            self._whole(drawing=()) as whole,
+            one_blas_thread(),
+            np.errstate(**QUIET),
+        ):
             measured = self._add_gradients(batch)
             whole.commit()
             self._update()
@@ -221,18 +226,20 @@ class Trainer(Saved, KeywordHints):
             raise NotFiniteError(f"{error}; {first_gradient_not_finite(self.model)}") from None
         self.accumulated = 0
 
-    def _whole(self) -> Whole:
+    def _whole(self, drawing: Collection[str] = ("trainer", "batches")) -> Whole:
         """Return a block that is done whole, or not at all.
 
-        Then layers have their states back, parameters their gradients, and generators theirs.
+        Then layers have their states back, parameters their gradients, and generators theirs: the
+        model's, and those of the run that are named in `drawing`.
         """
         before: list[tuple[Any, str, Any]] = []
         for layer in self.recurrent.values():
             before.append((layer, "state", layer.state))
             before.append((layer, "carried_state", layer.carried_state))
-        for generator in self.position.generators.values():
-            bits = generator.bit_generator
-            before.append((bits, "state", bits.state))
+        for name, generator in self.position.generators.items():
+            if name in drawing or name not in ("trainer", "batches"):
+                bits = generator.bit_generator
+                before.append((bits, "state", bits.state))
         if self.accumulated:
             before += [(one, "grad", one.grad.copy()) for one in self.optimizer.parameters]
         what = "a batch was left halfway, between its metrics and its update, so some parameters "
