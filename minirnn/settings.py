@@ -54,16 +54,14 @@ def settings(*, kw_only: bool = False, frozen: bool = False) -> Callable[[type[_
     def decorate(kind: Any) -> Any:
         dataclass(kw_only=kw_only, eq=frozen, unsafe_hash=frozen, repr=False)(kind)
         known = {one.name: one for one in fields(kind)}
-        put = object.__setattr__
 
         def assign(self: Any, name: str, value: Any) -> None:
-            if name in known:
-                check = known[name].metadata.get("check")
-                if check is not None and not (value is None and known[name].default is None):
-                    value = check(self, name, value)
             if frozen and (name in vars(self) or name not in known):
                 raise AttributeError(f"{kind.__name__}: {name} cannot be set; make another one")
-            put(self, name, value)
+            check = known[name].metadata.get("check") if name in known else None
+            if check is not None and not (value is None and known[name].default is None):
+                value = check(self, name, value)
+            object.__setattr__(self, name, value)
 
         kind.__setattr__, kind.__signature__ = assign, None
         if "__repr__" not in vars(kind):

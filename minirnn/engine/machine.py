@@ -95,7 +95,7 @@ class Machine:
         made: tuple[Array, State] | None
         try:
             made = self._native.step(self.of_step, x_t, state)
-        except ValueError:  # as below
+        except ValueError:  # rows that are not whole, or a wrong state: `_run` copies, or says so
             made = None
         if made is not None:
             return made

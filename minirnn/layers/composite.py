@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Any
 
+import numpy as np
+
 from minirnn import checks
 from minirnn.cells.cell import Cell
 from minirnn.core import Layer
@@ -86,7 +88,7 @@ def refuse_gradient(layer: Layer, grad: Any, shape: Any) -> None:
         raise TypeError(no_return(layer, "backward", "the gradient on its input"))
     raise ValueError(
         f"{type(layer).__name__}: backward should return the gradient on its input, of "
-        f"shape {shape}, got {grad.shape}"
+        f"shape {shape}, got {np.shape(grad)}"
     )
 
 

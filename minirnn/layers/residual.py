@@ -85,7 +85,7 @@ class Residual(Layer):
         state : initial state of the layer, optional
         """
         x, mask = masks.checked(self, checks.as_floats(self, x), mask)
-        with Restored([one for _, one in self.layer.named_layers()]):
+        with Restored(self._inside()):
             y = self._sum(x, masks.apply(self.layer, x, mask, state))
         if mask is not None:
             y[~mask] = 0
@@ -94,8 +94,11 @@ class Residual(Layer):
 
     def step(self, x_t: Any) -> Array:
         """Return ``x_t + layer.step(x_t)``."""
-        with Restored([one for _, one in self.layer.named_layers()]):
+        with Restored(self._inside()):
             return self._sum(x_t, self.layer.step(x_t))
+
+    def _inside(self) -> list[Layer]:
+        return [one for _, one in self.layer.named_layers()]
 
     def _sum(self, x: Any, y: Array) -> Array:
         if np.shape(y) != np.shape(x):
@@ -111,8 +114,7 @@ class Residual(Layer):
         grad = checks.check_shape(self, grad, shape, dtype, "the gradient")
         grad = masks.without_padding(grad, mask)
         inner = (grad,) if grad_state is None else (grad, grad_state)
-        parts = [one for _, one in self.layer.named_layers()]
-        with Restored(parts, gradients=True):
+        with Restored(self._inside(), gradients=True):
             inside = self.layer.backward(*inner)
             if np.shape(inside) != shape:
                 refuse_gradient(self.layer, inside, shape)

@@ -131,8 +131,7 @@ class Sequential(Composite):
         states = None if state is None else self._states(state, "state")
         if mask is not None:
             x, mask = masks.checked(self, x, mask)
-        known, parts = self._parts  # as in _inside, but a training step is short
-        with Restored(parts if self.layers == known else self._inside()):
+        with Restored(self._inside()):
             y, self._latest = run_forward(self.layers, x, mask, states)
         return y
 

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import KW_ONLY
-from itertools import repeat
-from operator import attrgetter, is_
 from typing import Any
 
 import numpy as np
@@ -57,9 +55,6 @@ class ParameterGroup:
 
     def __post_init__(self) -> None:
         self.parameters = as_parameters(self, self.parameters)
-
-
-_storage = attrgetter("_value.base")
 
 
 class Slots(dict[str, Array]):
@@ -122,8 +117,6 @@ class Buffer:
 
         It no longer is when another optimizer, or a copy of the model, has moved it.
         """
-        if all(map(is_, map(_storage, self.parameters), repeat(self.values))):
-            return  # in a third of the time: this is asked three times in a training step
         start = 0
         for parameter in self.parameters:
             if parameter.value.base is not self.values:

@@ -19,7 +19,16 @@ from minirnn.core import Layer
 from minirnn.errors import CheckpointError
 from minirnn.training.inputs import count_of
 
-__all__ = ["Position", "generator_states", "random_generators", "set_generator_states"]
+__all__ = [
+    "OF_THE_RUN",
+    "Position",
+    "generator_states",
+    "random_generators",
+    "set_generator_states",
+]
+
+OF_THE_RUN = ("trainer", "batches")
+"""Names of the generators that are not the model's: they are drawn from between steps."""
 
 _OF_NUMPY = ("PCG64", "PCG64DXSM", "MT19937", "Philox", "SFC64")
 _EVENTS = ("on_epoch_begin", "on_batch_end", "on_epoch_end")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import copy
 import math
-from collections.abc import Collection, Sequence
+from collections.abc import Sequence
 from contextlib import AbstractContextManager, nullcontext
 from typing import Any
 
@@ -31,7 +31,7 @@ from minirnn.training.inspection import inspect_fit
 from minirnn.training.interrupts import Whole
 from minirnn.training.measuring import QUIET, Averages, Measured, measure, run
 from minirnn.training.parallel import Ranks
-from minirnn.training.position import Position, random_generators
+from minirnn.training.position import OF_THE_RUN, Position, random_generators
 from minirnn.training.progress import Progress
 from minirnn.training.run import train
 from minirnn.training.state import Saved
@@ -179,7 +179,7 @@ class Trainer(Saved, KeywordHints):
         batch = Batch(inputs, targets, mask, target_mask, sample_weight)
         with (
             self.all_ranks,
-            self._whole(drawing=()) as whole,
+            self._whole(in_step=True) as whole,
             one_blas_thread(),
             np.errstate(**QUIET),
         ):
@@ -226,18 +226,18 @@ class Trainer(Saved, KeywordHints):
             raise NotFiniteError(f"{error}; {first_gradient_not_finite(self.model)}") from None
         self.accumulated = 0
 
-    def _whole(self, drawing: Collection[str] = ("trainer", "batches")) -> Whole:
+    def _whole(self, *, in_step: bool = False) -> Whole:
         """Return a block that is done whole, or not at all.
 
-        Then layers have their states back, parameters their gradients, and generators theirs: the
-        model's, and those of the run that are named in `drawing`.
+        Then layers have their states back, parameters their gradients, and generators theirs. In a
+        step, only the model's draw.
         """
         before: list[tuple[Any, str, Any]] = []
         for layer in self.recurrent.values():
             before.append((layer, "state", layer.state))
             before.append((layer, "carried_state", layer.carried_state))
         for name, generator in self.position.generators.items():
-            if name in drawing or name not in ("trainer", "batches"):
+            if not (in_step and name in OF_THE_RUN):
                 bits = generator.bit_generator
                 before.append((bits, "state", bits.state))
         if self.accumulated:

@@ -165,3 +165,14 @@ def test_a_gradient_that_would_be_broadcast_is_refused_and_nothing_is_added():
             layer.backward(np.ones_like(y))
         (w,) = layer.parameters()
         np.testing.assert_array_equal(w.grad, 0)
+
+
+def test_a_gradient_that_is_a_list_is_refused_by_its_shape():
+    class Listed(Summed):
+        def backward(self, grad):
+            return super().backward(grad).tolist()
+
+    for layer in (m.Residual(Listed()), m.Parallel([m.Tanh(), Listed()], merge="sum")):
+        y = layer.forward(X)
+        with pytest.raises(ValueError, match=r"Listed: backward .*\(3, 5, 4\), got \(3, 1, 4\)"):
+            layer.backward(np.ones_like(y))
