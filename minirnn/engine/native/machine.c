@@ -117,8 +117,7 @@ typedef struct program {
 #define ISA_END TEXT(GCC pop_options)
 #endif
 
-#if defined(__x86_64__)
-#define X86 1
+#ifdef __x86_64__
 #ifndef WIDE /* what vectors of 64 bytes need; scripts/sanitize tries them with less */
 #define WIDE "avx512f,avx512dq,avx512vl,avx512bw,fma"
 #define HAS_WIDE                                                                   \
@@ -156,7 +155,7 @@ ISA_END
 
 typedef struct { const char *name; const backend *of[2]; } instruction_set; /* float, double */
 static const instruction_set all_sets[] = {
-#ifdef X86
+#ifdef __x86_64__
     {"AVX-512", {&backend_avx512_float, &backend_avx512_double}},
     {"AVX2", {&backend_avx2_float, &backend_avx2_double}},
 #endif
@@ -167,7 +166,7 @@ static int chosen_set = SET_COUNT - 1;
 static int poisoned = 0; /* for tests: memory is filled with NaN before it is used */
 
 static int has_set(int i) {
-#ifdef X86
+#ifdef __x86_64__
   if (i == 0) return HAS_WIDE;
   if (i == 1) return __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma");
 #endif
@@ -541,7 +540,7 @@ static struct PyModuleDef module = {
     NULL, NULL, NULL, NULL};
 
 PyMODINIT_FUNC PyInit__native(void) {
-#ifdef X86
+#ifdef __x86_64__
   __builtin_cpu_init();
 #endif
   for (int i = SET_COUNT - 1; i >= 0; i--)
