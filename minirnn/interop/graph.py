@@ -5,23 +5,39 @@ Where values meet, what their chains begin with is common, and what follows are 
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from itertools import takewhile
 from typing import Any, NamedTuple
+
+import numpy as np
 
 from minirnn import layers as ours
 from minirnn.core import Layer
 from minirnn.interop.counterparts import ConversionError, chained
 from minirnn.recurrent import Bidirectional
+from minirnn.typing import Array
 
-__all__ = ["Unknown", "Value", "concatenated", "merged", "side_by_side"]
-
+__all__ = ["Unknown", "Value", "concatenated", "merged", "reading", "side_by_side"]
 
 _DIRECTIONS = [f"the final state of the {one} of two directions" for one in ("first", "second")]
 
 
 class Unknown(ConversionError):  # noqa: N818
-    """What is done to a value has no counterpart; who reads the graph says where that is."""
+    """What is done to a value has no counterpart; `reading` says where that is."""
+
+
+@contextmanager
+def reading(where: str, hint: str = "") -> Iterator[None]:
+    """Say where in a graph there is no counterpart."""
+    try:
+        yield
+    except ConversionError as why:
+        if type(why) is not Unknown:
+            raise
+        raise ConversionError(f"{where} has no counterpart{why}{hint}") from None
+    except Exception as error:  # what the node is given is not what is read here
+        raise ConversionError(f"{where} has no counterpart: {error}{hint}") from error
 
 
 class Value(NamedTuple):
@@ -49,17 +65,33 @@ class Value(NamedTuple):
                 axes = tuple(axis for axis in axes if axis != "time")
         return Value(self.layers + layers, axes)
 
+    def output_of(self, first: Value) -> tuple[Layer, ...]:
+        """Return the layers, where this is all that they make of the first value, axes in order."""
+        order = tuple(a for a in dict.fromkeys((*first.axes, "features")) if a in self.axes)
+        if self.then().axes != order:
+            raise Unknown(f" for the axes {', '.join(self.axes)}")
+        return self.layers
+
+    def ones(self) -> Array:
+        """Return an array with as many axes, each of length 1."""
+        return np.ones([1] * len(self.axes), np.float32)
+
     def without(self, axis: int) -> tuple[str, ...]:
         """Return the other axes."""
         axis %= len(self.axes)
         return self.axes[:axis] + self.axes[axis + 1 :]
 
+    def exchanged(self) -> Value:
+        """Return it with batch and time exchanged: what was taken for one is the other."""
+        names = {"batch": "time", "time": "batch"}
+        return self._replace(axes=tuple(names.get(axis, axis) for axis in self.axes))
+
     def moved(self, order: Sequence[int]) -> Value:
         """Return it with its axes in another order."""
         return self._replace(axes=tuple(self.axes[k] for k in order))
 
-    def recurrent(self, layers: Sequence[Any]) -> tuple[Value, Value]:
-        """Return the output of recurrent layers one after the other, and all their final states."""
+    def recurrent(self, layers: Sequence[Any]) -> tuple[Value, Value, Value]:
+        """Return the output of recurrent layers in a chain, their final states, and the cells'."""
         y, states = self, []
         for layer in layers:
             y = y.then(layer)
@@ -68,7 +100,8 @@ class Value(NamedTuple):
             final = y.then(ours.LastState().follow(layer))
             both = isinstance(layer, Bidirectional)
             states += [final._replace(part=part) for part in (_DIRECTIONS if both else [""])]
-        return y, Value(final.layers, ("directions", *final.axes), tuple(states))
+        ends = Value(final.layers, ("directions", *final.axes), tuple(states))
+        return y, ends, ends._replace(states=(), part="the states of cells")
 
     def picked(self, axis: int, index: int) -> Value:
         """Return what stands at an index of an axis: the last step, or a final state."""
@@ -84,14 +117,15 @@ class Value(NamedTuple):
             raise Unknown(" but over time alone")
         return self.then(layer)
 
-    def joined(self) -> Value:
+    def joined(self, place: int) -> Value:
         """Return it without the axis of directions, whose features stand side by side."""
-        place = self.axes.index("directions")
+        if self.axes[place] != "directions":
+            raise Unknown(f" for the axes {', '.join(self.axes)}")
         both = len(self.layers[-1].directions) > 1  # type: ignore[attr-defined]
         several = any(state.layers != self.layers for state in self.states)
         if several or (both and self.axes[place + 1 :] != ("features",)):
             raise Unknown(f" for the axes {', '.join(self.axes)}")
-        return Value(self.layers, self.without(place))
+        return self._replace(axes=self.without(place), states=())
 
 
 def concatenated(values: Sequence[Value], axis: int) -> Value:

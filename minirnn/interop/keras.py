@@ -69,8 +69,11 @@ def to_keras(model: Layer, *, mask_zero: bool = False, verify: bool = True) -> A
     check_dtype("to_keras", model)
     triples = list(pieces(model))
     twin = built([layer for _, _, layer in triples], model)
-    if isinstance(twin.layers[0], kl.Embedding):
-        twin.layers[0].mask_zero = twin.layers[0].supports_masking = bool(mask_zero)
+    first = twin.layers[0]
+    if isinstance(first, kl.Embedding):
+        first.mask_zero = first.supports_masking = bool(mask_zero)
+    elif mask_zero:
+        raise ConversionError("to_keras: mask_zero=True is for a model that begins with Embedding")
     for _, own, layer in triples:
         layer.set_weights(weights_of(own))
     if verify:
@@ -175,6 +178,7 @@ def _prove(what: str, model: Layer, twin: Any, parts: Sequence[Part]) -> None:
         _run_of(twin, padding),
         masks=(False,) if maskless else (False, True),
         states=(False,),
+        fixed=twin.inputs[0].shape[:2] if isinstance(twin, keras.Model) else (None, None),
         first_token=int(padding == 0),
         # The dtype of a product: of Keras' backends, some know no float64.
         precision=str(keras.backend.result_type(dtype, dtype)),

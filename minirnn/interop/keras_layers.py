@@ -182,8 +182,10 @@ def weights_of(layer: Layer) -> list[Array]:
 
 
 def links(model: Any) -> Iterator[Any]:
-    """Yield the layers of a chain of layers, containers opened."""
-    if isinstance(model, keras.Sequential):
+    """Yield the layers of a chain of layers, containers opened; not those of a user's own."""
+    if not type(model).call.__module__.startswith("keras."):
+        yield model
+    elif isinstance(model, keras.Sequential):
         for layer in model.layers:
             yield from links(layer)
     elif isinstance(model, keras.Model):
@@ -194,16 +196,17 @@ def links(model: Any) -> Iterator[Any]:
                     raise ConversionError(f"from_keras: {model.name} has several inputs")
                 before = layer.output
                 continue
-            try:
-                inputs = layer.input  # behind it may stand a mask that another layer made
-                chained = (inputs[0] if isinstance(inputs, list) else inputs) is before
-                before = layer.output
-            except AttributeError:  # used more than once, or not built
-                chained = False
-            if not chained:
+            call, *again = layer._inbound_nodes
+            (x, *others), options = call.arguments.args, call.arguments.kwargs
+            if isinstance(x, list | tuple):
+                _not_here(layer, "it takes several inputs")
+            if again or x is not before:
                 raise ConversionError(
                     f"from_keras: {model.name} is not one chain of layers at {layer.name}"
                 )
+            if others or options.get("initial_state") is not None:
+                _not_here(layer, "it is given initial states")
+            before = call.outputs[0]
             yield from links(layer)
         if len(model.outputs) != 1 or model.outputs[0] is not before:
             raise ConversionError(f"from_keras: {model.name} has several outputs")
@@ -290,6 +293,8 @@ def _own_direction(layer: Any) -> Recurrent:
 
 def _arrays(layer: Any) -> list[Array]:
     """Return the weights of a Keras layer, which have to be float32 or float64."""
+    if getattr(layer, "lora_enabled", False):
+        _not_here(layer, "its weights are those of LoRA, which get_weights does not add up")
     arrays: list[Array] = layer.get_weights()
     if arrays[0].dtype not in (np.float32, np.float64):
         _not_here(layer, f"weights of {arrays[0].dtype}")
@@ -302,8 +307,9 @@ def _own_dense(layer: Any) -> Iterator[Layer]:
 
 
 def _own_norm(layer: Any) -> Iterator[Layer]:
-    if not layer.scale or not layer.center or layer.axis not in (-1, [-1], [2], 2):
-        _not_here(layer, "it has no gain, no bias, or another axis")
+    rms = getattr(layer, "rms_scaling", False)
+    if rms or not layer.scale or not layer.center or layer.axis not in (-1, [-1], [2], 2):
+        _not_here(layer, "it has no mean, no gain, no bias, or another axis")
     gain, b = _arrays(layer)
     yield weights.layer_norm(gain, b, layer.epsilon)
 

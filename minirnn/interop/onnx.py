@@ -28,7 +28,7 @@ from minirnn.interop.counterparts import (
     named_chain,
     titled,
 )
-from minirnn.interop.proof import SHAPES, Part, Run, prove
+from minirnn.interop.proof import Part, Run, prove
 from minirnn.typing import Array, Mask
 
 try:
@@ -118,7 +118,8 @@ def from_onnx(path: str | os.PathLike[str], *, verify: bool = True) -> Layer:
     path : path of the file
         A graph that applies RNN, LSTM, GRU, MatMul or Gemm and Add, activations, Gather (an
         embedding, or the last step) and LayerNormalization one after the other, or in branches that
-        meet in a sum, a product, a mean or a Concat, with whatever transposes stand between.
+        meet in a sum, a product, a mean or a Concat, with whatever transposes stand between. Its
+        first output counts.
     verify : bool
         Compare both sides, and print the largest difference.
 
@@ -151,7 +152,7 @@ def from_onnx(path: str | os.PathLike[str], *, verify: bool = True) -> Layer:
             _run_of(graph.SerializeToString(), batch_first=first, states=states),
             masks=sorted({False, reading.lengths is not None}),
             states=(bool(states),),
-            shapes=reading.shapes(SHAPES),
+            fixed=reading.fixed,
         )
     return model
 
@@ -168,7 +169,8 @@ def _run_of(data: bytes, *, batch_first: bool = True, states: list[str] | None =
         session = onnxruntime.InferenceSession(data, options, providers=["CPUExecutionProvider"])
     except Exception as error:  # its classes have no common base
         raise ConversionError(f"ONNX Runtime does not run this graph: {error}") from error
-    first, *others = [entry.name for entry in session.get_inputs()]
+    types = {entry.name: entry.type for entry in session.get_inputs()}
+    first, *others = types
     if states is None:
         states = [name for name in others if name.startswith("initial.")]
     lengths = [name for name in others if name not in states]
@@ -179,7 +181,7 @@ def _run_of(data: bytes, *, batch_first: bool = True, states: list[str] | None =
         feed = {first: x if batch_first else x.swapaxes(0, 1)}
         if lengths:
             real = np.full(batch, time) if mask is None else mask.sum(axis=1)
-            feed[lengths[0]] = real.astype(np.int32)
+            feed[lengths[0]] = real.astype(np.int64 if "int64" in types[lengths[0]] else np.int32)
         feed |= dict(zip(states, state or (), strict=True))
         try:
             y, *final = session.run(None, feed)

@@ -1,23 +1,26 @@
 """An ONNX graph as a minirnn model: each of its values is a chain of layers over the input.
 
-What a node computes beside these values (shapes, zeros for initial states) is not looked at;
-whatever meets one and has no counterpart is refused by name. The comparison that follows a
-conversion finds out where that was not the whole truth.
+What a graph computes beside these values (weights, shapes, zeros for initial states) is computed as
+it stands, as if batch and time were 1; what it makes of lengths and initial states that are inputs
+too, is followed by their names. Whatever meets a value and has no counterpart is refused by name.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import Any
+import copy
+from collections.abc import Callable, Sequence
+from functools import partial
+from typing import Any, NamedTuple
 
 import numpy as np
 from onnx import TensorProto, defs, helper, numpy_helper
 from onnx.reference import ReferenceEvaluator
 
 from minirnn import layers as ours
+from minirnn.core import Layer
 from minirnn.interop import weights
 from minirnn.interop.counterparts import ConversionError
-from minirnn.interop.graph import Unknown, Value, concatenated, merged
+from minirnn.interop.graph import Unknown, Value, concatenated, merged, reading
 from minirnn.interop.onnx_export import PLAIN
 from minirnn.recurrent import Bidirectional, Recurrent
 from minirnn.typing import Array
@@ -25,312 +28,328 @@ from minirnn.typing import Array
 __all__ = ["Reading"]
 
 _PLAIN = {row.theirs: row for row in PLAIN}
+_INTEGERS = TensorProto.INT32, TensorProto.INT64
+_REARRANGING = "Unsqueeze", "Concat", "Identity", "Cast"
+
+
+class Given(NamedTuple):
+    """What is made of the graph's other inputs: lengths, or initial states."""
+
+    names: tuple[str, ...]
+    whole: bool = True
+    """Whether it is these inputs, side by side, and not computed from them."""
 
 
 class Reading:
     """The layers of a graph, and how its input and output are laid out.
 
-    ``batch_first`` tells whether the input is ``(batch, time, ...)``, ``lengths`` the input that
-    holds the lengths, if any, and ``state_inputs`` those of initial states, in minirnn's order.
+    ``batch_first`` tells whether the input is ``(batch, time, ...)``, ``fixed`` how long these two
+    axes have to be (0 for any length), ``lengths`` the input that holds the lengths, if any, and
+    ``state_inputs`` those of initial states, in minirnn's order.
     """
 
     def __init__(self, model: Any) -> None:
         graph = model.graph
-        self.opset = {entry.domain: entry.version for entry in model.opset_import}
-        self.constants = {entry.name: numpy_helper.to_array(entry) for entry in graph.initializer}
-        inputs = [entry for entry in graph.input if entry.name not in self.constants]
+        self.opsets = model.opset_import
+        self.known: dict[str, Any] = {"": None}  # Value, Given, Array, or None for no input
+        self.known |= {entry.name: numpy_helper.to_array(entry) for entry in graph.initializer}
+        inputs = [entry for entry in graph.input if entry.name not in self.known]
         if not inputs:
             raise ConversionError("from_onnx: the graph has no input")
-        self.input_names = [entry.name for entry in inputs]
-        self.made_by = {name: node for node in graph.node for name in node.output}
+        self.known |= {entry.name: Given((entry.name,)) for entry in inputs}
         self.lengths: str | None = None
         self.state_inputs: list[str] = []
-        self.dims = inputs[0].type.tensor_type.shape.dim
+        self.first, first = inputs[0].name, inputs[0].type.tensor_type
+        dims = [dim.dim_value for dim in first.shape.dim]
         self.batch_first, self.recurrent = True, False
-        tokens = inputs[0].type.tensor_type.elem_type in (TensorProto.INT32, TensorProto.INT64)
-        axes = ("batch", "time") if len(self.dims) > 2 or tokens else ("batch",)
-        self.values = {self.input_names[0]: Value((), axes if tokens else (*axes, "features"))}
-        output = graph.output[0].name
-        needed = self._needed_for(output)
-        for node in graph.node:
+        tokens = first.elem_type in _INTEGERS
+        axes = ("batch", "time") if len(dims) > 2 or tokens else ("batch",)
+        self.known[self.first] = Value((), axes if tokens else (*axes, "features"))
+        nodes, needed = [], {graph.output[0].name}
+        for node in reversed(graph.node):
             if needed.intersection(node.output):
-                self._take(node)
-        if output not in self.values:
+                needed.update(node.input)
+                nodes.append(node)
+        for node in reversed(nodes):
+            with reading(f"from_onnx: {node.op_type} ({node.name or node.output[0]})"):
+                self.known |= dict(zip(node.output, self._results(node), strict=False))
+        y = self.known[graph.output[0].name]
+        if not isinstance(y, Value):
             raise ConversionError("from_onnx: its output is not what layers make of its input")
-        try:
-            self.layers = self.values[output].then().layers
-        except Unknown as why:
-            raise ConversionError(f"from_onnx: the output has no counterpart{why}") from None
-
-    def _needed_for(self, output: str) -> set[str]:
-        """Return the names of all values that an output is made of."""
-        needed, waiting = set(), [output]
-        while waiting:
-            name = waiting.pop()
-            if name not in needed:
-                needed.add(name)
-                node = self.made_by.get(name)
-                waiting += [] if node is None or node.op_type == "Shape" else node.input
-        return needed
-
-    def shapes(self, wanted: Sequence[tuple[int, int]]) -> list[tuple[int, int]]:
-        """Return the shapes (batch, time) that the input takes: its own where they are fixed."""
-        fixed = [dim.dim_value for dim in self.dims[:2]]
-        fixed = fixed if self.batch_first else fixed[::-1]
-        return sorted({(fixed[0] or batch, fixed[1] or time) for batch, time in wanted})
+        with reading("from_onnx: the output"):
+            self.layers = y.output_of(self.known[self.first])
+        self.fixed = dims[:2] if self.batch_first else dims[1::-1]
 
     # ------------------------------------------------------------ node by node
 
-    def _take(self, node: Any) -> None:
-        names = [name for name in node.input if name]
-        if node.op_type == "Constant" or (names and all(name in self.constants for name in names)):
-            results = ReferenceEvaluator(node).run(None, {n: self.constants[n] for n in names})
-            self.constants |= dict(zip(node.output, results, strict=True))
-            return
-        values = [self.values[name] for name in names if name in self.values]
-        if not values or node.op_type == "Shape":
-            return
-        try:
-            results = self._results(node, values)
-        except Unknown as why:
-            name = node.name or node.output[0]
-            raise ConversionError(
-                f"from_onnx: {node.op_type} ({name}) has no counterpart{why}"
-            ) from None
-        results = [results] if isinstance(results, Value) else results
-        self.values |= dict(zip(node.output, results, strict=False))
-
-    def _results(self, node: Any, values: list[Value]) -> Any:
-        options, value = self._options(node), values[0]
-        row = _PLAIN.get(node.op_type)
-        if row is not None:
-            last = options.get("axis", -1) == len(value.axes) - 1
-            unlike = row.unlike(options | {"axis": -1} if last else options)
-            if unlike:
-                raise Unknown(f": {unlike}")
-            return value.then(row.layer(options))
-        read = getattr(self, f"_read_{node.op_type.lower()}", None)
-        if read is None:
+    def _results(self, node: Any) -> Sequence[Any]:
+        """Return what a node makes of its inputs."""
+        inputs, operator = [self.known[name] for name in node.input], node.op_type
+        if operator == "Shape":
+            inputs = [x.ones() if isinstance(x, Value) else x for x in inputs]
+        given = [x for x in inputs if isinstance(x, Given)]
+        if not any(isinstance(x, Value) for x in inputs):
+            if given:
+                whole = operator in _REARRANGING and all(x.whole for x in given)
+                names = sum((x.names for x in given), ())
+                return [Given(names, whole)] * len(node.output)
+            known = {name: x for name, x in zip(node.input, inputs, strict=True) if name}
+            ports = list(known), list(node.output)
+            function = helper.make_function("minirnn", "node", *ports, [node], self.opsets)
+            computed: list[Any] = ReferenceEvaluator(function).run(None, known, {})
+            return computed
+        if operator in ("RNN", "LSTM", "GRU"):
+            return self._recurrent(operator.lower(), *inputs, **self._options(node))
+        for x in given:
+            self._take_lengths(x)
+        if operator in _PLAIN:
+            return [_plain(_PLAIN[operator], inputs[0], self._options(node))]
+        if operator not in _OPERATORS:
             raise Unknown
-        return read(node, options, values if node.op_type in ("Add", "Mul", "Concat") else value)
+        return [_OPERATORS[operator](*inputs, **self._options(node))]
 
     def _options(self, node: Any) -> dict[str, Any]:
         """Return the attributes of a node, with the defaults of its operator."""
-        try:
-            schema = defs.get_schema(node.op_type, self.opset.get(node.domain, 1), node.domain)
-        except defs.SchemaError:
-            return {}
+        opset = {entry.domain: entry.version for entry in self.opsets}
+        schema = defs.get_schema(node.op_type, opset.get(node.domain, 1), node.domain)
         found = {name: entry.default_value for name, entry in schema.attributes.items()}
         found |= {entry.name: entry for entry in node.attribute}
         return {
             name: helper.get_attribute_value(entry) for name, entry in found.items() if entry.type
         }
 
-    def _constant(self, node: Any, position: int) -> Array:
-        name = node.input[position] if len(node.input) > position else ""
-        if name not in self.constants:
-            raise Unknown(f" where input {position} is not a constant")
-        array: Array = self.constants[name]
-        if array.dtype == np.float16:
-            raise Unknown(" in float16; minirnn has float32 and float64")
-        return array
+    def _take_lengths(self, given: Given) -> None:
+        if {*given.names, self.lengths or given.names[0]} != {given.names[0]}:
+            raise Unknown(" with two inputs for lengths")
+        self.lengths = given.names[0]
 
     # ------------------------------------------------------------ recurrent operators
 
-    def _read_rnn(self, node: Any, options: dict[str, Any], value: Value) -> list[Value]:
-        inputs = [*node.input, *[""] * (8 - len(node.input))]
-        if options.get("clip") or options.get("input_forget") or inputs[7]:
-            raise Unknown(" with clip, input_forget or peepholes")
-        if any(np.any(self.constants.get(name, 0)) for name in inputs[5:7]):
-            raise Unknown(" with an initial state in the graph that is not zero")
-        layout = int(options.get("layout", 0))
-        if len(value.axes) == 3 and value.axes[layout] == "batch" and not self.recurrent:
+    def _recurrent(
+        self,
+        kind: str,
+        x: Any,
+        W: Any,
+        R: Any,
+        B: Any = None,
+        lengths: Any = None,
+        h: Any = None,
+        c: Any = None,
+        peepholes: Any = None,
+        **options: Any,
+    ) -> Sequence[Value]:
+        refused = [name for name in ("clip", "input_forget", "layout") if options.get(name)]
+        if refused or peepholes is not None:
+            raise Unknown(f" with {', '.join(refused) or 'peepholes'}")
+        if lengths is not None:
+            if not isinstance(lengths, Given) or not lengths.whole:
+                raise Unknown(" with lengths that are not an input of the graph")
+            self._take_lengths(lengths)
+        if not isinstance(x, Value):
+            raise Unknown(" but for a value made of the input")
+        if len(x.axes) == 3 and x.axes[0] == "batch" and not self.recurrent:
             self.batch_first = False  # a recurrent operator is the first to tell
-            names = {"batch": "time", "time": "batch"}
-            for name, old in self.values.items():
-                axes = tuple(names.get(axis, axis) for axis in old.axes)
-                self.values[name] = old._replace(axes=axes)
-            value = self.values[node.input[0]]
-        if value.axes[layout : layout + 1] != ("time",):
+            values = {name: v for name, v in self.known.items() if isinstance(v, Value)}
+            self.known |= {name: value.exchanged() for name, value in values.items()}
+            x = x.exchanged()
+        if x.axes[:1] != ("time",):
             raise Unknown(": it does not read sequences over the input's axis of time")
         self.recurrent = True
-        layers = self._directions(node, options)
-        lengths = self._graph_inputs(inputs[4])
-        self.lengths = lengths[0] if lengths else self.lengths
-        found = [self._graph_inputs(name) for name in inputs[5:7] if name]
-        states = [names for names in found if len(names) == len(layers)]
-        self.state_inputs += [name for direction in zip(*states, strict=True) for name in direction]
-        y, final = value.recurrent([layers[0] if len(layers) == 1 else Bidirectional(*layers)])
-        if layout:  # batch, time, directions, features
-            return [
-                y._replace(axes=(*y.axes[:2], "directions", "features")),
-                final.moved((1, 0, 2)),
-            ]
-        return [y._replace(axes=("time", *final.axes)), final]
+        layers = _directions(kind, _constant(W), _constant(R), B, options)
+        states = [h, c] if kind == "lstm" else [h]
+        names = [s.names if isinstance(s, Given) and s.whole else () for s in states]
+        if any(s is not None and (not isinstance(s, np.ndarray) or s.any()) for s in states):
+            if any(len(each) != len(layers) for each in names):
+                raise Unknown(
+                    " with an initial state in the graph that is not zero, nor an input of it for "
+                    "each state and direction"
+                )
+            self.state_inputs += [name for each in zip(*names, strict=True) for name in each]
+        y, *final = x.recurrent([layers[0] if len(layers) == 1 else Bidirectional(*layers)])
+        return [y._replace(axes=("time", *final[0].axes)), *final]
 
-    _read_lstm = _read_gru = _read_rnn
 
-    def _directions(self, node: Any, options: dict[str, Any]) -> list[Recurrent]:
-        kind = node.op_type.lower()
-        W, R = self._constant(node, 1), self._constant(node, 2)
-        none = np.zeros((len(R), 2 * R.shape[1]), W.dtype)
-        B = self._constant(node, 3) if len(node.input) > 3 and node.input[3] else none
-        usual = {"rnn": ["Tanh"], "lstm": ["Sigmoid", "Tanh", "Tanh"], "gru": ["Sigmoid", "Tanh"]}
-        names = [name.decode() for name in options.get("activations", ())] or usual[kind] * len(R)
-        layers = []
-        for k, (w, r, b) in enumerate(zip(W, R, B, strict=True)):
-            each = len(names) // len(R)
-            activations = names[k * each : (k + 1) * each]
-            own: dict[str, Any] = {}
-            if kind == "gru":
-                own["reset_after"] = bool(options["linear_before_reset"])
-            if kind == "rnn" and activations[0] in ("Tanh", "Relu", "Sigmoid"):
-                own["activation"] = activations[0].lower()
-            elif activations != usual[kind]:
-                raise Unknown(f" with activations {', '.join(activations)}")
-            own["reverse"] = k == 1 or options["direction"] == b"reverse"
-            arrays = w.T, r.T, *np.split(b, 2)
-            layers.append(weights.recurrent_layer(weights.ONNX, kind, *arrays, **own))
-        return layers
+def _directions(kind: str, W: Array, R: Array, B: Any, options: dict[str, Any]) -> list[Recurrent]:
+    """Return our layers, one for each direction."""
+    B = np.zeros((len(R), 2 * R.shape[1]), W.dtype) if B is None else _constant(B)
+    usual = {"rnn": ["Tanh"], "lstm": ["Sigmoid", "Tanh", "Tanh"], "gru": ["Sigmoid", "Tanh"]}
+    names = [name.decode() for name in options.get("activations", ())] or usual[kind] * len(R)
+    layers = []
+    for k, (w, r, b) in enumerate(zip(W, R, B, strict=True)):
+        each = len(names) // len(R)
+        activations = names[k * each : (k + 1) * each]
+        own: dict[str, Any] = {}
+        if kind == "gru":
+            own["reset_after"] = bool(options["linear_before_reset"])
+        if kind == "rnn" and activations[0] in ("Tanh", "Relu", "Sigmoid"):
+            own["activation"] = activations[0].lower()
+        elif activations != usual[kind]:
+            raise Unknown(f" with activations {', '.join(activations)}")
+        own["reverse"] = k == 1 or options["direction"] == b"reverse"
+        arrays = w.T, r.T, *np.split(b, 2)
+        layers.append(weights.recurrent_layer(weights.ONNX, kind, *arrays, **own))
+    return layers
 
-    def _graph_inputs(self, name: str) -> list[str]:
-        """Return the graph's inputs, but for the first, of which a value is put together."""
-        if name in self.input_names[1:]:
-            return [name]
-        node = self.made_by.get(name)
-        if node is None or node.op_type not in ("Unsqueeze", "Concat", "Identity", "Cast"):
-            return []
-        return [found for before in node.input for found in self._graph_inputs(before)]
 
-    # ------------------------------------------------------------ rearranging
+# ---------------------------------------------------------------- other operators
 
-    def _read_transpose(self, node: Any, options: dict[str, Any], value: Value) -> Value:
-        return value.moved(options.get("perm", range(len(value.axes))[::-1]))
 
-    def _read_reshape(self, node: Any, options: dict[str, Any], value: Value) -> Value:
-        value, before = value._replace(axes=tuple(a for a in value.axes if a != "one")), value
-        if "directions" in value.axes:
-            return value.joined()
-        if len(value.axes) == len(before.axes) > 2:
-            raise Unknown(f" for the axes {', '.join(value.axes)}")
-        return value
+def _constant(value: Any) -> Array:
+    if not isinstance(value, np.ndarray):
+        raise Unknown(" where a constant is expected")
+    if value.dtype == np.float16:
+        raise Unknown(" in float16; minirnn has float32 and float64")
+    return value
 
-    _read_flatten = _read_squeeze = _read_reshape
 
-    def _read_identity(self, node: Any, options: dict[str, Any], value: Value) -> Value:
-        return value
+def _plain(row: Any, x: Value, options: dict[str, Any]) -> Value:
+    if options.get("axis", -1) == len(x.axes) - 1:
+        options = options | {"axis": -1}
+    unlike = row.unlike(options)
+    if unlike:
+        raise Unknown(f": {unlike}")
+    return x.then(row.layer(options))
 
-    _read_cast = _read_identity
 
-    def _read_where(self, node: Any, options: dict[str, Any], value: Value) -> Value:
-        """Take zeros, or for a maximum -inf, in the padding: a mask's work."""
-        otherwise = self._constant(node, 2)
-        if node.input[1] not in self.values or not np.isin(otherwise, (0, -np.inf)).all():
-            raise Unknown
-        return value
+def _cast(x: Value, to: int, **options: Any) -> Value:
+    integer = to in _INTEGERS
+    if integer == ("features" in x.axes) or not (
+        integer or to in (TensorProto.FLOAT, TensorProto.DOUBLE)
+    ):
+        raise Unknown(f": to={TensorProto.DataType.Name(to)}")
+    return x
 
-    # ------------------------------------------------------------ where branches meet
 
-    def _read_concat(self, node: Any, options: dict[str, Any], values: list[Value]) -> Value:
-        if len(values) != len(node.input):
-            raise Unknown
-        return concatenated(values, options["axis"])
+def _reshape(x: Value, shape: Any = None, **options: Any) -> Value:
+    y = x._replace(axes=tuple(axis for axis in x.axes if axis != "one"))
+    if "directions" in y.axes:
+        return y.joined(y.axes.index("directions"))
+    if len(y.axes) == len(x.axes) > 2:
+        raise Unknown(f" for the axes {', '.join(y.axes)}")
+    return y
 
-    def _read_add(self, node: Any, options: dict[str, Any], values: list[Value]) -> Value:
-        if len(values) == 2 and values[0].axes == values[1].axes:
-            return merged(values, "product" if node.op_type == "Mul" else "sum")
-        value = values[0].then()
-        *before, layer = value.layers or (None,)
-        bias = next((self.constants[n] for n in node.input if n in self.constants), None)
-        if bias is None or bias.size not in (1, *bias.shape[-1:]) or node.op_type == "Mul":
-            raise Unknown(" with a tensor that is neither made of the input nor a bias")
-        if not isinstance(layer, ours.Dense) or layer.bias:
-            raise Unknown(" but as the bias of a Dense layer, or where branches meet")
-        return value._replace(layers=(*before, _dense(layer.W.value, bias)))
 
-    _read_mul = _read_add
+def _where(condition: Any, x: Any, otherwise: Any) -> Value:
+    """Take zeros, or for a maximum -inf, in the padding: a mask's work."""
+    zeros = np.isin(_constant(otherwise), (0, -np.inf)).all()
+    if not isinstance(condition, Given) or not isinstance(x, Value) or not zeros:
+        raise Unknown(" but for zeros after the lengths")
+    return x
 
-    def _read_div(self, node: Any, options: dict[str, Any], value: Value) -> Value:
-        """Take the mean of branches, or of the valid steps of which there is the sum."""
-        lengths = self._graph_inputs(node.input[1])
-        if "sum" in value.part and lengths and self.lengths in (None, *lengths):
-            self.lengths = lengths[0]
-            return value._replace(part="")
-        layer = value.layers[-1] if value.layers else None
-        parts = getattr(layer, "layers", [None, None])
-        count = self._constant(node, 1).tolist()
-        if getattr(layer, "merge", None) != "sum" or count != len(parts):
-            raise Unknown
-        layer.merge = "mean"  # type: ignore[union-attr]
-        return value.then()
 
-    # ------------------------------------------------------------ from time to one vector
+def _add(*values: Any) -> Any:
+    if all(isinstance(value, Value) for value in values) and values[0].axes == values[1].axes:
+        return merged(values, "sum")
+    x, bias = values if isinstance(values[0], Value) else values[::-1]
+    *before, layer = x.then().layers or (None,)
+    if not isinstance(bias, np.ndarray) or bias.size not in (1, *bias.shape[-1:]):
+        raise Unknown(" with a tensor that is neither made of the input nor a bias")
+    if not isinstance(layer, ours.Dense) or layer.bias:
+        raise Unknown(" but as the bias of a Dense layer, or where branches meet")
+    return x._replace(layers=(*before, _dense(layer.W.value, bias)))
 
-    def _read_reducemean(self, node: Any, options: dict[str, Any], value: Value) -> Value:
-        axes = options.get("axes")
-        if axes is None:
-            axes = np.reshape(self._constant(node, 1), -1).tolist()
-        if len(axes) != 1 or options["keepdims"]:
-            raise Unknown(" but over time alone")
-        layer = ours.MaxOverTime() if node.op_type == "ReduceMax" else ours.MeanOverTime()
-        pooled = value.pooled(axes[0], layer)
-        return pooled._replace(part="a sum over time") if node.op_type == "ReduceSum" else pooled
 
-    _read_reducemax = _read_reducesum = _read_reducemean
+def _div(x: Value, by: Any) -> Value:
+    """Take the mean of branches, or of the valid steps of which there is the sum."""
+    if isinstance(by, Given) and "sum" in x.part:
+        return x._replace(part="")
+    *before, layer = x.then().layers or (None,)
+    parts = getattr(layer, "layers", [None, None])
+    if getattr(layer, "merge", None) != "sum" or _constant(by).tolist() != len(parts):
+        raise Unknown
+    mean: Any = copy.copy(layer)
+    mean.merge = "mean"
+    return x._replace(layers=(*before, mean))
 
-    def _read_gather(self, node: Any, options: dict[str, Any], value: Value) -> Value:
-        axis = options["axis"]
-        if node.input[0] in self.constants:
-            table = self._constant(node, 0)
-            if axis != 0 or table.ndim != 2 or len(value.axes) != 2:
-                raise Unknown(": it is no embedding")
-            return value.then(weights.embedding(table))
-        index = self._constant(node, 1)
-        if index.ndim:
-            raise Unknown(" for several steps")
-        return value.picked(axis, int(index))
 
-    def _read_gathernd(self, node: Any, options: dict[str, Any], value: Value) -> Value:
-        if options["batch_dims"] != 1:
-            raise Unknown(" for other steps than the last")
-        return value.picked(1, -1)
+def _reduce(layer: Callable[[], Layer], x: Value, axes: Any = None, **options: Any) -> Value:
+    axes = np.reshape([] if axes is None else axes, -1).tolist()
+    if len(axes) != 1 or options["keepdims"]:
+        raise Unknown(" but over time alone")
+    return x.pooled(int(axes[0]), layer())
 
-    def _read_slice(self, node: Any, options: dict[str, Any], value: Value) -> Value:
-        start, axis = self._constant(node, 1), int(self._constant(node, 3)[0])
-        if start.tolist() != [-1] or value.axes[axis] != "time":
-            raise Unknown(
-                " for other steps than the last; PyTorch's newer exporter writes an nn.RNN step by "
-                "step: export with dynamo=False"
-            )
-        one = tuple("one" if meaning == "time" else meaning for meaning in value.axes)
-        return value.then(ours.LastStep())._replace(axes=one)
 
-    # ------------------------------------------------------------ other layers
+def _gather(x: Any, index: Any, axis: int) -> Any:
+    if isinstance(index, Value):
+        table = _constant(x)
+        if axis != 0 or table.ndim != 2 or len(index.axes) != 2:
+            raise Unknown(": it is no embedding")
+        return index.then(weights.embedding(table))
+    if _constant(index).ndim:
+        raise Unknown(" for several steps")
+    return x.picked(axis, int(index))
 
-    def _read_matmul(self, node: Any, options: dict[str, Any], value: Value) -> Value:
-        W = self._constant(node, 1)
-        if W.ndim != 2:
-            raise Unknown
-        return value.then(_dense(W))
 
-    def _read_gemm(self, node: Any, options: dict[str, Any], value: Value) -> Value:
-        if (options["alpha"], options["beta"], options["transA"]) != (1, 1, 0):
-            raise Unknown(" with alpha, beta or transA")
-        W = self._constant(node, 1)
-        b = self._constant(node, 2) if len(node.input) > 2 else None
-        return value.then(_dense(W.T if options["transB"] else W, b))
+def _gather_nd(x: Value, index: Any, batch_dims: int) -> Value:
+    if batch_dims != 1 or not isinstance(index, Given):
+        raise Unknown(" for other steps than the last")
+    return x.picked(1, -1)
 
-    def _read_layernormalization(self, node: Any, options: dict[str, Any], value: Value) -> Value:
-        gain = self._constant(node, 1)
-        if options["axis"] not in (-1, len(value.axes) - 1) or gain.ndim != 1:
-            raise Unknown(" over several axes")
-        bias = self._constant(node, 2) if len(node.input) > 2 else None
-        return value.then(weights.layer_norm(gain, bias, options["epsilon"]))
 
-    def _read_dropout(self, node: Any, options: dict[str, Any], value: Value) -> Value:
-        rate = self._constant(node, 1) if len(node.input) > 1 else options.get("ratio", 0.5)
-        return value.then(ours.Dropout(float(rate)))
+def _slice(x: Value, start: Any, end: Any, axis: Any = None, step: Any = 1) -> Value:
+    steps = tuple(np.reshape(one, -1).tolist() for one in (start, step, axis))
+    if steps != ([-1], [1], [x.axes.index("time")]) or np.all(np.less(end, 2**31 - 1)):
+        raise Unknown(
+            " for other steps than the last; PyTorch's newer exporter writes an nn.RNN step by "
+            "step: export with dynamo=False"
+        )
+    one = tuple("one" if meaning == "time" else meaning for meaning in x.axes)
+    return x.then(ours.LastStep())._replace(axes=one)
+
+
+def _matmul(x: Value, W: Any) -> Value:
+    W = _constant(W)
+    if W.ndim != 2:
+        raise Unknown
+    return x.then(_dense(W))
+
+
+def _gemm(
+    x: Value, W: Any, b: Any = None, *, alpha: float, beta: float, transA: int, transB: int
+) -> Value:
+    if (alpha, beta, transA) != (1, 1, 0):
+        raise Unknown(" with alpha, beta or transA")
+    W = _constant(W)
+    return x.then(_dense(W.T if transB else W, None if b is None else _constant(b)))
+
+
+def _layer_norm(x: Value, gain: Any, b: Any = None, **options: Any) -> Value:
+    gain = _constant(gain)
+    if options["axis"] not in (-1, len(x.axes) - 1) or gain.ndim != 1:
+        raise Unknown(" over several axes")
+    b = None if b is None else _constant(b)
+    return x.then(weights.layer_norm(gain, b, options["epsilon"]))
+
+
+def _dropout(x: Value, ratio: Any = 0.5, training_mode: Any = False, **options: Any) -> Value:
+    if np.any(training_mode):
+        raise Unknown(" in training mode")
+    return x.then(ours.Dropout(float(ratio)))
 
 
 def _dense(W: Array, b: Array | None = None) -> ours.Dense:
     return weights.dense(W, None if b is None else np.broadcast_to(b.ravel(), W.shape[1]))
+
+
+_mean = partial(_reduce, ours.MeanOverTime)
+_OPERATORS: dict[str, Callable[..., Value]] = {
+    "Identity": lambda x: x,
+    "Cast": _cast,
+    "Transpose": lambda x, perm=None: x.moved(perm or range(len(x.axes))[::-1]),
+    **dict.fromkeys(("Reshape", "Flatten", "Squeeze"), _reshape),
+    "Where": _where,
+    "Concat": lambda *values, axis: concatenated(values, axis),
+    "Add": _add,
+    "Mul": lambda *values: merged(values, "product"),
+    "Div": _div,
+    "ReduceMean": _mean,
+    "ReduceSum": lambda *args, **options: _mean(*args, **options)._replace(part="a sum over time"),
+    "ReduceMax": partial(_reduce, ours.MaxOverTime),
+    "Gather": _gather,
+    "GatherND": _gather_nd,
+    "Slice": _slice,
+    "MatMul": _matmul,
+    "Gemm": _gemm,
+    "LayerNormalization": _layer_norm,
+    "Dropout": _dropout,
+}

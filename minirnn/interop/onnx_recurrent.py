@@ -16,24 +16,30 @@ __all__ = ["write_bidirectional", "write_recurrent"]
 
 def write_recurrent(writer: Writer, model: Any, x: str, place: str) -> str:
     """Write one direction: an operator where ONNX has it in this dtype, else a ``Scan``."""
-    if model.stateful:
-        refuse(
-            "to_onnx",
-            "ONNX",
-            f"stateful=True of {titled(place, model)}",
-            "set layer.stateful = False, write to_onnx(..., states=True), and feed the final "
-            "states of one run into the next",
-        )
+    _check_stateless(model, place)
     kind = kind_of(model.cell)
     if not kind or writer.dtype == np.float64:
         return write_scan(writer, model, x, place)
     return _operator(writer, {place: model}, kind, x, place)
 
 
+def _check_stateless(layer: Any, place: str) -> None:
+    if layer.stateful:
+        refuse(
+            "to_onnx",
+            "ONNX",
+            f"stateful=True of {titled(place, layer)}",
+            "set layer.stateful = False, write to_onnx(..., states=True), and feed the final "
+            "states of one run into the next",
+        )
+
+
 def write_bidirectional(writer: Writer, model: Any, x: str, place: str) -> str:
     """Write both directions: one operator where they are alike, else two loops."""
     one, two = model.forward_layer, model.backward_layer
     both = {inner(place, "forward"): one, inner(place, "backward"): two}
+    for name, layer in both.items():
+        _check_stateless(layer, name)
     alike = {
         (kind_of(layer.cell), layer.hidden_size, getattr(layer.cell, "reset_after", None))
         for layer in (one, two)

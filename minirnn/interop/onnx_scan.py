@@ -36,12 +36,14 @@ _FOLDS = {"sum": "ReduceSum", "rowmax": "ReduceMax", "rowmin": "ReduceMin"}
 def write_scan(writer: Writer, layer: Any, x: str, place: str) -> str:
     """Write a recurrent layer as a loop over its cell; return the name of its output."""
     cell = layer.cell
-    zeros = cell.initial_state(1)
-    body = _Body(writer, *_traced(cell, writer.dtype, zeros, place), cell, place).graph()
+    first = cell.initial_state(2)
+    body = _Body(writer, *_traced(cell, writer.dtype, first, place), cell, place).graph()
+    if not writer.states and not all((array == array[:1]).all() for array in first):
+        refuse("to_onnx", "ONNX", f"an initial state of {titled(place, cell)}", "rows differ in it")
     names = getattr(cell, "state_names", ())
-    if len(names) != len(zeros):
-        names = tuple(str(k) for k in range(len(zeros)))
-    states = {inner(place, name): array for name, array in zip(names, zeros, strict=True)}
+    if len(names) != len(first):
+        names = tuple(str(k) for k in range(len(first)))
+    states = {inner(place, name): array for name, array in zip(names, first, strict=True)}
     initial = [
         writer.initial_state(name, *array.shape[1:]) if writer.states else _rows(writer, x, array)
         for name, array in states.items()
@@ -67,16 +69,16 @@ def write_scan(writer: Writer, layer: Any, x: str, place: str) -> str:
 
 
 def _traced(
-    cell: Any, dtype: np.dtype[Any], zeros: tuple[Any, ...], place: str
+    cell: Any, dtype: np.dtype[Any], states: tuple[Any, ...], place: str
 ) -> tuple[Graph, list[Any]]:
     """Trace the cell at two batch sizes; what differs between them cannot be in a graph."""
     try:
-        if any(array.ndim != 2 for array in zeros):
+        if any(array.ndim != 2 for array in states):
             raise Untraceable("a state that is not (batch, n)")
-        sizes = sizes_of(cell, tuple(array.shape[1] for array in zeros))
+        sizes = sizes_of(cell, tuple(array.shape[1] for array in states))
         traces = [trace(copy.deepcopy(cell), n, dtype, sizes) for n in _BATCHES]
         step = merged(traces)
-        step.results = step.results[: 1 + len(zeros)]  # the output and the next state
+        step.results = step.results[: 1 + len(states)]  # the output and the next state
         if any(n.attr[1] for n in reach(step.results) if n.name == "const"):
             raise Untraceable("the batch size decides what is done")
     except Exception as error:
@@ -89,8 +91,6 @@ def _traced(
 
 def _rows(writer: Writer, x: str, array: Any) -> str:
     """Return the cell's own initial state, one row of it for each sequence."""
-    if not (array == array[:1]).all():
-        raise ConversionError("to_onnx: an initial state with other numbers in every row")
     batch = writer.add("Shape", x, start=0, end=1)
     width = writer.integers(*array.shape[1:])
     shape = writer.add("Concat", batch, width, axis=0)

@@ -15,7 +15,7 @@ from minirnn.interop.counterparts import ConversionError, chained, check_dtype, 
 from minirnn.layers import Embedding
 from minirnn.typing import Array, Mask
 
-__all__ = ["SHAPES", "Part", "Run", "assembled", "flat", "prove"]
+__all__ = ["Part", "Run", "assembled", "flat", "prove"]
 
 TOLERANCE = {"float32": 1e-5, "float64": 1e-10}
 SHAPES = ((1, 1), (2, 5), (4, 3))  # batch, time
@@ -48,7 +48,7 @@ def prove(
     *,
     masks: Sequence[bool] = (False, True),
     states: Sequence[bool] = (False, True),
-    shapes: Iterable[tuple[int, int]] = SHAPES,
+    fixed: Sequence[int | None] = (None, None),
     first_token: int = 0,
     precision: str | None = None,
     parts: Iterable[Part] = (),
@@ -60,15 +60,17 @@ def prove(
     the first layer whose numbers differ.
 
     A copy of ours runs, in evaluation mode, with and without `masks` and initial `states` as these
-    say, on inputs of each of `shapes` (batch, time), tokens from `first_token` on: 1 where the
-    other side takes 0 for padding. `precision` is the dtype in which the other side computes, where
-    that is not the model's. `parts` is read after a difference only.
+    say, on inputs of several shapes: batch and time are the `fixed` ones, where the other side
+    takes no others. Tokens are drawn from `first_token` on: 1 where the other side takes 0 for
+    padding. `precision` is the dtype in which the other side computes, where that is not the
+    model's. `parts` is read after a difference only.
     """
     ours = copy.deepcopy(model).eval()
     rng = np.random.default_rng(0)
     precision = precision or str(dtype_of(model) or "float32")
     masks = masks if ours.uses_mask else (False,)
     states = states if ours.uses_state or isinstance(ours, Cell) else (False,)
+    shapes = sorted({(fixed[0] or batch, fixed[1] or time) for batch, time in SHAPES})
     differences: dict[str, float] = {}
     for (batch, time), masked, started in product(shapes, masks, states):
         x = _inputs(ours, rng, batch, time, first_token)
@@ -92,7 +94,7 @@ def prove(
         f"most {tolerance:.0e})"
     )
     if largest > tolerance:
-        batch, time = SHAPES[-1]
+        batch, time = shapes[-1]
         x = _inputs(ours, rng, batch, time, first_token)
         mask = _mask(rng, batch, time) if True in masks else None
         raise ConversionError(

@@ -111,11 +111,11 @@ def from_torch(module: Any, *, verify: bool = True) -> Layer:
     """
     checks.instance("from_torch", "module", module, nn.Module)
     for place, part in module.named_modules():
-        hooks = part._forward_pre_hooks or part._forward_hooks
+        hooks = part._forward_pre_hooks or part._forward_hooks or "forward" in vars(part)
         if hooks or nn.utils.parametrize.is_parametrized(part):
             raise ConversionError(
-                f"from_torch: {titled(place, part)} is parametrised or has a hook, which has no "
-                f"counterpart; remove it first, as with "
+                f"from_torch: {titled(place, part)} is parametrised, has a hook or another "
+                f"forward, which has no counterpart; remove it first, as with "
                 f"nn.utils.parametrize.remove_parametrizations"
             )
     found = read(module, batch_first=is_batch_first(module))

@@ -18,7 +18,7 @@ from minirnn import layers as ours
 from minirnn.core import Layer
 from minirnn.interop import torch_modules as modules
 from minirnn.interop.counterparts import ConversionError, chained, inner, titled
-from minirnn.interop.graph import Unknown, Value, concatenated, merged, side_by_side
+from minirnn.interop.graph import Unknown, Value, concatenated, merged, reading, side_by_side
 from minirnn.interop.torch_layers import layers_of, module_of
 
 __all__ = ["Found", "is_batch_first", "links", "read"]
@@ -99,9 +99,9 @@ class _Forward(fx.Interpreter):
     def read(self, batch_first: bool) -> list[Found]:
         """Return what stands between input and output, one after the other."""
         axes = ("batch", "time") if batch_first else ("time", "batch")
-        y = self.run(Value((), (*axes, "features")))
+        self.first = Value((), (*axes, "features"))
         parts: list[Found] = []
-        rest = list(y.layers)
+        rest = list(self.run(self.first))
         while rest:
             own = titled("", rest[0]), rest[:1], module_of(rest[0])  # of no module there
             known = (one for one in self.found if one[1] and one[1] == rest[: len(one[1])])
@@ -111,27 +111,21 @@ class _Forward(fx.Interpreter):
 
     def run_node(self, n: Any) -> Any:
         """Run a node: by its name, if it is given a value. An error names it."""
-        where = f"from_torch: {n.name} in the forward of {self.owner} has no counterpart"
         args, kwargs = self.fetch_args_kwargs_from_env(n)
         name = getattr(n.target, "__name__", n.target)
         given = args[0] if args and name in ("cat", "concat") else args
         by_name = n.op in ("call_function", "call_method")
-        try:
+        where = f"from_torch: {n.name} in the forward of {self.owner}"
+        with reading(where, "; convert the layers one by one"):
             if by_name and any(isinstance(value, Value) for value in given):
                 return self._call(name, args, kwargs)
             return super().run_node(n)
-        except Unknown as why:
-            raise ConversionError(f"{where}{why}; convert the layers one by one") from None
-        except ConversionError:
-            raise
-        except Exception as error:
-            raise ConversionError(f"{where}: {error}; convert the layers one by one") from error
 
-    def output(self, target: Any, args: Any, kwargs: Any) -> Value:
-        """Return what the module returns, which has to be one value."""
+    def output(self, target: Any, args: Any, kwargs: Any) -> tuple[Layer, ...]:
+        """Return the layers of what the module returns, which has to be one value."""
         if not isinstance(args[0], Value):
             raise Unknown(": what it returns is not one value made of its input")
-        return args[0].then()
+        return args[0].output_of(self.first)
 
     def call_module(self, target: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
         """Run a module: our layers of it come behind the chain."""
@@ -148,8 +142,7 @@ class _Forward(fx.Interpreter):
         for tensor in state[0] if state and type(state[0]) in (list, tuple) else state:
             if isinstance(tensor, Value) or (tensor is not None and tensor.any()):
                 raise Unknown(" with initial states other than zeros")
-        y, final = x.recurrent(layers)
-        cells = final._replace(states=())  # of which nothing is taken
+        y, final, cells = x.recurrent(layers)
         return y, (final, cells) if isinstance(module, nn.LSTM) else final
 
     def _own(self, x: Value, module: Any, name: str) -> list[Layer]:
@@ -173,14 +166,10 @@ class _Forward(fx.Interpreter):
         return args[0].then(*self._own(args[0], module, name))
 
 
-def _zeros(x: Value) -> Any:
-    return torch.zeros([1] * len(x.axes))
-
-
 def _attribute(x: Value, name: str) -> Any:
     if name not in ("shape", "device", "dtype"):
         raise Unknown
-    return getattr(_zeros(x), name)
+    return getattr(torch.tensor(x.ones()), name)
 
 
 def _item(x: Value, index: Any) -> Value:
@@ -194,21 +183,15 @@ def _item(x: Value, index: Any) -> Value:
     return x.picked(*picked[0])
 
 
-def _squeezed(x: Value, dim: int = 0) -> Value:
-    if x.axes[dim] != "directions" or len(x.states) != 1:
-        raise Unknown(f" for the axes {', '.join(x.axes)}")
-    return x.joined()
-
-
 _Largest = namedtuple("_Largest", ["values", "indices"])
 _VALUES: dict[str, Callable[..., Any]] = {
     "getattr": _attribute,
-    "size": lambda x, *dim: _zeros(x).size(*dim),
+    "size": lambda x, *dim: torch.tensor(x.ones()).size(*dim),
     "dim": lambda x: len(x.axes),
     "new_zeros": lambda x, *shape, **options: torch.zeros(*shape),
     **dict.fromkeys(("contiguous", "float", "double"), lambda x: x),
     "getitem": _item,
-    "squeeze": _squeezed,
+    "squeeze": lambda x, dim=0: x.joined(dim),
     **dict.fromkeys(("cat", "concat"), lambda tensors, dim=0: concatenated(tensors, dim)),
     **dict.fromkeys(("add", "iadd"), lambda one, two: merged([one, two], "sum")),
     "mul": lambda one, two: merged([one, two], "product"),

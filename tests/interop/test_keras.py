@@ -200,6 +200,14 @@ def test_what_minirnn_has_not(layers, message):
         from_keras(sequential(*layers), verify=False)
 
 
+def test_a_normalization_without_a_mean():
+    layer = kl.LayerNormalization()
+    model = sequential(layer)
+    layer.rms_scaling = True  # as an argument, it warns that it is deprecated
+    with pytest.raises(ConversionError, match="no mean"):
+        from_keras(model, verify=False)
+
+
 def test_rectifiers_and_softmax():
     layers = kl.ReLU(), kl.ReLU(negative_slope=0.25), kl.LeakyReLU(0.5), kl.Softmax()
     ours = from_keras(sequential(*layers))
@@ -221,6 +229,44 @@ def test_a_second_output():
     y = kl.LSTM(4, return_sequences=True)(x)
     with pytest.raises(ConversionError, match="several outputs"):
         from_keras(keras.Model(x, [y, kl.Dense(2)(y)]), verify=False)
+
+
+@pytest.mark.parametrize("state", [keras.ops.ones((1, 3)), "of the input"])
+def test_initial_states(state):
+    x = keras.Input((4, 3))
+    y = kl.GRU(3)(x, initial_state=x[:, 0] if isinstance(state, str) else state)
+    with pytest.raises(ConversionError, match=r"\(GRU\) .* it is given initial states"):
+        from_keras(keras.Model(x, y), verify=False)
+
+
+def test_a_model_of_a_users_own():
+    class Doubles(keras.Sequential):
+        def call(self, x, **options):
+            return 2 * super().call(x, **options)
+
+    with pytest.raises(ConversionError, match=r"\(Doubles\) has no counterpart"):
+        from_keras(Doubles([keras.Input((None, 3)), kl.Dense(2)]), verify=False)
+
+
+def test_models_in_models_with_a_fixed_number_of_steps(capsys):
+    x, z = keras.Input((4, 3)), keras.Input((4, 3))
+    inner = keras.Model(x, kl.GRU(3, return_sequences=True)(x))
+    ours = from_keras(keras.Model(z, kl.Dense(2)(inner(z))))
+    assert [type(part).__name__ for part in ours] == ["GRU", "Dense"]
+    assert "in 6 runs" in capsys.readouterr().out  # three batch sizes, with a mask and without
+
+
+def test_weights_that_are_not_all():
+    layer = kl.Dense(2)
+    model = sequential(layer)
+    layer.enable_lora(1)
+    with pytest.raises(ConversionError, match="LoRA"):
+        from_keras(model, verify=False)
+
+
+def test_token_0_is_padding_for_an_embedding_only():
+    with pytest.raises(ConversionError, match="begins with Embedding"):
+        to_keras(mr.GRU(3, 4), mask_zero=True)
 
 
 def test_a_model_that_branches():

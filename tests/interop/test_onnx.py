@@ -166,6 +166,58 @@ def test_an_own_cell(dtype, reverse, states, tmp_path, capsys):
         from_onnx(path)
 
 
+class Warm(mr.LSTMCell):
+    """Begins with a state of its own: another number for each unit."""
+
+    def initial_state(self, batch_size):
+        h = np.tile(np.linspace(-1, 1, self.hidden_size, dtype=self.b.dtype), (batch_size, 1))
+        return h, 0.5 - h
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("both", [False, True])
+@pytest.mark.parametrize("lengths", [False, True])
+def test_a_scan_with_an_initial_state_of_its_own(lengths, both, dtype, tmp_path):
+    layers = [mr.Recurrent(Warm(3, 4, dtype=dtype), reverse=reverse) for reverse in (False, True)]
+    model = disturb(mr.Bidirectional(*layers) if both else layers[0])
+    path = tmp_path / "model.onnx"
+    to_onnx(model, path, lengths=lengths)
+    rng = np.random.default_rng(0)
+    for batch, time in ((1, 1), (5, 1), (3, 6)):
+        x = rng.standard_normal((batch, time, 3)).astype(dtype)
+        feed, mask = {"input": x}, None
+        if lengths:
+            feed["lengths"] = rng.integers(1, time + 1, batch).astype(np.int32)
+            mask = np.arange(time) < feed["lengths"][:, None]
+        (y,) = onnxruntime.InferenceSession(path).run(None, feed)
+        tolerance = 1e-6 if dtype == "float32" else 1e-12
+        np.testing.assert_allclose(y, model.forward(x, mask), atol=tolerance)
+
+
+def test_a_scan_that_is_given_the_state_which_it_would_begin_with(tmp_path):
+    model = disturb(mr.Recurrent(Warm(3, 4)))
+    path = tmp_path / "model.onnx"
+    to_onnx(model, path, states=True)
+    x = np.random.default_rng(0).standard_normal((2, 5, 3)).astype(np.float32)
+    h, c = model.cell.initial_state(2)
+    feed = {"input": x, "initial.h": h, "initial.c": c}
+    y, *final = onnxruntime.InferenceSession(path).run(None, feed)
+    np.testing.assert_allclose(y, model.forward(x), atol=1e-6)
+    for one, two in zip(final, model.state, strict=True):
+        np.testing.assert_allclose(one, two, atol=1e-6)
+
+
+class Uneven(Warm):
+    def initial_state(self, batch_size):
+        h, c = super().initial_state(batch_size)
+        return h * np.arange(batch_size, dtype=h.dtype)[:, None], c
+
+
+def test_an_initial_state_that_differs_from_row_to_row(tmp_path):
+    with pytest.raises(ConversionError, match="initial state of Uneven.*: rows differ"):
+        to_onnx(mr.Recurrent(Uneven(3, 4)), tmp_path / "model.onnx", verify=False)
+
+
 class Draws(Gap):
     def forward(self, x_t, state):
         x_t = x_t + np.random.default_rng(0).standard_normal(np.shape(x_t))
@@ -188,6 +240,10 @@ class Doubled(mr.Dense):
     [
         (mr.Sequential([mr.Tanh(), Doubled(3, 4)]), r"layer 1 \(Doubled\)"),
         (mr.LSTM(3, 4, stateful=True), "stateful=True"),
+        (
+            mr.Bidirectional(mr.GRU(3, 4), mr.GRU(3, 4, stateful=True)),
+            r"stateful=True of layer backward \(GRU",
+        ),
         (mr.LSTMCell(3, 4), r"Recurrent\(LSTMCell"),
     ],
 )
@@ -210,7 +266,7 @@ W = np.linspace(-1, 1, 9, dtype=np.float32).reshape(3, 3)
 TO_TIME_FIRST = node("Transpose", ["x"], ["a"], perm=[1, 0, 2])
 
 
-def write(path, nodes, **constants):
+def write(path, nodes, inputs=(), **constants):
     """Write a graph from x to y, both (batch, time, 3) or unknown."""
     helper, element = onnx.helper, onnx.TensorProto.FLOAT
     if any(array.dtype == np.float16 for array in constants.values()):
@@ -219,7 +275,7 @@ def write(path, nodes, **constants):
         helper.make_graph(
             nodes,
             "g",
-            [helper.make_tensor_value_info("x", element, ["b", "t", 3])],
+            [helper.make_tensor_value_info("x", element, ["b", "t", 3]), *inputs],
             [helper.make_tensor_value_info("y", element, None)],
             [onnx.numpy_helper.from_array(array, name) for name, array in constants.items()],
         ),
@@ -278,12 +334,110 @@ def write(path, nodes, **constants):
             {"axis": np.array([1])},
             "the output has no counterpart for a sum over time",
         ),
+        (
+            [TO_TIME_FIRST, node("GRU", ["a", "G", "G", "", "n"], ["", "y"], hidden_size=3)],
+            {"G": np.concatenate([W] * 3)[None], "n": np.array([2, 1], np.int32)},
+            "GRU .* with lengths that are not an input",
+        ),
+        (
+            [
+                TO_TIME_FIRST,
+                node("Shape", ["a"], ["batch"], start=1, end=2),
+                node("Concat", ["one", "batch", "three"], ["shape"], axis=0),
+                node("Expand", ["h", "shape"], ["h0"]),
+                node("RNN", ["a", "V", "V", "", "", "h0"], ["", "y"], hidden_size=3),
+            ],
+            {
+                "V": W[None],
+                "h": np.ones((1, 1, 1), np.float32),
+                "one": np.array([1]),
+                "three": np.array([3]),
+            },
+            "RNN .* with an initial state in the graph that is not zero",
+        ),
+        (
+            [TO_TIME_FIRST, node("RNN", ["a", "V", "V"], ["", "y"], hidden_size=3, clip=1.0)],
+            {"V": W[None]},
+            "RNN .* with clip",
+        ),
+        (
+            [
+                TO_TIME_FIRST,
+                node("LSTM", ["a", "L", "L"], ["", "", "c"], hidden_size=3),
+                node("Squeeze", ["c", "axis"], ["y"]),
+            ],
+            {"L": np.concatenate([W] * 4)[None], "axis": np.array([0])},
+            "the output has no counterpart for the states of cells",
+        ),
+        (
+            [node("Slice", ["x", "last", "end", "axis"], ["y"])],
+            {"last": np.array([-1]), "end": np.array([-1]), "axis": np.array([1])},
+            "Slice .* for other steps than the last",
+        ),
+        (
+            [node("Slice", ["x", "last", "end", "axis"], ["y"])],
+            {"last": np.array([-1]), "end": np.array([2**60]), "axis": np.array([1])},
+            "the output has no counterpart for the axes batch, one, features",
+        ),
+        (
+            [node("GatherND", ["x", "steps"], ["y"], batch_dims=1)],
+            {"steps": np.array([[0], [0]])},
+            "GatherND .* for other steps than the last",
+        ),
+        (
+            [node("Where", ["some", "x", "zero"], ["h"]), node("MatMul", ["h", "W"], ["y"])],
+            {"some": np.array([True, False, True]), "zero": np.zeros((), np.float32), "W": W},
+            "Where .* but for zeros after the lengths",
+        ),
+        (
+            [node("Cast", ["x"], ["i"], to=6), node("Cast", ["i"], ["y"], to=1)],
+            {},
+            "Cast .*: to=INT32",
+        ),
+        (
+            [node("Dropout", ["x", "rate", "training"], ["y"])],
+            {"rate": np.float32(0.5), "training": np.array(True)},
+            "Dropout .* in training mode",
+        ),
+        (
+            [node("MatMul", ["x", "W"], ["h"]), node("Transpose", ["h"], ["y"], perm=[1, 0, 2])],
+            {"W": W},
+            "the output has no counterpart for the axes time, batch, features",
+        ),
     ],
 )
 def test_what_minirnn_has_not(nodes, constants, message, tmp_path):
     path = write(tmp_path / "model.onnx", nodes, **constants)
     with pytest.raises(ConversionError, match=message):
         from_onnx(path, verify=False)
+
+
+def test_initial_states_that_are_not_all_inputs(tmp_path):
+    info, element = onnx.helper.make_tensor_value_info, onnx.TensorProto.FLOAT
+    lstm = node("LSTM", ["a", "L", "L", "", "", "h", "c"], ["", "y"], hidden_size=3)
+    L, c = np.concatenate([W] * 4)[None], np.zeros((1, 1, 3), np.float32)
+    inputs = [info("h", element, [1, "b", 3])]
+    path = write(tmp_path / "model.onnx", [TO_TIME_FIRST, lstm], inputs, L=L, c=c)
+    with pytest.raises(ConversionError, match="nor an input of it for each state"):
+        from_onnx(path, verify=False)
+
+
+def test_lengths_that_no_recurrent_layer_reads_are_compared_too(tmp_path):
+    lengths = onnx.helper.make_tensor_value_info("lengths", onnx.TensorProto.INT64, ["b"])
+    nodes = [
+        node("Shape", ["x"], ["time"], start=1, end=2),
+        node("Squeeze", ["time"], ["end"]),
+        node("Range", ["zero", "end", "one"], ["steps"]),
+        node("Unsqueeze", ["lengths", "axis"], ["column"]),
+        node("Less", ["steps", "column"], ["mask"]),
+        node("Unsqueeze", ["mask", "last"], ["wide"]),
+        node("Where", ["wide", "x", "none"], ["kept"]),
+        node("ReduceMean", ["kept", "axis"], ["y"], keepdims=0),  # of all steps, not the valid ones
+    ]
+    constants = {"zero": np.array(0), "one": np.array(1), "axis": np.array([1])}
+    constants |= {"last": np.array([2]), "none": np.zeros((), np.float32)}
+    with pytest.raises(ConversionError, match="differ by .* mask"):
+        from_onnx(write(tmp_path / "model.onnx", nodes, [lengths], **constants))
 
 
 def test_a_bias_with_axes_of_its_own(tmp_path):

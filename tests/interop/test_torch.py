@@ -252,6 +252,11 @@ class Cells(LastHidden):
         return self.lstm(self.rnn(x)[0])[1][1][-1]
 
 
+class AllStates(LastHidden):
+    def forward(self, x):
+        return self.rnn(x)[1]
+
+
 class OneEnd(BothEnds):
     def forward(self, x):
         return self.fc(torch.cat([self.rnn(x)[1][0][-1]] * 2, dim=1))
@@ -269,6 +274,11 @@ class SoftplusOf(nn.Linear):
 
 def hooked(module):
     module.register_forward_hook(lambda module, args, y: 2 * y)
+    return module
+
+
+def replaced(module):
+    module.forward = lambda x: 2 * x
     return module
 
 
@@ -328,7 +338,9 @@ def test_what_pytorch_has_not(model, message):
         (TwoInputs(), "lengths in the forward"),
         (nn.Softplus(threshold=1), "threshold=1 of Softplus"),
         (SoftplusOf(3, 3), "threshold=1.0"),
+        (AllStates(), "output in the forward .* for the axes directions, batch, features"),
         (hooked(nn.Linear(3, 4)), "Linear .* has a hook"),
+        (nn.Sequential(replaced(nn.Linear(3, 4))), r"0 \(Linear\) .* another forward"),
         (nn.Sequential(hooked(nn.Sequential(nn.Linear(3, 4)))), r"0 \(Sequential\) .* has a hook"),
         (nn.Identity(), "holds no layer"),
     ],
