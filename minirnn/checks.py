@@ -36,6 +36,7 @@ __all__ = [
     "locate",
     "located",
     "name_of",
+    "no_nan",
     "not_a_tuple",
     "one_input",
     "positive_float",
@@ -369,6 +370,16 @@ def _refuse_empty(owner: object, x: Array) -> None:
         f"{name_of(owner)}: {_axis_name(x.shape.index(0), x.ndim)} should be at least 1, got 0 in "
         f"shape {x.shape}: there is nothing to run on"
     )
+
+
+def no_nan(owner: object, x: Array, what: str) -> None:
+    """Raise if numbers to choose the largest of are nan: whatever is chosen would be arbitrary."""
+    if np.isnan(x).any():
+        where = tuple(int(k) for k in np.argwhere(np.isnan(x))[0])
+        raise ValueError(
+            f"{name_of(owner)}: {what} is nan at position {where} of {x.shape}; are the weights "
+            f"and the input finite?"
+        )
 
 
 def weights(owner: object, given: Any, own: Mapping[str, Any]) -> dict[str, Array]:

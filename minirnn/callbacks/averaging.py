@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING, Any
 
 from minirnn import checks
 from minirnn.callbacks.base import Callback
-from minirnn.callbacks.monitoring import EarlyStopping
 from minirnn.optimizers import WeightAverage
 
 if TYPE_CHECKING:
@@ -22,7 +21,7 @@ class AverageWeights(Callback):
 
     The validation data of each epoch are evaluated with the average in place of the latest weights,
     and however the training ends, the model has it. A run that is saved after that and resumed goes
-    on from its last weights.
+    on from its last weights. Beside it, `EarlyStopping` needs ``restore_best=False``.
 
     Parameters
     ----------
@@ -37,17 +36,13 @@ class AverageWeights(Callback):
     average : WeightAverage or None
         None before training.
 
-    Raises
-    ------
-    ValueError
-        When training begins, beside an `EarlyStopping` that restores the best weights: each would
-        undo the other at the end. Write ``restore_best=False`` there.
-
     Examples
     --------
     >>> callback = AverageWeights(decay=0.999)
     >>> # Trainer(model, loss, optimizer, callbacks=[callback])
     """
+
+    sets_weights = True
 
     def __init__(self, *, decay: float | None = None, start_epoch: int = 1) -> None:
         self.decay = None if decay is None else checks.fraction(self, "decay", decay)
@@ -58,13 +53,6 @@ class AverageWeights(Callback):
 
     def on_train_begin(self, trainer: Trainer) -> None:
         """Begin anew, or go on."""
-        for other in trainer.callbacks:
-            if isinstance(other, EarlyStopping) and other.restore_best:
-                raise ValueError(
-                    "EarlyStopping restores the weights of the best epoch at the end, and "
-                    "AverageWeights leaves the average; write EarlyStopping(..., "
-                    "restore_best=False)"
-                )
         self.average = WeightAverage(trainer.model.parameters(), decay=self.decay)
         self._steps = trainer.optimizer.step_count
         if trainer.resumed and self._saved is not None:

@@ -33,6 +33,9 @@ class Callback(KeywordHints):
     monitor : str or None
         The name in the history that this callback reads, if it reads one; a name that the run will
         not have is refused before training.
+    sets_weights : bool
+        True in a callback that leaves other weights in the model when training ends, as
+        `EarlyStopping` does; a run takes one of them.
     saves_run : bool
         True in a callback that calls ``trainer.save``, as `Checkpoint`: the others come first, so
         that the file has what they made of the event.
@@ -53,6 +56,7 @@ class Callback(KeywordHints):
     """
 
     monitor: str | None = None
+    sets_weights: bool = False
     saves_run: bool = False
 
     def __init_subclass__(cls, **keywords: Any) -> None:

@@ -117,11 +117,17 @@ class EarlyStopping(Monitoring):
         mode: str = "auto",
         restore_best: bool = True,
     ) -> None:
+        checks.instance(self, "monitor", monitor, str)
         super().__init__(monitor, mode, minimum_improvement)
         self.patience = checks.positive_int(self, "patience", patience)
-        self.restore_best = restore_best
+        self.restore_best = checks.flag(self, "restore_best", restore_best)
         self.best_epoch: int | None = None
         self._weights: dict[str, Any] | None = None
+
+    @property
+    def sets_weights(self) -> bool:  # type: ignore[override]
+        """Whether the best weights are restored at the end."""
+        return self.restore_best
 
     def on_train_begin(self, trainer: Trainer) -> None:
         """Forget an earlier run, unless this one goes on with it."""
@@ -193,6 +199,7 @@ class ReduceOnPlateau(Monitoring):
         minimum_improvement: float = 0.0,
         mode: str = "auto",
     ) -> None:
+        checks.instance(self, "monitor", monitor, str)
         super().__init__(monitor, mode, minimum_improvement)
         self.factor = checks.fraction(self, "factor", factor, zero=False)
         self.patience = checks.positive_int(self, "patience", patience)

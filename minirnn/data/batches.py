@@ -26,8 +26,8 @@ class ShuffledBatches:
     ) -> None:
         self.count = count
         self.batch_size = checks.positive_int(self, "batch_size", batch_size)
-        self.shuffle = shuffle
-        self.drop_last = drop_last
+        self.shuffle = checks.flag(self, "shuffle", shuffle)
+        self.drop_last = checks.flag(self, "drop_last", drop_last)
         self.rng = checks.generator(self, rng)
         if count == 0:
             raise ValueError(f"{type(self).__name__}: there are no examples")
@@ -113,26 +113,28 @@ class Batches(ShuffledBatches):
         drop_last: bool = False,
         rng: RandomSource = None,
     ) -> None:
-        if not arrays:
-            raise TypeError("Batches: takes at least one array")
         names = ["inputs", "targets", "mask", "target_mask", "sample_weight"]
         names += [f"array {k}" for k in range(5, len(arrays))]
         first: Array | None = None
-        for name, given in zip(names, arrays, strict=False):
+        for name, given in zip(names, arrays or [()], strict=False):
             for leaf_name, leaf in leaves(given, name):
                 if leaf is None and first is not None:
                     continue
                 array = checks.as_array(self, leaf, leaf_name)
                 first = array if first is None else first
-                if array.ndim == 0 or len(array) != len(first):
-                    swapped = array.ndim > 0 and first.ndim > 2 and len(array) == first.shape[1]
-                    hint = f"; axis 1 of the inputs is {len(array)}: are batch and time swapped?"
+                if array.shape[:1] != first.shape[:1]:
+                    hint = ""
+                    if first.ndim > 2 and array.shape[:1] == first.shape[1:2]:
+                        hint = (
+                            f"; axis 1 of the inputs is {len(array)}: are batch and time swapped?"
+                        )
                     raise ValueError(
                         f"Batches: axis 0 (batch) of the {leaf_name} should be as long as that of "
-                        f"the inputs {first.shape}, got shape {array.shape}{hint * swapped}"
+                        f"the inputs {first.shape}, got shape {array.shape}{hint}"
                     )
-        if first is None or first.ndim == 0:
-            raise TypeError("Batches: takes at least one array with an axis of examples")
+            if first is None or first.ndim == 0:
+                raise TypeError("Batches: takes at least one array with an axis of examples")
+        assert first is not None
         self.arrays = each(lambda x: None if x is None else np.asarray(x), arrays)
         super().__init__(len(first), batch_size, shuffle, drop_last, rng)
 

@@ -10,7 +10,7 @@ import numpy as np
 from minirnn import checks
 from minirnn.data.batches import ShuffledBatches
 from minirnn.data.nested import each, leaves
-from minirnn.data.sequences import pad_sequences
+from minirnn.data.sequences import as_sequences, pad_sequences
 from minirnn.typing import Array, RandomSource
 
 __all__ = ["PaddedBatches"]
@@ -73,8 +73,10 @@ class PaddedBatches(ShuffledBatches):
     ) -> None:
         self.own_lengths = checks.flag(self, "own_lengths", own_lengths)
         self._several = isinstance(inputs, dict) or _is_tuple_of_lists(inputs)
-        self.inputs = each(_arrays, inputs if self._several else list(inputs))
-        self.targets = _arrays(targets)
+        if isinstance(inputs, tuple) and not self._several:
+            inputs = list(inputs)
+        self.inputs = each(lambda given: as_sequences(self, given, "inputs"), inputs)
+        self.targets = as_sequences(self, targets, "targets")
         lengths = []
         for name, sequences in leaves(self.inputs, "inputs"):
             if len(sequences) != len(self.targets):
@@ -108,7 +110,8 @@ class PaddedBatches(ShuffledBatches):
         """Return the batch of these examples, given as integers ``(batch,)``."""
 
         def padded(sequences: list[Array]) -> tuple[Array, Array]:
-            return pad_sequences([sequences[k] for k in examples])
+            chosen = [sequences[k] for k in examples]
+            return pad_sequences(chosen, length=max(1, *map(len, chosen)))  # where none has a label
 
         x = each(lambda sequences: padded(sequences)[0], self.inputs)
         mask = each(lambda sequences: padded(sequences)[1], self.inputs)
@@ -117,10 +120,6 @@ class PaddedBatches(ShuffledBatches):
         y, target_mask = padded(self.targets)
         two_masks = self._several or self.own_lengths
         return (x, y, mask, target_mask) if two_masks else (x, y, mask)
-
-
-def _arrays(sequences: Any) -> list[Array]:
-    return [np.asarray(sequence) for sequence in sequences]
 
 
 def _is_tuple_of_lists(inputs: Any) -> bool:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 import numpy as np
@@ -10,7 +10,7 @@ import numpy as np
 from minirnn import checks
 from minirnn.typing import Array, Mask
 
-__all__ = ["lengths_to_mask", "one_hot", "pad_sequences"]
+__all__ = ["as_sequences", "lengths_to_mask", "one_hot", "pad_sequences"]
 
 
 def pad_sequences(
@@ -47,9 +47,7 @@ def pad_sequences(
            [ True, False, False]])
     """
     name = "pad_sequences"
-    arrays = [
-        checks.as_array(name, sequence, f"sequence {k}") for k, sequence in enumerate(sequences)
-    ]
+    arrays = as_sequences(name, sequences, "sequences")
     if not arrays:
         raise ValueError(f"{name}: the list of sequences is empty")
     for k, array in enumerate(arrays):
@@ -67,11 +65,27 @@ def pad_sequences(
         raise ValueError(f"{name}: sequence {k} has {lengths[k]} steps, more than length={time}")
     if time == 0:
         raise ValueError(f"{name}: every sequence is empty")
-    dtype = np.result_type(*arrays)
+    dtype, number = arrays[0].dtype, float(checks.as_floats(name, value, np.float64, "value"))
+    known = np.iinfo(dtype) if dtype.kind in "iu" else None
+    if known and not (number.is_integer() and known.min <= number <= known.max):
+        raise ValueError(f"{name}: value={value!r} cannot stand among integers of {dtype}")
     padded = np.full((len(arrays), time, *arrays[0].shape[1:]), value, dtype)
     for row, array in zip(padded, arrays, strict=True):
         row[: len(array)] = array
     return padded, lengths_to_mask(lengths, time)
+
+
+def as_sequences(owner: object, given: Any, what: str) -> list[Array]:
+    """Return a list of arrays of one dtype; an empty list has that of the others."""
+    if not isinstance(given, Iterable):
+        raise TypeError(
+            f"{checks.name_of(owner)}: {what} should be a list of arrays, got "
+            f"{type(given).__name__}"
+        )
+    arrays = [checks.as_array(owner, one, f"{what}[{k}]") for k, one in enumerate(given)]
+    known = [array for array in arrays if array.size] or arrays
+    dtype = np.result_type(*known) if known else None
+    return [array.astype(dtype, copy=False) for array in arrays]
 
 
 def lengths_to_mask(lengths: Any, time: int | None = None) -> Mask:
@@ -101,7 +115,7 @@ def lengths_to_mask(lengths: Any, time: int | None = None) -> Mask:
             f"{name}: lengths should be integers (batch,), got {array.dtype} of shape {array.shape}"
         )
     longest = int(array.max())
-    time = longest if time is None else time
+    time = longest if time is None else checks.positive_int(name, "time", time, zero=True)
     if array.min() < 0 or longest > time:
         wrong = int(np.flatnonzero((array < 0) | (array > time))[0])
         raise ValueError(

@@ -5,8 +5,6 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
-import numpy as np
-
 from minirnn import checks
 from minirnn.typing import Array
 
@@ -48,10 +46,10 @@ class StreamBatches:
     def __init__(self, tokens: Any, *, batch_size: int, steps: int) -> None:
         self.batch_size = checks.positive_int(self, "batch_size", batch_size)
         self.steps = checks.positive_int(self, "steps", steps)
-        stream = np.asarray(tokens)
+        stream = checks.as_array(self, tokens, "tokens")
         if stream.ndim == 0:
             raise ValueError("StreamBatches: tokens should be a sequence, got a single number")
-        if stream.ndim == 1 and stream.dtype.kind not in "iu":
+        if stream.ndim == 1 and stream.size and stream.dtype.kind not in "iu":
             hint = (
                 "; for whole numbers stored as floats write tokens.astype(int), for a series "
                 "of measurements give it an axis of features, series[:, None]"

@@ -76,8 +76,13 @@ class Vocabulary:
             ) from None
 
     def decode(self, tokens: Any) -> str:
-        """Return the text of tokens ``(length,)``."""
-        array = np.asarray(tokens)
+        """Return the text of tokens ``(length,)``, or the character of one token."""
+        array = checks.as_array(self, tokens, "tokens")
+        if array.ndim > 1:
+            raise ValueError(
+                f"Vocabulary: decode takes the tokens of one text (length,), got shape "
+                f"{array.shape}; write [vocabulary.decode(row) for row in tokens]"
+            )
         if array.size == 0:
             return ""
         array = checks.as_integers(self, array, len(self), "tokens")

@@ -32,7 +32,8 @@ def windows(series: Any, length: int, horizon: int = 1, *, every: int = 1) -> tu
     Returns
     -------
     inputs (windows, length, features) and targets (windows, horizon) or (windows, horizon,
-    features); read-only views of one array, so overlapping windows take no memory
+    features); of the dtype of the series where that is float32, float64 or an integer. Read-only
+    views of one array, so overlapping windows take no memory
 
     Raises
     ------
@@ -50,7 +51,9 @@ def windows(series: Any, length: int, horizon: int = 1, *, every: int = 1) -> tu
     array([[3., 4.],
            [4., 5.]])
     """
-    array = checks.as_floats("windows", series, None, "the series")
+    array = checks.as_array("windows", series, "the series")
+    if array.dtype.kind not in "iu":  # whole numbers stay exact
+        array = checks.as_floats("windows", array, None, "the series")
     length = checks.positive_int("windows", "length", length)
     horizon = checks.positive_int("windows", "horizon", horizon)
     every = checks.positive_int("windows", "every", every)
@@ -132,14 +135,16 @@ class Scaler:
         """
         array = checks.as_floats(self, values, np.float64, "the values")
         if mask is not None:
-            array = array[checks.as_mask(self, mask, array.shape[:2])]
-        rows = array.reshape(-1) if array.ndim == 1 else array.reshape(-1, array.shape[-1])
-        if len(rows) == 0 or not np.isfinite(rows).all():
+            array, mask = checks.sequence(self, array, None, np.float64, mask)
+            array = array[mask]
+        if array.size == 0 or array.ndim == 0 or not np.isfinite(array).all():
             wrong = int(array.size - np.isfinite(array).sum())
-            what = f"has {wrong} numbers that are not finite" if len(rows) else "is empty"
-            raise ValueError(f"Scaler: what is to be fitted {what}")
-        mean, scale = rows.mean(axis=0), rows.std(axis=0)
-        self.mean, self.scale = np.array(mean), np.array(np.where(scale > 0, scale, 1.0))
+            what = f"{wrong} numbers that are not finite" if wrong else f"the shape {array.shape}"
+            raise ValueError(f"Scaler: what is to be fitted has {what}")
+        rows = array if array.ndim == 1 else array.reshape(-1, array.shape[-1])
+        same = rows.min(axis=0) == rows.max(axis=0)  # where rounding may leave a deviation
+        self.mean = np.where(same, rows[0], rows.mean(axis=0))
+        self.scale = np.where(same, 1.0, rows.std(axis=0))
         return self
 
     def transform(self, values: Any) -> Array:

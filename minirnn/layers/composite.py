@@ -11,14 +11,13 @@ from minirnn import checks
 from minirnn.cells.cell import Cell
 from minirnn.core import Layer
 
-__all__ = ["Composite", "no_return", "refuse_gradient"]
+__all__ = ["Composite", "distinct_parts", "no_return", "refuse_gradient"]
 
 
 class Composite(Layer):
     """A layer that holds a list of layers: checks them, and has their states as one tuple."""
 
     uses_mask = True
-    uses_state = True
 
     def __init__(self, layers: Iterable[Layer]) -> None:
         name = type(self).__name__
@@ -29,8 +28,6 @@ class Composite(Layer):
         self.layers = list(layers)
         if not self.layers:
             raise ValueError(f"{name}: the list of layers is empty")
-        seen: dict[int, int] = {}
-        parts: list[Layer] = []
         for k, layer in enumerate(self.layers):
             checks.instance(self, f"layer {k}", layer, Layer)
             if isinstance(layer, Cell):
@@ -39,17 +36,7 @@ class Composite(Layer):
                     f"over time, write Recurrent({type(layer).__name__}(...))"
                 )
             checks.one_input(f"{name}: layer {k}", layer)
-            for _, part in layer.named_layers():
-                if id(part) in seen:
-                    raise ValueError(
-                        f"{name}: layers {seen[id(part)]} and {k} hold the same "
-                        f"{type(part).__name__} object: its backward belongs to one forward, so "
-                        f"each place needs an object of its own; to share weights, let two layers "
-                        f"share the Parameter"
-                    )
-                seen[id(part)] = k
-                parts.append(part)
-        self._parts = self.layers.copy(), parts
+        self._parts = self.layers.copy(), distinct_parts(self, enumerate(self.layers))
 
     def _inside(self) -> list[Layer]:
         """Return all layers, those inside others too; `layers` may have been given another."""
@@ -57,6 +44,11 @@ class Composite(Layer):
             found = [part for layer in self.layers for _, part in layer.named_layers()]
             self._parts = self.layers.copy(), found
         return self._parts[1]
+
+    @property
+    def uses_state(self) -> bool:  # type: ignore[override]
+        """Whether one of the layers has a state."""
+        return any(layer.uses_state for layer in self.layers)
 
     @property
     def state(self) -> tuple[Any, ...]:
@@ -80,6 +72,24 @@ class Composite(Layer):
                 f"{count} layers, None where a layer has no state",
             )
         return given
+
+
+def distinct_parts(owner: object, layers: Iterable[tuple[Any, Layer]]) -> list[Layer]:
+    """Return the layers, given with their places, and all inside them; each may be there once."""
+    seen: dict[int, Any] = {}
+    parts: list[Layer] = []
+    for place, layer in layers:
+        for _, part in layer.named_layers():
+            if id(part) in seen:
+                raise ValueError(
+                    f"{checks.name_of(owner)}: layers {seen[id(part)]} and {place} hold the same "
+                    f"{type(part).__name__} object: its backward belongs to one forward, so each "
+                    f"place needs an object of its own; to share weights, let two layers share "
+                    f"the Parameter"
+                )
+            seen[id(part)] = place
+            parts.append(part)
+    return parts
 
 
 def refuse_gradient(layer: Layer, grad: Any, shape: Any) -> None:

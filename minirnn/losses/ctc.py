@@ -101,7 +101,6 @@ class CTCLoss(Loss):
     ) -> float:
         """Return the mean over the sequences of ``-log p(target)``, in nats."""
         prediction, valid = valid_steps(self, prediction, mask, self.blank)
-        prediction = np.where(valid[:, :, None], prediction, prediction.dtype.type(0))
         batch, _, classes = prediction.shape
         labels, lengths = as_labels(self, self.blank, target, target_mask, batch, classes)
         weights = as_weights(self, sample_weight, (batch,), None)

@@ -10,6 +10,7 @@ import numpy as np
 
 from minirnn import checks
 from minirnn.functions import log_softmax
+from minirnn.masks import without_padding
 from minirnn.typing import Array, Mask
 
 __all__ = ["ctc_beam", "ctc_greedy", "valid_steps"]
@@ -41,7 +42,7 @@ def ctc_greedy(prediction: Any, mask: Any = None, *, blank: int = 0) -> list[Arr
     >>> [labels.tolist() for labels in ctc_greedy(np.eye(3)[path])]
     [[2, 2, 1]]
     """
-    prediction, valid = valid_steps("ctc_greedy", prediction, mask, blank)
+    prediction, valid = _to_decode("ctc_greedy", prediction, mask, blank)
     results = []
     for classes, steps in zip(prediction.argmax(axis=2), valid, strict=True):
         path = classes[steps]
@@ -93,7 +94,7 @@ def ctc_beam(
     >>> labels, np.exp(log_probabilities).round(2)
     ([array([1])], array([0.64]))
     """
-    prediction, valid = valid_steps("ctc_beam", prediction, mask, blank)
+    prediction, valid = _to_decode("ctc_beam", prediction, mask, blank)
     width = checks.positive_int("ctc_beam", "width", width)
     log_y = log_softmax(prediction.astype(np.float64))
     labels, log_probabilities = [], []
@@ -143,8 +144,16 @@ def _sum(a: float, b: float) -> float:
     return high if low == -math.inf else high + math.log1p(math.exp(low - high))
 
 
+def _to_decode(owner: str, prediction: Any, mask: Any, blank: int) -> tuple[Array, Mask]:
+    """Return the prediction and which of its steps are valid; nan is in no order of likelihood."""
+    blank = checks.positive_int(owner, "blank", blank, zero=True)
+    prediction, valid = valid_steps(owner, prediction, mask, blank)
+    checks.no_nan(owner, prediction, "the prediction")
+    return prediction, valid
+
+
 def valid_steps(owner: object, prediction: Any, mask: Any, blank: int) -> tuple[Array, Mask]:
-    """Return the prediction and which of its steps are valid, both checked."""
+    """Return the prediction, zero in the padding, and which of its steps are valid; checked."""
     prediction, mask = checks.sequence(owner, prediction, None, None, mask)
     if not 0 <= blank < prediction.shape[2]:
         raise ValueError(
@@ -153,4 +162,4 @@ def valid_steps(owner: object, prediction: Any, mask: Any, blank: int) -> tuple[
         )
     if mask is None:
         return prediction, np.ones(prediction.shape[:2], bool)
-    return prediction, mask
+    return without_padding(prediction, mask), mask

@@ -8,13 +8,14 @@ from typing import NamedTuple
 import numpy as np
 
 from minirnn import checks
-from minirnn.core import Layer
+from minirnn.core import Layer, dtype_of
 from minirnn.functions import log_softmax
 from minirnn.kernels import one_blas_thread
 from minirnn.layers.attention import Attention
 from minirnn.models.handover import cells_of, with_state
 from minirnn.models.sampling import as_logits
 from minirnn.models.sequential import run_step
+from minirnn.recurrent.states import initial_state
 from minirnn.typing import Array, Mask, State
 
 __all__ = ["Decoded", "Steps", "write"]
@@ -77,7 +78,9 @@ class Steps:
         self._recurrent = [cells_of(layer)[0] for layer in with_state(before)]
         given = [state for state in states if state is not None]
         for layer, state in zip(self._recurrent, given, strict=True):
-            layer.carried_state = state
+            layer.carried_state = initial_state(
+                layer, state, None, self.batch, dtype_of(layer.cell) or annotations.dtype
+            )
 
     def __call__(self, tokens: Array) -> tuple[Array, Array | None]:
         """Return log-probabilities (rows, tokens) after one more token, and where it looked."""
@@ -92,6 +95,7 @@ class Steps:
                 f"EncoderDecoder: to write, the decoder should give the logits (batch, tokens) of "
                 f"the next token, got shape {logits.shape}"
             )
+        checks.no_nan("EncoderDecoder", logits, "a logit of the decoder")
         last = self.after[-1] if self.after else None
         return log_softmax(as_logits(last, logits).astype(np.float64)), weights
 
@@ -135,6 +139,8 @@ def write(
         The result has the largest ``log p / length ** length_penalty``.
     """
     max_length = checks.positive_int("EncoderDecoder", "max_length", max_length)
+    start = checks.positive_int("EncoderDecoder", "start", start, zero=True)
+    end = checks.positive_int("EncoderDecoder", "end", end, zero=True)
     batch, sources = steps.batch, np.arange(steps.batch)[:, None]
     steps.repeat(width)
     token = np.full((batch, width), start)
@@ -146,7 +152,7 @@ def write(
     while len(written) < max_length and not ended.all():
         log_p, weights = steps(token.reshape(-1))
         tokens = log_p.shape[1]
-        if not 0 <= end < tokens:
+        if end >= tokens:
             raise ValueError(
                 f"EncoderDecoder: end should be a token in 0..{tokens - 1}, got {end!r}"
             )
@@ -162,8 +168,9 @@ def write(
         looked = None if weights is None else weights.reshape(batch, width, -1)
         written.append((token, parent, looked))
     rows = np.arange(batch)
-    with np.errstate(invalid="ignore"):
-        place = np.where(np.isinf(total), -np.inf, total / lengths**length_penalty).argmax(axis=1)
+    with np.errstate(invalid="ignore", divide="ignore"):
+        shares = (lengths / lengths.max()) ** length_penalty  # in place of lengths: no overflow
+        place = np.where(np.isinf(total), -np.inf, total / shares).argmax(axis=1)
     score = total[rows, place]
     found: list[tuple[Array, Array | None]] = []
     for token, parent, looked in reversed(written):

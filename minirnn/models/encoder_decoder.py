@@ -11,6 +11,7 @@ from minirnn import checks, masks
 from minirnn.core import Layer
 from minirnn.kernels import one_blas_thread
 from minirnn.layers.attention import Attention
+from minirnn.layers.composite import distinct_parts
 from minirnn.models.decoding import Decoded, Steps, write
 from minirnn.models.handover import check_attention, check_states, handed_back, handed_over
 from minirnn.models.sampling import Sampler
@@ -108,6 +109,9 @@ class EncoderDecoder(Layer):
         self.decoder = decoder
         self.attention = attention
         encoding, before, after = self._chains()
+        places = [(f"{k} of the encoder", layer) for k, layer in enumerate(encoding)]
+        places += [(f"{k} of the decoder", layer) for k, layer in enumerate(before + after)]
+        distinct_parts(self, places)
         check_states(encoding, before)
         if attention is not None:
             check_attention(encoding, before, after, attention)
@@ -139,10 +143,10 @@ class EncoderDecoder(Layer):
         with one_blas_thread(), Restored([layer for _, layer in self.named_layers()]):
             annotations, source_mask, read = self._encoded(source, valid[0])
             target, target_mask = masks.checked("EncoderDecoder: decoder", target, valid[1])
-            if len(np.asarray(target)) != len(annotations):
+            if np.shape(target)[:1] != annotations.shape[:1]:
                 raise ValueError(
                     f"EncoderDecoder: source and target should be of one batch, got "
-                    f"{len(annotations)} and {len(np.asarray(target))} sequences"
+                    f"{len(annotations)} sequences and a target of shape {np.shape(target)}"
                 )
             states = handed_over(encoding, before)
             h, written = run_forward(before, target, target_mask, states, "the decoder")
@@ -150,8 +154,13 @@ class EncoderDecoder(Layer):
                 context = self.attention.forward(h, annotations, mask=source_mask)
                 h = np.concatenate([h, context], axis=2)
             y, told = run_forward(after, h, target_mask, None, "the rest of the decoder")
-            self._cache = annotations.shape, annotations.dtype, read, written, told
+            self._cache = y.shape, annotations.shape, annotations.dtype, read, written, told
         return y  # type: ignore[no-any-return]
+
+    def output_mask(self, mask: Any) -> Any:
+        """Return the mask of the output, which is the target's; None where no time axis is left."""
+        _, _, after = self._chains()
+        return mask[1] if all(layer.keeps_time for layer in after) else None
 
     def _encoded(self, source: Any, mask: Any) -> tuple[Array, Mask | None, Kept]:
         source, mask = masks.checked("EncoderDecoder: encoder", source, mask)
@@ -165,11 +174,13 @@ class EncoderDecoder(Layer):
         ----------
         grad : array, of the shape of the output
         """
-        shape, dtype, read, written, told = self._saved()
+        shape, keys, dtype, read, written, told = self._saved()
+        grad = checks.check_shape(self, grad, shape, None, "the gradient")
         encoding, before, after = self._chains()
-        with one_blas_thread():
+        inside = [layer for _, layer in self.named_layers()]
+        with one_blas_thread(), Restored(inside, gradients=True):
             grad = run_backward(after, grad, None, told, "the rest of the decoder")
-            grad_annotations = np.zeros(shape, dtype)
+            grad_annotations = np.zeros(keys, dtype)
             if self.attention is not None:
                 hidden = self.attention.query_size
                 from_query, grad_annotations = self.attention.backward(grad[..., hidden:])

@@ -2,19 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from typing import TYPE_CHECKING, Any
+from collections.abc import Iterator, Sequence
+from typing import Any
 
 import numpy as np
 
 from minirnn import checks
 from minirnn.core import Layer
+from minirnn.data.text import Vocabulary
 from minirnn.models.sampling import Sampler, as_logits
 from minirnn.models.sequential import flat
 from minirnn.typing import Array, Mask, RandomSource
-
-if TYPE_CHECKING:
-    from minirnn.data.text import Vocabulary
 
 __all__ = ["generate"]
 
@@ -96,7 +94,12 @@ def generate(
     """
     sampler = Sampler("generate", temperature=temperature, top_k=top_k, top_p=top_p, rng=rng)
     checks.instance("generate", "model", model, Layer)
+    if vocabulary is not None and not (
+        hasattr(vocabulary, "encode") and hasattr(vocabulary, "decode")
+    ):
+        checks.instance("generate", "vocabulary", vocabulary, Vocabulary)
     length = checks.positive_int("generate", "length", length)
+    stream = checks.flag("generate", "stream", stream)
     prompts, one = _prompts(prompt, vocabulary)
     steps = _steps(model, prompts, length, sampler, _stops(stop, vocabulary))
     if stream:
@@ -128,6 +131,11 @@ def _steps(
                 f"generate: for tokens (batch,) the model should give the logits (batch, tokens) "
                 f"of the next ones, got shape {np.shape(logits)} for {len(prompts)} prompts"
             )
+        if stops and not 0 <= min(stops) <= max(stops) < logits.shape[1]:
+            raise ValueError(
+                f"generate: stop should be tokens in 0..{logits.shape[1] - 1}, of which the model "
+                f"gives the logits, got {stops}"
+            )
         token = sampler(as_logits(last, logits))
         reading = t < starts
         ended |= ~reading & (np.isin(token, stops) | (t >= starts + length))
@@ -153,6 +161,11 @@ def _prompts(prompt: Any, vocabulary: Vocabulary | None) -> tuple[list[Array], b
     """Return the tokens of each prompt, and whether it was a single one."""
     if isinstance(prompt, str):
         return [_tokens(prompt, vocabulary, "the prompt")], True
+    if not isinstance(prompt, Sequence | np.ndarray) or getattr(prompt, "shape", None) == ():
+        raise TypeError(
+            f"generate: the prompt should be text, tokens (time,), or a list of either, got "
+            f"{prompt!r}"
+        )
     if len(prompt) and not isinstance(prompt[0], str) and np.ndim(prompt[0]) == 0:
         return [_tokens(prompt, vocabulary, "the prompt")], True
     if not len(prompt):

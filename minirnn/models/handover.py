@@ -8,6 +8,7 @@ import numpy as np
 
 from minirnn.core import Layer
 from minirnn.layers.attention import Attention
+from minirnn.layers.composite import Composite
 from minirnn.recurrent import Bidirectional, Recurrent
 from minirnn.typing import State
 
@@ -84,11 +85,12 @@ def check_states(encoder: list[Layer], decoder: list[Layer]) -> None:
     for name, layers in (("encoder", encoder), ("decoder", decoder)):
         for k, layer in enumerate(layers):
             inside = [part for _, part in layer.named_layers() if part.uses_state]
-            if inside and not layer.uses_state:
+            nested = any(isinstance(part, Composite) for part in inside)
+            if inside and (nested or not layer.uses_state or not cells_of(layer)):
                 raise ValueError(
                     f"EncoderDecoder: layer {k} of the {name}, a {type(layer).__name__}, has a "
                     f"recurrent layer inside it, whose state cannot be reached; put recurrent "
-                    f"layers into the {name} themselves"
+                    f"layers into the {name} themselves, or into a Residual of their own"
                 )
         if not with_state(layers):
             raise ValueError(f"EncoderDecoder: the {name} has no recurrent layer")

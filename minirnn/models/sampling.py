@@ -57,13 +57,17 @@ class Sampler:
         if self.top_p is not None and self.top_p > 1:
             raise ValueError(f"{checks.name_of(owner)}: top_p should be at most 1, got {top_p}")
         self.rng = checks.generator(owner, rng)
+        self.owner = owner
 
     def __call__(self, logits: Any) -> Array:
         """Return tokens (batch,) for logits (batch, tokens)."""
+        checks.no_nan(self.owner, logits, "a logit of the model")
         if self.temperature == 0:
             greedy: Array = logits.argmax(axis=1)
             return greedy
-        scaled = np.asarray(logits, np.float64) / self.temperature
+        with np.errstate(over="ignore"):  # the coldest leave nothing but the likeliest
+            scaled = np.asarray(logits, np.float64)
+            scaled = (scaled - scaled.max(axis=1, keepdims=True)) / self.temperature
         if self.top_k is not None or self.top_p is not None:
             scaled = np.where(self._kept(scaled), scaled, -np.inf)
         # argmax of logits + Gumbel noise is a draw from their softmax

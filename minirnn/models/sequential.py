@@ -189,8 +189,10 @@ class Sequential(Composite):
     def __iter__(self) -> Iterator[Layer]:
         return iter(self.layers)
 
-    def __getitem__(self, position: int) -> Layer:
-        return self.layers[position]
+    def __getitem__(self, position: int | slice) -> Layer:
+        """Return a layer; of a slice, a `Sequential` of the same layers."""
+        chosen = self.layers[position]
+        return Sequential(chosen) if isinstance(chosen, list) else chosen
 
     def __repr__(self) -> str:
         inside = "\n".join(f"{layer!r}," for layer in self.layers).replace("\n", "\n    ")

@@ -86,6 +86,11 @@ class Bidirectional(Layer):
             )
         if forward_layer.reverse:
             raise ValueError("Bidirectional: forward_layer should not have reverse=True")
+        if backward_layer.stateful:
+            raise ValueError(
+                "Bidirectional: backward_layer should not have stateful=True: it ends a chunk at "
+                "its first step, which the next chunk does not follow; forward_layer may have it"
+            )
         self.merge = checks.choice(self, "merge", merge, MERGES)
         merged_size(self, [forward_layer.output_size, backward_layer.output_size], merge)
         self.forward_layer = forward_layer

@@ -64,6 +64,11 @@ def checked(
                 f"class {name}(minirnn.callbacks.Callback): ..."
             )
         checks.instance("Trainer", "a callback", callback, Callback)
+        if sum(one is callback for one in callbacks) > 1:
+            raise ValueError(
+                f"Trainer: callbacks has the same {type(callback).__name__} twice, so it would be "
+                f"called twice for each event"
+            )
     _check_parameters(model, optimizer)
     _check_ending(model, loss, metrics)
     names = ["loss", *(metric.name for metric in metrics)]

@@ -13,9 +13,12 @@ from minirnn.data.batches import Batches, ShuffledBatches
 from minirnn.data.nested import leaves
 from minirnn.layers import Softmax
 from minirnn.losses import CrossEntropy, SigmoidCrossEntropy, SoftmaxCrossEntropy
-from minirnn.losses.arguments import check_probabilities, refuse_not_finite
+from minirnn.losses.arguments import as_weights, check_probabilities, refuse_not_finite
+from minirnn.losses.base import MeanLoss
+from minirnn.losses.ctc import CTCLoss
+from minirnn.losses.ctc_labels import as_labels
 from minirnn.training.arguments import last_layer
-from minirnn.training.inputs import Batch, as_batch, refuse_generator
+from minirnn.training.inputs import Batch, as_batch, count_of, refuse_generator
 from minirnn.training.position import generator_states, set_generator_states
 
 if TYPE_CHECKING:
@@ -31,17 +34,26 @@ def inspect_fit(trainer: Trainer, batches: Any, held_out: Any, epochs: int) -> N
     """
     if epochs > 1:
         refuse_generator(batches, "the batches")
-    _check_monitors(trainer, held_out is not None)
+    _check_callbacks(trainer, held_out is not None)
     first: list[Batch | None] = []
     for given, what in [(batches, "the data"), (held_out, "validation")]:
         with checks.located(what):
+            if given is not None and count_of(given) == 0:
+                raise ValueError("Trainer: there are no batches at all")
             if any(layer.stateful for layer in trainer.recurrent.values()):
                 _check_stateful(given)
             first.append(_first(given))
             if isinstance(given, Batches):
                 whole = as_batch(given.arrays)
                 _check_masked_rows(trainer, whole)
-                _check_targets(trainer, whole)
+                valid = whole.target_mask
+                if valid is None and trainer.model.keeps_time:
+                    valid = whole.mask
+                valid = valid if isinstance(valid, np.ndarray) else None
+                _check_targets(trainer, whole, valid)
+                _check_weights(whole, valid)
+                if isinstance(trainer.loss, MeanLoss):
+                    _check_empty(given, valid)
     training, held = first
     if training is not None and held is not None:
         _check_masks(training, held)
@@ -50,7 +62,14 @@ def inspect_fit(trainer: Trainer, batches: Any, held_out: Any, epochs: int) -> N
             _try(trainer, held)
 
 
-def _check_monitors(trainer: Trainer, validation: bool) -> None:
+def _check_callbacks(trainer: Trainer, validation: bool) -> None:
+    setting = [type(one).__name__ for one in trainer.callbacks if one.sets_weights]
+    if len(setting) > 1:
+        raise ValueError(
+            f"Trainer: {' and '.join(setting)} each leave their weights in the model at the end, "
+            f"and the last would undo the others; keep one, and beside it write "
+            f"EarlyStopping(..., restore_best=False)"
+        )
     names = ["loss", *(metric.name for metric in trainer.metrics)]
     names += [f"val_{name}" for name in names] if validation else []
     for callback in trainer.callbacks:
@@ -58,9 +77,9 @@ def _check_monitors(trainer: Trainer, validation: bool) -> None:
         if name is None or name in names:
             continue
         hint = ""
-        if name.startswith("val_") and not validation:
+        if str(name).startswith("val_") and not validation:
             hint = "; pass validation= to fit"
-        elif close := difflib.get_close_matches(name, names, 1, 0.5):
+        elif close := difflib.get_close_matches(str(name), names, 1, 0.5):
             hint = f"; is it {close[0]!r}?"
         raise ValueError(
             f"{type(callback).__name__}: there will be no {name!r} to monitor; this run will have "
@@ -106,17 +125,17 @@ def _check_masked_rows(trainer: Trainer, whole: Batch) -> None:
                 )
 
 
-def _check_targets(trainer: Trainer, whole: Batch) -> None:
+def _check_targets(trainer: Trainer, whole: Batch, valid: Any) -> None:
     """Raise for targets that the loss would refuse in some later batch: NaN, out of range."""
-    loss, targets, valid = trainer.loss, whole.targets, whole.target_mask
+    loss, targets = trainer.loss, whole.targets
     if not isinstance(targets, np.ndarray):
         return  # several, for a loss of the user's own
-    if valid is None and trainer.model.keeps_time:
-        valid = whole.mask
-    if not isinstance(valid, np.ndarray) or valid.shape != targets.shape[:2]:
+    if np.shape(valid) != targets.shape[:2]:
         valid = None
     outputs = getattr(last_layer(trainer.model, skip=(Softmax,)), "output_size", None)
     one_each = targets.ndim > 2 or targets.shape[-1:] == (outputs,)
+    if isinstance(loss, CTCLoss) and isinstance(outputs, int):
+        as_labels(loss, loss.blank, targets, whole.target_mask, len(targets), outputs)
     classes = isinstance(loss, SoftmaxCrossEntropy | CrossEntropy)
     if classes and isinstance(outputs, int) and not one_each:
         ignored = getattr(loss, "ignore_class", None)
@@ -128,6 +147,27 @@ def _check_targets(trainer: Trainer, whole: Batch) -> None:
         refuse_not_finite(loss, math.nan, targets)
         if isinstance(loss, SigmoidCrossEntropy):
             check_probabilities(loss, targets, "targets should be")
+
+
+def _check_weights(whole: Batch, valid: Any) -> None:
+    weights = whole.sample_weight
+    if weights is not None:
+        fits = np.shape(valid) == np.shape(weights)
+        as_weights("Trainer", weights, np.shape(weights), valid if fits else None)
+
+
+def _check_empty(batches: Batches, valid: Any) -> None:
+    """Raise if a batch could have no valid step at all, over which there is no mean."""
+    if np.ndim(valid) != 2 or valid.any(axis=1).all():
+        return
+    empty, size = ~valid.any(axis=1), batches.batch_size
+    starts = range(0, len(batches) * size, size)
+    together = any(empty[k : k + size].all() for k in starts)
+    if together or (batches.shuffle and empty.sum() >= min(batches.sizes)):
+        raise ValueError(
+            f"Trainer: {empty.sum()} of {len(empty)} rows of the mask have no valid step, so a "
+            f"batch of {min(batches.sizes)} could have none at all: leave such sequences out"
+        )
 
 
 def _first(batches: Any) -> Batch | None:

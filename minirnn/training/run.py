@@ -113,8 +113,9 @@ def _rest_of_epoch(trainer: Trainer, batches: Any) -> Iterator[Any]:
 def _train_on_next(trainer: Trainer, source: Iterator[Any]) -> float | None:
     """Return the loss of the next batch, None if there is none; an error says which it was."""
     with trainer._whole() as whole, one_blas_thread(), np.errstate(**QUIET):
-        batch = next(source, None)
-        if batch is None:
+        try:
+            batch = next(source)
+        except StopIteration:
             return None
         try:
             measured = trainer._add_gradients(as_batch(batch))

@@ -7,6 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from minirnn import CTCLoss
 from minirnn.data import (
     Batches,
     PaddedBatches,
@@ -161,6 +162,20 @@ def test_a_stream_can_be_put_together_again(length, rows, steps):
             ValueError,
             "2 examples do not make one batch of 3",
         ),
+        (lambda: pad_sequences(None), TypeError, "should be a list of arrays, got NoneType"),
+        (lambda: pad_sequences([[1, 2]], value=0.5), ValueError, "value=0.5 cannot stand among"),
+        (lambda: pad_sequences([[1, 2]], value=np.nan), ValueError, "value=nan cannot stand"),
+        (lambda: lengths_to_mask([2], 3.5), TypeError, "time should be a whole number, got 3.5"),
+        (lambda: Batches(5, batch_size=2), TypeError, "with an axis of examples"),
+        (lambda: Batches({}, [1, 2], batch_size=2), TypeError, "with an axis of examples"),
+        (lambda: Batches([1, 2], 5, batch_size=2), ValueError, r"targets .*got shape \(\)"),
+        (
+            lambda: Batches([1, 2], batch_size=2, shuffle="no"),
+            TypeError,
+            "shuffle should be True or False, got 'no'",
+        ),
+        (lambda: StreamBatches([[1], [2, 3]], batch_size=1, steps=1), ValueError, "rectangular"),
+        (lambda: PaddedBatches([[1]], None, batch_size=1), TypeError, "targets should be a list"),
         (lambda: PaddedBatches([[]], [[]], batch_size=1), ValueError, "sequence 0 is empty"),
         (lambda: PaddedBatches([[1]], [], batch_size=1), ValueError, "1 inputs and 0 targets"),
     ],
@@ -168,3 +183,25 @@ def test_a_stream_can_be_put_together_again(length, rows, steps):
 def test_wrong_calls(call, error, message):
     with pytest.raises(error, match=message):
         call()
+
+
+def test_an_empty_list_does_not_make_integers_to_floats():
+    padded, mask = pad_sequences([[], [3, 4]])
+    assert padded.dtype.kind == "i"
+    assert mask.tolist() == [[False, False], [True, True]]
+
+
+def test_batches_of_labels_that_are_empty_or_all_empty():
+    words, labels = [[1, 2], [3], [4, 5]], [[], [7, 8], []]
+    batches = list(PaddedBatches(words, labels, batch_size=1, own_lengths=True))
+    assert [y.dtype.kind for _, y, _, _ in batches] == ["i"] * 3
+    assert [target_mask.sum() for *_, target_mask in batches] == [0, 2, 0]
+    logits = np.random.default_rng(0).standard_normal((2, 9))
+    for x, y, mask, target_mask in batches:
+        steps = logits[None, : x.shape[1]]
+        assert np.isfinite(CTCLoss().forward(steps, y, mask, None, target_mask)) == (x[0, 0] != 3)
+
+
+def test_all_batches_have_one_dtype():
+    batches = PaddedBatches([[1, 2], [3.5]], [[1, 0], [1]], batch_size=1)
+    assert {x.dtype for x, _, _ in batches} == {np.dtype(float)}

@@ -56,3 +56,8 @@ def test_nothing_encodes_and_decodes_to_nothing():
     vocabulary = Vocabulary("ab")
     assert vocabulary.encode("").shape == (0,)
     assert vocabulary.decode([]) == ""
+
+
+def test_many_texts_are_not_run_together():
+    with pytest.raises(ValueError, match=r"one text \(length,\), got shape \(2, 2\)"):
+        Vocabulary("ab").decode([[0, 1], [1, 0]])

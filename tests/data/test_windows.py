@@ -85,7 +85,7 @@ def test_a_feature_that_never_changes():
             "the 3 features that were",
         ),
         (lambda: Scaler().fit([[np.nan, 1.0]]), ValueError, "has 1 numbers that are not finite"),
-        (lambda: Scaler().fit(np.zeros((0, 2))), ValueError, "is empty"),
+        (lambda: Scaler().fit(np.zeros((0, 2))), ValueError, r"fitted has the shape \(0, 2\)"),
         (lambda: Scaler(mean=0.0), TypeError, "mean and scale belong together"),
         (lambda: Scaler(0.0, 0.0), ValueError, "scale above 0"),
         (lambda: Scaler([0.0, 1.0], 1.0), ValueError, "of one shape"),
@@ -94,3 +94,24 @@ def test_a_feature_that_never_changes():
 def test_wrong_scalers(act, kind, message):
     with pytest.raises(kind, match=message):
         act()
+
+
+def test_windows_of_whole_numbers_are_exact():
+    x, y = windows(np.arange(2**40, 2**40 + 6), 3)
+    assert x[2, :, 0].tolist() == [2**40 + 2, 2**40 + 3, 2**40 + 4]
+    assert y[2, 0] == 2**40 + 5
+
+
+@pytest.mark.parametrize("value", [0.1, 1e8 + 0.1, -1 / 3])
+def test_a_feature_that_never_changes_has_the_scale_1(value):
+    scaler = Scaler().fit(np.full((100, 1), value))  # its rounded mean leaves a deviation
+    assert (scaler.mean, scaler.scale) == (value, 1)
+
+
+def test_what_a_scaler_cannot_fit():
+    with pytest.raises(ValueError, match=r"should be \(batch, time, features\), got .*\(4, 2\)"):
+        Scaler().fit(np.ones((4, 2)), np.ones((4, 2), bool))
+    with pytest.raises(ValueError, match=r"fitted has the shape \(\)"):
+        Scaler().fit(5.0)
+    with pytest.raises(ValueError, match=r"fitted has the shape \(4, 0\)"):
+        Scaler().fit(np.ones((4, 0)))

@@ -225,3 +225,24 @@ def test_reading_refuses_wrong_arguments():
 def test_a_negative_blank_is_refused_where_it_is_given(make):
     with pytest.raises(ValueError, match=f"{make.__name__}: blank should be at least 0, got -1"):
         make(blank=-1)
+
+
+@pytest.mark.parametrize("decode", [m.losses.ctc_greedy, m.losses.ctc_beam])
+def test_decoding_refuses_what_it_cannot_order(decode):
+    x = logits(2, 4, 3)
+    for blank, kind in [(0.5, TypeError), (True, TypeError), (None, TypeError), (3, ValueError)]:
+        with pytest.raises(kind, match="blank"):
+            decode(x, blank=blank)
+    x[1, 2, 0] = np.nan
+    with pytest.raises(ValueError, match=r"prediction is nan at position \(1, 2, 0\)"):
+        decode(x)
+
+
+@pytest.mark.parametrize("padding", [np.nan, np.inf, -np.inf])
+def test_what_stands_in_the_padding_is_not_decoded(padding):
+    x, mask = logits(2, 4, 3), np.array([[True, False, True, True], [True, True, False, False]])
+    labels, scores = m.losses.ctc_beam(x, mask)
+    x[~mask] = padding
+    again, same = m.losses.ctc_beam(x, mask)
+    assert [one.tolist() for one in again] == [one.tolist() for one in labels]
+    np.testing.assert_array_equal(same, scores)

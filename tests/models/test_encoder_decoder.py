@@ -331,7 +331,7 @@ def test_wrong_calls():
         model.forward(source)
     with pytest.raises(TypeError, match=r"mask should be a tuple .*got ndarray"):
         model.forward((source, target), SOURCE_MASK)
-    with pytest.raises(ValueError, match="of one batch, got 3 and 2 sequences"):
+    with pytest.raises(ValueError, match="of one batch, got 3 sequences and a target of shape"):
         model.forward((source, target[:2]))
     with pytest.raises(ValueError, match=r"^Embedding \(layer 0 of the decoder\): tokens"):
         model.forward((source, target + 10))
@@ -343,3 +343,97 @@ def test_wrong_calls():
         model.sample(source, start=START, end=END, max_length=3, top_p=1.5)
     with pytest.raises(ValueError, match="width should be at least 1"):
         model.beam_search(source, start=START, end=END, max_length=3, width=0)
+
+
+def test_a_layer_in_both_halves_is_refused():
+    read, gru = m.Embedding(4, 3), m.GRU(3, 4)
+    for encoder, decoder in [
+        (gru, gru),
+        (m.Sequential([read, m.GRU(3, 4)]), [read, m.GRU(3, 4)]),
+        (m.GRU(3, 4), [m.GRU(3, 4), shared := m.Dense(4, 4), shared]),
+    ]:
+        with pytest.raises(ValueError, match=r"coder and . of the decoder hold the same"):
+            m.EncoderDecoder(encoder, decoder)
+
+
+@pytest.mark.parametrize(
+    "layer",
+    [
+        lambda: m.Residual(m.Sequential([m.LayerNorm(3), m.GRU(3, 3)])),
+        lambda: m.Parallel([m.GRU(3, 3), m.GRU(3, 3)], merge="sum"),
+    ],
+)
+def test_a_state_that_cannot_be_reached_is_refused_at_once(layer):
+    for encoder, decoder in [(layer(), layer()), (layer(), m.GRU(3, 3)), (m.GRU(3, 3), layer())]:
+        with pytest.raises(ValueError, match="has a recurrent layer inside it, whose state cannot"):
+            m.EncoderDecoder(encoder, decoder)
+
+
+def test_branches_without_a_state_may_stand_anywhere():
+    branches = m.Parallel([m.Dense(4, 2), m.Dense(4, 2)])
+    model = m.EncoderDecoder(m.GRU(3, 4), [m.Embedding(5, 3), m.GRU(3, 4), branches])
+    assert model.forward((np.ones((2, 3, 3)), np.ones((2, 4), int))).shape == (2, 4, 4)
+
+
+def test_halves_of_two_dtypes_write_too():
+    encoder = m.Sequential([m.Embedding(6, 3, rng=0), m.GRU(3, 4, rng=1, **D)])
+    decoder = [m.Embedding(4, 3, rng=2), m.GRU(3, 4, rng=3), m.Dense(4, 4, rng=4)]
+    model = m.EncoderDecoder(encoder, decoder)
+    source, _ = tokens_in("plain")
+    written = model.greedy(source, start=START, end=END, max_length=3)
+    shifted = np.concatenate([np.full((3, 1), START), written.tokens[:, :-1]], axis=1)
+    y = model.predict((source, shifted))
+    np.testing.assert_array_equal(y.argmax(axis=2)[written.mask], written.tokens[written.mask])
+
+
+@pytest.mark.parametrize("write", ["greedy", "sample", "beam_search"])
+def test_writing_with_wrong_numbers(write):
+    model, (source, _) = build("plain"), tokens_in("plain")
+    options = {"start": START, "end": END, "max_length": 3}
+    for name in ("start", "end"):
+        for wrong in (1.0, True, None, "1", [1]):
+            with pytest.raises(TypeError, match=f"EncoderDecoder: {name} should be a whole number"):
+                getattr(model, write)(source, **options | {name: wrong})
+        with pytest.raises(ValueError, match=f"EncoderDecoder: {name} should be at least 0"):
+            getattr(model, write)(source, **options | {name: -1})
+    with pytest.raises(ValueError, match=r"end should be a token in 0\.\.3, got 4"):
+        getattr(model, write)(source, **options | {"end": 4})
+    model.parameters()[-1].value = np.full(TOKENS, np.nan)
+    with pytest.raises(ValueError, match="EncoderDecoder: a logit of the decoder is nan"):
+        getattr(model, write)(source, **options)
+
+
+def test_the_largest_length_penalty_takes_the_longest():
+    model, (source, _) = build("plain"), tokens_in("plain")
+    options = {"start": START, "end": END, "max_length": 3, "width": 64}
+    found = model.beam_search(source, length_penalty=1e5, **options)
+    assert found.mask.all()
+    likely = model.beam_search(source, length_penalty=50, **options)
+    np.testing.assert_array_equal(found.tokens, likely.tokens)
+
+
+def test_its_output_has_the_mask_of_the_target():
+    model, inputs = build("plain"), tokens_in("plain")
+    chain = m.Sequential([model, m.Dense(TOKENS, 2, rng=0, **D)])
+    y = chain.forward(inputs, mask=(SOURCE_MASK, TARGET_MASK))
+    assert (y[~TARGET_MASK] == 0).all()
+    assert (y[TARGET_MASK] != 0).all()
+    ends = m.EncoderDecoder(m.GRU(3, 4), [m.Embedding(5, 3), m.GRU(3, 4), m.LastStep()])
+    assert ends.output_mask((SOURCE_MASK, TARGET_MASK)) is None
+
+
+def test_a_refused_backward_leaves_the_gradients():
+    class Refuses(m.Tanh):
+        def backward(self, grad):
+            raise ValueError("not today")
+
+    encoder = m.Sequential([m.Embedding(6, 2), Refuses(), m.LSTM(2, 4)])
+    decoder = [m.Embedding(TOKENS, 2), m.LSTM(2, 4), m.Dense(4, TOKENS)]
+    model = m.EncoderDecoder(encoder, decoder)
+    y = model.forward(tokens_in("plain"))
+    with pytest.raises(ValueError, match="not today"):
+        model.backward(np.ones(y.shape))
+    assert all((parameter.grad == 0).all() for parameter in model.parameters())
+    for wrong in (1.0, np.ones((3, 5, 3))):
+        with pytest.raises(ValueError, match="EncoderDecoder: the gradient should have shape"):
+            model.backward(wrong)

@@ -188,3 +188,35 @@ def test_a_model_that_ends_in_softmax_writes_what_it_writes_without():
             expected = m.generate(model, [0, 1], 30, rng=3, **options)
             found = m.generate(ends_so, [0, 1], 30, rng=3, **options)
             np.testing.assert_array_equal(found, expected)
+
+
+@pytest.mark.parametrize("prompt", [None, 5, np.array(5), {1, 2}, {"a": 1}, (k for k in [1])])
+def test_what_is_no_prompt(prompt):
+    with pytest.raises(TypeError, match="generate: the prompt should be text, tokens"):
+        m.generate(build(), prompt, 3)
+
+
+def test_a_stop_that_never_comes_and_a_vocabulary_that_is_none():
+    for stop in (5, -1, [0, 9]):
+        with pytest.raises(ValueError, match=r"stop should be tokens in 0\.\.4"):
+            m.generate(build(), [1, 2], 3, stop=stop)
+    with pytest.raises(TypeError, match="vocabulary should be a Vocabulary, got str"):
+        m.generate(build(), "ab", 3, vocabulary="abcd.")
+    with pytest.raises(TypeError, match="stream should be True or False"):
+        m.generate(build(), [1, 2], 3, stream="yes")
+
+
+@pytest.mark.parametrize("temperature", [0, 1.0])
+def test_logits_that_are_nan_write_nothing(temperature):
+    model = build()
+    model[2].b.value = np.full(5, np.nan)
+    with pytest.raises(ValueError, match="a logit of the model is nan"):
+        m.generate(model, [1, 2], 3, temperature=temperature, rng=0)
+
+
+@pytest.mark.parametrize("options", [{}, {"top_k": 3}, {"top_p": 0.9}])
+def test_the_coldest_temperatures_take_the_likeliest(options):
+    expected = m.generate(build(), [1, 2], 6, temperature=0).tolist()
+    for temperature in (1e-200, 5e-324):
+        written = m.generate(build(), [1, 2], 6, temperature=temperature, rng=0, **options)
+        assert written.tolist() == expected

@@ -55,6 +55,24 @@ def test_len_index_iteration():
     assert len(Sequential(layer for layer in layers)) == 4
 
 
+def test_a_slice_is_a_model_of_the_same_layers():
+    model = _model()
+    part = model[:2]
+    assert type(part) is m.Sequential
+    assert list(part) == model.layers[:2]
+    np.testing.assert_array_equal(part.predict(_x()), model[1].predict(model[0].predict(_x())))
+    with pytest.raises(ValueError, match="Sequential: the list of layers is empty"):
+        model[1:1]
+
+
+def test_only_what_holds_a_state_has_one():
+    plain = m.Sequential([m.Dense(3, 3), m.Tanh()])
+    model = m.Sequential([plain, m.GRU(3, 4)])
+    assert (plain.uses_state, model.uses_state) == (False, True)
+    model.forward(_x())
+    assert model.state[0] is None
+
+
 def test_nesting_changes_no_number():
     one, two, three = m.Dense(3, 4, rng=0), m.GRU(4, 5, rng=1), m.Dense(5, 2, rng=2)
     mask = helpers.make_mask("trailing", 2, 6)

@@ -267,3 +267,18 @@ def test_every_recurrent_layer_takes_and_tells_its_engine():
     x = np.random.default_rng(0).normal(size=(2, 5, 2))
     fast = m.Bidirectional(m.LSTM(2, 3, rng=0), m.GRU(2, 4, rng=1))
     np.testing.assert_allclose(both.forward(x), fast.forward(x), rtol=1e-5, atol=1e-6)
+
+
+def test_a_state_is_not_carried_against_the_time():
+    with pytest.raises(ValueError, match="GRU: stateful=True and reverse=True do not go together"):
+        m.GRU(3, 4, stateful=True, reverse=True)
+    with pytest.raises(ValueError, match="backward_layer should not have stateful=True"):
+        m.Bidirectional(m.GRU(3, 4), m.GRU(3, 4, stateful=True))
+
+
+def test_forwards_carried_and_backwards_chunk_by_chunk():
+    both = m.Bidirectional(m.GRU(3, 4, rng=0, stateful=True), m.GRU(3, 4, rng=1))
+    x = np.random.default_rng(0).standard_normal((2, 6, 3))
+    chunks = np.concatenate([both.forward(x[:, :4]), both.forward(x[:, 4:])], axis=1)
+    whole = both.forward_layer.predict(x)
+    np.testing.assert_allclose(chunks[..., :4], whole, rtol=1e-6, atol=1e-6)

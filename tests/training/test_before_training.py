@@ -158,6 +158,66 @@ def test_a_mask_on_one_side_only(masked):
         refused(trainer_of(), message, padded, validation=(X, Y), batch_size=None)
 
 
+@pytest.mark.parametrize("wrong", [-1.0, np.nan, np.inf])
+def test_a_weight_that_some_later_batch_would_refuse(wrong):
+    weights = np.ones(len(X))
+    weights[-1] = wrong
+    message = "sample_weight should be finite and at least 0"
+    refused(trainer_of(), message, X, Y, sample_weight=weights)
+    held_out = (X, Y, None, None, weights)
+    refused(trainer_of(), f"validation: .*{message}", X, Y, validation=held_out)
+    weights = np.ones(Y.shape)
+    weights[~MASK] = wrong  # nobody looks at it there
+    trainer_of().fit(X, Y, mask=MASK, sample_weight=weights, epochs=1, progress=False)
+
+
+def test_a_batch_that_may_come_without_a_valid_step():
+    mask = np.ones((12, 5), bool)
+    mask[[1, 5]] = False
+    message = "2 of 12 rows of the mask have no valid step, so a batch of 2 could have none at all"
+    refused(trainer_of(), message, X, Y, mask=mask, batch_size=2)
+    refused(trainer_of(), message, X, Y, target_mask=mask, batch_size=2)
+    for options in ({"batch_size": 4}, {"batch_size": 2, "shuffle": False}):
+        trainer_of().fit(X, Y, mask=mask, epochs=1, progress=False, **options)
+
+
+def test_labels_that_some_later_batch_would_refuse():
+    labels = np.ones((12, 2), int)
+    labels[-1, 1] = 4
+    refused(trainer_of(loss=m.CTCLoss()), "target labels should be in 0..3", X, labels)
+    mask = np.ones(labels.shape, bool)
+    mask[-1, 1] = False
+    trainer = trainer_of(loss=m.CTCLoss())
+    trainer.fit(X, labels, target_mask=mask, epochs=1, progress=False)
+
+
+def test_nothing_to_validate_with():
+    refused(trainer_of(), "validation: .*no batches at all", X, Y, validation=[])
+
+
+def test_one_callback_sets_the_weights_at_the_end():
+    stopping, average = EarlyStopping("loss"), m.callbacks.AverageWeights
+    for callbacks in ([stopping, EarlyStopping("loss")], [stopping, average()]):
+        trainer = trainer_of(callbacks=callbacks)
+        refused(trainer, "each leave their weights in the model at the end", X, Y)
+    with pytest.raises(ValueError, match="callbacks has the same EarlyStopping twice"):
+        trainer_of(callbacks=[stopping, stopping])
+    one = EarlyStopping("loss", restore_best=False)
+    trainer_of(callbacks=[one, stopping]).fit(X, Y, epochs=1, progress=False)
+
+
+@pytest.mark.parametrize("callback", [EarlyStopping, ReduceOnPlateau])
+def test_nothing_to_monitor(callback):
+    for monitor in (None, 5, ["loss"]):
+        with pytest.raises(TypeError, match="monitor should be a str"):
+            callback(monitor)
+
+
+def test_none_does_not_end_an_epoch():
+    with pytest.raises(TypeError, match=r"a batch should be \(inputs, targets\).*got NoneType"):
+        trainer_of().fit([(X, Y), None, (X, Y)], epochs=1, progress=False)
+
+
 def test_a_metric_whose_value_is_a_method():
     class Wrong:
         name, higher_is_better = "wrong", True
