@@ -241,8 +241,8 @@ class Doubled(mr.Dense):
         (mr.Sequential([mr.Tanh(), Doubled(3, 4)]), r"layer 1 \(Doubled\)"),
         (mr.LSTM(3, 4, stateful=True), "stateful=True"),
         (
-            mr.Bidirectional(mr.GRU(3, 4), mr.GRU(3, 4, stateful=True)),
-            r"stateful=True of layer backward \(GRU",
+            mr.Bidirectional(mr.GRU(3, 4, stateful=True), mr.GRU(3, 4)),
+            r"stateful=True of layer forward \(GRU",
         ),
         (mr.LSTMCell(3, 4), r"Recurrent\(LSTMCell"),
     ],
