@@ -13,7 +13,7 @@ import numpy as np
 from minirnn.cells.cell import Cell
 from minirnn.gradcheck.arguments import checked_function
 from minirnn.gradcheck.arrays import same
-from minirnn.gradcheck.diagnosis import chain_rule, edits, experiments, incoming, jacobians, terms
+from minirnn.gradcheck.diagnosis import edits, experiments, incoming, jacobians, products
 from minirnn.gradcheck.diagnosis.evidence import Case, Evidence, Hypothesis, TooLargeError, cases
 from minirnn.gradcheck.function import CheckedFunction, RefusedError
 from minirnn.gradcheck.report import Diagnosis, GradientError
@@ -38,9 +38,8 @@ HYPOTHESES: list[Hypothesis] = [
     incoming.wrong_way,
     incoming.wrong_source,
     jacobians.normalisation,
-    chain_rule.wrong_derivative,
-    incoming.factor_of_the_incoming,
-    terms.wrong_term,
+    products.wrong_factor,
+    products.wrong_term,
 ]
 """In the order of how sure and how simple they are: the first that fits is the diagnosis."""
 

@@ -14,12 +14,10 @@ import numpy as np
 from minirnn.gradcheck.arrays import same
 from minirnn.gradcheck.diagnosis.edits import block_transpose, edited
 from minirnn.gradcheck.diagnosis.evidence import Case, Prediction
-from minirnn.gradcheck.diagnosis.factors import ENOUGH, candidates, with_shape
 from minirnn.typing import Array
 
 __all__ = [
     "diagonal",
-    "factor_of_the_incoming",
     "handed_on",
     "one_step",
     "other_axis",
@@ -110,34 +108,6 @@ def handed_on(case: Case) -> Iterator[Prediction]:
     for k in range(len(weights) if len(weights) > 1 else 0):
         place = f"the part that comes in through {evidence.incoming(k)}; the other parts are right"
         yield from edited(case, place, case.truth(evidence.only(k)))
-
-
-def factor_of_the_incoming(case: Case) -> Iterator[Prediction]:
-    """Predict a factor of the output, such as a gain, left out of the incoming gradient.
-
-    Backward is linear in that gradient, so with a factor s left out it gives what would be right
-    for ``grad / s``.
-    """
-    evidence = case.evidence
-    for part, weight in enumerate(evidence.weights):
-        if weight.ndim < 2 or weight.size < ENOUGH:
-            continue
-        name = evidence.incoming(part)
-        for label, s in candidates(with_shape(evidence, weight.shape[:-1]), weight.shape):
-            if np.ptp(s) < 1e-3 or not np.all(s):
-                continue
-            for words, changed in (
-                (f"left out: backward begins with {name} where {name} * {label}", weight / s),
-                (f"too many: backward begins with {name} * {label} where {name} alone", weight * s),
-            ):
-                weights = [changed if k == part else w for k, w in enumerate(evidence.weights)]
-                yield "derivative", f"a factor {words} belongs", case.truth(weights)
-            if s.shape == case.numeric.shape and not case.is_parameter:
-                text = (
-                    f"the incoming {name} times {label} and no more: the derivative of the rest of "
-                    f"the layer is missing"
-                )
-                yield "incoming", text, s * weight
 
 
 def diagonal(case: Case) -> Iterator[Prediction]:

@@ -1,0 +1,290 @@
+"""Factors and terms that are missing, too many, or others: products that explain a gradient.
+
+Two arrays are laid side by side: what backward gives and the truth, or a gradient inside and what
+is missing. Where the one times some factors is the other times others, element by element, a
+relation says what the mistake is. The factors are made of the arrays that the layer has.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterator
+from itertools import chain
+from typing import Any
+
+import numpy as np
+
+from minirnn.gradcheck.arrays import CLOSE, SMALLEST, same_rows
+from minirnn.gradcheck.diagnosis.edits import EDITS
+from minirnn.gradcheck.diagnosis.evidence import Case, Evidence, Prediction
+from minirnn.gradcheck.diagnosis.factors import ENOUGH, SIMPLE, Factor, factors_of, with_shape
+from minirnn.gradcheck.diagnosis.jacobians import mixed_rows
+from minirnn.typing import Array
+
+__all__ = ["wrong_factor", "wrong_term"]
+
+_Relation = tuple[str, Callable[..., tuple[Any, Any]], str, str]
+
+# Each relation: the choice of its factors f and g, what stands beside the one array and beside the
+# other, the kind of the mistake, and the words; {0} is f and {1} is g.
+_FACTOR: list[_Relation] = [
+    ("named", lambda f: (f, 1), "derivative",
+     "{what} left out@: what backward gives, times {0}, is the truth"),
+    ("no relu", lambda f: (1, f), "derivative",
+     "{what} taken twice@: what backward gives is the truth times {0}"),
+    ("one array", lambda f, g: (f, g), "derivative",
+     "the wrong derivative@: {1} where {0}, that of {name}, belongs"),
+    ("plain", lambda f: (f, 1), "derivative",
+     "a factor left out@: what backward gives, times {0}, is the truth"),
+    ("inverse", lambda f: (f, 1), "derivative",
+     "a division left out, or a factor too many@: what backward gives, times {0}, is the truth"),
+    # these may fit a few numbers by chance
+    ("some", lambda f: (1, f), "derivative",
+     "a factor too many@: what backward gives is the truth times {0}"),
+    ("pairs", lambda f, g: (f, g), "derivative", "the wrong factor@: {1} where {0} belongs"),
+    ("pairs", lambda f, g: (f * g, 1), "derivative",
+     "two factors left out@: what backward gives, times {0} and {1}, is the truth"),
+    ("pairs", lambda f, g: (1, f * g), "derivative",
+     "two factors too many@: what backward gives is the truth times {0} and {1}"),
+    *[("two arrays", beside, "term",
+       "a term of a product rule left out@: backward has {0} alone where " + both + " belongs")
+      for both, beside in [
+          ("{0} + {1}", lambda f, g: (f + g, f)),
+          ("{0} - {1}", lambda f, g: (f - g, f)),
+          ("{1} - {0}", lambda f, g: (g - f, f)),
+      ]],
+]  # fmt: skip
+_LEFT_OUT, _WRONG_SIGN, _TWICE = (f"a term {edit} {{base}} * {{0}}" for edit in EDITS)
+_TERM: list[_Relation] = [
+    ("simple", lambda f: (f, 1), "term", _LEFT_OUT),
+    ("unmixed", lambda f: (2 * f, 1), "term", _WRONG_SIGN),
+    ("unmixed", lambda f: (-f, 1), "term", _TWICE),
+    ("simple", lambda f: (f - 1, 1), "derivative",
+     "{what} left out of one term: {base} where {base} * {0} belongs"),
+    ("simple pairs", lambda f, g: (f * g, 1), "term", f"{_LEFT_OUT} * {{1}}"),
+    ("simple pairs", lambda f, g: (f * (g - 1), 1), "derivative",
+     "{what} left out of one term: {base} * {0} where {base} * {0} * {1} belongs"),
+]  # fmt: skip
+_INCOMING: list[_Relation] = [
+    ("arrays", lambda f: (1 - 1 / f, 1), "derivative",
+     "a factor left out: backward begins with {base} where {base} * {0} belongs"),
+    ("arrays", lambda f: (1 - f, 1), "derivative",
+     "a factor too many: backward begins with {base} * {0} where {base} alone belongs"),
+]  # fmt: skip
+_NO_MORE: list[_Relation] = [
+    ("arrays", lambda f: (f, 1), "incoming",
+     "the incoming {base} times {0} and no more: the derivative of the rest of the layer is "
+     "missing"),
+]  # fmt: skip
+
+
+def _choices(factors: list[Factor]) -> dict[str, Array]:
+    """Return which factors a relation is tried with, or which pairs, as columns of indices."""
+    every = np.arange(len(factors))
+    text = np.array([factor.formula.text for factor in factors])
+    named = np.array([factor.formula.name > "" for factor in factors], bool)
+    relu, inverse, array = text == "{} > 0", text == "1 / {}", text == "{}"
+    simple = np.isin(text, SIMPLE)
+    labels = np.array([factor.array for factor in factors])
+    both, arrays, products = _pairs(named), _pairs(array), _pairs(simple)
+    mixed = (text == "1 - {}")[products].sum(axis=0)  # such terms are rare, and come last
+    return {
+        "named": every[None, named],
+        "no relu": every[None, named & ~relu],
+        "one array": both[:, (labels[both[0]] == labels[both[1]]) & (both[0] != both[1])],
+        "plain": every[None, ~inverse],
+        "inverse": every[None, inverse],
+        "some": every[None, ~relu & ~inverse],
+        "pairs": _pairs(~relu & ~inverse),
+        "arrays": every[None, array],
+        "two arrays": arrays[:, arrays[0] != arrays[1]],
+        "simple": every[None, simple],
+        "unmixed": every[None, simple & (text != "1 - {}")],
+        "simple pairs": products[:, np.argsort(mixed, kind="stable")],
+    }
+
+
+def _pairs(chosen: Array) -> Array:
+    """Return every pair of the chosen, as two rows."""
+    return np.stack(np.meshgrid(*2 * [np.flatnonzero(chosen)], indexing="ij")).reshape(2, -1)
+
+
+def _fitting(
+    relations: list[_Relation],
+    one: Array,
+    other: Array,
+    gap: Array,
+    factors: list[Factor],
+    rows: Array,
+    base: str = "",
+) -> Iterator[tuple[str, str]]:
+    """Yield kind and words of what makes `one`, with factors, the `other` with its factors.
+
+    `one` is an array, or a matrix through which the factors become what it should be. The columns
+    in which the gap is largest come first: there most guesses end.
+    """
+    choices, largest = _choices(factors), np.argsort(-np.abs(gap), axis=None)
+    every = np.arange(rows.shape[1])
+    for choice, beside, kind, words in relations:
+        fits = choices[choice]
+        for columns in (largest[:1], largest[:ENOUGH], largest):
+            needed = columns % len(every) if one.ndim == 1 else every
+            left, right = beside(*(rows[np.ix_(indices, needed)] for indices in fits))
+            ours = left * one[columns] if one.ndim == 1 else left @ one[:, columns]
+            fits = fits[:, same_rows(ours, other[columns] * right)]
+        for pair in fits.T:
+            left, right = beside(*rows[pair])
+            if not np.ptp(left / right) > 1e-3:
+                continue  # they say the same
+            chosen = [factors[k] for k in pair]
+            name = chosen[-1].formula.name
+            texts = [factor.in_product if base else factor.alone for factor in chosen]
+            what = f"the derivative of {name}" if name else "a factor"
+            said = words.format(*texts, what=what, base=base, name=chosen[0].formula.name)
+            yield kind, said
+
+
+# ---------------------------------------------------------------- a factor, everywhere
+
+_Experiment = tuple[Array, Array, dict[str, Array]]
+
+
+def wrong_factor(case: Case) -> Iterator[Prediction]:
+    """Say which factors, made of the layer's arrays, are the ratio of the gradient to the truth.
+
+    Looked for in gradients for single rows of the batch and single outputs, in which nothing is
+    summed, so that each element is one product of the chain rule; and in each block of columns (of
+    a gate) by itself. Every array is tried that forward was given, returned or kept, and every
+    parameter.
+    """
+    experiments = list(_experiments(case))
+    width = case.numeric.shape[-1] if case.numeric.ndim else 0
+    sizes = {a.shape[-1] for _, _, arrays in experiments for a in arrays.values() if a.ndim > 1}
+    blocks = [size for size in sorted(sizes, reverse=True) if size > 1 and width % size == 0]
+    for size in dict.fromkeys([*blocks, width]):
+        found = _in_blocks(experiments, size) if size else {}
+        if found:
+            sentences = [
+                text.replace("@", "" if size == width else f" in columns {', '.join(where)}")
+                for (_, text), where in found.items()
+            ]
+            yield next(iter(found))[0], "; and ".join(sentences), case.analytic
+            return
+
+
+def _experiments(case: Case) -> Iterator[_Experiment]:
+    """Yield analytic and numeric gradients and the arrays, all with the same leading axes."""
+    evidence, name = case.evidence, case.name
+    sites = list(np.ndindex(evidence.positions))[:12] if evidence.positions else []
+    for part, weight in enumerate(evidence.weights):
+        if not case.is_parameter:
+            one = evidence.only(part)
+            arrays = with_shape(evidence, case.numeric.shape[:-1])
+            yield evidence.analytic(one)[name], case.truth(one), arrays
+        elif sites and weight.shape[:-1] == evidence.positions:
+            shape = (len(sites), *(1,) * (case.numeric.ndim - 1), -1)
+            arrays = {
+                label: a if a.ndim == 1 else np.stack([a[site] for site in sites]).reshape(shape)
+                for label, a in with_shape(evidence, evidence.positions).items()
+            }
+            analytic = [evidence.analytic(evidence.only(part, site))[name] for site in sites]
+            shares = evidence.shares(name, part)
+            yield np.stack(analytic), np.stack([shares[site] for site in sites]), arrays
+
+
+def _in_blocks(experiments: list[_Experiment], size: int) -> dict[tuple[str, str], list[str]]:
+    """Return what explains every wrong block of columns of this size, and of which blocks."""
+    found: dict[tuple[str, str], list[str]] = {}
+    for analytic, numeric, arrays in experiments:
+        scale = max(np.abs(analytic).max(), np.abs(numeric).max())
+        for start in range(0, numeric.shape[-1], size):
+            ours, theirs = (a[..., start : start + size] for a in (analytic, numeric))
+            if np.abs(ours - theirs).max() <= max(CLOSE * scale, SMALLEST):
+                continue
+            relations = _FACTOR if ours.size >= ENOUGH else _FACTOR[:5]
+            flat, truth = ours.ravel(), theirs.ravel()
+            made_of = factors_of(arrays, ours.shape)
+            products = _fitting(relations, flat, truth, truth - flat, *made_of)
+            first = next(chain(products, mixed_rows(ours, theirs, arrays)), None)
+            if first is None:
+                return {}
+            columns, where = found.setdefault(first, []), f"{start} to {start + size - 1}"
+            columns += [where] * (where not in columns)
+    return found
+
+
+# ---------------------------------------------------------------- a term of a sum
+
+
+def wrong_term(case: Case) -> Iterator[Prediction]:
+    """Say which term of a sum is wrong, as in product rules and peepholes.
+
+    A term is a gradient (the incoming one, or that at a sum inside, seen through a bias) times one
+    or two factors. It is left out or lacks a factor, or with one factor alone has the wrong sign or
+    is counted twice; in this gradient itself, or in the gradient on an output, from where it goes
+    on as what comes in there does.
+    """
+    evidence, name = case.evidence, case.name
+    gaps = {}
+    for k in range(len(evidence.weights)):
+        one = evidence.only(k)
+        gap = case.truth(one) - evidence.analytic(one)[name]
+        if np.abs(gap).max() > SMALLEST:
+            gaps[k] = gap.ravel()
+    for relations, part, place, base, gradients in _bases(case, list(gaps)):
+        shape = gradients[0].shape
+        if len(shape) < 2 or min(case.numeric.size, math.prod(shape)) < ENOUGH:
+            continue
+        onward = np.eye(math.prod(shape))
+        if part is not None:
+            onward = evidence.jacobian(name, part).reshape(len(onward), -1)
+        through = np.concatenate([g.reshape(-1, 1) * onward for g in gradients], axis=1)
+        missing = np.concatenate([*gaps.values()])
+        if relations is _NO_MORE:
+            through, missing = gradients[0].ravel(), case.analytic.ravel()
+        made_of = factors_of(with_shape(evidence, shape[:-1]), shape)
+        for kind, said in _fitting(relations, through, missing, missing, *made_of, base):
+            yield kind, f"{said}{place}", case.analytic
+
+
+def _bases(
+    case: Case, parts: list[int]
+) -> Iterator[tuple[list[_Relation], int | None, str, str, list[Array]]]:
+    """Yield what a term may begin with: its words, and one gradient for each output in `parts`.
+
+    Before that come the relations to try, and the output (None for this gradient itself) in whose
+    gradient the term stands, as a number and in words.
+    """
+    evidence, weights = case.evidence, case.evidence.weights
+    if len(parts) == 1:
+        base, gradients = evidence.incoming(parts[0]), [weights[parts[0]]]
+        yield _INCOMING, parts[0], "", base, gradients
+        if not case.is_parameter and gradients[0].shape == case.numeric.shape:
+            yield _NO_MORE, None, "", base, gradients
+    states = range(1, len(weights))
+    for part in states if case.is_parameter else (None, *states):
+        place = "" if part is None else f" in the gradient on the new state[{part - 1}]"
+        shape = case.numeric.shape if part is None else weights[part].shape
+        if parts and all(weights[k].shape == shape for k in parts):
+            words = " + ".join(map(evidence.incoming, parts))
+            words = f"({words})" if len(parts) > 1 else words
+            yield _TERM, part, place, words, [weights[k] for k in parts]
+        for base, gradients in _inside(evidence, shape, parts):
+            yield _TERM, part, place, base, gradients
+
+
+def _inside(
+    evidence: Evidence, shape: tuple[int, ...], parts: list[int]
+) -> Iterator[tuple[str, list[Array]]]:
+    """Yield the gradients at sums inside, of a row for each row of the batch: a bias shows them."""
+    alike = all(evidence.weights[k].shape[:-1] == evidence.positions for k in parts)
+    if not parts or not alike or not shape[:-1] == evidence.positions != ():
+        return
+    width = shape[-1]
+    for name, parameter in evidence.function.parameters.items():
+        if parameter.value.ndim == 1 and parameter.size % width == 0:
+            shares = [evidence.shares(name, k) for k in parts]
+            for start in range(0, parameter.size, width):
+                index = "" if parameter.size == width else f"[{start}:{start + width}]"
+                words = f"(the gradient of {name}{index} from each row)"
+                yield words, [s[..., start : start + width] for s in shares]
