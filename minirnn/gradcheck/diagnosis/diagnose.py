@@ -24,6 +24,7 @@ __all__ = ["diagnose"]
 HYPOTHESES: list[Hypothesis] = [
     edits.not_finite,
     edits.nothing,
+    incoming.ignored,
     edits.in_padding,
     edits.transposed,
     edits.mixed_up,
@@ -82,11 +83,9 @@ def _of_the_numbers(evidence: Evidence) -> list[Diagnosis]:
     wrong = list(cases(evidence))
     if not wrong:
         return []
-    try:
-        found = experiments.ignored(evidence) or experiments.disproportionate(evidence, wrong)
-    except TooLargeError:
-        found = []
-    found = found or _grouped({case.name: _first(case) for case in wrong})
+    found = experiments.disproportionate(evidence, wrong)
+    told = {name for diagnosis in found for name in diagnosis.names}
+    found += _grouped({case.name: _first(case) for case in wrong if case.name not in told})
     found = found or experiments.only_masked(evidence, wrong)
     if not found and evidence.time is not None and evidence.time > 1:
         given = evidence.function.given

@@ -14,7 +14,6 @@ from minirnn.gradcheck.report import Diagnosis
 
 __all__ = [
     "disproportionate",
-    "ignored",
     "not_deterministic",
     "only_masked",
     "only_over_time",
@@ -113,51 +112,31 @@ def rounded(function: CheckedFunction) -> list[Diagnosis]:
 # ---------------------------------------------------------------- backward
 
 
-def ignored(evidence: Evidence) -> list[Diagnosis]:
-    """Find an incoming gradient that makes no difference.
-
-    Evidence: with that one set to zero, backward gives the same; the truth does not.
-    """
-    found: list[Diagnosis] = []
-    plain = evidence.analytic(evidence.weights)
-    if evidence.is_loss or not any(np.any(array) for array in plain.values()):
-        return found
-    for k, weight in enumerate(evidence.weights):
-        without = evidence.analytic([w * (j != k) for j, w in enumerate(evidence.weights)])
-        missing = {name: evidence.numeric(name, evidence.only(k)) for name in without}
-        names = tuple(name for name, array in missing.items() if np.abs(array).max() > 1e-6)
-        differs = any(np.any(plain[name] != without[name]) for name in without)
-        if differs or not names or not np.any(weight):
-            continue
-        kind, what, then = "grad ignored", "an incoming gradient that is not used", ""
-        if k:
-            kind, what = "next step", "the gradient from the next step left out"
-            then = ". Add it to the gradient on the new state before going on"
-        text = (
-            f"looks like {what}: with {evidence.incoming(k)} set to zero, backward gives the "
-            f"same{then}"
-        )
-        found.append(Diagnosis(kind, names, text))
-    return found
-
-
 def disproportionate(evidence: Evidence, wrong: Sequence[Case]) -> list[Diagnosis]:
     """Find a result that is not proportional to the incoming gradient, as every true one is.
 
     Evidence: backward for twice the incoming gradient gives something else than twice the result.
     """
-    twice = evidence.analytic([2 * weight for weight in evidence.weights])
     plain = evidence.analytic(evidence.weights)
-    finite = [c.name for c in wrong if np.isfinite(plain[c.name]).all()]
-    names = tuple(name for name in finite if not same(twice[name], 2 * plain[name]))
+    without, twice = (evidence.analytic([k * w for w in evidence.weights]) for k in (0, 2))
+    names = tuple(
+        case.name
+        for case in wrong
+        if np.isfinite(plain[case.name]).all()
+        if not same(twice[case.name], 2 * plain[case.name])
+        if not same(without[case.name], plain[case.name])  # it uses none: that tells more
+    )
     if not names:
         return []
     one, two = (np.ravel(gradients[names[0]]) for gradients in (plain, twice))
     worst = int(np.abs(two - 2 * one).argmax())
     gives = f"{two[worst] / one[worst]:.3g} times" if one[worst] else f"{two[worst]:.3g} for 0"
+    what = "that is clipped, normalised or shifted inside backward"
+    if all(same(twice[name], 4 * plain[name]) for name in names):
+        what = "in which two gradients are multiplied with each other"
     text = (
-        f"looks like a gradient that is clipped, normalised or shifted inside backward: twice the "
-        f"incoming gradient should give twice the result, and gives {gives}"
+        f"looks like a gradient {what}: twice the incoming gradient should give twice the result, "
+        f"and gives {gives}"
     )
     return [Diagnosis("not proportional", names, text)]
 

@@ -43,6 +43,7 @@ FORMULAS = [
     Formula("", "{}", lambda s: s),
     Formula("", "1 - {}", lambda s: 1 - s),
     Formula("", "1 + {}", lambda s: 1 + s),
+    Formula("", "1 + {}^2", lambda s: 1 + s**2),
     Formula("", "1 / {}", lambda s: 1 / s),
 ]
 SIMPLE = ("1 - {}^2", "{} (1 - {})", "{}", "1 - {}")  # what terms of two factors are made of

@@ -19,6 +19,7 @@ from minirnn.typing import Array
 __all__ = [
     "diagonal",
     "handed_on",
+    "ignored",
     "one_step",
     "other_axis",
     "repeated_token",
@@ -26,6 +27,25 @@ __all__ = [
     "wrong_source",
     "wrong_way",
 ]
+
+
+def ignored(case: Case) -> Iterator[Prediction]:
+    """Say that this gradient uses nothing of what comes in, or that none uses one part of it."""
+    evidence, plain = case.evidence, case.evidence.analytic(case.evidence.weights)
+    parts = range(len(evidence.weights))
+    for some in (parts, *([k] for k in parts)) if np.any(case.analytic) else ():
+        weights = [weight * (k not in some) for k, weight in enumerate(evidence.weights)]
+        without, names = evidence.analytic(weights), [case.name] if some is parts else plain
+        used = any(np.any(without[name] != plain[name]) for name in names)
+        if used or same(case.truth(weights), case.numeric):
+            continue
+        incoming = " and ".join(map(evidence.incoming, some))
+        text = f"with {incoming} set to zero, backward gives the same"
+        if 0 in some:
+            yield "grad ignored", f"an incoming gradient that is not used: {text}", case.analytic
+        then = "Add it to the gradient on the new state before going on"
+        text = f"the gradient from the next step left out: {text}. {then}"
+        yield "next step", text, case.analytic
 
 
 def single_share(case: Case) -> Iterator[Prediction]:
