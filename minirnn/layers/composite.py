@@ -28,6 +28,18 @@ class Composite(Layer):
         self.layers = list(layers)
         if not self.layers:
             raise ValueError(f"{name}: the list of layers is empty")
+        self._parts: tuple[list[Layer], list[Layer]] = [], []
+        self._inside()
+
+    def _inside(self) -> list[Layer]:
+        """Return all layers, those inside others too; checked whenever `layers` has changed."""
+        if self.layers != self._parts[0]:
+            self._parts = self.layers.copy(), self._checked()
+        return self._parts[1]
+
+    def _checked(self) -> list[Layer]:
+        """Return all layers, if they can stand here."""
+        name = type(self).__name__
         for k, layer in enumerate(self.layers):
             checks.instance(self, f"layer {k}", layer, Layer)
             if isinstance(layer, Cell):
@@ -36,14 +48,7 @@ class Composite(Layer):
                     f"over time, write Recurrent({type(layer).__name__}(...))"
                 )
             checks.one_input(f"{name}: layer {k}", layer)
-        self._parts = self.layers.copy(), distinct_parts(self, enumerate(self.layers))
-
-    def _inside(self) -> list[Layer]:
-        """Return all layers, those inside others too; `layers` may have been given another."""
-        if self.layers != self._parts[0]:
-            found = [part for layer in self.layers for _, part in layer.named_layers()]
-            self._parts = self.layers.copy(), found
-        return self._parts[1]
+        return distinct_parts(self, enumerate(self.layers))
 
     @property
     def uses_state(self) -> bool:  # type: ignore[override]

@@ -118,7 +118,7 @@ def connect_last_states(chain: Iterable[Layer]) -> None:
                 f"Sequential: LastStep behind {type(before).__name__}: at the last step, the "
                 f"backward direction has seen that one step only. LastState() takes each direction "
                 f"where it has read the whole sequence, as Keras and PyTorch's h_n do",
-                stacklevel=3,
+                stacklevel=6,
             )
         if getattr(layer, "directions", None) is not None:
             before = layer

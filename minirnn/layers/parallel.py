@@ -57,8 +57,11 @@ class Parallel(Composite):
     """
 
     def __init__(self, layers: Iterable[Layer], merge: str = "concat") -> None:
-        super().__init__(layers)
         self.merge = checks.choice(self, "merge", merge, MERGES)
+        super().__init__(layers)
+
+    def _checked(self) -> list[Layer]:
+        parts = super()._checked()
         if len({layer.keeps_time for layer in self.layers}) > 1:
             kinds = [f"{type(one).__name__} {one.keeps_time}" for one in self.layers]
             raise ValueError(
@@ -72,7 +75,8 @@ class Parallel(Composite):
                 f"Parallel: all layers read the same input, but their input_size is "
                 f"{' and '.join(map(str, takes))}"
             )
-        merged_size(self, self._sizes(), merge)
+        merged_size(self, self._sizes(), self.merge)
+        return parts
 
     def _sizes(self) -> list[int | None]:
         return [getattr(layer, "output_size", None) for layer in self.layers]

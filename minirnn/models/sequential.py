@@ -82,8 +82,12 @@ class Sequential(Composite):
         super().__init__(layers)
         self._latest = Kept([], None)
         self._stream: Any = None
+
+    def _checked(self) -> list[Layer]:
+        parts = super()._checked()
         chain.check_sizes(self.layers)
         connect_last_states(flat(self.layers))
+        return parts
 
     # ------------------------------------------------------------ what a layer tells
 

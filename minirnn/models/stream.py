@@ -61,6 +61,8 @@ def _part(layer: Any) -> Any:
         return None
     if kind is Dense and kind.step is DENSE_STEP:
         return layer.W.dtype, layer.W, layer.b, layer.output_size
+    if hasattr(kind, "state") or hasattr(kind, "carried_state"):
+        return None  # properties, which may refuse what they are given
     if kind.step is Recurrent.step and not layer.reverse:
         runner: Any = runner_of(layer)
         return (layer, runner.of_step) if runner.native else None

@@ -356,3 +356,24 @@ def test_a_layer_may_be_replaced(kind):
     with pytest.raises(TypeError):
         model.forward(2 * x)
     assert model.state[0] is before[0]
+
+
+def test_a_replaced_layer_is_checked_and_followed_as_the_first_one_was():
+    model = m.Sequential([m.GRU(3, 4, rng=0), m.LastState(), m.Dense(4, 2, rng=1)])
+    model.forward(_x())
+    model.layers[0] = m.GRU(3, 4, rng=0, reverse=True)
+    y = model.forward(_x())
+    np.testing.assert_array_equal(y, model[2].predict(model[0].state[0]))
+    for wrong, message in [
+        (m.GRU(3, 5), r"layer 0 \(GRU\) gives 5 features, but layer 2 \(Dense\) takes 4"),
+        (m.GRUCell(3, 4), "layer 0 is a GRUCell, one time step"),
+        (model[2], "layers 0 and 2 hold the same Dense"),
+        (m.Dense(3, 4), "LastState: should stand behind a recurrent layer"),
+    ]:
+        model.layers[0] = wrong
+        with pytest.raises((TypeError, ValueError), match=message):
+            model.forward(_x())
+    both = m.Parallel([m.Dense(3, 2), m.Dense(3, 4)])
+    both.layers[1] = m.LastStep()
+    with pytest.raises(ValueError, match="all layers should keep the time axis, or none"):
+        both.forward(_x())

@@ -307,3 +307,21 @@ def test_a_layer_that_is_looked_at_runs_by_itself():
         model.step(x)
         model[0].observer = observer
         assert (native_step(model, x) is None) == (observer is not None)
+
+
+def test_a_state_that_is_a_property_is_set_once_a_step():
+    class Watched(m.GRU):
+        @property
+        def state(self):
+            return self.__dict__["state"]
+
+        @state.setter
+        def state(self, new):
+            if new is not None:
+                raise ValueError("not today")
+
+    plain, model = (
+        m.Sequential([kind(3, 4, rng=0), m.Dense(4, 2, rng=1)]) for kind in (m.GRU, Watched)
+    )
+    for x_t in np.random.default_rng(0).standard_normal((5, 2, 3)).astype(np.float32):
+        np.testing.assert_array_equal(model.step(x_t), plain.step(x_t))
