@@ -57,7 +57,8 @@ class Recurrent(Layer):
         gradient flows from one call to the one before (truncated backpropagation through time).
     reverse : bool
         True reads time backwards. The output stays aligned with the input: ``y[:, t]`` belongs to
-        ``x[:, t]`` and has seen the steps from ``t`` on. Not with `stateful`.
+        ``x[:, t]`` and has seen the steps from ``t`` on. With `stateful`, the chunks of a
+        sequence come in that order too: the last one first.
     engine : "auto", "off" or "require"
         "auto" runs the fastest code there is for the cell, "off" the plain time loop; "require"
         raises a RuntimeError where there is only the loop. The numbers are the same to rounding.
@@ -116,12 +117,6 @@ class Recurrent(Layer):
         self.cell = cell
         self.stateful = checks.flag(self, "stateful", stateful)
         self.reverse = checks.flag(self, "reverse", reverse)
-        if self.stateful and self.reverse:
-            raise ValueError(
-                f"{type(self).__name__}: stateful=True and reverse=True do not go together: a "
-                f"chunk read backwards ends at its first step, which the next chunk does not "
-                f"follow; for chunks from the last to the first, pass state= to forward"
-            )
         self.state: State | None = None
         self.grad_state: State | None = None
         self.carried_state: State | None = None

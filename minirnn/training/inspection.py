@@ -11,6 +11,7 @@ import numpy as np
 from minirnn import checks, masks
 from minirnn.data.batches import Batches, ShuffledBatches
 from minirnn.data.nested import leaves
+from minirnn.data.stream import StreamBatches
 from minirnn.layers import Softmax
 from minirnn.losses import CrossEntropy, SigmoidCrossEntropy, SoftmaxCrossEntropy
 from minirnn.losses.arguments import as_weights, check_probabilities, refuse_not_finite
@@ -40,8 +41,14 @@ def inspect_fit(trainer: Trainer, batches: Any, held_out: Any, epochs: int) -> N
         with checks.located(what):
             if given is not None and count_of(given) == 0:
                 raise ValueError("Trainer: there are no batches at all")
-            if any(layer.stateful for layer in trainer.recurrent.values()):
+            stateful = [layer for layer in trainer.recurrent.values() if layer.stateful]
+            if stateful:
                 _check_stateful(given)
+            if isinstance(given, StreamBatches) and any(layer.reverse for layer in stateful):
+                raise ValueError(
+                    "Trainer: a layer with stateful=True and reverse=True reads a stream from its "
+                    "end, and StreamBatches come from its beginning"
+                )
             first.append(_first(given))
             if isinstance(given, Batches):
                 whole = as_batch(given.arrays)

@@ -269,9 +269,12 @@ def test_every_recurrent_layer_takes_and_tells_its_engine():
     np.testing.assert_allclose(both.forward(x), fast.forward(x), rtol=1e-5, atol=1e-6)
 
 
-def test_a_state_is_not_carried_against_the_time():
-    with pytest.raises(ValueError, match="GRU: stateful=True and reverse=True do not go together"):
-        m.GRU(3, 4, stateful=True, reverse=True)
+def test_a_state_is_carried_in_the_direction_of_reading():
+    layer, x = m.GRU(3, 4, rng=0, stateful=True, reverse=True), np.random.default_rng(0)
+    x = x.standard_normal((2, 6, 3))
+    last, first = layer.forward(x[:, 4:]), layer.forward(x[:, :4])
+    whole = m.Recurrent(layer.cell, reverse=True).forward(x)
+    np.testing.assert_allclose(np.concatenate([first, last], axis=1), whole, rtol=1e-6, atol=1e-6)
     with pytest.raises(ValueError, match="backward_layer should not have stateful=True"):
         m.Bidirectional(m.GRU(3, 4), m.GRU(3, 4, stateful=True))
 

@@ -517,3 +517,10 @@ def test_a_softmax_at_the_end_of_a_decoder_is_seen():
     model = m.EncoderDecoder(encoder, decoder)
     with pytest.raises(ValueError, match="ends in Softmax, and SoftmaxCrossEntropy works on logi"):
         m.Trainer(model, m.SoftmaxCrossEntropy(), m.SGD(model.parameters(), 0.1))
+
+
+def test_a_stream_is_not_read_from_its_end():
+    trainer = trainer_of(stateful=True)
+    trainer.model[0].reverse = True
+    stream = StreamBatches(np.zeros((50, 4), np.float32), batch_size=2, steps=3)
+    refused(trainer, "reads a stream from its end", stream, batch_size=None)
