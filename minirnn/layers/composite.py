@@ -56,12 +56,12 @@ class Composite(Layer):
         return any(layer.uses_state for layer in self.layers)
 
     @property
-    def state(self) -> tuple[Any, ...]:
+    def state(self) -> tuple[Any, ...] | None:
         """The final state of each layer, None where there is none."""
         return tuple([layer.state if layer.uses_state else None for layer in self.layers])
 
     @property
-    def grad_state(self) -> tuple[Any, ...]:
+    def grad_state(self) -> tuple[Any, ...] | None:
         """The gradient on the initial state of each layer, None where there is none."""
         return tuple([layer.grad_state if layer.uses_state else None for layer in self.layers])
 
@@ -85,7 +85,7 @@ def distinct_parts(owner: object, layers: Iterable[tuple[Any, Layer]]) -> list[L
     parts: list[Layer] = []
     for place, layer in layers:
         for _, part in layer.named_layers():
-            if id(part) in seen:
+            if id(part) in seen and not isinstance(part, Cell):  # which keeps nothing
                 raise ValueError(
                     f"{checks.name_of(owner)}: layers {seen[id(part)]} and {place} hold the same "
                     f"{type(part).__name__} object: its backward belongs to one forward, so each "

@@ -69,10 +69,10 @@ class Parallel(Composite):
                 f"{', '.join(kinds)}"
             )
         sizes = [getattr(layer, "input_size", None) for layer in self.layers]
-        takes = sorted({size for size in sizes if size is not None})
+        takes = list(dict.fromkeys(size for size in sizes if size is not None))
         if len(takes) > 1:
             raise ValueError(
-                f"Parallel: all layers read the same input, but their input_size is "
+                f"{type(self).__name__}: all layers read the same input, but their input_size is "
                 f"{' and '.join(map(str, takes))}"
             )
         merged_size(self, self._sizes(), self.merge)
@@ -108,18 +108,19 @@ class Parallel(Composite):
             The initial states; None where a layer begins as usual.
         """
         states = self._states(state, "state")
-        x, mask = masks.checked(self, x, mask)
+        padding = None  # that the layers do not look after themselves
+        if mask is not None and not all(layer.uses_mask for layer in self.layers):
+            x, mask = masks.checked(self, x, mask)
+            padding = mask if self.keeps_time else None
         with Restored(self._inside()):
             outputs = [
                 masks.apply(layer, x, mask, one)
                 for layer, one in zip(self.layers, states, strict=True)
             ]
             y = merge(self, outputs, self.merge)
-        if not self.keeps_time:
-            mask = None
-        if mask is not None:
-            y[~mask] = 0
-        self._cache = (np.shape(x), outputs, y.shape, y.dtype, mask)
+        if padding is not None:
+            y[~padding] = 0
+        self._cache = (np.shape(x), outputs, y.shape, y.dtype, padding)
         return y
 
     def step(self, x_t: Any) -> Array:
@@ -127,18 +128,18 @@ class Parallel(Composite):
         with Restored(self._inside()):
             return merge(self, [layer.step(x_t) for layer in self.layers], self.merge)
 
-    def backward(self, grad: Any, grad_state: Any = None) -> Any:
+    def backward(self, grad: Any, grad_state: Any = None, *, need_grad_x: bool = True) -> Any:
         """Return the gradient on x: the sum of those of the layers."""
         states = self._states(grad_state, "grad_state")
-        shape, outputs, y_shape, dtype, mask = self._saved()
+        shape, outputs, y_shape, dtype, padding = self._saved()
         grad = checks.check_shape(self, grad, y_shape, dtype, "the gradient")
-        grad = masks.without_padding(grad, mask)
+        grad = masks.without_padding(grad, padding)
         total: Any = None
-        with Restored(self._inside(), gradients=True):
+        with Restored(self._inside(), gradients=need_grad_x):
             parts = merge_back(grad, outputs, self.merge)
             for layer, part, state in zip(self.layers, parts, states, strict=True):
                 inner = (part,) if state is None else (part, state)
-                grad_x = layer.backward(*inner)
+                grad_x = (layer.backward if need_grad_x else layer.backward_parameters)(*inner)
                 if grad_x is not None:
                     if np.shape(grad_x) != shape:
                         refuse_gradient(layer, grad_x, shape)

@@ -85,7 +85,10 @@ def check_states(encoder: list[Layer], decoder: list[Layer]) -> None:
     for name, layers in (("encoder", encoder), ("decoder", decoder)):
         for k, layer in enumerate(layers):
             inside = [part for _, part in layer.named_layers() if part.uses_state]
-            nested = any(isinstance(part, Composite) for part in inside)
+            nested = any(
+                isinstance(part, Composite) and not isinstance(part, Bidirectional)
+                for part in inside
+            )
             if inside and (nested or not layer.uses_state or not cells_of(layer)):
                 raise ValueError(
                     f"EncoderDecoder: layer {k} of the {name}, a {type(layer).__name__}, has a "

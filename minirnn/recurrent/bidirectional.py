@@ -2,21 +2,18 @@
 
 from __future__ import annotations
 
-from operator import attrgetter
 from typing import Any
 
 from minirnn import checks
-from minirnn.core import Layer
 from minirnn.engine import ENGINES
-from minirnn.layers.merging import MERGES, merge, merge_back, merged_size
+from minirnn.layers.parallel import Parallel
 from minirnn.recurrent.recurrent import Recurrent
-from minirnn.restoring import Restored
 from minirnn.typing import Array, State
 
 __all__ = ["Bidirectional"]
 
 
-class Bidirectional(Layer):
+class Bidirectional(Parallel):
     """One layer reads the sequence forwards, one backwards; their outputs are merged.
 
     ``y[:, t] = [forward_layer(x)[:, t], backward_layer(x)[:, t]]``: the first half has seen the
@@ -55,8 +52,8 @@ class Bidirectional(Layer):
     (2, 6, 9)
     """
 
-    uses_mask = True
-    uses_state = True
+    forward_layer: Recurrent
+    backward_layer: Recurrent
 
     def __init__(
         self,
@@ -79,11 +76,6 @@ class Bidirectional(Layer):
                 )
         if forward_layer is backward_layer:
             raise ValueError("Bidirectional: the two directions need a layer each, got one twice")
-        if forward_layer.input_size != backward_layer.input_size:
-            raise ValueError(
-                f"Bidirectional: both layers read the same input, but their input_size is "
-                f"{forward_layer.input_size} and {backward_layer.input_size}"
-            )
         if forward_layer.reverse:
             raise ValueError("Bidirectional: forward_layer should not have reverse=True")
         if backward_layer.stateful:
@@ -91,29 +83,27 @@ class Bidirectional(Layer):
                 "Bidirectional: backward_layer should not have stateful=True: it ends a chunk at "
                 "its first step, which the next chunk does not follow; forward_layer may have it"
             )
-        self.merge = checks.choice(self, "merge", merge, MERGES)
-        merged_size(self, [forward_layer.output_size, backward_layer.output_size], merge)
-        self.forward_layer = forward_layer
-        self.backward_layer = backward_layer
+        super().__init__([forward_layer, backward_layer], merge)
         backward_layer.reverse = True
         self._engine = engine
         if engine is not None:
-            for layer in (forward_layer, backward_layer):
+            for layer in self.layers:
                 layer._engine = checks.choice(self, "engine", engine, ENGINES)
+
+    @property
+    def layers(self) -> list[Any]:
+        """The two of them."""
+        return [self.forward_layer, self.backward_layer]
+
+    @layers.setter
+    def layers(self, both: list[Any]) -> None:
+        self.forward_layer, self.backward_layer = both
 
     @property
     def engine(self) -> str:
         """What runs the cells of both layers, and why, in words."""
         one, two = self.forward_layer.engine, self.backward_layer.engine
         return one if one == two else f"forward_layer: {one}; backward_layer: {two}"
-
-    input_size = property(attrgetter("forward_layer.input_size"), doc="Features of the input.")
-
-    @property
-    def output_size(self) -> int:
-        """Features of the output: with "concat" those of both layers."""
-        one: int = self.forward_layer.output_size
-        return one + self.backward_layer.output_size if self.merge == "concat" else one
 
     @property
     def directions(self) -> tuple[tuple[int, bool], ...] | None:
@@ -137,55 +127,22 @@ class Bidirectional(Layer):
         one, two = self.forward_layer.grad_state, self.backward_layer.grad_state
         return None if one is None or two is None else one + two
 
-    def forward(self, x: Any, mask: Any = None, state: Any = None) -> Array:
-        """Return ``(batch, time, output_size)`` for x ``(batch, time, input_size)``.
-
-        Parameters
-        ----------
-        x : array (batch, time, input_size)
-        mask : boolean array (batch, time), optional
-        state : tuple of arrays (batch, ...), optional
-            Initial states of the forward layer, then of the backward layer.
-        """
-        one, two = self._halves(state)
-        with Restored((self.forward_layer, self.backward_layer)):
-            outputs = [
-                self.forward_layer.forward(x, mask, one),
-                self.backward_layer.forward(x, mask, two),
-            ]
-            y = merge(self, outputs, self.merge)
-        self._cache = (y.shape, outputs)
-        return y
-
-    def backward(self, grad: Any, grad_state: Any = None, *, need_grad_x: bool = True) -> Any:
-        """Return the gradient on x, for that on the output and (optional) the final states."""
-        shape, outputs = self._saved()
-        grad = checks.check_shape(self, grad, shape, None, "the gradient")
-        one, two = merge_back(grad, outputs, self.merge)
-        states = self._halves(grad_state)
-        if not need_grad_x:
-            self.forward_layer.backward_parameters(one, states[0])
-            self.backward_layer.backward_parameters(two, states[1])
-            return None
-        with Restored((self.forward_layer, self.backward_layer), gradients=True):
-            grad_x = self.forward_layer.backward(one, states[0])
-            return grad_x + self.backward_layer.backward(two, states[1])
-
     def step(self, x_t: Any) -> Array:
         """Refuse: the backward layer would have to know the future."""
         raise ValueError("Bidirectional: reads the whole sequence; it cannot be run step by step")
 
-    def _halves(self, arrays: Any) -> tuple[Any, Any]:
-        if arrays is None:
+    def _states(self, given: Any, what: str) -> Any:
+        """Return the given states, those of the forward layer and those of the backward layer."""
+        if given is None:
             return None, None
-        sizes = [len(r.cell.initial_state(1)) for r in (self.forward_layer, self.backward_layer)]
-        if not isinstance(arrays, tuple | list) or len(arrays) != sum(sizes):
+        sizes = [len(layer.cell.initial_state(1)) for layer in self.layers]
+        if not isinstance(given, tuple | list) or len(given) != sum(sizes):
             raise checks.not_a_tuple(
-                arrays,
+                given,
                 f"Bidirectional: the state should be a tuple of {sum(sizes)} arrays, "
                 f"{sizes[0]} for the forward layer and {sizes[1]} for the backward layer",
             )
-        return tuple(arrays[: sizes[0]]), tuple(arrays[sizes[0] :])
+        return tuple(given[: sizes[0]]), tuple(given[sizes[0] :])
 
 
 def _named(layer: Any) -> str:

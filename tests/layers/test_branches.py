@@ -106,7 +106,7 @@ REFUSED = {
     "another number of features": (lambda: m.Residual(m.Dense(4, 3)), "takes 4 features.* gives 3"),
     "no time left": (lambda: m.Residual(m.LastStep()), "LastStep removes the time axis"),
     "some keep time": (lambda: m.Parallel([m.LastStep(), m.Tanh()]), "LastStep False, Tanh True"),
-    "other inputs": (lambda: m.Parallel([m.Dense(4, 2), m.Dense(3, 2)]), "input_size is 3 and 4"),
+    "other inputs": (lambda: m.Parallel([m.Dense(4, 2), m.Dense(3, 2)]), "input_size is 4 and 3"),
     "sizes that do not add": (
         lambda: m.Parallel([m.Dense(4, 2), m.Dense(4, 3)], merge="sum"),
         "same output_size, got 2, 3",
