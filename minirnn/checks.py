@@ -164,10 +164,10 @@ def float_dtype(owner: object, dtype: Any) -> np.dtype[Any]:
     return result
 
 
-def instance(owner: object, name: str, value: Any, kind: type) -> None:
-    """Raise unless `value` is of `kind`; say so if it is the class and not an object of it."""
+def instance(owner: object, name: str, value: Any, kind: type) -> Any:
+    """Return `value` if it is of `kind`; say so if it is the class and not an object of it."""
     if isinstance(value, kind):
-        return
+        return value
     got, hint = type(value).__name__, ""
     if isinstance(value, type):
         got, hint = f"the class {value.__name__}", f": write {value.__name__}(...)"

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 from minirnn import checks
 from minirnn.callbacks.base import Callback
 from minirnn.optimizers import WeightAverage
+from minirnn.settings import setting, settings
 
 if TYPE_CHECKING:
     from minirnn.training import Trainer
@@ -16,6 +17,7 @@ if TYPE_CHECKING:
 __all__ = ["AverageWeights"]
 
 
+@settings(kw_only=True)
 class AverageWeights(Callback):
     """Average the weights over the updates; evaluate with the average, and leave it at the end.
 
@@ -44,9 +46,10 @@ class AverageWeights(Callback):
 
     sets_weights = True
 
-    def __init__(self, *, decay: float | None = None, start_epoch: int = 1) -> None:
-        self.decay = None if decay is None else checks.fraction(self, "decay", decay)
-        self.start_epoch = checks.positive_int(self, "start_epoch", start_epoch)
+    decay: float | None = setting(checks.fraction, default=None)
+    start_epoch: int = setting(checks.positive_int, default=1)
+
+    def __post_init__(self) -> None:
         self.average: WeightAverage | None = None
         self._saved: Mapping[str, Any] | None = None  # of a run to go on with
         self._steps = 0

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from minirnn import checks
 from minirnn.callbacks.base import Callback
+from minirnn.settings import setting, settings
 
 if TYPE_CHECKING:
     from minirnn.training import Trainer
@@ -15,6 +16,7 @@ if TYPE_CHECKING:
 __all__ = ["EarlyStopping", "Monitoring", "ReduceOnPlateau"]
 
 
+@settings(kw_only=True)
 class Monitoring(Callback):
     """Base of callbacks that look for the best value so far of one name in the history.
 
@@ -22,14 +24,11 @@ class Monitoring(Callback):
     None, every value is the best.
     """
 
-    def __init__(
-        self, monitor: str | None, mode: str = "auto", minimum_improvement: float = 0.0
-    ) -> None:
-        self.monitor = monitor
-        self.mode = checks.choice(self, "mode", mode, ("auto", "min", "max"))
-        self.minimum_improvement = checks.positive_float(
-            self, "minimum_improvement", minimum_improvement, zero=True
-        )
+    minimum_improvement = 0.0
+
+    mode: str = setting(checks.choice, options=("auto", "min", "max"), default="auto")
+
+    def __post_init__(self) -> None:
         self.best: float | None = None
         self.epochs_since = 0
 
@@ -76,6 +75,7 @@ class Monitoring(Callback):
         self.epochs_since = checks.positive_int(self, "epochs_since", since, zero=True)
 
 
+@settings(kw_only=True)
 class EarlyStopping(Monitoring):
     """End the training when a value of the history has not improved for some epochs.
 
@@ -108,19 +108,13 @@ class EarlyStopping(Monitoring):
     >>> # Trainer(model, loss, optimizer, callbacks=[stopping])
     """
 
-    def __init__(
-        self,
-        monitor: str = "val_loss",
-        *,
-        patience: int = 10,
-        minimum_improvement: float = 0.0,
-        mode: str = "auto",
-        restore_best: bool = True,
-    ) -> None:
-        checks.instance(self, "monitor", monitor, str)
-        super().__init__(monitor, mode, minimum_improvement)
-        self.patience = checks.positive_int(self, "patience", patience)
-        self.restore_best = checks.flag(self, "restore_best", restore_best)
+    monitor: str = setting(checks.instance, kind=str, default="val_loss", kw_only=False)
+    patience: int = setting(checks.positive_int, default=10)
+    minimum_improvement: float = setting(checks.positive_float, zero=True, default=0.0)
+    restore_best: bool = setting(checks.flag, default=True)
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
         self.best_epoch: int | None = None
         self._weights: dict[str, Any] | None = None
 
@@ -162,6 +156,7 @@ class EarlyStopping(Monitoring):
         self.best_epoch, self._weights = state["best_epoch"], state["weights"]
 
 
+@settings(kw_only=True)
 class ReduceOnPlateau(Monitoring):
     """Lower the learning rate when a value of the history has not improved for some epochs.
 
@@ -189,21 +184,11 @@ class ReduceOnPlateau(Monitoring):
     >>> plateau = ReduceOnPlateau("val_loss", factor=0.5, patience=3)
     """
 
-    def __init__(
-        self,
-        monitor: str = "val_loss",
-        *,
-        factor: float = 0.5,
-        patience: int = 5,
-        minimum_rate: float = 0.0,
-        minimum_improvement: float = 0.0,
-        mode: str = "auto",
-    ) -> None:
-        checks.instance(self, "monitor", monitor, str)
-        super().__init__(monitor, mode, minimum_improvement)
-        self.factor = checks.fraction(self, "factor", factor, zero=False)
-        self.patience = checks.positive_int(self, "patience", patience)
-        self.minimum_rate = checks.positive_float(self, "minimum_rate", minimum_rate, zero=True)
+    monitor: str = setting(checks.instance, kind=str, default="val_loss", kw_only=False)
+    factor: float = setting(checks.fraction, zero=False, default=0.5)
+    patience: int = setting(checks.positive_int, default=5)
+    minimum_rate: float = setting(checks.positive_float, zero=True, default=0.0)
+    minimum_improvement: float = setting(checks.positive_float, zero=True, default=0.0)
 
     def on_train_begin(self, trainer: Trainer) -> None:
         """Forget an earlier run, unless this one goes on with it."""

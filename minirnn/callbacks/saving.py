@@ -11,6 +11,7 @@ from minirnn import checks
 from minirnn.callbacks.base import Callback
 from minirnn.callbacks.monitoring import Monitoring
 from minirnn.files import check_place
+from minirnn.settings import setting, settings
 
 if TYPE_CHECKING:
     from minirnn.training import Trainer
@@ -18,6 +19,7 @@ if TYPE_CHECKING:
 __all__ = ["CSVLogger", "Checkpoint"]
 
 
+@settings(kw_only=True)
 class Checkpoint(Monitoring):
     """Save the complete run every so often, so that `Trainer.resume` can go on from it.
 
@@ -53,26 +55,17 @@ class Checkpoint(Monitoring):
 
     saves_run = True
 
-    def __init__(
-        self,
-        path: str | os.PathLike[str],
-        *,
-        every_epochs: int | None = None,
-        every_batches: int | None = None,
-        monitor: str | None = None,
-        mode: str = "auto",
-        keep_last: int | None = None,
-    ) -> None:
-        super().__init__(monitor, mode)
-        self.path = os.fspath(path)
-        if every_epochs is None and every_batches is None:
-            every_epochs = 1
-        self.every_epochs, self.every_batches = every_epochs, every_batches
-        self.keep_last = keep_last
-        for name in ("every_epochs", "every_batches", "keep_last"):
-            if getattr(self, name) is not None:
-                checks.positive_int(self, name, getattr(self, name))
-        if monitor is not None and every_batches is not None:
+    path: Any = setting(lambda owner, name, path: os.fspath(path), kw_only=False)
+    every_epochs: int | None = setting(checks.positive_int, default=None)
+    every_batches: int | None = setting(checks.positive_int, default=None)
+    monitor: str | None = None
+    keep_last: int | None = setting(checks.positive_int, default=None)
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.every_epochs is None and self.every_batches is None:
+            self.every_epochs = 1
+        if self.monitor is not None and self.every_batches is not None:
             raise ValueError("Checkpoint: what is monitored is known only at the end of an epoch")
         self._written: list[tuple[int, int]] = []  # epoch and batch of each file
         self._name(epoch=1, batch=1)
@@ -84,7 +77,7 @@ class Checkpoint(Monitoring):
 
     def _name(self, epoch: int, batch: int) -> str:
         try:
-            return self.path.format(epoch=epoch, batch=batch)
+            return str(self.path.format(epoch=epoch, batch=batch))
         except (KeyError, IndexError, ValueError, AttributeError) as error:
             raise ValueError(
                 f"Checkpoint: {self.path!r} should have no other fields than {{epoch}} and "
@@ -135,6 +128,7 @@ class Checkpoint(Monitoring):
         self._written = written
 
 
+@settings()
 class CSVLogger(Callback):
     """Write the history to a file: a row an epoch, a column a name.
 
@@ -150,8 +144,7 @@ class CSVLogger(Callback):
     >>> logger = CSVLogger("history.csv")
     """
 
-    def __init__(self, path: str | os.PathLike[str]) -> None:
-        self.path = Path(path)
+    path: str | os.PathLike[str]
 
     def on_train_begin(self, trainer: Trainer) -> None:
         """Write what there is; an impossible path is refused before any time is spent."""

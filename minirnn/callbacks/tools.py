@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from minirnn import checks
 from minirnn.callbacks.base import Callback
+from minirnn.settings import setting, settings
 
 if TYPE_CHECKING:
     from minirnn.training import Trainer
@@ -14,6 +15,7 @@ if TYPE_CHECKING:
 __all__ = ["OptunaPruning", "TensorBoard"]
 
 
+@settings()
 class TensorBoard(Callback):
     """Write losses, metrics, learning rate and gradient norm where TensorBoard reads them.
 
@@ -37,13 +39,10 @@ class TensorBoard(Callback):
     >>> board = TensorBoard("runs/first", histograms_every=5)
     """
 
-    def __init__(
-        self, folder: str | os.PathLike[str], *, histograms_every: int | None = None
-    ) -> None:
-        self.folder = os.fspath(folder)
-        if histograms_every is not None:
-            checks.positive_int(self, "histograms_every", histograms_every)
-        self.histograms_every = histograms_every
+    folder: str | os.PathLike[str]
+    histograms_every: int | None = setting(checks.positive_int, default=None, kw_only=True)
+
+    def __post_init__(self) -> None:
         self._writer: Any = None
 
     def on_train_begin(self, trainer: Trainer) -> None:
@@ -57,7 +56,7 @@ class TensorBoard(Callback):
                 "TensorBoard: needs tensorboardX, which is not installed; in the folder of "
                 'minirnn\'s README.md: pip install ".[tensorboard]"'
             ) from None
-        self._writer = SummaryWriter(self.folder)
+        self._writer = SummaryWriter(os.fspath(self.folder))
 
     def on_batch_end(self, trainer: Trainer) -> None:
         """Write the learning rate and the gradient's norm."""
@@ -90,6 +89,7 @@ class TensorBoard(Callback):
             self._writer = None
 
 
+@settings()
 class OptunaPruning(Callback):
     """Tell an Optuna trial how the run goes, and end it where Optuna would rather try another.
 
@@ -112,13 +112,12 @@ class OptunaPruning(Callback):
         return trainer.fit(..., validation=held_out)["val_loss"][-1]
     """
 
-    def __init__(self, trial: Any, monitor: str = "val_loss") -> None:
-        self.trial = trial
-        self.monitor = monitor
+    trial: Any
+    monitor: str = "val_loss"
 
     def on_epoch_end(self, trainer: Trainer) -> None:
         """Report the epoch's value; raise if the trial should end."""
-        value = trainer.history[str(self.monitor)][-1]
+        value = trainer.history[self.monitor][-1]
         self.trial.report(value, trainer.epoch)
         if self.trial.should_prune():
             import optuna
