@@ -7,7 +7,7 @@ each array under its place in the tree, ``/model/layers.0.W``. Nothing is pickle
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import numpy as np
@@ -16,9 +16,10 @@ from minirnn.errors import CheckpointError
 from minirnn.files.safetensors import CHECKPOINT, read_content, write_content
 from minirnn.typing import Array
 
-__all__ = ["read_tree", "write_tree"]
+__all__ = ["CLASS", "pack", "read_tree", "unpack", "write_tree"]
 
 _ARRAY = "minirnn.array"  # the key under which an array leaves its name in the JSON
+CLASS = "minirnn.class"  # and an object the name of its class
 
 
 def write_tree(path: str | os.PathLike[str], tree: Mapping[str, Any]) -> None:
@@ -38,7 +39,7 @@ def write_tree(path: str | os.PathLike[str], tree: Mapping[str, Any]) -> None:
         If the tree has more small dictionaries and lists than `read_tree` accepts.
     """
     arrays: dict[str, Array] = {}
-    packed = _pack(tree, "", arrays)
+    packed = pack(tree, "", arrays)
     try:
         write_content(path, CHECKPOINT, arrays, packed)
     except CheckpointError as error:
@@ -59,7 +60,7 @@ def read_tree(path: str | os.PathLike[str]) -> dict[str, Any]:
     """
     arrays, packed = read_content(path, CHECKPOINT)
     try:
-        tree = _unpack(packed, arrays)
+        tree = unpack(packed, arrays)
     except (TypeError, KeyError, RecursionError) as error:
         raise CheckpointError(f"{path} is corrupted: {error}") from None
     if arrays or not isinstance(tree, dict):
@@ -67,9 +68,20 @@ def read_tree(path: str | os.PathLike[str]) -> dict[str, Any]:
     return tree
 
 
-def _pack(value: Any, place: str, arrays: dict[str, Array]) -> Any:
-    """Return `value` as JSON knows it: the name of each array, which goes to `arrays`."""
-    if isinstance(value, np.ndarray):
+def pack(
+    value: Any,
+    place: str,
+    arrays: dict[str, Array],
+    described: Callable[[Any, str], Any] | None = None,
+) -> Any:
+    """Return `value` as JSON knows it: the name of each array, which goes to `arrays`.
+
+    Objects are what `described` makes of them and of their place; beside objects, only float32 and
+    float64 are arrays.
+    """
+    if isinstance(value, np.ndarray) and (
+        described is None or value.dtype in (np.float32, np.float64)
+    ):
         while place in arrays:  # a key can have a slash in it
             place += "/"
         arrays[place] = value
@@ -77,29 +89,30 @@ def _pack(value: Any, place: str, arrays: dict[str, Array]) -> Any:
     if isinstance(value, np.generic):
         value = value.item()
     if isinstance(value, Mapping):
-        wrong = [key for key in value if not isinstance(key, str) or key == _ARRAY]
+        wrong = [key for key in value if not isinstance(key, str) or key in (_ARRAY, CLASS)]
         if wrong:
-            why = "is kept for arrays" if wrong[0] == _ARRAY else "is not a str"
+            why = "is kept for arrays and objects" if isinstance(wrong[0], str) else "is not a str"
             raise TypeError(f"{place or 'the tree'} has the key {wrong[0]!r}, which {why}")
-        return {key: _pack(item, f"{place}/{key}", arrays) for key, item in value.items()}
+        return {key: pack(item, f"{place}/{key}", arrays, described) for key, item in value.items()}
     if isinstance(value, list | tuple):
-        return [_pack(item, f"{place}/{k}", arrays) for k, item in enumerate(value)]
+        return [pack(item, f"{place}/{k}", arrays, described) for k, item in enumerate(value)]
     if value is None or isinstance(value, bool | int | float | str):
         return value
+    if described is not None:
+        return described(value, place)
     raise TypeError(
         f"{place or 'the tree'} is a {type(value).__name__}, which cannot be saved; numbers, "
         f"texts, arrays, and lists and dictionaries of them can"
     )
 
 
-def _unpack(value: Any, arrays: dict[str, Array]) -> Any:
-    """Put each array in its place, once."""
+def unpack(
+    value: Any, arrays: dict[str, Array], made: Callable[[dict[str, Any]], Any] | None = None
+) -> Any:
+    """Put each array in its place, once, and what is `made` of its description for each object."""
     if isinstance(value, dict) and _ARRAY in value:
         return arrays.pop(value[_ARRAY])
-    if isinstance(value, dict):
-        for key, item in value.items():
-            value[key] = _unpack(item, arrays)
-    elif isinstance(value, list):
-        for k, item in enumerate(value):
-            value[k] = _unpack(item, arrays)
-    return value
+    if isinstance(value, dict | list):
+        for key, item in value.items() if isinstance(value, dict) else enumerate(value):
+            value[key] = unpack(item, arrays, made)
+    return made(value) if made and isinstance(value, dict) and CLASS in value else value

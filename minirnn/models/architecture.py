@@ -18,11 +18,11 @@ from minirnn.core import Layer, dtype_of
 from minirnn.data.text import Vocabulary
 from minirnn.data.windows import Scaler
 from minirnn.errors import CheckpointError
+from minirnn.files.tree import CLASS, pack, unpack
 from minirnn.typing import Array
 
 __all__ = ["BoundedGenerator", "Builder", "Describer", "known_classes"]
 
-_CLASS, _ARRAY = "minirnn.class", "minirnn.array"
 _NOT_KEPT = ("rng", "engine")  # what belongs to a run or a machine
 
 
@@ -49,48 +49,31 @@ class Describer:
 
     def described(self, value: Any, place: str) -> Any:
         """Return JSON for a value: plain, an array, or an object of a class that can be called."""
-        if isinstance(value, np.generic) and not isinstance(value, np.floating):
-            value = value.item()
-        if value is None or isinstance(value, bool | int | float | str):
-            return value if not isinstance(value, np.floating) else float(value)
-        if isinstance(value, list | tuple):
-            return [self.described(item, f"{place}[{k}]") for k, item in enumerate(value)]
-        if isinstance(value, dict):
-            for key in value:
-                if not isinstance(key, str) or key in (_CLASS, _ARRAY):
-                    raise TypeError(f"save: {place} has the key {key!r}; keys should be texts")
-            return {key: self.described(item, f"{place}.{key}") for key, item in value.items()}
-        if isinstance(value, np.ndarray) and value.dtype in (np.float32, np.float64):
-            name = f"array.{len(self.arrays)}"
-            self.arrays[name] = value
-            return {_ARRAY: name}
-        name = type(value).__name__
-        is_layer = isinstance(value, Layer) and not place.startswith("extras")
-        if is_layer or self._known.get(name) is type(value) in (Vocabulary, Scaler):
-            return {_CLASS: name, "arguments": self._arguments(value, place)}
-        raise TypeError(
-            f"save: {place} is a {name}, which a file cannot hold; numbers, texts, float arrays, "
-            f"layers, a Vocabulary, a Scaler, and lists and dictionaries of these it can"
-        )
+        return pack(value, place, self.arrays, self._call)
 
-    def _arguments(self, thing: Any, place: str) -> dict[str, Any]:
-        name = type(thing).__name__
-        if isinstance(thing, Layer):
-            if id(thing) in self._seen:
-                raise ValueError(f"save: {place} is a layer that the model holds twice")
-            self._seen.add(id(thing))
-        known = self._known.get(name) or self.own.setdefault(name, type(thing))
-        if known is not type(thing):
-            raise ValueError(f"save: there are two classes named {name}: rename yours")
+    def _call(self, thing: Any, place: str) -> dict[str, Any]:
+        name, kind = type(thing).__name__, type(thing)
+        is_layer = isinstance(thing, Layer) and not place.startswith("extras")
+        if not is_layer and kind not in (Vocabulary, Scaler):
+            raise TypeError(
+                f"{place} is a {name}, which a file cannot hold; numbers, texts, float arrays, "
+                f"layers, a Vocabulary, a Scaler, and lists and dictionaries of these it can"
+            )
+        if is_layer and id(thing) in self._seen:
+            raise ValueError(f"{place} is a layer that the model holds twice")
+        self._seen.add(id(thing))
+        if (self._known.get(name) or self.own.setdefault(name, kind)) is not kind:
+            raise ValueError(f"there are two classes named {name}: rename yours")
         arguments = {}
-        for argument, parameter in inspect.signature(type(thing)).parameters.items():
-            if argument in _NOT_KEPT or parameter.kind is parameter.VAR_KEYWORD:
-                continue
-            if parameter.kind is parameter.VAR_POSITIONAL:
+        for argument, parameter in inspect.signature(kind).parameters.items():
+            if argument in _NOT_KEPT or parameter.kind in (
+                parameter.VAR_KEYWORD,
+                parameter.VAR_POSITIONAL,
+            ):
                 continue
             value = self._argument(thing, argument, place)
-            arguments[argument] = self.described(value, f"{place}.{argument}")
-        return arguments
+            arguments[argument] = self.described(value, f"{place}/{argument}")
+        return {CLASS: name, "arguments": arguments}
 
     @staticmethod
     def _argument(thing: Any, argument: str, place: str) -> Any:
@@ -101,7 +84,7 @@ class Describer:
             return getattr(thing, argument)
         except AttributeError:
             raise TypeError(
-                f"save: {place} ({type(thing).__name__}) does not keep its argument {argument!r}; "
+                f"{place} ({type(thing).__name__}) does not keep its argument {argument!r}; "
                 f"write self.{argument} = {argument} in __init__"
             ) from None
 
@@ -113,7 +96,7 @@ class Builder:
         self, own: Mapping[str, type], weights: Mapping[str, Array], arrays: Mapping[str, Array]
     ) -> None:
         self._classes = {**own, **known_classes()}
-        self._arrays = arrays
+        self._arrays = dict(arrays)
         self._rng = BoundedGenerator(np.random.PCG64())
         self._left = self._rng.left = 1000 + sum(array.size for array in weights.values())
 
@@ -129,23 +112,15 @@ class Builder:
 
     def value(self, described: Any) -> Any:
         """Return what is described."""
-        if isinstance(described, list):
-            return [self.value(item) for item in described]
-        if not isinstance(described, dict):
-            return described
-        if _ARRAY in described:
-            return self._arrays[described[_ARRAY]]
-        if _CLASS not in described:
-            return {key: self.value(item) for key, item in described.items()}
-        return self._made(self._classes[described[_CLASS]], described["arguments"])
+        return unpack(described, self._arrays, self._made)
 
-    def _made(self, kind: type, described: Mapping[str, Any]) -> Any:
+    def _made(self, described: Mapping[str, Any]) -> Any:
+        kind = self._classes[described[CLASS]]
         parameters = inspect.signature(kind).parameters
         arguments: dict[str, Any] = {}
-        for name, item in described.items():
+        for name, value in described["arguments"].items():
             if name not in parameters or name in _NOT_KEPT:
                 raise TypeError(f"{kind.__name__} has no argument {name!r}")
-            value = self.value(item)
             if isinstance(value, list) and isinstance(parameters[name].default, tuple):
                 value = tuple(value)
             if name == "dtype" and value is None:
@@ -163,8 +138,8 @@ class Builder:
 def _named(content: Any) -> Iterator[str]:
     """Yield the names of all classes in a description."""
     if isinstance(content, dict):
-        if _CLASS in content:
-            yield str(content[_CLASS])
+        if CLASS in content:
+            yield str(content[CLASS])
         content = list(content.values())
     if isinstance(content, list):
         for item in content:

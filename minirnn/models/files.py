@@ -6,12 +6,14 @@ which classes were called with which arguments (`minirnn.models.architecture`).
 
 from __future__ import annotations
 
+import copy
 import os
 from collections.abc import Iterable, Mapping
 from typing import Any
 
 import numpy as np
 
+from minirnn import checks
 from minirnn.core import Layer, Parameter
 from minirnn.errors import CheckpointError
 from minirnn.files.safetensors import MODEL, read_content, write_content
@@ -58,13 +60,15 @@ def save(model: Layer, path: str | os.PathLike[str], **extras: Any) -> None:
     Vocabulary('abc')
     """
     describer = Describer()
-    content = {
-        "model": describer.described(model, "model"),
-        "shared": [places for places in _places(model).values() if len(places) > 1],
-        "extras": describer.described({**getattr(model, "extras", {}), **extras}, "extras"),
-    }
+    extras = {**getattr(model, "extras", {}), **extras}
+    with checks.located("save"):
+        content = {
+            "model": describer.described(model, "model"),
+            "shared": [places for places in _places(model).values() if len(places) > 1],
+            "extras": describer.described(extras, "extras"),
+        }
     weights = {f"model.{name}": value for name, value in model.state_dict().items()}
-    again = _built(Builder(describer.own, weights, weights), content)
+    again = _built(Builder(describer.own, weights, describer.arrays), copy.deepcopy(content))
     if _form(again) != _form(model):
         raise ValueError(
             f"save: {type(model).__name__} cannot be built again from the arguments of its "

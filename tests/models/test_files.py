@@ -122,6 +122,19 @@ def test_it_can_be_trained_on(path):
     trainer.fit(X, (X[..., 0] > 0).astype(int), epochs=2, progress=False)
 
 
+def test_a_layer_that_was_made_with_an_array(path):
+    class Centred(m.Layer):
+        def __init__(self, mean):
+            self.mean = mean
+
+        def forward(self, x):
+            return x - self.mean
+
+    model = m.Sequential([Centred(np.linspace(0, 1, 4)), m.Dense(4, 2, rng=0)])
+    m.save(model, path)
+    assert_same(m.load(path, classes=[Centred]).predict(X), model.predict(X))
+
+
 def test_shared_weights_stay_shared(path):
     one, two = m.Dense(4, 4, rng=0), m.Dense(4, 4, rng=1)
     two.W = one.W
@@ -183,12 +196,12 @@ class Dense(m.Layer):
     ("model", "extras", "kind", "message"),
     [
         (Forgetful(3), {}, TypeError, "model .Forgetful. does not keep its argument 'size'; write"),
-        (Wild(np.tanh), {}, TypeError, "model.function is a ufunc, which a file cannot hold"),
+        (Wild(np.tanh), {}, TypeError, "model/function is a ufunc, which a file cannot hold"),
         (Dense(), {}, ValueError, "two classes named Dense: rename yours"),
-        (m.ReLU(), {"a": {1: 2}}, TypeError, "extras.a has the key 1; keys should be texts"),
-        (m.ReLU(), {"a": {1, 2}}, TypeError, "extras.a is a set, which a file cannot hold"),
-        (m.ReLU(), {"a": m.ReLU()}, TypeError, "extras.a is a ReLU, which a file cannot hold"),
-        (m.ReLU(), {"a": np.arange(3)}, TypeError, "extras.a is a ndarray, which a file cannot"),
+        (m.ReLU(), {"a": {1: 2}}, TypeError, "extras/a has the key 1, which is not a str"),
+        (m.ReLU(), {"a": {1, 2}}, TypeError, "extras/a is a set, which a file cannot hold"),
+        (m.ReLU(), {"a": m.ReLU()}, TypeError, "extras/a is a ReLU, which a file cannot hold"),
+        (m.ReLU(), {"a": np.arange(3)}, TypeError, "extras/a is a ndarray, which a file cannot"),
     ],
 )
 def test_what_cannot_be_saved(model, extras, kind, message, path):
