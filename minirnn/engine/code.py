@@ -10,8 +10,7 @@ import numpy as np
 from minirnn.cells.cell import Cell
 from minirnn.core import Parameter
 from minirnn.engine.frozen import Outside, frozen
-from minirnn.engine.graph import Graph
-from minirnn.engine.program import fused, masked, merged
+from minirnn.engine.program import fused, merged
 from minirnn.engine.schedule import Schedule
 from minirnn.engine.settings import compiled as _native
 from minirnn.engine.trace import Trace, sizes_of, trace
@@ -47,12 +46,10 @@ class Code:
         self.program, arrays = fused(merged(traces)), traces[0].arrays
         self.arrays = tuple(Parameter(a.astype(self.dtype)) for a in arrays)
         self._parameters |= {f"#{k}": a.size for k, a in enumerate(arrays)}
-        self.plain, self.masked = map(self._compiled, (self.program, masked(self.program)))
+        self.native = None if _native is None else self._compiled()
 
-    def _compiled(self, program: Graph) -> Any:
-        s = Schedule(program, self._sizes, self._parameters)
-        if _native is None:
-            return None
+    def _compiled(self) -> Any:
+        s = Schedule(self.program, self._sizes, self._parameters)
         tables = [np.array(t, np.int64).tobytes() for t in (s.slots, s.outers, *s.tables)]
         tables.insert(2, np.array(s.constants, float).tobytes())
         counts = self.dtype.itemsize, len(self.widths), len(self._parameters)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection
+from functools import partial
 from operator import is_
 from typing import Any, NamedTuple, Self
 
@@ -35,7 +36,7 @@ class _Kept(NamedTuple):
     memory: Array
     number: int  # of the forward call
     x: Array
-    mask: Array | None
+    mask: Mask | None
     reverse: bool
     threads: int
 
@@ -61,7 +62,7 @@ class Machine:
         all_plain = all(isinstance(value, plain) for value in vars(cell).values())
         self._frozen = None if all_plain else frozen(cell)
         #: What the native step needs.
-        self.of_step = code.dtype, code.plain, self._parameters, (code.outputs, *code.widths)
+        self.of_step = code.dtype, code.native, self._parameters, (code.outputs, *code.widths)
 
     def serving(self, cell: Cell) -> Self | None:
         """Return this machine for `cell`, or None if anything has changed that it was made from."""
@@ -82,13 +83,12 @@ class Machine:
         """Run over whole sequences."""
         batch, time, _ = x.shape
         threads = current.threads
-        numbers = None if mask is None else mask[:, :, np.newaxis].astype(self.code.dtype)
         y = np.empty((batch, time, self.code.outputs), self.code.dtype)
         if not keep:
-            return y, self._run(threads, reverse, x, y, numbers, state, None)[1], None
+            return y, self._run(threads, reverse, x, y, mask, state, None)[1], None
         self._calls += 1
-        x, final = self._run(threads, reverse, x, y, numbers, state, self._memory)
-        return y, final, _Kept(self._memory, self._calls, x, numbers, reverse, threads)
+        x, final = self._run(threads, reverse, x, y, mask, state, self._memory)
+        return y, final, _Kept(self._memory, self._calls, x, mask, reverse, threads)
 
     def step(self, x_t: Array, state: State) -> tuple[Array, State]:
         """Run one step."""
@@ -108,7 +108,7 @@ class Machine:
         reverse: bool,
         x: Array,
         y: Array,
-        mask: Array | None,
+        mask: Mask | None,
         state: State,
         memory: Array | None,
     ) -> tuple[Array, State]:
@@ -116,9 +116,9 @@ class Machine:
         code, batch = self.code, len(x)
         final = [np.empty((batch, n), code.dtype) for n in code.widths]
         arrays = x, y, None, None, mask, *state, *final
-        program = code.plain if mask is None else code.masked
+        run = partial(self._native.run, code.native, threads, reverse)
         try:
-            needed = self._native.run(program, threads, reverse, arrays, self._parameters, memory)
+            needed = run(arrays, self._parameters, memory)
         except ValueError:  # numbers of a row that do not lie side by side, or a wrong state
             if [a.shape for a in state] != [a.shape for a in final]:
                 raise ValueError(
@@ -128,10 +128,10 @@ class Machine:
                 ) from None
             x = _rows_whole(x)
             arrays = x, y, None, None, mask, *map(_rows_whole, state), *final
-            needed = self._native.run(program, threads, reverse, arrays, self._parameters, memory)
+            needed = run(arrays, self._parameters, memory)
         if needed:
             self._memory = np.empty(needed, np.uint8)
-            self._native.run(program, threads, reverse, arrays, self._parameters, self._memory)
+            run(arrays, self._parameters, self._memory)
         return x, tuple(final)
 
     def backward(
@@ -150,9 +150,8 @@ class Machine:
         first = tuple([np.empty((len(grad), n), code.dtype) for n in code.widths])
         arrays = kept.x, None, _rows_whole(grad), grad_x, kept.mask, *absent, *absent, *last, *first
         self._native.run(
-            code.plain if kept.mask is None else code.masked,
-            kept.threads, kept.reverse, arrays, self._parameters, kept.memory,
-        )  # fmt: skip
+            code.native, kept.threads, kept.reverse, arrays, self._parameters, kept.memory
+        )
         return grad_x, first
 
 

@@ -17,7 +17,7 @@ from minirnn.engine.operations import OPERATIONS
 from minirnn.engine.trace import Trace
 from minirnn.errors import Untraceable
 
-__all__ = ["fused", "masked", "merged", "written"]
+__all__ = ["fused", "merged", "written"]
 
 
 def _rebuilt(graph: Graph, change: Callable[[Graph, Node, list[Node]], Node]) -> Graph:
@@ -81,33 +81,6 @@ def _power(values: list[float], batches: list[int]) -> tuple[float, int]:
         if all(isclose(v, scaled[0], rel_tol=1e-12) for v in scaled):
             return scaled[0], power
     raise Untraceable("a number that changes with the batch size, or from call to call")
-
-
-# ---------------------------------------------------------------- with a mask
-
-
-def masked(graph: Graph) -> Graph:
-    """Return the program for sequences with a mask.
-
-    Masked rows of what is given are taken as zero. Of what is computed they are not handed on: a
-    state goes on as it came.
-    """
-
-    def change(new: Graph, n: Node, args: list[Node]) -> Node:
-        def valid(inside: Node, outside: Node) -> Node:
-            mask = new.node("mask", attr=0, width=1)
-            return new.node("where", mask, inside, outside)
-
-        if n.name in ("next_state", "next_grad_state"):
-            before = new.node(n.name.removeprefix("next_"), attr=n.attr, width=n.width)
-            args = [valid(args[0], before)]
-        if n.name in ("y", "grad_x"):
-            args = [valid(args[0], new.number(0.0))]
-        copied = new.node(n.name, *args, attr=n.attr, width=n.width)
-        given = n.name in ("x", "grad_y", "grad_state")
-        return valid(copied, new.number(0.0)) if given else copied
-
-    return _rebuilt(graph, change)
 
 
 # ---------------------------------------------------------------- several operations in one

@@ -292,17 +292,17 @@ def test_the_compiled_module_refuses_wrong_arrays():
     cell = LSTMCell(3, 4, rng=0)
     code, x, z = Code(cell), np.ones((1, 3), np.float32), np.zeros((1, 4), np.float32)
     good, parameters = [x, z, None, None, None, z, z, z.copy(), z.copy()], tuple(cell.parameters())
-    assert native().run(code.plain, 1, False, tuple(good), parameters, None) is None
+    assert native().run(code.native, 1, False, tuple(good), parameters, None) is None
     wrong = {0: (None, x.astype(float), x[:, :2]), 1: (None, x), 4: (z,), 6: (x,), 7: (None, x)}
     for k, arrays in wrong.items():
         for array in arrays:
             given = (*good[:k], array, *good[k + 1 :])
             with pytest.raises(ValueError, match="another shape or dtype"):
-                native().run(code.plain, 1, False, given, parameters, None)
+                native().run(code.native, 1, False, given, parameters, None)
     for given in (good[:-1], [*good, z], good[:3]):
         with pytest.raises(ValueError, match="another shape or dtype"):
-            native().run(code.plain, 1, False, tuple(given), parameters, None)
+            native().run(code.native, 1, False, tuple(given), parameters, None)
     with pytest.raises(ValueError, match="another shape or dtype"):
-        native().run(code.plain, 1, False, tuple(good), parameters[:2], None)
+        native().run(code.native, 1, False, tuple(good), parameters[:2], None)
     with pytest.raises(TypeError, match="six arguments"):
-        native().run(code.plain, 1, False, good, parameters, None)
+        native().run(code.native, 1, False, good, parameters, None)

@@ -485,11 +485,61 @@ static void NAME(swap)(job *J, int kind) {
   }
 }
 
+static REAL *NAME(at)(const job *J, int64_t slot, int64_t t, int64_t row) {
+  const place *p = &J->places[slot];
+  return (REAL *)p->p + t * p->ts + row * p->rs;
+}
+
+static int NAME(is_masked)(const job *J, int64_t t, int64_t row) {
+  const place *p = &J->places[MASK];
+  return !((const char *)p->p)[t * p->ts + row * p->rs];
+}
+
+/* What is given for masked rows may be anything, NaN too: take a copy with zeros in them. */
+static REAL *NAME(without_padding)(job *J, int slot, REAL *copy) {
+  int64_t w = J->program->slots[slot].width;
+  place p = {copy, J->rows * w, w, ROWS};
+  for (int64_t t = 0; t < J->time; t++)
+    for (int64_t r = 0; r < J->rows; r++, copy += w) {
+      if (NAME(is_masked)(J, t, r)) memset(copy, 0, (size_t)w * sizeof(REAL));
+      else memcpy(copy, NAME(at)(J, slot, t, r), (size_t)w * sizeof(REAL));
+    }
+  J->places[slot] = p;
+  return copy;
+}
+
+/* Of a masked row, hold the states, or the gradients on them, that a step begins with; once it is
+   taken, hand them on in place of its results. The gradient that goes into the cell is zero. */
+static void NAME(hold_masked)(job *J, int64_t t, int taken) {
+  const int64_t n = J->program->state_count, first = FIRST_STATE + (J->back ? 2 * n : 0);
+  const slot *slots = J->program->slots;
+  const int out = J->back ? GRAD_X : Y;
+  REAL *held = J->held;
+  for (int64_t r = 0; r < J->rows; r++) {
+    if (!NAME(is_masked)(J, t, r)) continue;
+    for (int64_t i = first; i < first + n; held += slots[i++].width) {
+      size_t bytes = (size_t)slots[i].width * sizeof(REAL);
+      if (taken) memcpy(NAME(at)(J, i + n, t, r), held, bytes);
+      else memcpy(held, NAME(at)(J, i, t, r), bytes);
+      if (!taken && J->back) memset(NAME(at)(J, i, t, r), 0, bytes);
+    }
+    if (taken && J->places[out].p)
+      memset(NAME(at)(J, out, t, r), 0, (size_t)slots[out].width * sizeof(REAL));
+  }
+}
+
+static void NAME(masked_step)(job *J, int64_t t) {
+  if (J->masked) NAME(hold_masked)(J, t, 0);
+  NAME(one_step)(J, t);
+  if (J->masked) NAME(hold_masked)(J, t, 1);
+}
+
 static void NAME(forward)(job *J) {
   NAME(fill_constants)(J);
   NAME(pack_all)(J);
+  if (J->masked) NAME(without_padding)(J, X, J->copies);
   for (int64_t t = 0; t < J->time; t++) {
-    NAME(one_step)(J, t);
+    NAME(masked_step)(J, t);
     if (!J->keep) NAME(swap)(J, STATE);
   }
 }
@@ -498,10 +548,11 @@ static void NAME(backward)(job *J) {
   const program *P = J->program;
   NAME(fill_constants)(J);
   NAME(pack_all)(J);
+  if (J->masked) NAME(without_padding)(J, GRAD_Y, NAME(without_padding)(J, X, J->copies));
   for (int64_t t1 = J->time; t1 > 0; t1 -= J->chunk) { /* the chunk t0 .. t1 */
     J->t0 = t1 > J->chunk ? t1 - J->chunk : 0;
     for (int64_t t = t1 - 1; t >= J->t0; t--) {
-      NAME(one_step)(J, t);
+      NAME(masked_step)(J, t);
       NAME(swap)(J, GRAD_STATE);
     }
     for (int64_t i = 0, k = 0; i < P->outer_count; i = k) { /* those of one d together */

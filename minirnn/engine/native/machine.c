@@ -65,9 +65,10 @@ typedef struct job { /* one call, or one thread's rows of it */
   const struct backend *backend;
   place *places;
   int64_t time, batch, rows, chunk, t0;
-  int keep, back;
+  int keep, back, masked;
   const table *table;
   void *constants, *packs, *panel;
+  void *held, *copies; /* the states of masked rows; what is given, with zeros in them */
 } job;
 
 typedef struct backend { /* the machine for one dtype and instruction set */
@@ -221,10 +222,15 @@ static void lay_out(job *J, arena *kept, arena *scratch, int own_gradients) {
     }
   }
   J->constants = take(scratch, (P->constant_count + 1) * J->backend->vector, size);
-  int64_t packed = 0, most = 0;
+  int64_t packed = 0, most = 0, states = 0;
   const instruction *I = J->table->code;
   for (; I < J->table->code + J->table->count; I++)
     if (I->op == PRODUCT) packed += I->k * ((I->w + panel - 1) / panel) * panel;
+  for (int64_t i = 0; i < P->state_count; i++) states += P->slots[FIRST_STATE + i].width;
+  if (J->masked) {
+    J->held = take(scratch, B * states, size);
+    J->copies = take(scratch, T * B * (P->slots[X].width + P->slots[GRAD_Y].width), size);
+  }
   J->packs = B > 1 ? take(scratch, packed, size) : NULL;
   for (int64_t i = 0; i < P->outer_count; i++) most += P->outers[i].k;
   if (J->back) J->panel = take(scratch, J->chunk * B * (panel + most), size);
@@ -295,9 +301,11 @@ typedef struct { /* a call, and the arrays of the caller by their slots */
 } call;
 
 /* Whether an array is what a slot asks for: (batch, time, width), or (batch, width) with one step,
-   its rows whole; of a parameter only the size counts. */
+   its rows whole; of a parameter only the size counts. A mask is booleans (batch, time). */
 static int fits(const call *c, const Py_buffer *v, const slot *s) {
   int64_t time = s->kind == BATCH ? c->time : 1;
+  if (s == &c->P->slots[MASK])
+    return v->itemsize == 1 && v->ndim == 2 && v->shape[0] == c->batch && v->shape[1] == time;
   if (v->itemsize != c->P->itemsize) return 0;
   if (s->kind >= PARAMETER) return v->len == s->width * v->itemsize;
   for (int i = 0; i < v->ndim; i++)
@@ -353,7 +361,7 @@ static void bind(const call *c, job *J, int64_t row) {
       for (int64_t r = 0; v->obj && r < J->rows; r++)
         memcpy((char *)p->p + (size_t)r * bytes, (char *)v->buf + (row + r) * v->strides[0], bytes);
     } else if (s->kind == BATCH && v->obj) {
-      int64_t ts = v->ndim == 3 ? v->strides[1] : 0;
+      int64_t ts = v->ndim == 3 || i == MASK ? v->strides[1] : 0;
       p->p = (char *)v->buf + row * v->strides[0] + (c->reverse ? (c->time - 1) * ts : 0);
       p->ts = (c->reverse ? -ts : ts) / v->itemsize;
       p->rs = v->strides[0] / v->itemsize;
@@ -397,6 +405,7 @@ static int lay_out_all(const call *c, layout *L, const Py_buffer *memory, size_t
           .program = c->P, .backend = all_sets[chosen_set].of[c->P->itemsize == 8],
           .places = (place *)(L->jobs + c->threads) + k * c->P->slot_count, .time = c->time,
           .batch = c->batch, .rows = end - row, .keep = memory->obj != NULL, .back = c->back,
+          .masked = c->views[MASK].obj != NULL,
           .table = &c->P->tables[!c->back ? FORWARD : c->views[GRAD_X].obj ? BACKWARD_X : BACKWARD]};
       lay_out(&L->jobs[k], &kept, &scratch, c->back && k > 0);
     }
@@ -435,7 +444,8 @@ static PyObject *py_run(PyObject *self, PyObject *const *args, Py_ssize_t n) {
   if (!c.P || !collect(&c, args[3], args[4])) goto done;
   if (args[5] != Py_None && PyObject_GetBuffer(args[5], &memory, PyBUF_SIMPLE) < 0) goto done;
   c.threads = parts_of(PyFloat_AsDouble(args[1]), c.batch * c.time * c.P->weights, c.batch / 4);
-  if (c.batch * c.time == 1 && !c.back && !memory.obj && c.P->weights < SMALL && !poisoned) {
+  int kept_layout = !c.back && !memory.obj && !c.views[MASK].obj && !poisoned;
+  if (kept_layout && c.batch * c.time == 1 && c.P->weights < SMALL) {
     layout *L = &c.P->step; /* one step of one row: laid out once, and the GIL is not given up */
     if (L->jobs && L->jobs->backend != all_sets[chosen_set].of[c.P->itemsize == 8]) free_layout(L);
     if (!L->jobs && !lay_out_all(&c, L, &memory, &needed)) {
