@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import copy
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 
 from minirnn.cells.cell import Cell
 from minirnn.core import Parameter
-from minirnn.engine.frozen import Outside, frozen
+from minirnn.engine.dependencies import Contents, Dependencies
 from minirnn.engine.program import fused, merged
 from minirnn.engine.schedule import Schedule
 from minirnn.engine.settings import compiled as _native
@@ -27,7 +28,7 @@ PRIMES = 997, 1009, 1013, 1019, 1021, 1031, 1033, 1039  # batch sizes of a trace
 class Code:
     """What runs for a kind of cell: shared by all cells with the same key."""
 
-    def __init__(self, cell: Cell) -> None:
+    def __init__(self, cell: Cell, dependencies: Dependencies | None = None) -> None:
         parameters = list(cell.named_parameters())
         if not parameters:
             raise Untraceable("it has no parameters")
@@ -42,7 +43,7 @@ class Code:
         self.inputs, self.outputs = cell.input_size, cell.output_size
         self._sizes = sizes_of(cell, self.widths)
         self._parameters = {name: p.size for name, p in parameters}
-        traces = self._trace(cell)
+        traces = self._trace(cell, dependencies or Dependencies(cell))
         self.program, arrays = fused(merged(traces)), traces[0].arrays
         self.arrays = tuple(Parameter(a.astype(self.dtype)) for a in arrays)
         self._parameters |= {f"#{k}": a.size for k, a in enumerate(arrays)}
@@ -55,40 +56,23 @@ class Code:
         counts = self.dtype.itemsize, len(self.widths), len(self._parameters)
         return _native.compile(*counts, tuple(tables))
 
-    def _trace(self, cell: Cell) -> list[Trace]:
+    def _trace(self, cell: Cell, dependencies: Dependencies) -> list[Trace]:
         for name in {"forward", "backward"} & vars(cell).keys():
             raise Untraceable(f"{name} was put on this object")
         # The numbers of the parameters are not needed, and may be many.
         arrays = [a for p in cell.parameters() for a in (p.value, p.grad)]
         model = copy.deepcopy(cell, {id(a): a for a in arrays})
-        before, read = _attributes(model), Outside(cell).values
-        outside: dict[str, Any] = {
-            name: thing for name, thing in read.items() if isinstance(thing, list | dict | set)
-        }
-        held = {name: copy.copy(thing) for name, thing in outside.items()}
+        held = Contents([("self", model), *dependencies.outside])
         # A batch size that nothing else has, and one: what differs depends on the batch size.
         taken = {n for p in cell.parameters() for n in p.shape} | set(self._sizes.values())
         prime = next(n for n in PRIMES if n not in taken)
         try:
             traces = [trace(model, n, self.dtype, self._sizes) for n in (prime, 1)]
         finally:
-            changed = [name for name, thing in outside.items() if len(thing) != len(held[name])]
-            for name in changed:
-                thing = outside[name]
-                thing.clear()
-                thing.extend(held[name]) if isinstance(thing, list) else thing.update(held[name])
+            changed = held.put_back() + dependencies.changed()
         if changed:
-            raise Untraceable(f"forward or backward changes {changed[0]}, which is not of the cell")
-        after = _attributes(model)
-        for name in after | before:
-            if after.get(name) != before.get(name):
-                raise Untraceable(f"forward or backward sets self.{name}")
+            raise Untraceable(f"forward or backward changes {changed[0]}")
         return traces
-
-
-def _attributes(cell: Cell) -> dict[str, Any]:
-    first: dict[int, int] = {}
-    return {name: frozen(value, first) for name, value in vars(cell).items()}
 
 
 # ---------------------------------------------------------------- one code for all cells alike
@@ -97,34 +81,33 @@ _codes: dict[Any, Code | str] = {}
 MOST_CODES = 256
 
 
-def code_of(cell: Cell, methods: Any, verify: Any) -> Code | str:
-    """Return the code of a cell, or the reason in words why it has none.
+def code_of(cell: Cell, verify: Callable[[Code], str]) -> tuple[Code | str, Dependencies | None]:
+    """Return the code of a cell, or the reason in words why it has none; and what it depends on.
 
     Parameters
     ----------
     cell : Cell
-    methods : what its forward and backward are
     verify : callable
         Is given the code of a cell not met before; returns what is wrong with it, or "".
     """
     if _native is None:
-        return "the native engine was not built (python -m minirnn says more)"
+        return "the native engine was not built (python -m minirnn says more)", None
     try:
         _ = cell.output_size  # an attribute of the cell from the first time on
-        key = methods, frozen(cell), Outside(cell).frozen()
-        known = _codes.get(key)
+        dependencies = Dependencies(cell)
+        known = _codes.get(dependencies.key)
     except Exception as error:
-        return reason(error)
+        return reason(error), None
     if known is None:
         try:
-            known = Code(cell)
+            known = Code(cell, dependencies)
             known = verify(known) or known
         except Exception as error:  # whatever tracing raises, the loop runs
             known = reason(error)
         while len(_codes) >= MOST_CODES:
             _codes.pop(next(iter(_codes)), None)
-        _codes[key] = known
-    return known
+        _codes[dependencies.key] = known
+    return known, dependencies
 
 
 def reason(error: Exception) -> str:

@@ -2,32 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
-from functools import partial
-from operator import is_
 from typing import Any, NamedTuple, Self
 
 import numpy as np
 
 from minirnn.cells.cell import Cell
-from minirnn.core import Parameter
 from minirnn.engine.code import Code
-from minirnn.engine.frozen import PLAIN, Outside, frozen
+from minirnn.engine.dependencies import Dependencies
 from minirnn.engine.settings import current, native
 from minirnn.typing import Array, Mask, State
 
-__all__ = ["Machine", "look"]
+__all__ = ["Machine"]
 
 # glibc gives freed memory back to the system, and page faults to have it again took 2 to 6 % of a
 # training step. Once a large array has been freed, it keeps what is smaller than that.
 np.empty(2**25 - 2**13, np.uint8)
-
-
-def look(thing: Any, *methods: str, but: Collection[str] = ()) -> tuple[Any, ...]:
-    """Return what `holds` compares: the class, methods of it, and all attributes but some."""
-    kind = type(thing)
-    values = [... if name in but else value for name, value in vars(thing).items()]
-    return kind, {name: getattr(kind, name) for name in methods}, tuple(values)
 
 
 class _Kept(NamedTuple):
@@ -48,34 +37,24 @@ class Machine:
     ----------
     cell : Cell
     code : Code
+    dependencies : Dependencies, optional
+        Of that cell; without them it is for one use.
     """
 
-    def __init__(self, cell: Cell, code: Code) -> None:
+    def __init__(self, cell: Cell, code: Code, dependencies: Dependencies | None = None) -> None:
         self.cell, self.code, self._native = cell, code, native()
         self._parameters = (*cell.parameters(), *code.arrays)
         self._memory = np.empty(0, np.uint8)
         self._calls = 0
-        self._look = look(cell, "forward", "backward")
-        outside = Outside(cell)
-        self._outside = outside if outside.values else None
-        plain = (*PLAIN, Parameter)
-        all_plain = all(isinstance(value, plain) for value in vars(cell).values())
-        self._frozen = None if all_plain else frozen(cell)
+        self._dependencies = dependencies
         #: What the native step needs.
         self.of_step = code.dtype, code.native, self._parameters, (code.outputs, *code.widths)
 
     def serving(self, cell: Cell) -> Self | None:
         """Return this machine for `cell`, or None if anything has changed that it was made from."""
-        if cell is not self.cell or not self._native.holds((cell,), (self._look,)):
-            return None
-        if self._outside is not None and not self._outside.same():
-            return None
-        if self._frozen is not None:
-            now = (*cell.parameters(), *self.code.arrays)
-            same = len(now) == len(self._parameters) and all(map(is_, now, self._parameters))
-            if not same or self._frozen != frozen(cell):
-                return None
-        return self
+        if cell is self.cell and self._dependencies is not None and self._dependencies.same():
+            return self
+        return None
 
     def forward(
         self, x: Array, mask: Mask | None, state: State, *, reverse: bool, keep: bool
@@ -116,9 +95,9 @@ class Machine:
         code, batch = self.code, len(x)
         final = [np.empty((batch, n), code.dtype) for n in code.widths]
         arrays = x, y, None, None, mask, *state, *final
-        run = partial(self._native.run, code.native, threads, reverse)
+        run, fixed = self._native.run, (code.native, threads, reverse)
         try:
-            needed = run(arrays, self._parameters, memory)
+            needed = run(*fixed, arrays, self._parameters, memory)
         except ValueError:  # numbers of a row that do not lie side by side, or a wrong state
             if [a.shape for a in state] != [a.shape for a in final]:
                 raise ValueError(
@@ -128,10 +107,10 @@ class Machine:
                 ) from None
             x = _rows_whole(x)
             arrays = x, y, None, None, mask, *map(_rows_whole, state), *final
-            needed = run(arrays, self._parameters, memory)
+            needed = run(*fixed, arrays, self._parameters, memory)
         if needed:
             self._memory = np.empty(needed, np.uint8)
-            run(arrays, self._parameters, self._memory)
+            run(*fixed, arrays, self._parameters, self._memory)
         return x, tuple(final)
 
     def backward(

@@ -37,7 +37,7 @@ class _Stream:
     """What runs the step of each layer, for as long as the layers stay as they are."""
 
     def __init__(self, layers: list[Any]) -> None:
-        from minirnn.engine.machine import look  # here, so that minirnn is imported sooner
+        from minirnn.engine.dependencies import look  # here, so that minirnn is imported sooner
 
         recurrent = [layer for layer in layers if isinstance(layer, Recurrent)]
         self._runners = [(runner_of(layer), layer.cell) for layer in recurrent]

@@ -12,7 +12,7 @@ from minirnn.cells.cell import Cell
 from minirnn.engine import native
 from minirnn.engine.code import Code, code_of
 from minirnn.engine.machine import Machine
-from minirnn.recurrent.loop import Loop, method_key
+from minirnn.recurrent.loop import Loop
 from minirnn.typing import Array
 
 __all__ = ["NativeRunner", "native_runner"]
@@ -30,8 +30,8 @@ class NativeRunner(Machine, Loop):
 
 def native_runner(cell: Cell) -> Loop | str:
     """Return a runner for the cell, or the reason in words why it can have none."""
-    code = code_of(cell, method_key(cell), lambda code: _verify(cell, code))
-    return code if isinstance(code, str) else NativeRunner(cell, code)
+    code, dependencies = code_of(cell, lambda code: _verify(cell, code))
+    return code if isinstance(code, str) else NativeRunner(cell, code, dependencies)
 
 
 def _verify(cell: Cell, code: Code) -> str:
