@@ -12,9 +12,10 @@ from minirnn.core import Layer, dtype_of
 from minirnn.functions import log_softmax
 from minirnn.kernels import one_blas_thread
 from minirnn.layers.attention import Attention
-from minirnn.models.handover import cells_of, with_state
+from minirnn.models.handover import with_state
 from minirnn.models.sampling import as_logits
 from minirnn.models.sequential import run_step
+from minirnn.recurrent.recurrent import one_way_layers
 from minirnn.recurrent.states import initial_state
 from minirnn.typing import Array, Mask, State
 
@@ -75,7 +76,7 @@ class Steps:
         self.before, self.after, self.attention = before, after, attention
         self.annotations, self.mask = annotations, mask
         self.batch = len(annotations)
-        self._recurrent = [cells_of(layer)[0] for layer in with_state(before)]
+        self._recurrent = [one_way_layers(layer)[0] for layer in with_state(before)]
         given = [state for state in states if state is not None]
         for layer, state in zip(self._recurrent, given, strict=True):
             layer.carried_state = initial_state(

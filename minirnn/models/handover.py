@@ -9,11 +9,11 @@ import numpy as np
 from minirnn.core import Layer
 from minirnn.layers.attention import Attention
 from minirnn.layers.composite import Composite
-from minirnn.recurrent import Bidirectional, Recurrent
+from minirnn.recurrent import Bidirectional
+from minirnn.recurrent.recurrent import one_way_layers
 from minirnn.typing import State
 
 __all__ = [
-    "cells_of",
     "check_attention",
     "check_states",
     "handed_back",
@@ -25,11 +25,6 @@ __all__ = [
 def with_state(layers: list[Layer]) -> list[Layer]:
     """Return the layers that have a state, in their order."""
     return [layer for layer in layers if layer.uses_state]
-
-
-def cells_of(layer: Layer) -> list[Recurrent]:
-    """Return the layers with one direction that a recurrent layer is made of."""
-    return [part for _, part in layer.named_layers() if isinstance(part, Recurrent)]
 
 
 def _is_bidirectional(layer: Layer) -> bool:
@@ -71,7 +66,7 @@ def _parted(layer: Layer, grad_state: State) -> State:
     """Undo `_joined`."""
     if not _is_bidirectional(layer):
         return grad_state
-    widths = [array.shape[1] for array in cells_of(layer)[0].cell.initial_state(1)]
+    widths = [array.shape[1] for array in one_way_layers(layer)[0].cell.initial_state(1)]
     pairs = list(zip(grad_state, widths, strict=True))
     ahead = tuple(array[:, :width] for array, width in pairs)
     return ahead + tuple(array[:, width:] for array, width in pairs)
@@ -89,7 +84,7 @@ def check_states(encoder: list[Layer], decoder: list[Layer]) -> None:
                 isinstance(part, Composite) and not isinstance(part, Bidirectional)
                 for part in inside
             )
-            if inside and (nested or not layer.uses_state or not cells_of(layer)):
+            if inside and (nested or not layer.uses_state or not one_way_layers(layer)):
                 raise ValueError(
                     f"EncoderDecoder: layer {k} of the {name}, a {type(layer).__name__}, has a "
                     f"recurrent layer inside it, whose state cannot be reached; put recurrent "
@@ -105,7 +100,7 @@ def check_states(encoder: list[Layer], decoder: list[Layer]) -> None:
             f"encoder's"
         )
     for one, two in zip(readers[-len(writers) :], writers, strict=True):
-        if _is_bidirectional(two) or cells_of(two)[0].reverse:
+        if _is_bidirectional(two) or one_way_layers(two)[0].reverse:
             raise ValueError(
                 f"EncoderDecoder: the decoder writes step by step, so its {type(two).__name__} "
                 f"cannot read backwards"
@@ -154,4 +149,4 @@ def check_attention(
 
 
 def _initial(layer: Any) -> State:
-    return tuple(array for one in cells_of(layer) for array in one.cell.initial_state(1))
+    return tuple(array for one in one_way_layers(layer) for array in one.cell.initial_state(1))

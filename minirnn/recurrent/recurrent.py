@@ -17,7 +17,7 @@ from minirnn.recurrent.runners import runner_of
 from minirnn.recurrent.states import initial_state, states_like
 from minirnn.typing import Array, Mask, State
 
-__all__ = ["Recurrent"]
+__all__ = ["Recurrent", "one_way_layers"]
 
 
 @dataclass
@@ -234,3 +234,8 @@ class Recurrent(Layer):
     def __getstate__(self) -> dict[str, Any]:
         """Leave the runner out of a copy, which finds its own."""
         return vars(self) | {"_runner": None}
+
+
+def one_way_layers(layer: Layer) -> list[Recurrent]:
+    """Return the layers with one direction that a recurrent layer is made of."""
+    return [part for _, part in layer.named_layers() if isinstance(part, Recurrent)]

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 from operator import attrgetter
 from typing import Any, NamedTuple
 
@@ -12,7 +11,8 @@ from minirnn import checks
 from minirnn.core import Layer, Parameter
 from minirnn.layers.dropout import WithRate
 from minirnn.recurrent.bidirectional import Bidirectional
-from minirnn.recurrent.recurrent import Recurrent
+from minirnn.recurrent.recurrent import Recurrent, one_way_layers
+from minirnn.restoring import evaluation_copy
 from minirnn.typing import Array, RandomSource
 
 __all__ = ["StateDropout"]
@@ -94,7 +94,7 @@ class StateDropout(WithRate):
             )
         self.weights = tuple(weights)
         self.rng = checks.generator(self, rng)
-        for recurrent in _directions(layer):
+        for recurrent in one_way_layers(layer):
             for name in self.weights:
                 if not isinstance(getattr(recurrent.cell, name, None), Parameter):
                     cell = recurrent.cell
@@ -132,7 +132,7 @@ class StateDropout(WithRate):
         run, drops = self._saved()
         backward = run.backward if need_grad_x else run.backward_parameters
         grad_x = backward(grad, grad_state)
-        for one, its in zip(_directions(self.layer), _directions(run), strict=True):
+        for one, its in zip(one_way_layers(self.layer), one_way_layers(run), strict=True):
             one.grad_state = its.grad_state
         for own, dropped, factors in drops:
             own.grad += factors * dropped.grad
@@ -148,12 +148,9 @@ class StateDropout(WithRate):
 
         The layer itself keeps its cells: another thread may be predicting with them.
         """
-        run, drops = copy.copy(self.layer), []
-        if isinstance(run, Bidirectional):
-            run.forward_layer = copy.copy(run.forward_layer)
-            run.backward_layer = copy.copy(run.backward_layer)
-        for recurrent in _directions(run):
-            recurrent.cell = cell = copy.copy(recurrent.cell)
+        run, drops = evaluation_copy(self.layer, Layer, {}).train(), []
+        for recurrent in one_way_layers(run):
+            cell = recurrent.cell
             keep: dict[int, Array] = {}
             for name in self.weights:
                 own = getattr(cell, name)
@@ -175,14 +172,9 @@ class _Drop(NamedTuple):
     factors: Array
 
 
-def _directions(layer: Recurrent | Bidirectional) -> list[Recurrent]:
-    if isinstance(layer, Bidirectional):
-        return [layer.forward_layer, layer.backward_layer]
-    return [layer]
-
-
 def _hand_over(run: Recurrent | Bidirectional, layer: Recurrent | Bidirectional) -> None:
     """Let a layer have what its copy has kept of a forward."""
-    for its, one in zip([run, *_directions(run)], [layer, *_directions(layer)], strict=True):
+    ran, own = [run, *one_way_layers(run)], [layer, *one_way_layers(layer)]
+    for its, one in zip(ran, own, strict=True):
         kept = {k: v for k, v in vars(its).items() if k != "_runner" and not isinstance(v, Layer)}
         vars(one).update(kept)
