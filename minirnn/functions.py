@@ -14,18 +14,10 @@ __all__ = ["log_softmax", "sigmoid", "softmax"]
 
 
 def sigmoid(x: Array) -> Array:
-    """Logistic function ``1 / (1 + exp(-x))``, as the shifted tanh it equals.
+    """Logistic function ``1 / (1 + exp(-x))`` of each element, as the shifted tanh it equals.
 
     ``sigmoid(x) = (1 + tanh(x / 2)) / 2`` has no exponential that could overflow, and makes the
     three sigmoid gates of an LSTM one vectorised call.
-
-    Parameters
-    ----------
-    x : array of any shape
-
-    Returns
-    -------
-    array of the same shape, each element between 0 and 1.
 
     Examples
     --------
@@ -42,11 +34,6 @@ def sigmoid(x: Array) -> Array:
 def softmax(x: Array, axis: int = -1) -> Array:
     """Probabilities ``exp(x) / sum(exp(x))`` along one axis.
 
-    Parameters
-    ----------
-    x : array of any shape
-    axis : the axis whose elements sum to 1 in the result
-
     Examples
     --------
     >>> import numpy as np
@@ -61,11 +48,6 @@ def softmax(x: Array, axis: int = -1) -> Array:
 
 def log_softmax(x: Array, axis: int = -1) -> Array:
     """Logarithms of the probabilities of `softmax`, exact where these round to 0.
-
-    Parameters
-    ----------
-    x : array of any shape
-    axis : the axis whose elements are of one distribution
 
     Examples
     --------

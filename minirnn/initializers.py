@@ -16,17 +16,8 @@ def glorot_uniform(
 ) -> Array:
     """Uniform in ``±sqrt(6 / (fan_in + fan_out))``: variances that neither grow nor shrink.
 
-    Parameters
-    ----------
-    rng : numpy.random.Generator
-    fan_in, fan_out : int
-        Inputs and outputs of one gate.
-    gates : int
-        How many such matrices stand side by side.
-
-    Returns
-    -------
-    array (fan_in, gates * fan_out)
+    Returns (fan_in, gates * fan_out): so many matrices with inputs and outputs of one gate, side by
+    side.
 
     References
     ----------
@@ -40,17 +31,7 @@ def glorot_uniform(
 def orthogonal(rng: np.random.Generator, size: int, dtype: Any, *, gates: int = 1) -> Array:
     """Random orthogonal matrices, uniformly distributed: a step keeps the length of the state.
 
-    Parameters
-    ----------
-    rng : numpy.random.Generator
-    size : int
-        Rows and columns of each matrix.
-    gates : int
-        How many such matrices stand side by side, each orthogonal by itself.
-
-    Returns
-    -------
-    array (size, gates * size)
+    Returns (size, gates * size): so many matrices side by side, each orthogonal by itself.
 
     References
     ----------

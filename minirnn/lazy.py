@@ -13,12 +13,7 @@ __all__ = ["lazy"]
 def lazy(package: str, places: Mapping[str, str]) -> Callable[[str], Any]:
     """Return a ``__getattr__`` for a package: so what a program may not need costs no time.
 
-    Parameters
-    ----------
-    package : str
-        Its ``__name__``.
-    places : dict
-        From a name to the module that has it, or that it is.
+    `places` are the modules that have each name, or that it is.
     """
 
     def get(name: str) -> Any:

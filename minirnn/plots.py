@@ -23,30 +23,11 @@ def axes_for(
     columns: int = 1,
     **keywords: Any,
 ) -> list[Any]:
-    """Return one matplotlib axes for each panel.
+    """Return one matplotlib axes for each panel: the caller's own, or those of a new figure.
 
-    New ones are on a figure that is made without pyplot: no window opens, no figure stays open, the
-    backend stays as it is. A notebook shows it all the same.
-
-    Parameters
-    ----------
-    panels : sequence of str
-        What each panel shows.
-    ax : None, matplotlib Axes, or sequence of them
-        The caller's own axes, one for each panel.
-    size : (width, height)
-        Of a new figure, in inches.
-    columns : int
-        Of a new figure; the rows follow from it.
-    **keywords
-        For ``Figure.subplots``.
-
-    Raises
-    ------
-    ImportError
-        Without matplotlib; it says what to install.
-    TypeError, ValueError
-        If `ax` holds anything but axes, or not as many as there are panels.
+    A new figure is made without pyplot, of a size in inches, with so many columns: no window opens,
+    no figure stays open, the backend stays as it is. A notebook shows it all the same. ImportError
+    without matplotlib; TypeError or ValueError if `ax` holds anything but axes, one for each panel.
     """
     try:
         from matplotlib.axes import Axes

@@ -42,14 +42,8 @@ class Restored:
     """A block after which, if it raises, layers have the attributes that they had before.
 
     When one layer refuses a call, the others drop what they kept of it, their states included. An
-    interrupt is an error like any other.
-
-    Parameters
-    ----------
-    layers : iterable of Layer
-        Those inside them are not meant: see `Layer.named_layers`.
-    gradients : bool
-        Whether the gradients of all their parameters are put back too.
+    interrupt is an error like any other. Layers inside those given are not meant, see
+    `Layer.named_layers`; with `gradients`, those of all their parameters are put back too.
 
     Examples
     --------

@@ -15,12 +15,7 @@ _ROOM = 48 << 20  # bytes that reading a file may take beyond a multiple of its 
 def read_json(text: bytes, size: int) -> Any:
     """Return what the JSON in a file of `size` bytes says, if no key is in it twice.
 
-    Raises
-    ------
-    CheckpointError
-        If it is too heavy, see `check_weight`.
-    ValueError, RecursionError
-        If it is no JSON, or nested too deeply.
+    CheckpointError if it is too heavy, ValueError or RecursionError if it is no such JSON.
     """
     check_weight(text, size)
     return json.loads(text.decode(), object_pairs_hook=_unique)

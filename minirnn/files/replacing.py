@@ -13,33 +13,12 @@ __all__ = ["check_place", "existing", "replacing"]
 
 @contextmanager
 def replacing(path: str | os.PathLike[str]) -> Iterator[IO[bytes]]:
-    """Open a file for writing that takes the place of `path` only when all went well.
+    """Open a binary file for writing that takes the place of `path` only when all went well.
 
     The bytes go to a temporary name in the same folder, are flushed to disk, and the file is then
     renamed: whatever happens at whatever moment (a crash, a full disk, an exception in the block),
-    `path` holds the old file or the new one, each complete.
-
-    Parameters
-    ----------
-    path : path of the file
-
-    Yields
-    ------
-    a binary file, open for writing
-
-    Raises
-    ------
-    FileNotFoundError, IsADirectoryError
-        If the folder does not exist, or `path` is a folder itself.
-
-    Examples
-    --------
-    >>> import tempfile
-    >>> folder = Path(tempfile.mkdtemp())
-    >>> with replacing(folder / "note.txt") as file:
-    ...     _ = file.write(b"whole")
-    >>> [entry.name for entry in folder.iterdir()]
-    ['note.txt']
+    `path` holds the old file or the new one, each complete. FileNotFoundError or IsADirectoryError
+    if there can be no such file.
     """
     check_place(path)
     path = Path(os.path.realpath(path))  # a link stays, what it leads to is replaced

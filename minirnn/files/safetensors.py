@@ -84,23 +84,12 @@ def write_safetensors(
 def read_safetensors(
     path: str | os.PathLike[str], kind: str = WEIGHTS
 ) -> tuple[dict[str, Array], dict[str, str]]:
-    """Return the arrays of a safetensors file, and its metadata.
+    """Return the arrays of a safetensors file of a kind, and its metadata.
 
-    No file takes more memory than ten times its size and some constant.
-
-    Parameters
-    ----------
-    path : path of the file
-    kind : str
-        `WEIGHTS` (also another framework's), `MODEL` or `CHECKPOINT`.
-
-    Raises
-    ------
-    FileNotFoundError
-        If there is no such file.
-    CheckpointError
-        If it is truncated, corrupted, something else, of another kind, or, but for a checkpoint,
-        holds other numbers than float32 and float64.
+    `WEIGHTS` may be another framework's. No file takes more memory than ten times its size and some
+    constant. FileNotFoundError if there is none; CheckpointError if it is truncated, corrupted,
+    something else, of another kind, or, but for a checkpoint, holds other numbers than float32 and
+    float64.
     """
     path = existing(path)
     with path.open("rb") as file:

@@ -23,20 +23,10 @@ CLASS = "minirnn.class"  # and an object the name of its class
 
 
 def write_tree(path: str | os.PathLike[str], tree: Mapping[str, Any]) -> None:
-    """Write a tree of dictionaries, lists, numbers, texts and arrays.
+    """Write a tree of dictionaries, lists, None, bool, int, float, str and arrays of real numbers.
 
-    Parameters
-    ----------
-    path : path of the file, with any ending
-    tree : dictionary
-        Its leaves: None, bool, int, float, str, NumPy scalars and arrays of real numbers.
-
-    Raises
-    ------
-    TypeError
-        For a leaf of another kind, named by its place, before anything is written.
-    ValueError
-        If the tree has more small dictionaries and lists than `read_tree` accepts.
+    TypeError for a leaf of another kind, named by its place, before anything is written;
+    ValueError if the tree has more small dictionaries and lists than `read_tree` accepts.
     """
     arrays: dict[str, Array] = {}
     packed = pack(tree, "", arrays)
@@ -47,16 +37,9 @@ def write_tree(path: str | os.PathLike[str], tree: Mapping[str, Any]) -> None:
 
 
 def read_tree(path: str | os.PathLike[str]) -> dict[str, Any]:
-    """Return the tree that `write_tree` wrote.
+    """Return the tree that `write_tree` wrote; FileNotFoundError if there is no such file.
 
-    No file takes more memory than ten times its size and some constant.
-
-    Raises
-    ------
-    FileNotFoundError
-        If there is no such file.
-    CheckpointError
-        If it is truncated, corrupted, not a checkpoint, or of another version of the format.
+    CheckpointError if it is truncated, corrupted, no checkpoint, or of another version.
     """
     arrays, packed = read_content(path, CHECKPOINT)
     try:

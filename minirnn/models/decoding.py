@@ -51,17 +51,9 @@ class Decoded(NamedTuple):
 class Steps:
     """A decoder at work: gives the logits of the next token, and can go on from other rows.
 
-    Parameters
-    ----------
-    before, after : lists of Layer
-        The decoder up to its last recurrent layer, and the rest.
-    attention : Attention, or None
-    annotations : array (batch, time, keys)
-        What the encoder has made of the source.
-    mask : boolean array (batch, time), or None
-        The source's.
-    states : list with an entry for each layer of `before`
-        With which the decoder begins.
+    `before` is the decoder up to its last recurrent layer, with a state in `states` to begin with
+    for each layer, `after` the rest; `annotations` (batch, time, keys) is what the encoder has made
+    of the source, whose mask is `mask`.
     """
 
     def __init__(
@@ -126,18 +118,9 @@ def write(
 ) -> Decoded:
     """Write one token after the other, and keep `width` beginnings of each sequence.
 
-    A beginning that has ended stays as it is, until better ones push it out.
-
-    Parameters
-    ----------
-    steps : Steps
-    start, end, max_length : int
-    choose : callable
-        From the log-probabilities of all continuations (batch, width * tokens) to the positions of
-        those that are kept (batch, width).
-    width : int
-    length_penalty : float
-        The result has the largest ``log p / length ** length_penalty``.
+    A beginning that has ended stays as it is, until better ones push it out. `choose` goes from the
+    log-probabilities of all continuations (batch, width * tokens) to the positions of those that
+    are kept (batch, width). The result has the largest ``log p / length ** length_penalty``.
     """
     max_length = checks.positive_int("EncoderDecoder", "max_length", max_length)
     start = checks.positive_int("EncoderDecoder", "start", start, zero=True)

@@ -25,21 +25,10 @@ def as_logits(last: Layer | None, output: Array) -> Array:
 
 
 class Sampler:
-    """Draws a token from each row of logits.
+    """Draws a token from each row of logits; the arguments are those of `generate`.
 
-    Parameters
-    ----------
-    owner : object
-        Whose arguments these are, for messages.
-    temperature : float
-        Logits are divided by it: below 1 the likely becomes likelier. 0 takes the likeliest.
-    top_k : int, optional
-        Only the k likeliest tokens are drawn from.
-    top_p : float, optional
-        Only the likeliest tokens that together have a probability of at least p, and no more of
-        them than needed, are drawn from: the nucleus (Holtzman et al., The curious case of neural
-        text degeneration, ICLR 2020).
-    rng : None, int or numpy.random.Generator
+    `owner` is named in messages. `top_p` is the nucleus of Holtzman et al., ICLR 2020: the
+    likeliest tokens that together have a probability of at least p, and no more than needed.
     """
 
     def __init__(

@@ -14,16 +14,8 @@ __all__ = ["runner_of"]
 def runner_of(layer: Any) -> Loop:
     """Return what runs the cell of a layer: the runner of the call before, while it stands for it.
 
-    Parameters
-    ----------
-    layer : Recurrent
-        Its engine says what it may be: "auto" takes the fastest that can run the cell, "off" the
-        loop; "require" raises where only the loop could.
-
-    Raises
-    ------
-    RuntimeError
-        With "require", if there is only the loop; it says why.
+    The layer's engine says what it may be: "auto" takes the fastest that can run the cell, "off"
+    the loop; "require" raises a RuntimeError, which says why, where only the loop could.
     """
     cell = layer.cell
     if layer.observer is not None:
