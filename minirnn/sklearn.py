@@ -14,7 +14,7 @@ from minirnn import checks
 from minirnn.callbacks import EarlyStopping
 from minirnn.cells import Cell
 from minirnn.core import Layer
-from minirnn.data import pad_sequences
+from minirnn.data import Scaler, pad_sequences
 from minirnn.functions import softmax
 from minirnn.layers import Dense, Dropout, LastState
 from minirnn.losses import MeanSquaredError, SoftmaxCrossEntropy
@@ -128,20 +128,6 @@ class _SequenceEstimator(BaseEstimator):  # type: ignore[misc]
             )
         return pad_sequences(sequences)
 
-    def _fit_scale(self, x: Array, mask: Mask | None, weight: Array) -> None:
-        """Keep mean and standard deviation of each feature, over valid steps, weighted."""
-        valid = np.ones(x.shape[:2], bool) if mask is None else mask
-        w = (valid * weight[:, np.newaxis])[:, :, np.newaxis]
-        kept = np.where(valid[:, :, np.newaxis], x, 0.0)
-        self._x_mean = (kept * w).sum(axis=(0, 1)) / w.sum()
-        variance = ((kept - self._x_mean) ** 2 * w).sum(axis=(0, 1)) / w.sum()
-        tiny = np.finfo(np.float64).eps * np.maximum(1.0, self._x_mean**2) * 10
-        self._x_scale = np.where(variance > tiny, np.sqrt(variance), 1.0)
-
-    def _scaled(self, x: Array) -> Array:
-        scaled: Array = (x - self._x_mean) / self._x_scale
-        return scaled
-
     # ------------------------------------------------------------ the network
 
     def _recurrent(self, input_size: int, rng: np.random.Generator, *, reverse: bool) -> Recurrent:
@@ -214,9 +200,10 @@ class _SequenceEstimator(BaseEstimator):  # type: ignore[misc]
             raise self._error("sample_weight should be at least 0, and not all 0")
         target, weight, outputs = self._targets(y, weight, first=first, classes=classes)
         if first:
-            self._fit_scale(x, mask, weight)
+            valid = np.ones(x.shape[:2], bool) if mask is None else mask
+            self._x_scaler = _scaler(x[valid], np.repeat(weight, valid.sum(axis=1)))
             self._start(outputs)
-        self._train(self._scaled(x), target, mask, weight, epochs)
+        self._train(self._x_scaler.transform(x), target, mask, weight, epochs)
         return self
 
     def _targets(
@@ -257,7 +244,7 @@ class _SequenceEstimator(BaseEstimator):  # type: ignore[misc]
     def _output(self, X: Any) -> Array:
         check_is_fitted(self, "model_")
         x, mask = self._sequences(X, reset=False)
-        y: Array = self.model_.predict(self._scaled(x), mask)
+        y: Array = self.model_.predict(self._x_scaler.transform(x), mask)
         return y
 
 
@@ -402,15 +389,21 @@ class SequenceRegressor(RegressorMixin, _SequenceEstimator):  # type: ignore[mis
     ) -> tuple[Array, Array, int]:
         y = check_array(y, ensure_2d=False, dtype=np.float64, input_name="y", estimator=self)
         if first:
-            self._y_mean = float(np.average(y, weights=weight))
-            deviation = float(np.sqrt(np.average((y - self._y_mean) ** 2, weights=weight)))
-            self._y_scale = deviation if deviation > 1e-12 * max(1.0, abs(self._y_mean)) else 1.0
-        return ((y - self._y_mean) / self._y_scale)[:, np.newaxis], weight, 1
+            self._y_scaler = _scaler(y[:, np.newaxis], weight)
+        return self._y_scaler.transform(y[:, np.newaxis]), weight, 1
 
     def predict(self, X: Any) -> Array:
         """Return a number for each sequence ``(n,)``."""
-        numbers: Array = self._output(X)[:, 0] * self._y_scale + self._y_mean
-        return numbers
+        y = self._output(X)
+        return self._y_scaler.inverse(y)[:, 0]
+
+
+def _scaler(rows: Array, weight: Array) -> Scaler:
+    """Return what scales each feature of ``(n, features)``, rows counting as their weights say."""
+    mean = np.average(rows, axis=0, weights=weight)
+    deviation = np.sqrt(np.average((rows - mean) ** 2, axis=0, weights=weight))
+    constant = deviation <= 1e-12 * np.maximum(1.0, np.abs(mean))
+    return Scaler(mean, np.where(constant, 1.0, deviation))
 
 
 def _is_ragged(X: Any) -> bool:
