@@ -220,10 +220,10 @@ class _SequenceEstimator(BaseEstimator):  # type: ignore[misc]
         if self.early_stopping:
             share = checks.fraction(self, "validation_fraction", self.validation_fraction)
             shuffled = self._rng.permutation(rows)
-            held_out = shuffled[: max(1, round(share * len(rows)))]
-            rows = np.sort(shuffled[len(held_out) :])
-            if not len(rows):
+            if len(rows) < 2:
                 raise self._error("early stopping needs at least two sequences, got one")
+            held_out = shuffled[: min(max(1, round(share * len(rows))), len(rows) - 1)]
+            rows = np.sort(shuffled[len(held_out) :])
         size = self.batch_size
         if size == "auto":
             size = len(rows) if len(rows) <= _FULL_BATCH else 32
@@ -322,6 +322,8 @@ class SequenceClassifier(ClassifierMixin, _SequenceEstimator):  # type: ignore[m
         first = not hasattr(self, "model_")
         if first and classes is None:
             raise ValueError("classes must be passed on the first call to partial_fit.")
+        if not (first or classes is None or np.array_equal(np.unique(classes), self.classes_)):
+            raise self._error(f"classes should be those of the first call, {self.classes_}")
         return self._learn(X, y, sample_weight, epochs=1, first=first, classes=classes)
 
     def _targets(

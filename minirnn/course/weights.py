@@ -139,7 +139,7 @@ def rnn_cell_to_course(cell: RNNCell, dense: Dense) -> dict[str, Array]:
     >>> {name: array.shape for name, array in parameters.items()}
     {'Wax': (5, 3), 'Waa': (5, 5), 'ba': (5, 1), 'Wya': (2, 5), 'by': (2, 1)}
     """
-    checks.instance("rnn_cell_to_course", "cell", cell, RNNCell)
+    _check("rnn_cell_to_course", "cell", cell, RNNCell)
     if cell.activation != "tanh":
         raise ValueError(
             f"rnn_cell_to_course: the course knows tanh only, this cell's activation is "
@@ -174,14 +174,23 @@ def lstm_cell_to_course(cell: LSTMCell, dense: Dense) -> dict[str, Array]:
     >>> parameters["Wf"].shape
     (5, 8)
     """
-    checks.instance("lstm_cell_to_course", "cell", cell, LSTMCell)
+    _check("lstm_cell_to_course", "cell", cell, LSTMCell)
     return lstm_weights(cell.Wx.value, cell.Wh.value, cell.b.value) | _output_weights(
         "lstm_cell_to_course", dense, cell.hidden_size, "Wy"
     )
 
 
+def _check(function: str, name: str, value: Any, kind: Any) -> None:
+    checks.instance(function, name, value, kind)
+    if type(value).forward is not kind.forward:
+        raise ValueError(
+            f"{function}: {name} is a {type(value).__name__}, whose forward is another than that "
+            f"of {kind.__name__}"
+        )
+
+
 def _output_weights(function: str, dense: Any, n_a: int, name: str) -> dict[str, Array]:
-    checks.instance(function, "dense", dense, Dense)
+    _check(function, "dense", dense, Dense)
     if dense.input_size != n_a:
         raise ValueError(
             f"{function}: dense should take the cell's {n_a} hidden units, it takes "

@@ -54,6 +54,8 @@ def is_batch_first(module: Any) -> bool:
 
 def _layers(module: Any, place: str) -> list[Layer]:
     """Return our layers of a module, which may be one of `to_torch`'s around others."""
+    if type(module) is modules.Chain:
+        return [layer for _, own, _ in read(module, place) for layer in own]
     if type(module) not in _AROUND:
         return list(layers_of(module, place))
     inside = module.layers if isinstance(module, modules.Parallel) else [module.layer]
@@ -136,7 +138,7 @@ class _Forward(fx.Interpreter):
         layers = self._own(x, module, target)
         if not isinstance(module, nn.RNNBase):
             y = x.then(*layers)
-            return (y, None) if modules.has_state(module) else y
+            return (y, None) if type(module) in _AROUND else y
         if x.axes[0] != ("batch" if module.batch_first else "time"):
             raise Unknown(f": with batch_first={module.batch_first}, it does not read over time")
         for tensor in state[0] if state and type(state[0]) in (list, tuple) else state:

@@ -140,9 +140,19 @@ def test_without_a_bias_by_is_zero():
     assert parameters["by"].tolist() == [[0], [0]]
 
 
+class Doubled(Dense):
+    def forward(self, x):
+        return 2 * super().forward(x)
+
+
 @pytest.mark.parametrize(
     ("call", "error", "message"),
     [
+        (
+            lambda: rnn_cell_to_course(RNNCell(3, 5), Doubled(5, 2)),
+            ValueError,
+            "dense is a Doubled, whose forward is another than that of Dense",
+        ),
         (
             lambda: rnn_cell_to_course(RNNCell(3, 5, activation="relu"), Dense(5, 2)),
             ValueError,

@@ -225,6 +225,22 @@ def test_branches_of_a_users_own():
         from_torch(Branches(batch_first=False))
 
 
+class Around(nn.Module):
+    def __init__(self, body):
+        super().__init__()
+        self.body, self.head = body, nn.Linear(5, 2)
+
+    def forward(self, x):
+        return self.head(self.body(x))
+
+
+def test_what_was_converted_goes_back_as_a_part_of_another_module():
+    halves = mr.Bidirectional(mr.LSTM(4, 2), mr.GRU(4, 3))
+    body = to_torch(disturb(mr.Sequential([mr.GRU(3, 4), halves, LastState()])))
+    kinds = [type(layer).__name__ for layer in from_torch(Around(body))]
+    assert kinds == ["GRU", "Bidirectional", "LastState", "Dense"]
+
+
 class Skips(LastHidden):
     def forward(self, x):
         y = self.rnn(x)[0]

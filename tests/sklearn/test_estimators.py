@@ -198,3 +198,20 @@ def test_a_later_partial_fit_looks_at_its_arguments(kind):
         model.partial_fit(x, y, sample_weight=-np.ones(20))
     for name, value in model.model_.state_dict().items():
         np.testing.assert_array_equal(value, before[name])
+
+
+def test_later_classes_are_those_of_the_first_call():
+    model = SequenceClassifier(hidden_size=2, epochs=1, random_state=0)
+    x, y = np.arange(12.0).reshape(4, 3), np.array([0, 1, 0, 1])
+    model.partial_fit(x, y, classes=[1, 0]).partial_fit(x, y, classes=[0, 1])
+    with pytest.raises(ValueError, match="those of the first call"):
+        model.partial_fit(x, y, classes=[0, 1, 2])
+
+
+def test_holding_out_nearly_all_leaves_one_sequence():
+    model = SequenceRegressor(
+        hidden_size=2, epochs=1, random_state=0, early_stopping=True, validation_fraction=0.99
+    )
+    model.fit(np.arange(12.0).reshape(4, 3), np.arange(4.0))
+    with pytest.raises(ValueError, match="at least two sequences"):
+        model.fit(np.ones((1, 3)), [1.0])
