@@ -82,17 +82,26 @@ def load_dense(
     return dense
 
 
-def rnn_weights(Wx: Array, Wh: Array, b: Array) -> dict[str, Array]:
-    """Return copies of a cell's weights, or of their gradients, under the course's names."""
-    return {"Wax": Wx.T.copy(), "Waa": Wh.T.copy(), "ba": b[:, np.newaxis].copy()}
+def rnn_weights(cell: RNNCell, which: str = "") -> dict[str, Array]:
+    """Return copies of a cell's weights under the course's names; of the gradients for "d"."""
+    Wx, Wh, b = _arrays(cell, which)
+    return {f"{which}Wax": Wx.T.copy(), f"{which}Waa": Wh.T.copy(), f"{which}ba": _column(b)}
 
 
-def lstm_weights(Wx: Array, Wh: Array, b: Array) -> dict[str, Array]:
-    """Return copies of a cell's weights, or of their gradients, under the course's names."""
+def lstm_weights(cell: LSTMCell, which: str = "") -> dict[str, Array]:
+    """Return copies of a cell's weights under the course's names; of the gradients for "d"."""
+    Wx, Wh, b = (np.split(array, 4, axis=-1) for array in _arrays(cell, which))
     weights = {}
     for gate in "fico":
-        at = len(b) // 4 * _GATES.index(gate)
-        columns = slice(at, at + len(b) // 4)
-        weights[f"W{gate}"] = np.concatenate([Wh[:, columns].T, Wx[:, columns].T], axis=1)
-        weights[f"b{gate}"] = b[columns, np.newaxis].copy()
+        k = _GATES.index(gate)
+        weights[f"{which}W{gate}"] = np.concatenate([Wh[k].T, Wx[k].T], axis=1)
+        weights[f"{which}b{gate}"] = _column(b[k])
     return weights
+
+
+def _arrays(cell: Any, which: str) -> list[Array]:
+    return [p.grad if which == "d" else p.value for p in (cell.Wx, cell.Wh, cell.b)]
+
+
+def _column(b: Array) -> Array:
+    return b[:, np.newaxis].copy()

@@ -185,7 +185,7 @@ def lstm_cell_backward(da_next: Any, dc_next: Any, cache: Any) -> dict[str, Arra
     da_next = arguments.array("da_next", da_next, "n_a", "m")
     dc_next = arguments.array("dc_next", dc_next, "n_a", "m")
     dxt, da_prev, dc_prev = _backward(cell, da_next, dc_next, cell_cache)
-    return {"dxt": dxt, "da_prev": da_prev, "dc_prev": dc_prev} | _weight_gradients(cell)
+    return {"dxt": dxt, "da_prev": da_prev, "dc_prev": dc_prev} | lstm_weights(cell, "d")
 
 
 def lstm_backward(da: Any, caches: Any) -> dict[str, Array]:
@@ -246,7 +246,7 @@ def lstm_backward(da: Any, caches: Any) -> dict[str, Array]:
         dx[:, :, t], da_prev, dc_prev = _backward(
             cell, da[:, :, t] + da_prev, dc_prev, cell_caches[t]
         )
-    return {"dx": dx, "da0": da_prev} | _weight_gradients(cell)
+    return {"dx": dx, "da0": da_prev} | lstm_weights(cell, "d")
 
 
 # ---------------------------------------------------------------- rows inside, columns outside
@@ -280,8 +280,3 @@ def _backward(
     grad_state = (np.zeros_like(da_next.T), dc_next.T)
     dx, (dh, dc) = cell.backward(da_next.T, grad_state, cell_cache)
     return dx.T, dh.T, dc.T
-
-
-def _weight_gradients(cell: LSTMCell) -> dict[str, Array]:
-    gradients = lstm_weights(cell.Wx.grad, cell.Wh.grad, cell.b.grad)
-    return {f"d{name}": array for name, array in gradients.items()}

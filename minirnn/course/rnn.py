@@ -168,7 +168,7 @@ def rnn_cell_backward(da_next: Any, cache: Any) -> dict[str, Array]:
     cell_cache = _cell_cache(arguments, step)
     da_next = arguments.array("da_next", da_next, "n_a", "m")
     dxt, da_prev = _backward(cell, da_next, cell_cache)
-    return {"dxt": dxt, "da_prev": da_prev} | _weight_gradients(cell)
+    return {"dxt": dxt, "da_prev": da_prev} | rnn_weights(cell, "d")
 
 
 def rnn_backward(da: Any, caches: Any) -> dict[str, Array]:
@@ -220,7 +220,7 @@ def rnn_backward(da: Any, caches: Any) -> dict[str, Array]:
             parameters = steps[t].parameters
             load_rnn_cell(arguments, parameters, cell)
         dx[:, :, t], da_prev = _backward(cell, da[:, :, t] + da_prev, cell_caches[t])
-    return {"dx": dx, "da0": da_prev} | _weight_gradients(cell)
+    return {"dx": dx, "da0": da_prev} | rnn_weights(cell, "d")
 
 
 # ---------------------------------------------------------------- rows inside, columns outside
@@ -246,8 +246,3 @@ def _backward(cell: RNNCell, da_next: Array, cell_cache: RNNCache) -> tuple[Arra
     # In the course the state is the only output: nothing reaches it but da_next.
     dx, (dh,) = cell.backward(da_next.T, (np.zeros_like(da_next.T),), cell_cache)
     return dx.T, dh.T
-
-
-def _weight_gradients(cell: RNNCell) -> dict[str, Array]:
-    gradients = rnn_weights(cell.Wx.grad, cell.Wh.grad, cell.b.grad)
-    return {f"d{name}": array for name, array in gradients.items()}

@@ -145,9 +145,7 @@ def rnn_cell_to_course(cell: RNNCell, dense: Dense) -> dict[str, Array]:
             f"rnn_cell_to_course: the course knows tanh only, this cell's activation is "
             f"{cell.activation}"
         )
-    return rnn_weights(cell.Wx.value, cell.Wh.value, cell.b.value) | _output_weights(
-        "rnn_cell_to_course", dense, cell.hidden_size, "Wya"
-    )
+    return rnn_weights(cell) | _output_weights("rnn_cell_to_course", dense, cell.hidden_size, "Wya")
 
 
 def lstm_cell_to_course(cell: LSTMCell, dense: Dense) -> dict[str, Array]:
@@ -175,7 +173,7 @@ def lstm_cell_to_course(cell: LSTMCell, dense: Dense) -> dict[str, Array]:
     (5, 8)
     """
     _check("lstm_cell_to_course", "cell", cell, LSTMCell)
-    return lstm_weights(cell.Wx.value, cell.Wh.value, cell.b.value) | _output_weights(
+    return lstm_weights(cell) | _output_weights(
         "lstm_cell_to_course", dense, cell.hidden_size, "Wy"
     )
 
