@@ -214,6 +214,11 @@ def as_array(owner: object, x: Any, what: str) -> Array:
     """Return `x` as an array of whatever it holds."""
     if x is None:
         raise TypeError(f"{name_of(owner)}: {what} should be an array, got None")
+    if hasattr(x, "filled") and np.any(x.mask):
+        raise TypeError(
+            f"{name_of(owner)}: {what} is a masked array, and what it hides would be read; write "
+            f"x.filled(0), and pass a boolean mask (batch, time), True where the step is valid"
+        )
     try:
         return np.asarray(x)
     except ValueError:

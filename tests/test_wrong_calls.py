@@ -443,6 +443,10 @@ ROWS = {
         r"as long as that of the inputs \(6, 2, 3\), got .*axis 1 .*is 2: are batch and time swapp",
     ),
     "a tensor": (lambda: _model().forward(Tensor()), r"LSTM .*the input is a Tensor.*\.detach\(\)"),
+    "a masked array": (
+        lambda: _fit(np.ma.masked_greater(X, 0.5), Y),
+        r"the input is a masked array, .*\.filled\(0\), and pass a boolean mask",
+    ),
     "a tensor in fit": (lambda: _fit(Tensor(), Y), r"the input is a Tensor.*\.detach\(\)"),
     "words as labels": (lambda: _fit(X, np.array(["a", "b"])), "np.unique.*return_inverse=True"),
     "bool labels": (lambda: _fit(X, Y == 1), r"astype\(int\)"),
