@@ -37,12 +37,13 @@ __all__ = [
     "located",
     "name_of",
     "no_nan",
-    "not_a_tuple",
     "one_input",
     "positive_float",
     "positive_int",
+    "saved",
     "sequence",
     "step",
+    "tuple_of",
     "weights",
 ]
 
@@ -205,6 +206,16 @@ def generator(owner: object, rng: Any) -> np.random.Generator:
     if isinstance(rng, int | np.integer) and (isinstance(rng, bool) or rng < 0):
         raise ValueError(f"{name_of(owner)}: rng should be a seed of at least 0, got {rng!r}")
     return np.random.default_rng(rng)
+
+
+def saved(owner: Any) -> Any:
+    """Return what `forward` kept in `_cache`, or say that there was no forward."""
+    if owner._cache is None:
+        raise RuntimeError(
+            f"{name_of(owner)}: backward was called before forward: there is nothing to go back "
+            f"through"
+        )
+    return owner._cache
 
 
 # ---------------------------------------------------------------- arrays
@@ -414,11 +425,13 @@ def weights(owner: object, given: Any, own: Mapping[str, Any]) -> dict[str, Arra
     return arrays
 
 
-def not_a_tuple(given: Any, wanted: str) -> Exception:
-    """Return the error for states that are no tuple, or one of another length."""
-    if isinstance(given, tuple | list):
-        return ValueError(f"{wanted}, got {type(given).__name__} of {len(given)}")
-    return TypeError(f"{wanted}, got {type(given).__name__}")
+def tuple_of(given: Any, count: int, wanted: str) -> tuple[Any, ...]:
+    """Return a tuple or list of so many as a tuple; `wanted` says what it should be."""
+    if not isinstance(given, tuple | list):
+        raise TypeError(f"{wanted}, got {type(given).__name__}")
+    if len(given) != count:
+        raise ValueError(f"{wanted}, got {type(given).__name__} of {len(given)}")
+    return tuple(given)
 
 
 def check_shape(owner: object, x: Any, shape: tuple[int, ...], dtype: Any, what: str) -> Array:

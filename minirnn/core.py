@@ -280,14 +280,7 @@ class Layer(KeywordHints):
         """
         return summary_of(self, x, mask)
 
-    def _saved(self) -> Any:
-        """Return what `forward` kept, or say that there was no forward."""
-        if self._cache is None:
-            raise RuntimeError(
-                f"{type(self).__name__}: backward was called before forward: there is nothing to "
-                f"go back through"
-            )
-        return self._cache
+    _saved = checks.saved
 
     # ------------------------------------------------------------ parameters
 

@@ -70,13 +70,11 @@ class Composite(Layer):
         count = len(self.layers)
         if given is None:
             return [None] * count
-        if not isinstance(given, tuple | list) or len(given) != count:
-            raise checks.not_a_tuple(
-                given,
-                f"{type(self).__name__}: {what} should be a tuple with an entry for each of the "
-                f"{count} layers, None where a layer has no state",
-            )
-        return given
+        wanted = (
+            f"{type(self).__name__}: {what} should be a tuple with an entry for each of the "
+            f"{count} layers, None where a layer has no state"
+        )
+        return checks.tuple_of(given, count, wanted)
 
 
 def distinct_parts(owner: object, layers: Iterable[tuple[Any, Layer]]) -> list[Layer]:

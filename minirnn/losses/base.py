@@ -87,14 +87,7 @@ class Loss(KeywordHints):
         """
         return ""
 
-    def _saved(self) -> Any:
-        if self._cache is None:
-            raise RuntimeError(
-                f"{type(self).__name__}: backward was called before forward: there is nothing to "
-                f"differentiate"
-            )
-        return self._cache
-
+    _saved = checks.saved
     __repr__ = as_call
 
 

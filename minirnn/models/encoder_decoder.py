@@ -137,8 +137,12 @@ class EncoderDecoder(Layer):
         mask : tuple (source mask, target mask), optional
             Boolean (batch, time) each, True where the step is valid; either may be None.
         """
-        source, target = _pair(inputs, "the inputs", "(source, target_in)")
-        valid = (None, None) if mask is None else _pair(mask, "the mask", "(source's, target's)")
+        source, target = checks.tuple_of(
+            inputs, 2, "EncoderDecoder: the inputs should be a tuple (source, target_in)"
+        )
+        mask = (None, None) if mask is None else mask
+        wanted = "EncoderDecoder: the mask should be a tuple (source's, target's)"
+        valid = checks.tuple_of(mask, 2, wanted)
         encoding, before, after = self._chains()
         with one_blas_thread(), Restored([layer for _, layer in self.named_layers()]):
             annotations, source_mask, read = self._encoded(source, valid[0])
@@ -298,11 +302,3 @@ class EncoderDecoder(Layer):
 def _one(sampler: Sampler) -> Callable[[Array], Array]:
     """Return the sampler as what chooses one continuation of each sequence."""
     return lambda log_p: sampler(log_p)[:, None]
-
-
-def _pair(given: Any, what: str, names: str) -> tuple[Any, Any]:
-    if not isinstance(given, tuple | list) or len(given) != 2:
-        got = type(given).__name__
-        got += f" of {len(given)}" if isinstance(given, tuple | list) else ""
-        raise TypeError(f"EncoderDecoder: {what} should be a tuple {names}, got {got}")
-    return given[0], given[1]

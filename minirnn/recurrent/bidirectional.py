@@ -136,13 +136,12 @@ class Bidirectional(Parallel):
         if given is None:
             return None, None
         sizes = [len(layer.cell.initial_state(1)) for layer in self.layers]
-        if not isinstance(given, tuple | list) or len(given) != sum(sizes):
-            raise checks.not_a_tuple(
-                given,
-                f"Bidirectional: the state should be a tuple of {sum(sizes)} arrays, "
-                f"{sizes[0]} for the forward layer and {sizes[1]} for the backward layer",
-            )
-        return tuple(given[: sizes[0]]), tuple(given[sizes[0] :])
+        wanted = (
+            f"Bidirectional: the state should be a tuple of {sum(sizes)} arrays, {sizes[0]} for "
+            f"the forward layer and {sizes[1]} for the backward layer"
+        )
+        given = checks.tuple_of(given, sum(sizes), wanted)
+        return given[: sizes[0]], given[sizes[0] :]
 
 
 def _named(layer: Any) -> str:

@@ -60,10 +60,8 @@ def _own_state(cell: Cell, batch: int, dtype: np.dtype[Any]) -> State:
 
 def states_like(owner: object, arrays: Any, model: State, what: str) -> State:
     """Return copies of `arrays`, a tuple with the shapes and dtypes of `model`."""
-    if not isinstance(arrays, tuple | list) or len(arrays) != len(model):
-        raise checks.not_a_tuple(
-            arrays, f"{type(owner).__name__}: {what} should be a tuple of {len(model)} arrays"
-        )
+    wanted = f"{type(owner).__name__}: {what} should be a tuple of {len(model)} arrays"
+    arrays = checks.tuple_of(arrays, len(model), wanted)
     checked = [
         checks.check_shape(owner, array, like.shape, like.dtype, f"{what}[{k}] (batch, ...)")
         for k, (array, like) in enumerate(zip(arrays, model, strict=True))
