@@ -1,4 +1,4 @@
-"""Arrays, also in nested tuples and dictionaries: cast, indexed, padded, compared."""
+"""Arrays, also in nested tuples and dictionaries: cast, indexed, compared."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import numpy as np
 from minirnn.gradcheck.arrays import mapped
 from minirnn.typing import Array
 
-__all__ = ["cast", "changed", "copied", "equal", "flat", "masks", "padded", "part", "same"]
+__all__ = ["cast", "changed", "copied", "equal", "flat", "part", "same"]
 
 
 def cast(value: Any, dtype: Any) -> Any:
@@ -32,21 +32,6 @@ def flat(value: Any) -> list[Array]:
     found: list[Array] = []
     mapped(value, lambda array: found.append(np.asarray(array)))
     return found
-
-
-def masks(batch: int, time: int) -> dict[str, Array]:
-    """Return masks to try: padding at the end, and gaps; each row keeps a valid step."""
-    steps, rows = np.arange(time), np.arange(batch)[:, None]
-    gaps = (steps + rows) % 3 != 0
-    gaps[:, time - 1] |= ~gaps.any(axis=1)
-    return {"padding at the end": steps < np.maximum(1, time - rows), "gaps in the mask": gaps}
-
-
-def padded(x: Array, mask: Array, filling: float, token: int = -5) -> Array:
-    """Return a copy with something else wherever a step is masked; tokens get the integer."""
-    result = x.copy()
-    result[~mask] = filling if x.dtype.kind == "f" else token
-    return result
 
 
 def same(one: Any, two: Any) -> bool:

@@ -5,10 +5,14 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
-from minirnn.gradcheck import GradientError, check_gradients
-from minirnn.testing.report import Advice
+import numpy as np
 
-__all__ = ["first_wrong_gradients", "out_of_order", "refused"]
+from minirnn.gradcheck import GradientError, check_gradients
+from minirnn.testing.arrays import equal, same
+from minirnn.testing.report import Advice
+from minirnn.testing.subject import Subject
+
+__all__ = ["first_wrong_gradients", "out_of_order", "refused", "what_padding_changes"]
 
 
 def first_wrong_gradients(
@@ -42,6 +46,29 @@ def _wrong_gradients(thing: Any, inputs: tuple[Any, ...], mask: Any) -> Iterator
                 f"the gradient on {one.name} is wrong at {one.index}: backward gives "
                 f"{one.analytic:.6g}, central differences {one.numeric:.6g}"
             )
+
+
+def what_padding_changes(s: Subject, replace: str) -> Iterator[str]:
+    """Put anything into the padding: results stay, and no gradient goes there.
+
+    `replace` is the code that replaces what stands in the padding.
+    """
+    for name, mask in s.masks().items():
+        clean = s.results(s.made(), s.padded(mask, 0, 0), mask=mask.copy())
+        for filling, token in ((np.nan, -5), (np.inf, 10**6), (-1e30, -5)):
+            dirty = s.results(s.made(), s.padded(mask, filling, token), mask=mask.copy())
+            if not equal(clean, dirty):
+                yield (
+                    f"{name}: with {filling:g} in it, the results are others than with 0: replace "
+                    f"it first, {replace} (a product with 0 keeps NaN)"
+                )
+                break
+        grad = clean.get("the gradient on the input")
+        if grad is not None and np.any(grad[~mask]):
+            yield f"{name}: backward gives masked steps a gradient that is not zero"
+    everywhere = s.results(s.made(), s.inputs, mask=np.ones_like(mask))
+    if not same(everywhere, s.results(s.made(), s.inputs)):
+        yield "a mask that is True everywhere gives other results than no mask"
 
 
 def out_of_order(call: Callable[[], Any], what: str, accepted: str) -> Iterator[str]:

@@ -9,8 +9,8 @@ import numpy as np
 from minirnn.core import Layer
 from minirnn.gradcheck.arrays import mapped
 from minirnn.masks import lost_inside
-from minirnn.testing.arrays import cast, changed, copied, equal, flat, padded, same
-from minirnn.testing.findings import first_wrong_gradients
+from minirnn.testing.arrays import cast, changed, copied, flat, same
+from minirnn.testing.findings import first_wrong_gradients, what_padding_changes
 from minirnn.testing.layer_calls import (
     copies,
     gradients_add,
@@ -45,28 +45,9 @@ def padding(s: LayerSubject) -> Iterator[str]:
             f"on, so padding is read as data: set uses_mask = True and write forward(x, mask=None)"
         )
         return
-    x = s.sequence()
-    for name, mask in s.masks().items():
-        clean = both(s.made(), (padded(x, mask, 0),), mask=mask.copy())
-        for filling, token in ((np.nan, -5), (np.inf, 10**6), (-1e30, -5)):
-            dirty = both(s.made(), (padded(x, mask, filling, token),), mask=mask.copy())
-            if not equal(clean, dirty):
-                yield (
-                    f"{name}: with {filling:g} in it, the results are others than with 0: replace "
-                    f"it first, x = np.where(mask[:, :, None], x, 0) (a product with 0 keeps NaN)"
-                )
-                break
-        if clean[1] is not None and x.dtype.kind == "f" and np.any(clean[1][~mask]):
-            yield f"{name}: backward gives masked steps a gradient that is not zero"
-    without, full = both(s.made(), (x,)), both(s.made(), (x,), mask=np.ones(x.shape[:2], bool))
-    if not same(without, full):
-        yield "a mask that is True everywhere gives other results than no mask"
-    yield from _alone(s, x)
-
-
-def _alone(s: LayerSubject, x: Array) -> Iterator[str]:
-    mask = s.masks()["padding at the end"]
-    together = s.made().eval().forward(padded(x, mask, 0), mask=mask)
+    yield from what_padding_changes(s, "x = np.where(mask[:, :, None], x, 0)")
+    mask, x = s.masks()["padding at the end"], s.sequence()
+    together = s.made().eval().forward(*s.padded(mask, 0, 0), mask=mask)
     for row, length in enumerate(mask.sum(axis=1)):
         alone = s.made().eval().forward(x[row : row + 1, :length])
         ours = together[row : row + 1]

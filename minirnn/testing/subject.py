@@ -15,7 +15,7 @@ from minirnn.core import Layer
 from minirnn.data.nested import each
 from minirnn.gradcheck.arrays import mapped
 from minirnn.losses import Loss
-from minirnn.testing.arrays import cast, copied, masks, padded, part, same
+from minirnn.testing.arrays import cast, copied, part, same
 from minirnn.testing.report import NotApplicableError
 from minirnn.typing import Array
 
@@ -36,6 +36,7 @@ class Subject:
     """A layer, cell, loss or metric, what its calls take (in float64), and copies to try it on."""
 
     x_name = "x"
+    no_time = "the input has no time axis (batch, time, features)"
 
     def __init__(self, thing: Any, inputs: tuple[Any, ...], mask: Any) -> None:
         self.thing, self.mask, self.name = thing, mask, type(thing).__name__
@@ -60,6 +61,34 @@ class Subject:
         """Return inputs of the same shapes with other numbers: the batch in the opposite order."""
         first, *rest = part(self.inputs, slice(None, None, -1))
         return mapped(first, lambda a: 0.5 * a if a.dtype.kind == "f" else a), *rest
+
+    @property
+    def has_time(self) -> bool:
+        """Whether a mask (batch, time) fits."""
+        return False
+
+    def sequence(self) -> Array:
+        """Return the input, or the prediction, with a time axis; else the check does not apply."""
+        if not self.has_time:
+            raise NotApplicableError(self.no_time)
+        x: Array = self.inputs[0]
+        return x
+
+    def masks(self) -> dict[str, Array]:
+        """Return masks to try, each row with a valid step, and last the one that was given."""
+        batch, time = self.sequence().shape[:2]
+        steps, rows = np.arange(time), np.arange(batch)[:, None]
+        gaps = (steps + rows) % 3 != 0
+        gaps[:, time - 1] |= ~gaps.any(axis=1)
+        tried = {"padding at the end": steps < np.maximum(1, time - rows), "gaps in the mask": gaps}
+        return tried if self.mask is None else tried | {"the mask": np.asarray(self.mask)}
+
+    def padded(self, mask: Array, filling: float, token: int) -> tuple[Any, ...]:
+        """Return the inputs with something else wherever a step is masked; tokens get the token."""
+        inputs: tuple[Any, ...] = copied(self.inputs)
+        for x in inputs:
+            x[~mask] = filling if x.dtype.kind == "f" else token
+        return inputs
 
     def variants(self) -> Iterator[tuple[str, Any, Any]]:
         """Yield what gradients are checked on: its name, the inputs, and the mask or None."""
@@ -100,17 +129,6 @@ class LayerSubject(Subject):
         """Whether the input is (batch, time, features), or (batch, time) of tokens."""
         return self.x is not None and self.x.ndim == (3 if self.x.dtype.kind == "f" else 2)
 
-    def sequence(self) -> Array:
-        """Return the input if it has a time axis; the check does not apply if it has none."""
-        if self.x is None or not self.has_time:
-            raise NotApplicableError("the input has no time axis (batch, time, features)")
-        return self.x
-
-    def masks(self) -> dict[str, Array]:
-        """Return the masks to try, and the one that was given."""
-        given = {} if self.mask is None else {"the mask": np.asarray(self.mask)}
-        return masks(*self.sequence().shape[:2]) | given
-
     def variants(self) -> Iterator[tuple[str, Any, Any]]:
         """Yield also one step, and the masks: padding at the end of every other row, then gaps."""
         yield from super().variants()
@@ -119,11 +137,11 @@ class LayerSubject(Subject):
         if self.has_time:
             yield "a single step", part(self.inputs, (slice(None), slice(1))), None
             if self.thing.uses_mask:
-                x, (trailing, gaps, *given) = self.sequence(), self.masks().values()
-                mixed = np.where(np.arange(len(x))[:, None] % 2, trailing, gaps)
-                yield "padding and gaps in the mask", (padded(x, mixed, np.nan, 10**6),), mixed
-                for one in given:
-                    yield "the mask", (padded(x, one, np.nan, 10**6),), one
+                trailing, gaps, *given = self.masks().values()
+                mixed = np.where(np.arange(len(gaps))[:, None] % 2, trailing, gaps)
+                names = ("padding and gaps in the mask", "the mask")
+                for name, mask in zip(names, (mixed, *given), strict=False):
+                    yield name, self.padded(mask, np.nan, 10**6), mask
 
 
 class CellSubject(Subject):
@@ -142,6 +160,8 @@ class CellSubject(Subject):
 
 class TargetSubject(Subject):
     """A loss or a metric, a prediction and a target."""
+
+    no_time = "prediction and target have no time axis (batch, time, ...) in common"
 
     def __init__(self, thing: Any, inputs: tuple[Any, ...], mask: Any) -> None:
         if len(inputs) != 2:
@@ -166,20 +186,6 @@ class TargetSubject(Subject):
         shape = self.prediction.shape[:2]
         return self.prediction.ndim == 3 and np.shape(self.target)[:2] == shape
 
-    def masked(self) -> Array:
-        """Return the mask, or one with gaps, if there is a time axis."""
-        if not self.has_time:
-            raise NotApplicableError(
-                "prediction and target have no time axis (batch, time, ...) in common"
-            )
-        drawn = masks(*self.prediction.shape[:2])["gaps in the mask"]
-        return drawn if self.mask is None else np.asarray(self.mask)
-
-    def padded(self, mask: Array, filling: float) -> tuple[Array, Array]:
-        """Return prediction and target with something else in the padding."""
-        token = int(filling) if np.isfinite(filling) else -7
-        return padded(self.prediction, mask, filling), padded(self.target, mask, filling, token)
-
     def takes_mask(self) -> bool:
         """Whether forward or update takes a mask."""
         method = self.thing.forward if self.is_loss else self.thing.update
@@ -190,7 +196,8 @@ class TargetSubject(Subject):
         """Yield also a masked one."""
         yield from super().variants()
         if self.has_time and self.takes_mask():
-            yield "masked", self.padded(self.masked(), 0), self.masked()
+            *_, mask = self.masks().values()
+            yield "masked", self.padded(mask, 0, 0), mask
 
 
 def draw(y: Array, seed: int = 1) -> Array:

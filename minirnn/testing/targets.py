@@ -12,7 +12,12 @@ import numpy as np
 
 from minirnn.gradcheck.arrays import mapped
 from minirnn.testing.arrays import copied, equal, part, same
-from minirnn.testing.findings import first_wrong_gradients, out_of_order, refused
+from minirnn.testing.findings import (
+    first_wrong_gradients,
+    out_of_order,
+    refused,
+    what_padding_changes,
+)
 from minirnn.testing.layers import later_calls
 from minirnn.testing.report import Advice, NotApplicableError
 from minirnn.testing.subject import TargetSubject, importable
@@ -52,34 +57,23 @@ def number(s: TargetSubject) -> Iterator[str]:
 
 def padding(s: TargetSubject) -> Iterator[str]:
     """Put anything into the padding, and take the valid positions alone."""
-    mask, name = s.masked(), "forward" if s.is_loss else "update"
+    (*_, mask), name = s.masks().values(), "forward" if s.is_loss else "update"
     if not s.takes_mask():
         yield (
             f"{name} takes no mask, so a Trainer cannot hand one on: write {name}(self, "
             f"prediction, target, mask=None), and average over the positions where it is True"
         )
         return
-    one, two = (
-        [*s.results(s.made(), s.padded(mask, filling), mask=mask).values()]
-        for filling in (0.5, np.nan)
-    )
-    if not equal(one, two):
-        yield (
-            "what stands in the padding has an influence: take prediction[mask], target[mask], or "
-            "replace it first, np.where(mask[..., None], prediction, 0) (a product with 0 keeps "
-            "NaN)"
-        )
-    everywhere = s.results(s.made(), s.inputs, mask=np.ones_like(mask))
-    if not same(everywhere, s.results(s.made(), s.inputs)):
-        yield "a mask that is True everywhere gives another value than no mask"
-    if not s.is_loss:
-        return
-    alone = s.made().forward(s.prediction[mask], s.target[mask])
-    if not same(alone, one[0]):
-        yield (
-            f"with a mask the loss is {float(one[0]):.6g}, over the valid positions alone "
-            f"{float(alone):.6g}: it should be their mean, so divide by mask.sum()"
-        )
+    valid = "np.where(mask[..., None], prediction, 0)"
+    yield from what_padding_changes(s, f"take prediction[mask], target[mask], or {valid}")
+    if s.is_loss:
+        loss = s.made().forward(*s.padded(mask, 0, 0), mask=mask)
+        alone = s.made().forward(s.prediction[mask], s.target[mask])
+        if not same(alone, loss):
+            yield (
+                f"with a mask the loss is {float(loss):.6g}, over the valid positions alone "
+                f"{float(alone):.6g}: it should be their mean, so divide by mask.sum()"
+            )
 
 
 def order_of_calls(s: TargetSubject) -> Iterator[str]:
