@@ -610,6 +610,7 @@ UNKNOWN = [
     P(h.MemoryCell, "di = dc * g", "di = dc * np.exp(g)", "", ()),
     P(h.LayerNorm, "return (g - mean - self.n * along) / self.std", "return g + mean", "", ()),
     P(h.Loop, "self.h[t].T @ dz", "self.h[t + 1].T @ dz", "", ()),
+    P(h.Loop, "self.h[t].T @ dz", "self.h[t].T @ dh", "", ()),
     P(h.Linear, "self.W.grad += self.x.T @ grad",
       "self.W.grad += self.x.T @ grad + np.sin(np.arange(12.)).reshape(3, 4) * grad.sum()", "", ()),
     P(h.Affine, "rows.sum(axis=0)", "rows.sum(axis=0) * np.array([1, 1.1, 0.9, 1.3])", "", ()),

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from minirnn.gradcheck.arrays import changed, copies, same
+from minirnn.gradcheck.arrays import SMALLEST, changed, copies, same
 from minirnn.gradcheck.diagnosis.evidence import Case, Evidence
 from minirnn.gradcheck.function import CheckedFunction
 from minirnn.gradcheck.report import Diagnosis
@@ -166,14 +166,17 @@ def only_over_time(evidence: Evidence, short: Evidence, wrong: Sequence[Case]) -
     """
     if short.failed:
         return []
-    names = tuple(case.name for case in wrong)
     start = f"right for a sequence of one step, wrong for {evidence.time}"
+    names = tuple(case.name for case in wrong)
     if "input" in evidence.measurements.keys() - evidence.failed:
+        # Where it is zero for one step, as that on Wh after a state of zeros, nothing is known.
+        single = {name: np.abs(one.numeric).max() for name, one in short.measurements.items()}
+        names = tuple(name for name in names if single[name] > SMALLEST)
         text = (
             f"looks like contributions of steps that get lost: {start}, while the gradient on the "
             f"input is right for both. Is it assigned (=) in the loop over time, not added (+=)?"
         )
-        return [Diagnosis("overwritten", names, text)]
+        return [Diagnosis("overwritten", names, text)] if names else []
     text = (
         f"looks like a mistake in what goes back from step to step: {start}. Look at how the "
         f"gradient on the state is handed from step t + 1 to step t"
