@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import copy
 import random
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from functools import partial
 from typing import Any
 
 import numpy as np
@@ -65,7 +64,9 @@ class CheckedFunction:
         for part in self.parts.values():
             getattr(part, "engine", None)  # found once, and not anew after each fresh start
         self._start = {path: dict(vars(part)) for path, part in self.parts.items()}
-        self._generators = list(_generators(self.parts.values()))
+        self._chance = copy.deepcopy(
+            {path: {k: v for k, v in own.items() if _draws(v)} for path, own in self._start.items()}
+        )
         self.weights: list[Array] = []
         movable = {name: a for name, a in given.items() if a.dtype.kind == "f"}
         self.variables = {k: a for k, a in movable.items() if not k.startswith("target")}
@@ -136,9 +137,9 @@ class CheckedFunction:
             self.restart()
 
     def rewind(self) -> None:
-        """Put the random generators back to where they began."""
-        for set_state, state in self._generators:
-            set_state(state)
+        """Give the layers their random generators as they were at the beginning."""
+        for path, generators in copy.deepcopy(self._chance).items():
+            vars(self.parts[path]).update(generators)
 
     def forward(self) -> list[Array]:
         """Return the outputs of a forward from where the layer is now."""
@@ -203,17 +204,11 @@ class CheckedFunction:
         self._values[...] = before
 
 
-def _generators(parts: Any) -> Iterator[tuple[Callable[[Any], Any], Any]]:
-    """Yield, for every random generator in the parts, how to set its state, and that of now."""
-    for part in parts:
-        for value in vars(part).values():
-            for item in value if isinstance(value, list | tuple) else [value]:
-                if isinstance(item, np.random.Generator):
-                    yield partial(setattr, item.bit_generator, "state"), item.bit_generator.state
-                elif isinstance(item, random.Random):
-                    yield item.setstate, item.getstate()
-                elif isinstance(item, np.random.RandomState):
-                    yield item.set_state, item.get_state()
+def _draws(value: Any) -> bool:
+    """Whether it is a random generator, or a list with one."""
+    items = value if isinstance(value, list | tuple) else [value]
+    kinds = np.random.Generator | np.random.RandomState | random.Random
+    return any(isinstance(item, kinds) for item in items)
 
 
 def _one_gradient(where: str, name: str, gradient: Any, shape: tuple[int, ...]) -> Array:

@@ -384,6 +384,7 @@ PRODUCT_RULE = [
         "the state[0] given alone where the state[0] given - cache[5] belongs",
     ),
     P(h.GatedCell, "dy * (h - new) *", "-dy * new *", "term", ("Wx", "Wh", "b"), "columns 0 to 3"),
+    P(h.Guess, "self.p - self.t", "-self.t", "term", ("input",), "alone where self.t - self.p"),
     P(h.GatedCell, "+ dy * z", "", "term", ("state[0]",), "(grad + grad_state[0]) * cache[2]"),
     P(h.GatedCell, "+ dy * z", "", "term", ("state[0] of cell",), how="over time"),
     P(

@@ -41,11 +41,6 @@ _FACTOR: list[_Relation] = [
     # these may fit a few numbers by chance
     ("some", lambda f: (1, f), "derivative",
      "a factor too many@: what backward gives is the truth times {0}"),
-    ("pairs", lambda f, g: (f, g), "derivative", "the wrong factor@: {1} where {0} belongs"),
-    ("pairs", lambda f, g: (f * g, 1), "derivative",
-     "two factors left out@: what backward gives, times {0} and {1}, is the truth"),
-    ("pairs", lambda f, g: (1, f * g), "derivative",
-     "two factors too many@: what backward gives is the truth times {0} and {1}"),
     *[("two arrays", beside, "term",
        "a term of a product rule left out@: backward has {0} alone where " + both + " belongs")
       for both, beside in [
@@ -53,6 +48,11 @@ _FACTOR: list[_Relation] = [
           ("{0} - {1}", lambda f, g: (f - g, f)),
           ("{1} - {0}", lambda f, g: (g - f, f)),
       ]],
+    ("pairs", lambda f, g: (f, g), "derivative", "the wrong factor@: {1} where {0} belongs"),
+    ("pairs", lambda f, g: (f * g, 1), "derivative",
+     "two factors left out@: what backward gives, times {0} and {1}, is the truth"),
+    ("pairs", lambda f, g: (1, f * g), "derivative",
+     "two factors too many@: what backward gives is the truth times {0} and {1}"),
 ]  # fmt: skip
 _LEFT_OUT, _WRONG_SIGN, _TWICE = (f"a term {edit} {{base}} * {{0}}" for edit in EDITS)
 _TERM: list[_Relation] = [
