@@ -17,7 +17,13 @@ from minirnn.cells.cell import Cell
 from minirnn.core import Layer
 from minirnn.gradcheck.function import CheckedFunction, RefusedError
 from minirnn.gradcheck.kinds import step_gradients, step_result
-from minirnn.gradcheck.report import GradientError, wrong_kind, wrong_shape
+from minirnn.gradcheck.report import (
+    Diagnosis,
+    GradientError,
+    GradientShapeError,
+    wrong_kind,
+    wrong_shape,
+)
 
 __all__ = ["located"]
 
@@ -96,6 +102,11 @@ def _check(part: Any, name: str, result: Any, given: tuple[Any, ...], where: str
         if array is None:
             said = f"{name} gives None for it; does the method end with a return?"
             raise wrong_kind(where, what, said, "a missing return")
+        if np.shape(array) != shape and name == "forward":
+            hint = "; set self.output_size where it is not the hidden size" * (what == "output")
+            said = f"looks like a wrong shape: {np.shape(array)} where {shape} belongs{hint}"
+            found = Diagnosis("shape", (what,), said)
+            raise GradientShapeError(f"{where}: {found!r}", what, (found,))
         if np.shape(array) != shape:
             raise wrong_shape(where, what, np.shape(array), shape)
 

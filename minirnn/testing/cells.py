@@ -8,10 +8,9 @@ from typing import Any
 import numpy as np
 
 from minirnn.cells.cell import Cell
-from minirnn.gradcheck import GradientError
-from minirnn.gradcheck.kinds import step_result
 from minirnn.recurrent import Recurrent
 from minirnn.testing.arrays import part, same
+from minirnn.testing.findings import first_wrong_gradients
 from minirnn.testing.layers import LAYER, gradients, later_calls, other_dtypes
 from minirnn.testing.report import Advice, ContractReport, NotApplicableError, run
 from minirnn.testing.subject import CellSubject, LayerSubject
@@ -59,39 +58,17 @@ def check_cell(cell: Cell, inputs: tuple[Any, ...], mask: Any) -> ContractReport
 
 
 def sizes(s: CellSubject) -> Iterator[str]:
-    """Look at the sizes, the initial state and what a step returns."""
-    cell = s.thing
+    """Look at the sizes, and run it as the layer over it does, which checks what it gets."""
     for name in ("input_size", "hidden_size"):
-        if not isinstance(getattr(cell, name, None), int | np.integer):
+        if not isinstance(getattr(s.thing, name, None), int | np.integer):
             yield f"the cell has no {name}: set self.{name} in __init__, an int"
             return
-    x = s.inputs[0]
-    for batch in (len(x), 1):
-        state = cell.initial_state(batch)
-        if not isinstance(state, tuple) or not state:
-            yield (
-                f"initial_state should return a tuple of arrays (batch, ...), and returns "
-                f"{type(state).__name__}; for one array write (array,)"
-            )
+    for x in (s.inputs[0], s.inputs[0][:1]):
+        try:
+            Recurrent(s.made()).forward(x[:, None])
+        except Exception:  # of any kind: the gradient check says where it is
+            yield from first_wrong_gradients(Recurrent(s.made()), [("", (x[:, None],), None)])
             return
-        for k, array in enumerate(state):
-            if np.shape(array)[:1] != (batch,):
-                yield (
-                    f"initial_state({batch})[{k}] has shape {np.shape(array)}: its first axis "
-                    f"should be the batch, {batch}"
-                )
-                return
-    state = _state(cell, len(x))
-    try:
-        y, _, _ = step_result(f"{s.name}.forward", s.made().forward(x, state), len(state))
-    except GradientError as error:
-        yield str(error)
-        return
-    if np.shape(y) != (len(x), cell.output_size):
-        yield (
-            f"the output of a step has shape {np.shape(y)}, and should have (batch, output_size) = "
-            f"{(len(x), cell.output_size)}: set self.output_size where it is not the hidden size"
-        )
 
 
 def stateless(s: CellSubject) -> Iterator[str]:

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from minirnn.gradcheck import GradientError, check_gradients
+from minirnn.gradcheck import GradientError, GradientReport, check_gradients
 from minirnn.testing.arrays import equal, same
 from minirnn.testing.report import Advice
 from minirnn.testing.subject import Subject
@@ -23,29 +23,30 @@ def first_wrong_gradients(
     Of each variant: what is special about it, the inputs, and the mask or None.
     """
     for name, inputs, mask in variants:
-        found = list(_wrong_gradients(thing, inputs, mask))
-        yield from (f"{name}: {text}" if name else text for text in found)
+        try:
+            found = _said(check_gradients(thing, *inputs, mask=mask, raises=False))
+        except GradientError as error:
+            found = [str(error)]
         if found:
+            yield from (f"{name}: {text}" if name else text for text in found)
             return
 
 
-def _wrong_gradients(thing: Any, inputs: tuple[Any, ...], mask: Any) -> Iterator[str]:
-    try:
-        report = check_gradients(thing, *inputs, mask=mask, raises=False)
-    except GradientError as error:
-        yield str(error)
-        return
+def _said(report: GradientReport) -> list[str]:
+    """Return what a gradient check found, a sentence each."""
+    found = []
     known = {name for diagnosis in report.diagnoses for name in diagnosis.names}
     for diagnosis in report.diagnoses:
         about_gradients = diagnosis.kind != "in place" and "output" not in diagnosis.names
         what = "the gradient on " if about_gradients else ""
-        yield f"{what}{', '.join(diagnosis.names)}: {diagnosis.text}"
+        found.append(f"{what}{', '.join(diagnosis.names)}: {diagnosis.text}")
     for one in report.comparisons:
         if not one.passed and not {one.name, "output"} & known:
-            yield (
+            found.append(
                 f"the gradient on {one.name} is wrong at {one.index}: backward gives "
                 f"{one.analytic:.6g}, central differences {one.numeric:.6g}"
             )
+    return found
 
 
 def what_padding_changes(s: Subject, replace: str) -> Iterator[str]:
