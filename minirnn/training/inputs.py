@@ -86,7 +86,8 @@ def validation_batches(validation: Any, batch_size: int | None, rng: np.random.G
     """Return batches over ``(inputs, targets[, mask[, ...]])``, or those given; None for None."""
     if validation is None:
         return None
-    if isinstance(validation, tuple) and len(validation) > 1 and not is_nested(validation[1]):
+    several = isinstance(validation, tuple) and len(validation) > 1
+    if several and not all(isinstance(one, tuple) for one in validation):  # as batches would be
         return as_batches(as_batch(validation), batch_size=batch_size, rng=rng)
     if not _are_batches(validation):
         hint = "; take inputs and targets out of it" * isinstance(validation, dict)

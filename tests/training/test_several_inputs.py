@@ -312,3 +312,26 @@ def test_what_is_known_of_batches_is_checked_as_of_arrays():
     expected = trainer.evaluate(A, targets, sample_weight=weights, batch_size=5)
     assert trainer.evaluate(batches) == expected
     assert trainer.evaluate(list(batches)) == expected
+
+
+class TwoErrors(m.MeanSquaredError):
+    """A loss over two targets, given as a tuple or a dictionary."""
+
+    def forward(self, prediction, target, mask=None):
+        one, two = target.values() if isinstance(target, dict) else target
+        return super().forward(prediction, (one + two) / 2, mask)
+
+
+@pytest.mark.parametrize("both", [lambda a, b: (a, b), lambda a, b: {"a": a, "b": b}])
+def test_several_targets_are_validated_too(both):
+    x = np.random.default_rng(0).standard_normal((6, 4, 3))
+    one, two = x[..., :2], x[..., 1:]
+    model = m.Sequential([m.GRU(3, 2, rng=0)])
+    trainer = m.Trainer(model, TwoErrors(), m.SGD(model.parameters(), 0.1), rng=0)
+    targets = both(one, two)
+    history = trainer.fit(x, targets, validation=(x, targets), epochs=1, progress=False)
+    expected = m.MeanSquaredError().forward(model.predict(x), (one + two) / 2)
+    assert history["val_loss"] == [pytest.approx(expected, rel=1e-6)]
+    batches = ((x[:3], both(one[:3], two[:3])), (x[3:], both(one[3:], two[3:])))
+    again = trainer.fit(x, targets, validation=batches, epochs=1, progress=False)
+    assert again["val_loss"] == [pytest.approx(trainer.evaluate(x, targets)["loss"], rel=1e-6)]
