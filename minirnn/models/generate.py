@@ -136,6 +136,7 @@ def _steps(
                 f"generate: stop should be tokens in 0..{logits.shape[1] - 1}, of which the model "
                 f"gives the logits, got {stops}"
             )
+        checks.no_nan("generate", logits, "a logit of the model")
         token = sampler(as_logits(last, logits))
         reading = t < starts
         ended |= ~reading & (np.isin(token, stops) | (t >= starts + length))

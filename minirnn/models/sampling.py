@@ -46,11 +46,9 @@ class Sampler:
         if self.top_p is not None and self.top_p > 1:
             raise ValueError(f"{checks.name_of(owner)}: top_p should be at most 1, got {top_p}")
         self.rng = checks.generator(owner, rng)
-        self.owner = owner
 
     def __call__(self, logits: Any) -> Array:
         """Return tokens (batch,) for logits (batch, tokens)."""
-        checks.no_nan(self.owner, logits, "a logit of the model")
         if self.temperature == 0:
             greedy: Array = logits.argmax(axis=1)
             return greedy
