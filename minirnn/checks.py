@@ -303,13 +303,13 @@ def as_integers(owner: object, x: Any, size: int, what: str, mask: Any = None) -
     return array
 
 
-def check_axis(owner: object, x: Array, axis: int, size: int, what: str = "") -> None:
+def check_axis(owner: object, x: Array, axis: int, size: int) -> None:
     """Raise unless `x` has `size` elements on `axis`; say so if another axis would fit."""
     if x.shape[axis] == size:
         return
     axis %= x.ndim
     message = (
-        f"{name_of(owner)}: {what}{_axis_name(axis, x.ndim)} should be {size}, "
+        f"{name_of(owner)}: {_axis_name(axis, x.ndim)} should be {size}, "
         f"got {x.shape[axis]} in shape {x.shape}"
     )
     names = _AXES.get(x.ndim)

@@ -46,7 +46,7 @@ def softmax(x: Array, axis: int = -1) -> Array:
     return result
 
 
-def log_softmax(x: Array, axis: int = -1) -> Array:
+def log_softmax(x: Array) -> Array:
     """Logarithms of the probabilities of `softmax`, exact where these round to 0.
 
     Examples
@@ -56,6 +56,6 @@ def log_softmax(x: Array, axis: int = -1) -> Array:
     array([    0., -1000.])
     """
     with np.errstate(over="ignore"):  # a difference beyond the largest number is -inf
-        result: Array = x - x.max(axis=axis, keepdims=True)
-    result -= np.log(np.exp(result).sum(axis=axis, keepdims=True))
+        result: Array = x - x.max(axis=-1, keepdims=True)
+    result -= np.log(np.exp(result).sum(axis=-1, keepdims=True))
     return result

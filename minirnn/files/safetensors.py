@@ -21,7 +21,6 @@ from typing import IO, Any
 import numpy as np
 
 from minirnn.errors import CheckpointError
-from minirnn.files.parsing import check_weight, read_json
 from minirnn.files.replacing import existing, replacing
 from minirnn.typing import Array
 
@@ -48,6 +47,7 @@ _DTYPES: dict[str, np.dtype[Any]] = {"BOOL": np.dtype(bool)} | {
     for size in sizes
 }
 _METADATA, _CHECKSUM = "__metadata__", "checksum"
+_ROOM = 48 << 20  # bytes that reading a file may take beyond a multiple of its size
 
 
 def write_safetensors(
@@ -74,7 +74,7 @@ def write_safetensors(
     header[_METADATA][_CHECKSUM] = _checksum(header, contents)
     text = json.dumps(header).encode()
     text += b" " * (-len(text) % 8)
-    check_weight(text, len(text) + end)
+    _check_weight(text, len(text) + end)
     with replacing(path) as file:
         file.write(len(text).to_bytes(8, "little") + text)
         for content in contents:
@@ -126,7 +126,7 @@ def read_content(path: str | os.PathLike[str], kind: str) -> tuple[dict[str, Arr
         if set(metadata) != {"format", "version", "content"}:
             raise ValueError("its metadata are others")
         text = metadata.pop("content").encode("ascii")
-        return arrays, read_json(text, os.path.getsize(path))
+        return arrays, _read_json(text, os.path.getsize(path))
     except CheckpointError as error:
         raise CheckpointError(f"{path} {error}") from None
     except (ValueError, RecursionError) as error:
@@ -140,7 +140,7 @@ def _read(file: IO[bytes], kind: str) -> tuple[dict[str, Array], dict[str, str]]
     if len(start) < 8 or length > size - 8:
         raise ValueError("its header claims to be longer than the file" if size else "it is empty")
     text = file.read(length)
-    header = read_json(text, size)
+    header = _read_json(text, size)
     metadata = header.pop(_METADATA, {})
     if not all(isinstance(text, str) for text in metadata.values()):
         raise ValueError("its metadata are not texts")
@@ -190,3 +190,37 @@ def _checksum(header: Mapping[str, Any], contents: list[Any]) -> str:
     for content in contents:
         checksum = zlib.crc32(content, checksum)
     return f"{checksum:08x}"
+
+
+# ---------------------------------------------------------------- the JSON: weighed, then parsed
+
+
+def _read_json(text: bytes, size: int) -> Any:
+    """Return what the JSON in a file of `size` bytes says, if no key is in it twice.
+
+    CheckpointError if it is too heavy, ValueError or RecursionError if it is no such JSON.
+    """
+    _check_weight(text, size)
+    return json.loads(text.decode(), object_pairs_hook=_unique)
+
+
+def _check_weight(text: bytes, size: int) -> None:
+    """Raise if parsing a file's JSON would take too much memory, for a file of `size` bytes.
+
+    ``[],`` are three bytes in a file and a hundred in memory. The marks are counted, wherever they
+    stand, before anything is parsed.
+    """
+    each = {b"{": 300, b"[": 120, b",": 50, b":": 120, b'"': 30}
+    weight = sum(bytes_ * text.count(mark) for mark, bytes_ in each.items())
+    weight += (8 if b"\\u" in text else 4) * len(text)
+    if weight > 9 * size + _ROOM:
+        raise CheckpointError(
+            f"has {len(text):,} bytes of JSON that would take some {weight >> 20:,} MB in memory"
+        )
+
+
+def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    found = dict(pairs)
+    if len(found) != len(pairs):
+        raise ValueError("its JSON has a key twice")
+    return found

@@ -70,7 +70,7 @@ class Writer:
         return self.constant(values, np.int64)
 
     def merge(self, parts: list[str], how: str, axis: int) -> str:
-        """Add what `minirnn.layers.merging` does to the outputs of several layers."""
+        """Add what `minirnn.layers.Parallel` does to the outputs of several layers."""
         if how == "concat":
             return self.add("Concat", *parts, axis=axis)
         y = parts[0]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from math import prod
 from typing import Any
 
 import numpy as np
@@ -10,11 +11,12 @@ import numpy as np
 from minirnn import checks, masks
 from minirnn.core import Layer
 from minirnn.layers.composite import Composite, refuse_gradient
-from minirnn.layers.merging import MERGES, merge, merge_back, merged_size
 from minirnn.restoring import Restored
 from minirnn.typing import Array
 
 __all__ = ["Parallel"]
+
+_MERGES = ("concat", "sum", "mean", "product")
 
 
 class Parallel(Composite):
@@ -57,7 +59,7 @@ class Parallel(Composite):
     """
 
     def __init__(self, layers: Iterable[Layer], merge: str = "concat") -> None:
-        self.merge = checks.choice(self, "merge", merge, MERGES)
+        self.merge = checks.choice(self, "merge", merge, _MERGES)
         super().__init__(layers)
 
     def _checked(self) -> list[Layer]:
@@ -75,7 +77,7 @@ class Parallel(Composite):
                 f"{type(self).__name__}: all layers read the same input, but their input_size is "
                 f"{' and '.join(map(str, takes))}"
             )
-        merged_size(self, self._sizes(), self.merge)
+        _merged_size(self, self._sizes(), self.merge)
         return parts
 
     def _sizes(self) -> list[int | None]:
@@ -95,7 +97,7 @@ class Parallel(Composite):
     @property
     def output_size(self) -> int | None:
         """Features of the output, where they are known."""
-        return merged_size(self, self._sizes(), self.merge)
+        return _merged_size(self, self._sizes(), self.merge)
 
     def forward(self, x: Any, mask: Any = None, state: Any = None) -> Array:
         """Return the merged outputs.
@@ -117,7 +119,7 @@ class Parallel(Composite):
                 masks.apply(layer, x, mask, one)
                 for layer, one in zip(self.layers, states, strict=True)
             ]
-            y = merge(self, outputs, self.merge)
+            y = _merge(self, outputs, self.merge)
         if padding is not None:
             y[~padding] = 0
         self._cache = (np.shape(x), outputs, y.shape, y.dtype, padding)
@@ -126,7 +128,7 @@ class Parallel(Composite):
     def step(self, x_t: Any) -> Array:
         """Return the merged outputs of one step of each layer."""
         with Restored(self._inside()):
-            return merge(self, [layer.step(x_t) for layer in self.layers], self.merge)
+            return _merge(self, [layer.step(x_t) for layer in self.layers], self.merge)
 
     def backward(self, grad: Any, grad_state: Any = None, *, need_grad_x: bool = True) -> Any:
         """Return the gradient on x: the sum of those of the layers."""
@@ -136,7 +138,7 @@ class Parallel(Composite):
         grad = masks.without_padding(grad, padding)
         total: Any = None
         with Restored(self._inside(), gradients=need_grad_x):
-            parts = merge_back(grad, outputs, self.merge)
+            parts = _merge_back(grad, outputs, self.merge)
             for layer, part, state in zip(self.layers, parts, states, strict=True):
                 inner = (part,) if state is None else (part, state)
                 grad_x = (layer.backward if need_grad_x else layer.backward_parameters)(*inner)
@@ -145,3 +147,50 @@ class Parallel(Composite):
                         refuse_gradient(layer, grad_x, shape)
                     total = grad_x if total is None else total + grad_x
         return total
+
+
+# ---------------------------------------------------------------- outputs, merged
+
+
+def _merged_size(owner: object, sizes: list[int | None], how: str) -> int | None:
+    """Return the features of the merged output, where those of all parts are known."""
+    known = [size for size in sizes if size is not None]
+    if how != "concat" and len(set(known)) > 1:
+        raise ValueError(
+            f"{checks.name_of(owner)}: for merge={how!r} all parts should have the same "
+            f"output_size, got {', '.join(map(str, known))}"
+        )
+    if len(known) < len(sizes):
+        return None
+    return sum(known) if how == "concat" else known[0]
+
+
+def _merge(owner: object, parts: list[Array], how: str) -> Array:
+    """Return the parts ``(..., features)`` side by side, or their sum, mean or product."""
+    shapes = [part.shape for part in parts]
+    same = [shape[:-1] for shape in shapes] if how == "concat" else shapes
+    if any(shape != same[0] for shape in same):
+        raise ValueError(
+            f"{checks.name_of(owner)}: for merge={how!r} the outputs should have the same shape"
+            f"{' but for the features' if how == 'concat' else ''}, got "
+            f"{', '.join(map(str, shapes))}"
+        )
+    if how == "concat" or len(parts) == 1:  # a copy, which a mask may write into
+        return np.concatenate(parts, axis=-1)
+    if how == "product":
+        return np.asarray(prod(parts[1:], start=parts[0]))
+    total = np.asarray(sum(parts[1:], start=parts[0]))
+    return total / total.dtype.type(len(parts)) if how == "mean" else total
+
+
+def _merge_back(grad: Array, parts: list[Array], how: str) -> list[Array]:
+    """Return the gradient on each part, from that on the merged output."""
+    if how == "concat":
+        ends = np.cumsum([part.shape[-1] for part in parts])[:-1]
+        return np.split(grad, ends, axis=-1)
+    if how == "mean":
+        grad = grad / grad.dtype.type(len(parts))
+    if how != "product":
+        return [grad] * len(parts)
+    others = [[other for j, other in enumerate(parts) if j != k] for k in range(len(parts))]
+    return [np.asarray(prod(some, start=grad)) for some in others]

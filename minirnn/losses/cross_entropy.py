@@ -10,11 +10,10 @@ from minirnn import checks
 from minirnn.engine import current
 from minirnn.losses.arguments import as_classes
 from minirnn.losses.base import MeanLoss
-from minirnn.losses.classes import add_at_class, nats
 from minirnn.settings import setting, settings
 from minirnn.typing import Array, Mask
 
-__all__ = ["SoftmaxCrossEntropy"]
+__all__ = ["SoftmaxCrossEntropy", "add_at_class", "nats"]
 
 
 def _class_weights(owner: object, name: str, given: Any) -> Array:
@@ -191,3 +190,23 @@ def _softmax_and_nats(logits: Array, target: Array) -> tuple[Array, Array, Array
     logs = np.log(sums)
     terms += logs if target.shape != e.shape else logs * target.sum(axis=-1)
     return terms, e, sums
+
+
+def nats(log_p: Array, target: Array) -> Array:
+    """Return ``-sum_k t_k log p_k`` at each position."""
+    if target.shape == log_p.shape:
+        terms: Array = -(target * log_p).sum(axis=-1)
+        return terms
+    return -log_p.reshape(-1)[_places(log_p, target)]
+
+
+def add_at_class(array: Array, target: Array, number: Any) -> None:
+    """Add a number, or one of each position ``(..., 1)``, to its class in a contiguous array."""
+    number = number[..., 0] if isinstance(number, np.ndarray) else number
+    array.reshape(-1)[_places(array, target)] += number
+
+
+def _places(array: Array, target: Array) -> Array:
+    """Return where the class of each position is in the flat array (one index is fastest)."""
+    firsts = np.arange(0, array.size, array.shape[-1]).reshape(target.shape)
+    return firsts + target.astype(np.intp, copy=False)

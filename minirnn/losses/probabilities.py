@@ -9,7 +9,7 @@ import numpy as np
 from minirnn.functions import sigmoid
 from minirnn.losses.arguments import as_classes, check_probabilities
 from minirnn.losses.base import MeanLoss
-from minirnn.losses.classes import add_at_class, nats
+from minirnn.losses.cross_entropy import add_at_class, nats
 from minirnn.typing import Array, Mask
 
 __all__ = ["BinaryCrossEntropy", "CrossEntropy", "SigmoidCrossEntropy"]

@@ -7,8 +7,8 @@ from typing import Any
 import numpy as np
 
 from minirnn import checks
+from minirnn.losses.ctc import as_labels
 from minirnn.losses.ctc_decoding import ctc_greedy
-from minirnn.losses.ctc_labels import as_labels
 from minirnn.metrics.base import Metric
 from minirnn.settings import setting, settings
 from minirnn.typing import Array

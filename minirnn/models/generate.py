@@ -9,6 +9,7 @@ import numpy as np
 
 from minirnn import checks
 from minirnn.core import Layer
+from minirnn.data.sequences import pad_sequences
 from minirnn.data.text import Vocabulary
 from minirnn.models.sampling import Sampler, as_logits
 from minirnn.models.sequential import flat
@@ -119,9 +120,7 @@ def _steps(
     model = model.evaluation_copy()
     last = list(flat([model]))[-1]
     starts = np.array([len(tokens) for tokens in prompts])
-    padded = np.zeros((len(prompts), starts.max()), int)
-    for row, tokens in zip(padded, prompts, strict=True):
-        row[: len(tokens)] = tokens
+    padded, _ = pad_sequences([tokens.astype(int) for tokens in prompts])
     ended = np.zeros(len(prompts), bool)
     token = padded[:, 0]
     for t in range(1, padded.shape[1] + length):

@@ -16,8 +16,7 @@ from minirnn.layers import Softmax
 from minirnn.losses import CrossEntropy, SigmoidCrossEntropy, SoftmaxCrossEntropy
 from minirnn.losses.arguments import as_weights, check_probabilities, refuse_not_finite
 from minirnn.losses.base import MeanLoss
-from minirnn.losses.ctc import CTCLoss
-from minirnn.losses.ctc_labels import as_labels
+from minirnn.losses.ctc import CTCLoss, as_labels
 from minirnn.training.arguments import last_layer
 from minirnn.training.inputs import Batch, as_batch, count_of, refuse_generator
 from minirnn.training.position import generator_states, set_generator_states

@@ -8,7 +8,8 @@ import numpy as np
 import pytest
 
 from minirnn import LSTM, CheckpointError, Dense, Sequential
-from minirnn.files import parsing, read_tree, write_tree
+from minirnn.files import read_tree, write_tree
+from minirnn.files import safetensors as format_
 from minirnn.files.safetensors import read_safetensors
 from tests.training.hostile import checkpoint, damaged, leaf, safetensors, tensor
 from tests.training.runs import assert_same
@@ -60,7 +61,7 @@ def largest(unit: bytes, make) -> bytes:
         middle = (fits + too_many) // 2
         text, file = make(middle)
         try:
-            parsing.check_weight(text, len(file))
+            format_._check_weight(text, len(file))
         except CheckpointError:
             too_many = middle
         else:
@@ -71,7 +72,7 @@ def largest(unit: bytes, make) -> bytes:
 @pytest.mark.parametrize("kind", UNITS)
 def test_json_is_weighed_before_it_is_parsed(kind, path, monkeypatch):
     """What passes takes no more than ten times the file and some room, here less than usual."""
-    monkeypatch.setattr(parsing, "_ROOM", 1 << 20)
+    monkeypatch.setattr(format_, "_ROOM", 1 << 20)
     allowed = (64 / 48) * (1 << 20)
 
     def many(count):
@@ -98,7 +99,7 @@ def test_json_in_its_usual_room(path):
 
 @pytest.mark.parametrize("kind", ["one list", "many tensors", "long names"])
 def test_the_header_of_weights_is_weighed_too(kind, path, monkeypatch):
-    monkeypatch.setattr(parsing, "_ROOM", 1 << 20)
+    monkeypatch.setattr(format_, "_ROOM", 1 << 20)
     long = "n" * 500 * (kind == "long names")
 
     def many(count):
