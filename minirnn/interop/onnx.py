@@ -169,8 +169,8 @@ def _run_of(data: bytes, *, batch_first: bool = True, states: list[str] | None =
         session = onnxruntime.InferenceSession(data, options, providers=["CPUExecutionProvider"])
     except Exception as error:  # its classes have no common base
         raise ConversionError(f"ONNX Runtime does not run this graph: {error}") from error
-    types = {entry.name: entry.type for entry in session.get_inputs()}
-    first, *others = types
+    inputs = {entry.name: entry for entry in session.get_inputs()}
+    first, *others = inputs
     if states is None:
         states = [name for name in others if name.startswith("initial.")]
     lengths = [name for name in others if name not in states]
@@ -181,8 +181,10 @@ def _run_of(data: bytes, *, batch_first: bool = True, states: list[str] | None =
         feed = {first: x if batch_first else x.swapaxes(0, 1)}
         if lengths:
             real = np.full(batch, time) if mask is None else mask.sum(axis=1)
-            feed[lengths[0]] = real.astype(np.int64 if "int64" in types[lengths[0]] else np.int32)
-        feed |= dict(zip(states, state or (), strict=True))
+            wide = "int64" in inputs[lengths[0]].type
+            feed[lengths[0]] = real.astype(np.int64 if wide else np.int32)
+        for name, array in zip(states, state or (), strict=True):  # one direction: PyTorch's form
+            feed[name] = array[None] if len(inputs[name].shape) > array.ndim else array
         try:
             y, *final = session.run(None, feed)
         except Exception as error:

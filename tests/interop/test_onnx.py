@@ -399,6 +399,7 @@ def write(path, nodes, inputs=(), **constants):
             {"rate": np.float32(0.5), "training": np.array(True)},
             "Dropout .* in training mode",
         ),
+        ([node("If", ["x"], ["y"], "the_if")], {}, r"If \(the_if\) has no counterpart$"),
         (
             [node("MatMul", ["x", "W"], ["h"]), node("Transpose", ["h"], ["y"], perm=[1, 0, 2])],
             {"W": W},
@@ -420,6 +421,17 @@ def test_initial_states_that_are_not_all_inputs(tmp_path):
     path = write(tmp_path / "model.onnx", [TO_TIME_FIRST, lstm], inputs, L=L, c=c)
     with pytest.raises(ConversionError, match="nor an input of it for each state"):
         from_onnx(path, verify=False)
+
+
+def test_initial_states_in_the_form_of_pytorch(tmp_path, capsys):
+    info, element = onnx.helper.make_tensor_value_info, onnx.TensorProto.FLOAT
+    gru = node("GRU", ["a", "G", "G", "", "", "h"], ["", "s"], hidden_size=3)
+    nodes = [TO_TIME_FIRST, gru, node("Squeeze", ["s", "axis"], ["y"])]
+    constants = {"G": np.concatenate([W] * 3)[None], "axis": np.array([0])}
+    inputs = [info("h", element, [1, "b", 3])]  # directions first, where ours is (batch, hidden)
+    model = from_onnx(write(tmp_path / "model.onnx", nodes, inputs, **constants))
+    assert [type(layer).__name__ for layer in model] == ["GRU", "LastState"]
+    assert "in 3 runs" in capsys.readouterr().out
 
 
 def test_lengths_that_no_recurrent_layer_reads_are_compared_too(tmp_path):
