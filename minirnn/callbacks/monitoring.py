@@ -70,9 +70,9 @@ class Monitoring(Callback):
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         """Take over what `state_dict` returned."""
-        best, since = state["best"], state["epochs_since"]
-        self.best = None if best is None else float(best)
-        self.epochs_since = checks.positive_int(self, "epochs_since", since, zero=True)
+        best = None if state["best"] is None else float(state["best"])
+        since = checks.positive_int(self, "epochs_since", state["epochs_since"], zero=True)
+        self.best, self.epochs_since = best, since
 
 
 @settings(kw_only=True)

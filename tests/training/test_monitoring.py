@@ -202,3 +202,11 @@ def test_the_log_is_the_history_at_every_moment(tmp_path):
 def test_wrong_arguments(make, message):
     with pytest.raises(ValueError, match=message):
         make()
+
+
+def test_a_refused_state_changes_nothing():
+    callback = EarlyStopping("loss")
+    before = callback.state_dict()
+    with pytest.raises(ValueError, match="epochs_since should be at least 0, got -1"):
+        callback.load_state_dict(before | {"best": 1.0, "epochs_since": -1})
+    assert callback.state_dict() == before
