@@ -59,12 +59,12 @@ class Reading:
         self.known |= {entry.name: Given((entry.name,)) for entry in inputs}
         self.lengths: str | None = None
         self.state_inputs: list[str] = []
-        self.first, first = inputs[0].name, inputs[0].type.tensor_type
-        dims = [dim.dim_value for dim in first.shape.dim]
         self.batch_first, self.recurrent = True, False
-        tokens = first.elem_type in _INTEGERS
+        first, kind = inputs[0].name, inputs[0].type.tensor_type
+        dims = [dim.dim_value for dim in kind.shape.dim]
+        tokens = kind.elem_type in _INTEGERS
         axes = ("batch", "time") if len(dims) > 2 or tokens else ("batch",)
-        self.known[self.first] = Value((), axes if tokens else (*axes, "features"))
+        self.known[first] = Value((), axes if tokens else (*axes, "features"))
         nodes, needed = [], {graph.output[0].name}
         for node in reversed(graph.node):
             if needed.intersection(node.output):
@@ -77,7 +77,7 @@ class Reading:
         if not isinstance(y, Value):
             raise ConversionError("from_onnx: its output is not what layers make of its input")
         with reading("from_onnx: the output"):
-            self.layers = y.output_of(self.known[self.first])
+            self.layers = y.output_of(self.known[first])
         self.fixed = dims[:2] if self.batch_first else dims[1::-1]
 
     # ------------------------------------------------------------ node by node
@@ -147,8 +147,6 @@ class Reading:
             if not isinstance(lengths, Given) or not lengths.whole:
                 raise Unknown(" with lengths that are not an input of the graph")
             self._take_lengths(lengths)
-        if not isinstance(x, Value):
-            raise Unknown(" but for a value made of the input")
         if len(x.axes) == 3 and x.axes[0] == "batch" and not self.recurrent:
             self.batch_first = False  # a recurrent operator is the first to tell
             values = {name: v for name, v in self.known.items() if isinstance(v, Value)}

@@ -40,9 +40,7 @@ def write_scan(writer: Writer, layer: Any, x: str, place: str) -> str:
     body = _Body(writer, *_traced(cell, writer.dtype, first, place), cell, place).graph()
     if not writer.states and not all((array == array[:1]).all() for array in first):
         refuse("to_onnx", "ONNX", f"an initial state of {titled(place, cell)}", "rows differ in it")
-    names = getattr(cell, "state_names", ())
-    if len(names) != len(first):
-        names = tuple(str(k) for k in range(len(first)))
+    names = cell.state_names or [str(k) for k in range(len(first))]
     states = {inner(place, name): array for name, array in zip(names, first, strict=True)}
     initial = [
         writer.initial_state(name, *array.shape[1:]) if writer.states else _rows(writer, x, array)
