@@ -256,6 +256,8 @@ def _own_bidirectional(layer: Any) -> Iterator[Layer]:
         _not_here(layer, f"merge_mode={layer.merge_mode!r}")
     if any(type(half) not in _KINDS.values() or half.dropout for half in both):
         _not_here(layer, "its layers are of other kinds, or have dropout")
+    if both[0].go_backwards:
+        _not_here(layer, "go_backwards of its forward layer")
     one, two = (_own_direction(half) for half in both)
     merge = merges[layer.merge_mode]
     if both[0].return_sequences or merge == "concat":

@@ -192,6 +192,10 @@ def sequential(*layers):
         ([kl.GlobalAveragePooling1D(data_format="channels_first")], "data_format='channels_first'"),
         ([kl.Dropout(0.5, noise_shape=(None, 1, None))], "noise_shape"),
         ([kl.ReLU(max_value=1.0)], "max_value=1.0"),
+        (
+            [kl.Bidirectional(kl.LSTM(4, go_backwards=True), backward_layer=kl.LSTM(4))],
+            "go_backwards of its forward layer",
+        ),
         ([kl.TimeDistributed(kl.Dropout(0.5))], "TimeDistributed.* of Dropout"),
     ],
 )
