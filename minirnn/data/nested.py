@@ -14,13 +14,7 @@ def is_nested(value: Any) -> bool:
 
 
 def each(function: Callable[..., Any], value: Any) -> Any:
-    """Return what `function` makes of each array, in the form in which they were given.
-
-    Examples
-    --------
-    >>> each(len, ("four", {"a": "to"}))
-    (4, {'a': 2})
-    """
+    """Return what `function` makes of each array, in the form in which they were given."""
     if isinstance(value, tuple):
         return tuple(each(function, item) for item in value)
     if isinstance(value, dict):
@@ -34,13 +28,7 @@ def rows_of(value: Any, rows: Any) -> Any:
 
 
 def leaves(value: Any, name: str = "") -> Iterator[tuple[str, Any]]:
-    """Yield each array with a name that says which it is.
-
-    Examples
-    --------
-    >>> list(leaves((1, {"a": 2}), "inputs"))
-    [('inputs[0]', 1), ("inputs[1]['a']", 2)]
-    """
+    """Yield each array with a name that says which it is: ``inputs[0]``, ``inputs['facts']``."""
     items: Any = ()
     if isinstance(value, tuple):
         items = enumerate(value)

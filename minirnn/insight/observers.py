@@ -15,8 +15,7 @@ import numpy as np
 
 from minirnn.cells import Cell
 from minirnn.core import Parameter
-from minirnn.insight.gradients import only_last, reach, row_norms
-from minirnn.insight.records import RecurrentRecord
+from minirnn.insight.records import RecurrentRecord, row_norms
 from minirnn.recurrent import Recurrent
 from minirnn.recurrent.loop import BackwardStep, ForwardStep, Loop
 from minirnn.typing import Array, Mask
@@ -93,13 +92,13 @@ def see_backward(
     record.gradients = gradients(steps)
     record.gradient_mask = None if call.mask is None else call.mask.copy()
     again: list[BackwardStep] = []
-    last = only_last(grad, call.mask, reverse, final=any(np.any(array) for array in grad_state))
+    last = _only_last(grad, call.mask, reverse, final=any(np.any(array) for array in grad_state))
     collector = Observer(backward=lambda grad, grad_state, steps: again.extend(steps))
     with np.errstate(all="ignore"):
         # on a copy of the cell, whose parameters take the gradients of this backward
         loop = Loop(copy.deepcopy(layer.cell), observer=collector)
         loop.backward(last, grad_state, call.caches, need_grad_x=False)
-    record.reach = reach(row_norms(gradients(again).values()), reverse)
+    record.reach = _reach(row_norms(gradients(again).values()), reverse)
 
 
 def _over_time(
@@ -147,3 +146,49 @@ def _gate_values(cell: Cell, cache: Any, batch: int) -> dict[str, Array]:
                 f"{np.shape(values)}"
             )
     return gates
+
+
+# ---------------------------------------------------------------- how far a gradient reaches back
+
+
+def _only_last(grad: Array, mask: Mask | None, reverse: bool, final: bool) -> Array:
+    """Return `grad` (batch, time, output) with zeros in all but the latest step of each sequence.
+
+    With `final`, a gradient comes in on the final state too: then the latest step is the last valid
+    one, whatever gradient its output has.
+    """
+    counts = np.ones(grad.shape[:2], bool) if mask is None else mask
+    if not final:
+        counts = counts & (grad != 0).any(axis=2)
+    order = slice(None, None, -1 if reverse else 1)
+    latest = (np.arange(grad.shape[1]) == _last(counts[:, order])[:, None])[:, order]
+    return np.where(latest[:, :, None], grad, grad.dtype.type(0))
+
+
+def _reach(norms: Array, reverse: bool) -> Array:
+    """Return how much of a gradient that comes in late arrives at each step, as a ratio of norms.
+
+    From norms on the state (batch, time), NaN at masked steps. For every step, over the sequences
+    that have got that far: the norm there, over the norm at each sequence's latest step that has
+    one; (time,), NaN where there is nothing to compare.
+
+    Examples
+    --------
+    >>> _reach(np.array([[0.001, 0.1, 10.0]]), reverse=False)
+    array([1.e-04, 1.e-02, 1.e+00])
+    """
+    order = slice(None, None, -1 if reverse else 1)
+    norms = norms[:, order]
+    last = _last(norms > 0)[:, None]
+    counts = (np.arange(norms.shape[1]) <= last) & ~np.isnan(norms)
+    source = np.take_along_axis(norms, last, axis=1)
+    with np.errstate(all="ignore"):
+        arrives = np.hypot.reduce(np.where(counts, norms, 0.0))
+        sent = np.hypot.reduce(np.where(counts, source, 0.0))
+        return np.where(sent > 0, arrives / sent, np.nan)[order]
+
+
+def _last(true: Mask) -> Array:
+    """Return the last true step of each row, -1 where there is none."""
+    last: Array = np.where(true, np.arange(true.shape[1]), -1).max(axis=1)
+    return last

@@ -7,10 +7,9 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from minirnn.insight.gradients import row_norms
 from minirnn.typing import Array, Mask
 
-__all__ = ["ActivationRecord", "Bounds", "Record", "RecurrentRecord", "Saturation"]
+__all__ = ["ActivationRecord", "Bounds", "Record", "RecurrentRecord", "Saturation", "row_norms"]
 
 Bounds = tuple[float, float]
 
@@ -41,14 +40,9 @@ class Saturation(NamedTuple):
 
 
 def saturation(values: Array, bounds: Bounds, margin: float = MARGIN) -> Saturation:
-    """Return the share of values within `margin` of the range from either bound.
+    """Return the share of an array's values within `margin` of the range from each bound.
 
-    NaN, which marks what was masked, does not count.
-
-    Examples
-    --------
-    >>> saturation(np.array([0.01, 0.5, 0.97, 0.99]), (0.0, 1.0))
-    Saturation(low=0.25, high=0.5)
+    NaN does not count; of no values at all the shares are NaN.
     """
     low, high = bounds
     if not 0 <= margin <= 0.5:
@@ -58,6 +52,17 @@ def saturation(values: Array, bounds: Bounds, margin: float = MARGIN) -> Saturat
         return Saturation(float("nan"), float("nan"))
     near = margin * (high - low)
     return Saturation(float(np.mean(values < low + near)), float(np.mean(values > high - near)))
+
+
+def row_norms(arrays: Iterable[Array]) -> Array:
+    """Return the Euclidean norm ``(batch, time)`` over all other axes and over the arrays together.
+
+    In float64 by ``hypot``, which squares nothing: gradients of 1e-200 or 1e200 neither vanish nor
+    overflow. NaN where an element is NaN.
+    """
+    flat = [array.reshape(*array.shape[:2], -1).astype(np.float64) for array in arrays]
+    norms: Array = np.hypot.reduce(np.concatenate(flat, axis=2), axis=2)
+    return norms
 
 
 class Record:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -217,8 +217,8 @@ class EncoderDecoder(Layer):
             `tokens` and their `mask`, both (batch, length), the `log_probability` (batch,), and
             the weights of the `attention`, (batch, length, time).
         """
-        sampler = Sampler(self, temperature=0)
-        return write(self._steps(source, mask), start, end, max_length, _one(sampler))
+        ends = {"start": start, "end": end, "max_length": max_length}
+        return self.sample(source, **ends, mask=mask, temperature=0)
 
     def sample(
         self,
@@ -247,7 +247,8 @@ class EncoderDecoder(Layer):
         Decoded
         """
         sampler = Sampler(self, temperature=temperature, top_k=top_k, top_p=top_p, rng=rng)
-        return write(self._steps(source, mask), start, end, max_length, _one(sampler))
+        steps = self._steps(source, mask)
+        return write(steps, start, end, max_length, lambda log_p: sampler(log_p)[:, None])
 
     def beam_search(
         self,
@@ -297,8 +298,3 @@ class EncoderDecoder(Layer):
             annotations, mask, _ = twin._encoded(source, mask)
         states = handed_over(encoding, before)
         return Steps(before, after, twin.attention, annotations, mask, states)
-
-
-def _one(sampler: Sampler) -> Callable[[Array], Array]:
-    """Return the sampler as what chooses one continuation of each sequence."""
-    return lambda log_p: sampler(log_p)[:, None]
