@@ -1,4 +1,9 @@
-"""Cell: what one time step of a recurrent network is."""
+"""Cell: what one time step of a recurrent network is.
+
+Shapes in all cells here: ``x_t (batch, input)``, each state array ``(batch, hidden)``; weights
+multiply from the right, ``Wx (input, gates * hidden)``, ``Wh (hidden, gates * hidden)``, ``b (gates
+* hidden,)``. ``dz`` stands for the gradient of the loss with respect to ``z``.
+"""
 
 from __future__ import annotations
 

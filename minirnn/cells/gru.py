@@ -1,9 +1,4 @@
-"""One time step of the gated recurrent unit.
-
-Shapes: ``x_t (batch, input)``, each state array ``(batch, hidden)``; weights multiply from the
-right, ``Wx (input, gates * hidden)``, ``Wh (hidden, gates * hidden)``, ``b (gates * hidden,)``.
-``dz`` stands for the gradient of the loss with respect to ``z``.
-"""
+"""One time step of the gated recurrent unit."""
 
 from __future__ import annotations
 

@@ -21,7 +21,7 @@ import numpy as np
 from minirnn.cells.cell import Cell
 from minirnn.kernels import one_blas_thread
 from minirnn.masks import without_padding
-from minirnn.recurrent.states import check_gradients, check_step
+from minirnn.recurrent.states import check_returned
 from minirnn.restoring import Restored
 from minirnn.typing import Array, Mask, State
 
@@ -108,7 +108,7 @@ class Loop:
         with one_blas_thread():
             for t, valid in _steps(time, mask, reverse):
                 y_t, next_state, cache = cell.forward(x[:, t], state)
-                check_step(cell, y_t, next_state, state)
+                check_returned(cell, "forward", y_t, y.shape[::2], next_state, state)
                 if self.observer is not None:
                     trace.append(ForwardStep(t, y_t, next_state, cache))
                 y[:, t] = _where(valid, y_t, 0)
@@ -142,7 +142,7 @@ class Loop:
         steps, mask, reverse, input_size, final = caches
         last = tuple(map(np.zeros_like, final)) if grad_state is None else grad_state
         grad_state = last
-        grad_x = np.zeros((batch, time, input_size), grad.dtype)
+        grad_x, shape = np.zeros((batch, time, input_size), grad.dtype), (batch, input_size)
         trace: list[BackwardStep] = []
         with one_blas_thread(), Restored((cell,), gradients=True):
             for t, valid in reversed(_steps(time, mask, reverse)):
@@ -152,7 +152,7 @@ class Loop:
                 if self.observer is not None:
                     trace.append(BackwardStep(t, grad_y, into_cell))
                 grad_x_t, out_of_cell = cell.backward(grad_y, into_cell, steps[t])
-                check_gradients(cell, grad_x_t, out_of_cell, (batch, input_size), grad_state)
+                check_returned(cell, "backward", grad_x_t, shape, out_of_cell, grad_state)
                 grad_x[:, t] = _where(valid, grad_x_t, 0)
                 grad_state = _chosen(valid, out_of_cell, grad_state)
         if self.observer is not None:
@@ -165,7 +165,8 @@ class Loop:
         The two share no memory.
         """
         y_t, next_state, _ = self.cell.forward(x_t, state)
-        check_step(self.cell, y_t, next_state, state)
+        shape = len(x_t), self.cell.output_size
+        check_returned(self.cell, "forward", y_t, shape, next_state, state)
         y_t = np.array(y_t, x_t.dtype)  # a copy: mostly it is a part of the state
         return y_t, tuple(np.asarray(array, x_t.dtype) for array in next_state)
 

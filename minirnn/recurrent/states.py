@@ -11,7 +11,7 @@ from minirnn.cells.builtin import BuiltinCell
 from minirnn.cells.cell import Cell
 from minirnn.typing import State
 
-__all__ = ["check_gradients", "check_step", "initial_state", "states_like"]
+__all__ = ["check_returned", "initial_state", "states_like"]
 
 
 def initial_state(
@@ -69,35 +69,25 @@ def states_like(owner: object, arrays: Any, model: State, what: str) -> State:
     return tuple(array.copy() for array in checked)
 
 
-def check_step(cell: Cell, y_t: Any, new: Any, old: State) -> None:
-    """Tell the author of a cell what its forward should have returned."""
-    name, shape = type(cell).__name__, (len(old[0]), cell.output_size)
-    if np.shape(y_t) != shape:
-        raise ValueError(
-            f"{name}: forward should return an output (batch, output_size) = {shape}, got "
-            f"{np.shape(y_t)}; set self.output_size if it is not the hidden size"
-        )
-    _check_returned(f"{name}: forward", new, old)
+_RETURNED = {
+    "forward": (
+        "an output (batch, output_size)",
+        "; set self.output_size if it is not the hidden size",
+    ),
+    "backward": ("a gradient on the input (batch, input_size)", ""),
+}
 
 
-def check_gradients(
-    cell: Cell, grad_x_t: Any, new: Any, shape: tuple[int, int], old: State
+def check_returned(
+    cell: Cell, method: str, array: Any, shape: tuple[int, int], new: Any, old: State
 ) -> None:
-    """Tell the author of a cell what its backward should have returned."""
-    name = type(cell).__name__
-    if np.shape(grad_x_t) != shape:
-        raise ValueError(
-            f"{name}: backward should return a gradient on the input (batch, input_size) = "
-            f"{shape}, got {np.shape(grad_x_t)}"
-        )
-    _check_returned(f"{name}: backward", new, old)
-
-
-def _check_returned(who: str, new: Any, old: State) -> None:
+    """Tell the author of a cell what its forward or backward should have returned."""
+    who = f"{type(cell).__name__}: {method} should return"
+    if np.shape(array) != shape:
+        what, hint = _RETURNED[method]
+        raise ValueError(f"{who} {what} = {shape}, got {np.shape(array)}{hint}")
     if not isinstance(new, tuple):
-        raise TypeError(
-            f"{who} should return a tuple of {len(old)} state arrays, got {type(new).__name__}"
-        )
+        raise TypeError(f"{who} a tuple of {len(old)} state arrays, got {type(new).__name__}")
     expected, found = list(map(np.shape, old)), list(map(np.shape, new))
     if found != expected:
-        raise ValueError(f"{who} should return state arrays of shapes {expected}, got {found}")
+        raise ValueError(f"{who} state arrays of shapes {expected}, got {found}")
