@@ -15,10 +15,10 @@ from __future__ import annotations
 
 import ctypes
 import os
+from _thread import RLock  # at a tenth of the time that threading takes to import
 from collections.abc import Callable
 from functools import cache
 from importlib import import_module
-from threading import RLock
 from typing import Any, NamedTuple
 
 __all__ = ["one_blas_thread"]

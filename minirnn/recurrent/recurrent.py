@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from operator import attrgetter
 from typing import Any
 
@@ -20,7 +19,6 @@ from minirnn.typing import Array, Mask, State
 __all__ = ["Recurrent", "one_way_layers"]
 
 
-@dataclass
 class _Call:
     """What `forward` was given, and what it kept for `backward`."""
 
@@ -30,6 +28,9 @@ class _Call:
     final: State
     runner: Loop | None
     caches: Any
+
+    def __init__(self, **kept: Any) -> None:
+        vars(self).update(kept)
 
     def __getstate__(self) -> dict[str, Any]:
         """Leave the caches out of a copy: its backward runs forward again."""
@@ -164,7 +165,8 @@ class Recurrent(Layer):
         y, final, caches = runner.forward(
             x, mask, initial, reverse=self.reverse, keep=self.training
         )
-        kept = {"_cache": _Call(x, mask, initial, final, runner, caches), "state": final}
+        call = _Call(x=x, mask=mask, initial=initial, final=final, runner=runner, caches=caches)
+        kept = {"_cache": call, "state": final}
         if self.stateful:
             kept["carried_state"] = final
         vars(self).update(kept)  # at once: all of it is kept, or nothing
