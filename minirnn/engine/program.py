@@ -89,11 +89,12 @@ def _power(values: list[float], batches: list[int]) -> tuple[float, int]:
 def fused(graph: Graph) -> Graph:
     """Return the program in the form that runs best."""
     uses = Counter(a for n in reach(graph.results) for a in n.args)
-    return _rebuilt(graph, lambda new, n, args: _fused(new, n, args, [uses[a] for a in n.args]))
+    return _rebuilt(graph, lambda new, n, args: _fused(new, n, args, uses))
 
 
-def _fused(new: Graph, n: Node, args: list[Node], uses: list[int]) -> Node:
+def _fused(new: Graph, n: Node, args: list[Node], counts: Counter[Node]) -> Node:
     """Return what does more at once than `n`, or `n`; it may take in what nothing else uses."""
+    uses = [counts[a] for a in n.args] if n.name in ("add", "sub", "mul") else []
     if n.name == "outer":  # of many steps; a gradient on a state is there for one alone
         args = [new.node("id", a) if base(a).name == "grad_state" else a for a in args]
     if n.name == "add" and args[0].width == args[1].width:  # a @ W + b @ V, which begins with c
@@ -106,7 +107,7 @@ def _fused(new: Graph, n: Node, args: list[Node], uses: list[int]) -> Node:
             begin += terms[even:]
         if pairs and len(begin) < 2 and all(b.name != "const" for b in begin):
             return new.node("product", *pairs, *begin, width=n.width)
-    for k in (1, 0) if n.name in ("add", "sub", "mul") else ():
+    for k in (1, 0) if uses else ():
         a, b = args[k], args[1 - k]
         match n.name, a if uses[k] == 1 else None:
             case "add", Node("mul", (p, Node("tanh", (Node("mul", (q, x)),)))) if (

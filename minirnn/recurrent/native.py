@@ -37,7 +37,7 @@ def native_runner(cell: Cell) -> Loop | str:
 def _verify(cell: Cell, code: Code) -> str:
     """Run a small random problem through machine and loop; return what is wrong, or "".
 
-    Of two batch sizes and three steps, with a mask that has gaps and without one.
+    Of three rows over three steps, with a mask that has gaps, and of one row over one without.
     """
     rng, cell = np.random.default_rng(0), copy.deepcopy(cell)
     machine, parameters = Machine(cell, code), cell.parameters()
@@ -60,8 +60,8 @@ def _verify(cell: Cell, code: Code) -> str:
     pairs: list[tuple[Array, Array]] = []
     with np.errstate(all="ignore"), warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        for batch, mask in ((3, gaps), (1, None)):
-            x, grad = draw(batch, 3, code.inputs), draw(batch, 3, code.outputs)
+        for batch, time, mask in ((3, 3, gaps), (1, 1, None)):
+            x, grad = draw(batch, time, code.inputs), draw(batch, time, code.outputs)
             states = [tuple(draw(batch, n) for n in code.widths) for _ in range(2)]
             found = [results(one, mask, x, grad, *states) for one in (Loop(cell), machine)]
             pairs += zip(*found, strict=True)

@@ -474,7 +474,7 @@ def test_what_no_one_thought_of_is_found_by_trying():
         calls = itertools.count()  # which changes and looks the same
 
         def step(self, x, h):
-            return plain(self, x, h) * (1.0 if next(self.calls) < 6 else 2.0)
+            return plain(self, x, h) * (1.0 if next(self.calls) < 5 else 2.0)
 
     with pytest.warns(RuntimeWarning, match=r"Hidden: the engine and the time loop do not agree"):
         why = Recurrent(Hidden()).engine
