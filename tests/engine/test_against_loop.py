@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from minirnn import Adam, GRUCell, LSTMCell, Recurrent, RNNCell
-from minirnn.engine import native
+from minirnn.engine import native, use
 from minirnn.engine.code import Code
 from minirnn.recurrent.loop import Loop
 from minirnn.recurrent.native import NativeRunner
@@ -36,7 +36,6 @@ def compare(cell, code, batch, time, *, seed=0, mask=False, reverse=False, threa
     rng = np.random.default_rng(seed)
     loop = copy.deepcopy(cell)
     fast, slow = NativeRunner(cell, code), Loop(loop)
-    fast._threads = lambda batch, time: min(threads, batch)
 
     def draw(*shape):
         return rng.standard_normal(shape).astype(code.dtype)
@@ -50,7 +49,7 @@ def compare(cell, code, batch, time, *, seed=0, mask=False, reverse=False, threa
         grad[~real] = np.nan
     results = []
     for runner in (fast, slow):
-        with np.errstate(all="ignore"):
+        with np.errstate(all="ignore"), use(threads=threads):
             y, last, kept = runner.forward(x, real, state, reverse=reverse, keep=True)
             alone = runner.forward(x, real, state, reverse=reverse, keep=False)
             end = grad_state if final else None
@@ -151,16 +150,18 @@ def test_the_number_of_threads_changes_no_more_than_rounding():
     results = {}
     for threads in (1, 2, 2, 5):
         cell.zero_grad()
-        runner = NativeRunner(cell, code)
-        runner._threads = lambda batch, time, n=threads: n
-        y, final, kept = runner.forward(x, None, cell.initial_state(37), reverse=False, keep=True)
-        grad_x, _ = runner.backward(grad, None, kept, need_grad_x=True)
+        runner, state = NativeRunner(cell, code), cell.initial_state(37)
+        with use(threads=threads):
+            y, final, kept = runner.forward(x, None, state, reverse=False, keep=True)
+            grad_x, _ = runner.backward(grad, None, kept, need_grad_x=True)
         found = [y, *final, grad_x, *[p.grad.copy() for p in cell.parameters()]]
         for a, b in zip(found, results.setdefault(threads, found), strict=True):
             np.testing.assert_array_equal(a, b)  # the same number: bit for bit
     for found in results.values():
         for a, b in zip(found, results[1], strict=True):
             np.testing.assert_allclose(a, b, rtol=1e-12, atol=1e-12)
+    sums = [np.concatenate([a.ravel() for a in found[-4:]]) for found in results.values()]
+    assert not np.array_equal(sums[0], sums[1])  # of gradients: in another order, so it was shared
 
 
 def test_a_long_sequence():

@@ -164,7 +164,7 @@ static const instruction_set all_sets[] = {
 };
 #define SET_COUNT ((int)(sizeof all_sets / sizeof *all_sets))
 static int chosen_set = SET_COUNT - 1;
-static int poisoned = 0; /* for tests: memory is filled with NaN before it is used */
+static int poisoned = 0; /* for tests: memory is filled with NaN first, little work is shared too */
 
 static int has_set(int i) {
 #ifdef __x86_64__
@@ -443,7 +443,8 @@ static PyObject *py_run(PyObject *self, PyObject *const *args, Py_ssize_t n) {
   call c = {.P = program_of(args[0]), .reverse = args[2] == Py_True};
   if (!c.P || !collect(&c, args[3], args[4])) goto done;
   if (args[5] != Py_None && PyObject_GetBuffer(args[5], &memory, PyBUF_SIMPLE) < 0) goto done;
-  c.threads = parts_of(PyFloat_AsDouble(args[1]), c.batch * c.time * c.P->weights, c.batch / 4);
+  int64_t work = poisoned ? INT64_MAX : c.batch * c.time * c.P->weights;
+  c.threads = parts_of(PyFloat_AsDouble(args[1]), work, poisoned ? c.batch : c.batch / 4);
   int kept_layout = !c.back && !memory.obj && !c.views[MASK].obj && !poisoned;
   if (kept_layout && c.batch * c.time == 1 && c.P->weights < SMALL) {
     layout *L = &c.P->step; /* one step of one row: laid out once, and the GIL is not given up */
@@ -542,7 +543,7 @@ static PyMethodDef methods[] = {
     {"adam", (PyCFunction)(void (*)(void))py_adam, METH_FASTCALL, "Take a step of Adam."},
     {"instruction_sets", py_instruction_sets, METH_NOARGS, "Return those of this processor."},
     {"instruction_set", py_instruction_set, METH_VARARGS, "Return the one in use, or set it."},
-    {"poison", py_poison, METH_O, "Fill memory with NaN before it is used, for tests."},
+    {"poison", py_poison, METH_O, "Fill memory with NaN and share all work, for tests."},
     {NULL, NULL, 0, NULL}};
 
 static struct PyModuleDef module = {
