@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import sys
+from collections import deque
 from collections.abc import Callable, Iterable
 from contextlib import suppress
 from dis import opmap
@@ -47,15 +48,23 @@ def frozen(thing: Any, first: dict[int, int] | None = None, depth: int = 0) -> A
     itself = MethodType(type, thing)  # equal to that of the very same thing alone
     if isinstance(thing, FIXED) or depth == 8:
         return itself
-    if isinstance(thing, list | tuple | set | frozenset):
+    if isinstance(thing, list | tuple | set | frozenset | deque):
         return kind, *inside(thing)
     if isinstance(thing, dict):
         return kind, *thing, *inside(thing.values())
-    if hasattr(thing, "__dict__"):
-        own = {name: value for name, value in vars(thing).items() if name != "training"}
+    if attributes := _attributes(thing):
+        own = {name: value for name, value in attributes.items() if name != "training"}
         which = kind if isinstance(thing, Layer) or not callable(thing) else itself
         return which, getattr(thing, "training", None), *own, *inside(own.values())
     return itself
+
+
+def _attributes(thing: Any) -> dict[str, Any]:
+    """Return those that are kept in a dictionary, itself, or else those in slots."""
+    slots = [name for base in type(thing).__mro__ for name in getattr(base, "__slots__", ())]
+    found = {name: getattr(thing, name, None) for name in slots if hasattr(thing, name)}
+    own = getattr(thing, "__dict__", None)
+    return own if isinstance(own, dict) else found
 
 
 def look(thing: Any, *methods: str, but: Iterable[str] = ()) -> tuple[Any, ...]:
@@ -144,31 +153,35 @@ class Dependencies:
             return (getattr(thing, BEHIND[type(thing)]),)
         kind = type(thing)
         if isinstance(thing, Layer) or _is_own(kind, kind.__module__):
-            return kind, *getattr(thing, "__dict__", {}).values()
+            return kind, *_attributes(thing).values()
         return ()
 
     def _class(self, kind: type) -> Iterable[Any]:
         for base in kind.__mro__:
             for name in list(vars(base)) if _is_own(base, base.__module__) else ():
-                if name == "__call__" or not name.startswith("__"):
+                value = vars(base)[name]
+                method = isinstance(value, FunctionType) and name != "__init__"
+                if method or not name.startswith("__"):
                     self._read(kind, name, f"{base.__qualname__}.{name}")
-                    yield vars(base)[name]
+                    yield value
 
     def _function(self, function: FunctionType) -> Iterable[Any]:
-        space, label = function.__globals__, function.__module__
-        names, attributes = _names(function.__code__)
+        space, code, label = function.__globals__, function.__code__, function.__module__
+        names, attributes = _names(code)
         found = [self._read(space, n, f"{label}.{n}") for n in names if n in space]
-        for name, cell in zip(
-            function.__code__.co_freevars, function.__closure__ or (), strict=True
-        ):
+        variables = zip(code.co_freevars, function.__closure__ or (), strict=True)
+        places: list[Any] = [(cell, "cell_contents", name) for name, cell in variables]
+        defaults = [n for n in ("__defaults__", "__kwdefaults__") if getattr(function, n)]
+        places += [(function, name, name) for name in defaults]
+        for owner, attribute, name in places:
             with suppress(ValueError):  # it has no value yet
-                found.append(self._read(cell, "cell_contents", f"{function.__qualname__}.{name}"))
+                found.append(self._read(owner, attribute, f"{function.__qualname__}.{name}"))
+        found += [sys.modules[n] for n in sorted(attributes) if n in sys.modules]  # imported in it
         for thing in found:  # grows by what is read of modules
-            if isinstance(thing, ModuleType) and _is_own(thing, label := thing.__name__):
-                new = [
-                    n for n in attributes & vars(thing).keys() if (id(thing), n) not in self._reads
-                ]
-                found += [self._read(thing, n, f"{label}.{n}") for n in sorted(new)]
+            if isinstance(thing, ModuleType) and _is_own(thing, thing.__name__):
+                for n in sorted(attributes & vars(thing).keys()):
+                    if (id(thing), n) not in self._reads:
+                        found.append(self._read(thing, n, f"{thing.__name__}.{n}"))
         return found
 
 
@@ -210,15 +223,15 @@ class Contents:
             self._hold(name, thing)
 
     def _hold(self, name: str, thing: Any) -> None:
-        kinds: Any = list | dict | set | np.ndarray
+        kinds: Any = list | dict | set | deque | np.ndarray
         held = thing if isinstance(thing, kinds) else getattr(thing, "__dict__", None)
         if isinstance(thing, FIXED) or id(held) in self._held:
             return
-        if held is not None:
+        if isinstance(held, kinds):
             self._held[id(held)] = name, held, copy.copy(held)
         for key, item in held.items() if isinstance(held, dict) else ():
             self._hold(f"{name}.{key}", item)
-        for item in thing if isinstance(thing, list | tuple | set | frozenset) else ():
+        for item in thing if isinstance(thing, list | tuple | set | frozenset | deque) else ():
             self._hold(name, item)
 
     def put_back(self) -> list[str]:
@@ -233,9 +246,9 @@ class Contents:
             else:
                 where = [name] * (len(held) != len(before) or not all(map(is_, held, before)))
             changed += where
-            if where and isinstance(held, np.ndarray | list):
-                held[:] = before
+            if where and isinstance(held, np.ndarray):
+                held[...] = before
             elif where:
                 held.clear()
-                held.update(before)
+                (held.update if isinstance(held, dict | set) else held.extend)(before)
         return changed

@@ -160,10 +160,11 @@ class StandIn(NDArrayOperatorsMixin):
         return FUNCTIONS[function](self._trace, *args, **options)
 
     def __array_ufunc__(
-        self, ufunc: Any, method: str, *inputs: Any, out: Any = None, dtype: Any = None
+        self, ufunc: Any, method: str, *inputs: Any, out: Any = None, dtype: Any = None, **more: Any
     ) -> Any:
-        if method != "__call__":
-            raise Untraceable(f"np.{ufunc.__name__}.{method}")
+        if method != "__call__" or more:
+            what = f"(..., {next(iter(more))}=)" if method == "__call__" else f".{method}"
+            raise Untraceable(f"np.{ufunc.__name__}{what}")
         if dtype is not None and np.dtype(dtype) != self.dtype:
             raise Untraceable(f"a cast to {dtype}")
         result = self._call(ufunc, *inputs)

@@ -1,9 +1,12 @@
 """What user code may do, and what comes of it: the same numbers, or a reason in words."""
 
+import collections
+import dataclasses
 import dis
 import inspect
 import itertools
 import math
+import sys
 import types
 
 import numpy as np
@@ -382,6 +385,11 @@ def a_list_in_an_object(self, x, h):
     return plain(self, x, h)
 
 
+def a_queue_in_a_default(self, x, h, queue=collections.deque()):  # noqa: B006
+    queue.append(h)
+    return plain(self, x, h)
+
+
 def a_global_number(self, x, h):
     global CALLS
     CALLS += 1
@@ -430,6 +438,7 @@ REFUSED = {
     a_count_outside: r"changes .*\.COUNTS\.calls",
     an_array_outside: r"changes .*\.TABLE",
     a_list_in_an_object: r"changes .*\.RECORDER\.seen",
+    a_queue_in_a_default: r"changes .*a_queue_in_a_default\.__defaults__",
     a_global_number: r"changes .*\.CALLS",
     sorted_rows: r"np\.sort in sorted_rows, line",
 }
@@ -574,7 +583,17 @@ class Namespace:
         return h * self.slope * Namespace.gain
 
 
-CALLED = Namespace()
+@dataclasses.dataclass(slots=True)
+class Slots:
+    gain: float = 0.5
+
+    def __getattr__(self, name):
+        return RATE
+
+
+CALLED, SLOTS, IMPORTED = Namespace(), Slots(), types.ModuleType("constants_imported_in_a_step")
+IMPORTED.gain = 0.5
+sys.modules[IMPORTED.__name__] = IMPORTED
 
 
 def twice(function):
@@ -584,6 +603,12 @@ def twice(function):
 @twice
 def helper(h):
     return h * RATE
+
+
+def with_defaults(h, factor=(0.5,), *, options={"gain": 0.5}):  # noqa: B006
+    import constants_imported_in_a_step as imported
+
+    return h * factor[0] * options["gain"] * imported.gain * SLOTS.gain * SLOTS.more
 
 
 def times(factor):
@@ -606,6 +631,7 @@ class Reads(Leaky):
 
     def step(self, x, h):
         factor = self.scale * self.options["gain"] * TABLE[0] * MODULE.gain * MODULE.inner.gain
+        h = with_defaults(h)
         return CALLED(helper(plain(self, x, h)) * factor + self.shift()) + OTHER(ONE(h))
 
     def shift(self):
@@ -622,6 +648,11 @@ def changes():
     yield lambda patch: patch.setitem(globals(), "helper", np.tanh)
     yield lambda patch: patch.setattr(MODULE, "gain", 2.0)
     yield lambda patch: OTHER.set_factor(2.0)
+    yield lambda patch: patch.setattr(with_defaults, "__defaults__", ((2.0,),))
+    yield lambda patch: patch.setitem(with_defaults.__kwdefaults__["options"], "gain", 2.0)
+    yield lambda patch: patch.setattr(IMPORTED, "gain", 2.0)
+    yield lambda patch: patch.setattr(SLOTS, "gain", 2.0)
+    yield lambda patch: patch.setattr(Slots, "__getattr__", lambda self, name: 2.0)
     yield lambda patch: patch.setattr(MODULE.inner, "gain", 2.0)
     yield lambda patch: patch.setattr(Namespace, "gain", 2.0)
     yield lambda patch: patch.setattr(CALLED, "slope", 2.0)
