@@ -17,7 +17,7 @@ from minirnn.errors import Untraceable
 
 __all__ = ["FREE", "LEAVES", "RESULTS", "Graph", "Node", "Part", "base", "columns", "reach"]
 
-LEAVES = {"x", "state", "mask", "grad_y", "grad_state", "parameter", "gradient", "const"}
+LEAVES = {"x", "state", "grad_y", "grad_state", "parameter", "gradient", "const"}
 WHOLE = LEAVES | {"product", "concat"}  # what no other columns are computed of
 FREE = {"slice", "concat"}  # parts of what lies elsewhere
 RESULTS = {"y", "next_state", "outer", "gather", "grad_x", "next_grad_state"}
