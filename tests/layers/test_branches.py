@@ -102,6 +102,13 @@ def test_branches_that_end_without_time():
     assert not model.keeps_time
 
 
+def test_a_cell_keeps_nothing_and_may_stand_in_several_layers():
+    cell = m.GRUCell(4, 4, rng=0, **D)
+    one, two = m.Recurrent(cell), m.Recurrent(cell, reverse=True)
+    for layer in (m.Parallel([one, two]), m.Sequential([one, two])):
+        assert check_gradients(layer, X, mask=MASK).passed
+
+
 REFUSED = {
     "another number of features": (lambda: m.Residual(m.Dense(4, 3)), "takes 4 features.* gives 3"),
     "no time left": (lambda: m.Residual(m.LastStep()), "LastStep removes the time axis"),
