@@ -38,8 +38,6 @@ def in_place(function: CheckedFunction) -> list[Diagnosis]:
     Evidence: copies of inputs, states, mask, target, parameters, outputs and incoming gradients,
     taken before the calls and compared after each.
     """
-    if not function.weights:
-        function.fresh_outputs()
     function.restart()
     values = {name: parameter.value for name, parameter in function.parameters.items()}
     before = copies(function.given | values)

@@ -108,8 +108,7 @@ def run(
     advice: list[Violation] = []
     skipped: dict[str, str] = {}
     for check in checks:
-        method = check.__name__ in ("state_dict", "zero_grad")
-        name = check.__name__ if method else check.__name__.replace("_", " ")
+        name = check.__name__.replace("_", " ").replace("state dict", "state_dict")
         found: list[str] = []
         try:
             with warnings.catch_warnings(), np.errstate(all="ignore"):

@@ -27,7 +27,7 @@ _Relation = tuple[str, Callable[..., tuple[Any, Any]], str, str]
 
 # Each relation: the choice of its factors f and g, what stands beside the one array and beside the
 # other, the kind of the mistake, and the words; {0} is f and {1} is g.
-_FACTOR: list[_Relation] = [
+_SURE: list[_Relation] = [
     ("named", lambda f: (f, 1), "derivative",
      "{what} left out@: what backward gives, times {0}, is the truth"),
     ("no relu", lambda f: (1, f), "derivative",
@@ -38,7 +38,8 @@ _FACTOR: list[_Relation] = [
      "a factor left out@: what backward gives, times {0}, is the truth"),
     ("inverse", lambda f: (f, 1), "derivative",
      "a division left out, or a factor too many@: what backward gives, times {0}, is the truth"),
-    # these may fit a few numbers by chance
+]  # fmt: skip
+_BY_CHANCE: list[_Relation] = [  # they may fit a few numbers by chance
     ("some", lambda f: (1, f), "derivative",
      "a factor too many@: what backward gives is the truth times {0}"),
     *[("two arrays", beside, "term",
@@ -78,30 +79,44 @@ _NO_MORE: list[_Relation] = [
 ]  # fmt: skip
 
 
-def _choices(factors: list[Factor]) -> dict[str, Array]:
-    """Return which factors a relation is tried with, or which pairs, as columns of indices."""
-    every = np.arange(len(factors))
+def _choices(factors: list[Factor]) -> Callable[[str], Array]:
+    """Return what tells the factors of a choice, or the pairs, as columns of indices."""
     text = np.array([factor.formula.text for factor in factors])
-    named = np.array([factor.formula.name > "" for factor in factors], bool)
-    relu, inverse, array = text == "{} > 0", text == "1 / {}", text == "{}"
-    simple = np.isin(text, SIMPLE)
     labels = np.array([factor.array for factor in factors])
-    both, arrays, products = _pairs(named), _pairs(array), _pairs(simple)
-    mixed = (text == "1 - {}")[products].sum(axis=0)  # such terms are rare, and come last
-    return {
-        "named": every[None, named],
-        "no relu": every[None, named & ~relu],
-        "one array": both[:, (labels[both[0]] == labels[both[1]]) & (both[0] != both[1])],
-        "plain": every[None, ~inverse],
-        "inverse": every[None, inverse],
-        "some": every[None, ~relu & ~inverse],
-        "pairs": _pairs(~relu & ~inverse),
-        "arrays": every[None, array],
-        "two arrays": arrays[:, arrays[0] != arrays[1]],
-        "simple": every[None, simple],
-        "unmixed": every[None, simple & (text != "1 - {}")],
-        "simple pairs": products[:, np.argsort(mixed, kind="stable")],
+    named = np.array([factor.formula.name > "" for factor in factors], bool)
+    relu, inverse, array, unlike = (text == it for it in ("{} > 0", "1 / {}", "{}", "1 - {}"))
+    simple = np.isin(text, SIMPLE)
+    single = {
+        "named": named,
+        "no relu": named & ~relu,
+        "plain": ~inverse,
+        "inverse": inverse,
+        "some": ~relu & ~inverse,
+        "arrays": array,
+        "simple": simple,
+        "unmixed": simple & ~unlike,
     }
+    paired = {
+        "one array": named,
+        "two arrays": array,
+        "pairs": ~relu & ~inverse,
+        "simple pairs": simple,
+    }
+
+    def chosen(choice: str) -> Array:
+        if choice in single:
+            return np.flatnonzero(single[choice])[None]
+        pairs = _pairs(paired[choice])
+        one, other = pairs
+        if choice == "one array":
+            pairs = pairs[:, (labels[one] == labels[other]) & (one != other)]
+        elif choice == "two arrays":
+            pairs = pairs[:, one != other]
+        elif choice == "simple pairs":  # those with 1 - s are rare, and come last
+            pairs = pairs[:, np.argsort(unlike[pairs].sum(axis=0), kind="stable")]
+        return pairs
+
+    return chosen
 
 
 def _pairs(chosen: Array) -> Array:
@@ -123,25 +138,23 @@ def _fitting(
     `one` is an array, or a matrix through which the factors become what it should be. The columns
     in which the gap is largest come first: there most guesses end.
     """
-    choices, largest = _choices(factors), np.argsort(-np.abs(gap), axis=None)
-    every = np.arange(rows.shape[1])
+    chosen = _choices(factors)
+    largest, vector = np.argsort(-np.abs(gap), axis=None), one.ndim == 1
     for choice, beside, kind, words in relations:
-        fits = choices[choice]
+        fits = chosen(choice)
         for columns in (largest[:1], largest[:ENOUGH], largest):
-            needed = columns % len(every) if one.ndim == 1 else every
-            left, right = beside(*(rows[np.ix_(indices, needed)] for indices in fits))
-            ours = left * one[columns] if one.ndim == 1 else left @ one[:, columns]
+            numbers = rows[:, columns] if vector else rows
+            left, right = beside(*(numbers[indices] for indices in fits))
+            ours = left * one[columns] if vector else left @ one[:, columns]
             fits = fits[:, same_rows(ours, other[columns] * right)]
         for pair in fits.T:
             left, right = beside(*rows[pair])
             if not np.ptp(left / right) > 1e-3:
                 continue  # they say the same
-            chosen = [factors[k] for k in pair]
-            name = chosen[-1].formula.name
-            texts = [factor.in_product if base else factor.alone for factor in chosen]
-            what = f"the derivative of {name}" if name else "a factor"
-            said = words.format(*texts, what=what, base=base, name=chosen[0].formula.name)
-            yield kind, said
+            names = [factors[k].formula.name for k in pair]
+            texts = [factors[k].in_product if base else factors[k].alone for k in pair]
+            what = f"the derivative of {names[-1]}" if names[-1] else "a factor"
+            yield kind, words.format(*texts, what=what, base=base, name=names[0])
 
 
 # ---------------------------------------------------------------- a factor, everywhere
@@ -201,7 +214,7 @@ def _in_blocks(experiments: list[_Experiment], size: int) -> dict[tuple[str, str
             ours, theirs = (a[..., start : start + size] for a in (analytic, numeric))
             if np.abs(ours - theirs).max() <= max(CLOSE * scale, SMALLEST):
                 continue
-            relations = _FACTOR if ours.size >= ENOUGH else _FACTOR[:5]
+            relations = [*_SURE, *_BY_CHANCE] if ours.size >= ENOUGH else _SURE
             flat, truth = ours.ravel(), theirs.ravel()
             made_of = factors_of(arrays, ours.shape)
             products = _fitting(relations, flat, truth, truth - flat, *made_of)
