@@ -12,7 +12,7 @@ from minirnn.functions import sigmoid
 from minirnn.gradcheck.diagnosis.evidence import Evidence
 from minirnn.typing import Array
 
-__all__ = ["ENOUGH", "SIMPLE", "Factor", "candidates", "factors_of", "with_shape"]
+__all__ = ["ENOUGH", "FORMULAS", "SIMPLE", "Factor", "candidates", "factors_of", "with_shape"]
 
 ENOUGH = 6
 """Numbers; fewer agree by chance, where many combinations are tried."""
@@ -46,7 +46,7 @@ FORMULAS = [
     Formula("", "1 + {}^2", lambda s: 1 + s**2),
     Formula("", "1 / {}", lambda s: 1 / s),
 ]
-SIMPLE = ("1 - {}^2", "{} (1 - {})", "{}", "1 - {}")  # what terms of two factors are made of
+SIMPLE = {"1 - {}^2", "{} (1 - {})", "{}", "1 - {}"}  # what terms of two factors are made of
 
 
 class Factor(NamedTuple):

@@ -17,111 +17,82 @@ import numpy as np
 from minirnn.gradcheck.arrays import CLOSE, SMALLEST, same_rows
 from minirnn.gradcheck.diagnosis.edits import EDITS
 from minirnn.gradcheck.diagnosis.evidence import Case, Evidence, Prediction
-from minirnn.gradcheck.diagnosis.factors import ENOUGH, SIMPLE, Factor, factors_of, with_shape
+from minirnn.gradcheck.diagnosis.factors import (
+    ENOUGH,
+    FORMULAS,
+    SIMPLE,
+    Factor,
+    factors_of,
+    with_shape,
+)
 from minirnn.gradcheck.diagnosis.jacobians import mixed_rows
 from minirnn.typing import Array
 
 __all__ = ["wrong_factor", "wrong_term"]
 
-_Relation = tuple[str, Callable[..., tuple[Any, Any]], str, str]
+_Relation = tuple[tuple[set[str], ...], Callable[..., tuple[Any, Any]], str, str]
 
-# Each relation: the choice of its factors f and g, what stands beside the one array and beside the
-# other, the kind of the mistake, and the words; {0} is f and {1} is g.
+_RELU, _INVERSE, _ARRAY = "{} > 0", "1 / {}", "{}"
+_NAMED = {formula.text for formula in FORMULAS if formula.name}
+_PLAIN = {formula.text for formula in FORMULAS} - {_INVERSE}
+_SOME = _PLAIN - {_RELU}
+_UNMIXED = SIMPLE - {"1 - {}"}  # terms with 1 - s are rare, and tried last
+
+# Each relation: which formulas its factors f and g may have, what stands beside the one array and
+# beside the other, the kind of the mistake, and the words; {0} is f and {1} is g.
 _SURE: list[_Relation] = [
-    ("named", lambda f: (f, 1), "derivative",
+    ((_NAMED,), lambda f: (f, 1), "derivative",
      "{what} left out@: what backward gives, times {0}, is the truth"),
-    ("no relu", lambda f: (1, f), "derivative",
+    ((_NAMED - {_RELU},), lambda f: (1, f), "derivative",
      "{what} taken twice@: what backward gives is the truth times {0}"),
-    ("one array", lambda f, g: (f, g), "derivative",
-     "the wrong derivative@: {1} where {0}, that of {name}, belongs"),
-    ("plain", lambda f: (f, 1), "derivative",
+    ((_PLAIN,), lambda f: (f, 1), "derivative",
      "a factor left out@: what backward gives, times {0}, is the truth"),
-    ("inverse", lambda f: (f, 1), "derivative",
+    (({_INVERSE},), lambda f: (f, 1), "derivative",
      "a division left out, or a factor too many@: what backward gives, times {0}, is the truth"),
 ]  # fmt: skip
 _BY_CHANCE: list[_Relation] = [  # they may fit a few numbers by chance
-    ("some", lambda f: (1, f), "derivative",
+    ((_NAMED, _NAMED), lambda f, g: (f, g), "derivative",
+     "the wrong derivative@: {1} where {0}, that of {name}, belongs"),
+    ((_SOME,), lambda f: (1, f), "derivative",
      "a factor too many@: what backward gives is the truth times {0}"),
-    *[("two arrays", beside, "term",
+    *[(({_ARRAY}, {_ARRAY}), beside, "term",
        "a term of a product rule left out@: backward has {0} alone where " + both + " belongs")
       for both, beside in [
           ("{0} + {1}", lambda f, g: (f + g, f)),
           ("{0} - {1}", lambda f, g: (f - g, f)),
           ("{1} - {0}", lambda f, g: (g - f, f)),
       ]],
-    ("pairs", lambda f, g: (f, g), "derivative", "the wrong factor@: {1} where {0} belongs"),
-    ("pairs", lambda f, g: (f * g, 1), "derivative",
+    ((_SOME, _SOME), lambda f, g: (f, g), "derivative",
+     "the wrong factor@: {1} where {0} belongs"),
+    ((_SOME, _SOME), lambda f, g: (f * g, 1), "derivative",
      "two factors left out@: what backward gives, times {0} and {1}, is the truth"),
-    ("pairs", lambda f, g: (1, f * g), "derivative",
+    ((_SOME, _SOME), lambda f, g: (1, f * g), "derivative",
      "two factors too many@: what backward gives is the truth times {0} and {1}"),
 ]  # fmt: skip
 _LEFT_OUT, _WRONG_SIGN, _TWICE = (f"a term {edit} {{base}} * {{0}}" for edit in EDITS)
 _TERM: list[_Relation] = [
-    ("simple", lambda f: (f, 1), "term", _LEFT_OUT),
-    ("unmixed", lambda f: (2 * f, 1), "term", _WRONG_SIGN),
-    ("unmixed", lambda f: (-f, 1), "term", _TWICE),
-    ("simple", lambda f: (f - 1, 1), "derivative",
+    ((SIMPLE,), lambda f: (f, 1), "term", _LEFT_OUT),
+    ((_UNMIXED,), lambda f: (2 * f, 1), "term", _WRONG_SIGN),
+    ((_UNMIXED,), lambda f: (-f, 1), "term", _TWICE),
+    ((SIMPLE,), lambda f: (f - 1, 1), "derivative",
      "{what} left out of one term: {base} where {base} * {0} belongs"),
-    ("simple pairs", lambda f, g: (f * g, 1), "term", f"{_LEFT_OUT} * {{1}}"),
-    ("simple pairs", lambda f, g: (f * (g - 1), 1), "derivative",
-     "{what} left out of one term: {base} * {0} where {base} * {0} * {1} belongs"),
+    *[((some, some), lambda f, g: (f * g, 1), "term", f"{_LEFT_OUT} * {{1}}")
+      for some in (_UNMIXED, SIMPLE)],
+    *[((some, some), lambda f, g: (f * (g - 1), 1), "derivative",
+       "{what} left out of one term: {base} * {0} where {base} * {0} * {1} belongs")
+      for some in (_UNMIXED, SIMPLE)],
 ]  # fmt: skip
 _INCOMING: list[_Relation] = [
-    ("arrays", lambda f: (1 - 1 / f, 1), "derivative",
+    (({_ARRAY},), lambda f: (1 - 1 / f, 1), "derivative",
      "a factor left out: backward begins with {base} where {base} * {0} belongs"),
-    ("arrays", lambda f: (1 - f, 1), "derivative",
+    (({_ARRAY},), lambda f: (1 - f, 1), "derivative",
      "a factor too many: backward begins with {base} * {0} where {base} alone belongs"),
 ]  # fmt: skip
 _NO_MORE: list[_Relation] = [
-    ("arrays", lambda f: (f, 1), "incoming",
+    (({_ARRAY},), lambda f: (f, 1), "incoming",
      "the incoming {base} times {0} and no more: the derivative of the rest of the layer is "
      "missing"),
 ]  # fmt: skip
-
-
-def _choices(factors: list[Factor]) -> Callable[[str], Array]:
-    """Return what tells the factors of a choice, or the pairs, as columns of indices."""
-    text = np.array([factor.formula.text for factor in factors])
-    labels = np.array([factor.array for factor in factors])
-    named = np.array([factor.formula.name > "" for factor in factors], bool)
-    relu, inverse, array, unlike = (text == it for it in ("{} > 0", "1 / {}", "{}", "1 - {}"))
-    simple = np.isin(text, SIMPLE)
-    single = {
-        "named": named,
-        "no relu": named & ~relu,
-        "plain": ~inverse,
-        "inverse": inverse,
-        "some": ~relu & ~inverse,
-        "arrays": array,
-        "simple": simple,
-        "unmixed": simple & ~unlike,
-    }
-    paired = {
-        "one array": named,
-        "two arrays": array,
-        "pairs": ~relu & ~inverse,
-        "simple pairs": simple,
-    }
-
-    def chosen(choice: str) -> Array:
-        if choice in single:
-            return np.flatnonzero(single[choice])[None]
-        pairs = _pairs(paired[choice])
-        one, other = pairs
-        if choice == "one array":
-            pairs = pairs[:, (labels[one] == labels[other]) & (one != other)]
-        elif choice == "two arrays":
-            pairs = pairs[:, one != other]
-        elif choice == "simple pairs":  # those with 1 - s are rare, and come last
-            pairs = pairs[:, np.argsort(unlike[pairs].sum(axis=0), kind="stable")]
-        return pairs
-
-    return chosen
-
-
-def _pairs(chosen: Array) -> Array:
-    """Return every pair of the chosen, as two rows."""
-    return np.stack(np.meshgrid(*2 * [np.flatnonzero(chosen)], indexing="ij")).reshape(2, -1)
 
 
 def _fitting(
@@ -138,13 +109,14 @@ def _fitting(
     `one` is an array, or a matrix through which the factors become what it should be. The columns
     in which the gap is largest come first: there most guesses end.
     """
-    chosen = _choices(factors)
+    formulas = [factor.formula.text for factor in factors]
     largest, vector = np.argsort(-np.abs(gap), axis=None), one.ndim == 1
     for choice, beside, kind, words in relations:
-        fits = chosen(choice)
+        indices = [np.flatnonzero([text in some for text in formulas]) for some in choice]
+        fits = np.stack(np.meshgrid(*indices, indexing="ij")).reshape(len(choice), -1)
         for columns in (largest[:1], largest[:ENOUGH], largest):
             numbers = rows[:, columns] if vector else rows
-            left, right = beside(*(numbers[indices] for indices in fits))
+            left, right = beside(*(numbers[k] for k in fits))
             ours = left * one[columns] if vector else left @ one[:, columns]
             fits = fits[:, same_rows(ours, other[columns] * right)]
         for pair in fits.T:
