@@ -95,9 +95,9 @@ class Machine:
         code, batch = self.code, len(x)
         final = [np.empty((batch, n), code.dtype) for n in code.widths]
         arrays = x, y, None, None, mask, *state, *final
-        run, fixed = self._native.run, (code.native, threads, reverse)
+        run, program, parameters = self._native.run, code.native, self._parameters
         try:
-            needed = run(*fixed, arrays, self._parameters, memory)
+            needed = run(program, threads, reverse, arrays, parameters, memory)
         except ValueError:  # numbers of a row that do not lie side by side, or a wrong state
             if [a.shape for a in state] != [a.shape for a in final]:
                 raise ValueError(
@@ -107,10 +107,10 @@ class Machine:
                 ) from None
             x = _rows_whole(x)
             arrays = x, y, None, None, mask, *map(_rows_whole, state), *final
-            needed = run(*fixed, arrays, self._parameters, memory)
+            needed = run(program, threads, reverse, arrays, parameters, memory)
         if needed:
             self._memory = np.empty(needed, np.uint8)
-            run(*fixed, arrays, self._parameters, self._memory)
+            run(program, threads, reverse, arrays, parameters, self._memory)
         return x, tuple(final)
 
     def backward(

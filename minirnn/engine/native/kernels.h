@@ -528,7 +528,7 @@ static void NAME(hold_masked)(job *J, int64_t t, int taken) {
   }
 }
 
-static void NAME(masked_step)(job *J, int64_t t) {
+INL void NAME(masked_step)(job *J, int64_t t) {
   if (J->masked) NAME(hold_masked)(J, t, 0);
   NAME(one_step)(J, t);
   if (J->masked) NAME(hold_masked)(J, t, 1);
