@@ -8,6 +8,7 @@ with, cast to the layer's dtype where that is needed and the caller's own array 
 from __future__ import annotations
 
 import operator
+import os
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from inspect import signature
@@ -38,6 +39,7 @@ __all__ = [
     "name_of",
     "no_nan",
     "one_input",
+    "path",
     "positive_float",
     "positive_int",
     "saved",
@@ -144,6 +146,13 @@ def flag(owner: object, name: str, value: Any) -> bool:
     if not isinstance(value, bool | np.bool_):
         raise TypeError(f"{name_of(owner)}: {name} should be True or False, got {value!r}")
     return bool(value)
+
+
+def path(owner: object, name: str, value: Any) -> Any:
+    """Return `value` if it is the path of a file or a folder."""
+    if not isinstance(value, str | os.PathLike):
+        raise TypeError(f"{name_of(owner)}: {name} should be a path, got {value!r}")
+    return value
 
 
 def choice(owner: object, name: str, value: Any, options: tuple[str, ...]) -> str:

@@ -32,7 +32,7 @@ def sigmoid(x: Array) -> Array:
 
 
 def softmax(x: Array, axis: int = -1) -> Array:
-    """Probabilities ``exp(x) / sum(exp(x))`` along one axis.
+    """Probabilities ``exp(x) / sum(exp(x))`` along one axis of an array, in its shape.
 
     Examples
     --------
@@ -47,7 +47,7 @@ def softmax(x: Array, axis: int = -1) -> Array:
 
 
 def log_softmax(x: Array) -> Array:
-    """Logarithms of the probabilities of `softmax`, exact where these round to 0.
+    """Logarithms of the probabilities of `softmax` on the last axis, exact where these round to 0.
 
     Examples
     --------

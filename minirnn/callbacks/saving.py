@@ -55,7 +55,7 @@ class Checkpoint(Monitoring):
 
     saves_run = True
 
-    path: Any = setting(lambda owner, name, path: os.fspath(path), kw_only=False)
+    path: str | os.PathLike[str] = setting(checks.path, kw_only=False)
     every_epochs: int | None = setting(checks.positive_int, default=None)
     every_batches: int | None = setting(checks.positive_int, default=None)
     monitor: str | None = None
@@ -77,7 +77,7 @@ class Checkpoint(Monitoring):
 
     def _name(self, epoch: int, batch: int) -> str:
         try:
-            return str(self.path.format(epoch=epoch, batch=batch))
+            return os.fspath(self.path).format(epoch=epoch, batch=batch)
         except (KeyError, IndexError, ValueError, AttributeError) as error:
             raise ValueError(
                 f"Checkpoint: {self.path!r} should have no other fields than {{epoch}} and "
@@ -144,7 +144,7 @@ class CSVLogger(Callback):
     >>> logger = CSVLogger("history.csv")
     """
 
-    path: str | os.PathLike[str]
+    path: str | os.PathLike[str] = setting(checks.path)
 
     def on_train_begin(self, trainer: Trainer) -> None:
         """Write what there is; an impossible path is refused before any time is spent."""

@@ -39,7 +39,7 @@ class TensorBoard(Callback):
     >>> board = TensorBoard("runs/first", histograms_every=5)
     """
 
-    folder: str | os.PathLike[str]
+    folder: str | os.PathLike[str] = setting(checks.path)
     histograms_every: int | None = setting(checks.positive_int, default=None, kw_only=True)
 
     def __post_init__(self) -> None:

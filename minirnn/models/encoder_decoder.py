@@ -217,8 +217,9 @@ class EncoderDecoder(Layer):
             `tokens` and their `mask`, both (batch, length), the `log_probability` (batch,), and
             the weights of the `attention`, (batch, length, time).
         """
-        ends = {"start": start, "end": end, "max_length": max_length}
-        return self.sample(source, **ends, mask=mask, temperature=0)
+        return self.sample(
+            source, start=start, end=end, max_length=max_length, mask=mask, temperature=0
+        )
 
     def sample(
         self,

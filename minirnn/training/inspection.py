@@ -17,6 +17,7 @@ from minirnn.losses import CrossEntropy, SigmoidCrossEntropy, SoftmaxCrossEntrop
 from minirnn.losses.arguments import as_weights, check_probabilities, refuse_not_finite
 from minirnn.losses.base import MeanLoss
 from minirnn.losses.ctc import CTCLoss, as_labels
+from minirnn.recurrent import Recurrent
 from minirnn.training.arguments import last_layer
 from minirnn.training.inputs import Batch, as_batch, count_of, refuse_generator
 from minirnn.training.position import generator_states, set_generator_states
@@ -42,24 +43,10 @@ def inspect_fit(trainer: Trainer, batches: Any, held_out: Any, epochs: int) -> N
                 raise ValueError("Trainer: there are no batches at all")
             stateful = [layer for layer in trainer.recurrent.values() if layer.stateful]
             if stateful:
-                _check_stateful(given)
-            if isinstance(given, StreamBatches) and any(layer.reverse for layer in stateful):
-                raise ValueError(
-                    "Trainer: a layer with stateful=True and reverse=True reads a stream from its "
-                    "end, and StreamBatches come from its beginning"
-                )
+                _check_stateful(given, stateful)
             first.append(_first(given))
             if isinstance(given, Batches):
-                whole = as_batch(given.arrays)
-                _check_masked_rows(trainer, whole)
-                valid = whole.target_mask
-                if valid is None and trainer.model.keeps_time:
-                    valid = whole.mask
-                valid = valid if isinstance(valid, np.ndarray) else None
-                _check_targets(trainer, whole, valid)
-                _check_weights(whole, valid)
-                if isinstance(trainer.loss, MeanLoss):
-                    _check_empty(given, valid)
+                _check_arrays(trainer, given)
     training, held = first
     if training is not None and held is not None:
         _check_masks(training, held)
@@ -93,8 +80,13 @@ def _check_callbacks(trainer: Trainer, validation: bool) -> None:
         )
 
 
-def _check_stateful(batches: Any) -> None:
+def _check_stateful(batches: Any, layers: list[Recurrent]) -> None:
     """Raise if rows could not carry their states from batch to batch."""
+    if isinstance(batches, StreamBatches) and any(layer.reverse for layer in layers):
+        raise ValueError(
+            "Trainer: a layer with stateful=True and reverse=True reads a stream from its end, and "
+            "StreamBatches come from its beginning"
+        )
     if isinstance(batches, ShuffledBatches) and batches.shuffle:
         raise ValueError(
             "Trainer: the model has a layer with stateful=True, which reads a batch as the "
@@ -118,6 +110,20 @@ def _check_masks(first: Batch, held: Batch) -> None:
             f"Trainer: {one} has a mask, {other} has none, so its padding would count as data; "
             f"pass one for both. If nothing is padded, that is np.ones(x.shape[:2], bool)"
         )
+
+
+def _check_arrays(trainer: Trainer, batches: Batches) -> None:
+    """Raise for what some batch of these arrays would be refused for."""
+    whole = as_batch(batches.arrays)
+    _check_masked_rows(trainer, whole)
+    valid = whole.target_mask
+    if valid is None and trainer.model.keeps_time:
+        valid = whole.mask
+    valid = valid if isinstance(valid, np.ndarray) else None
+    _check_targets(trainer, whole, valid)
+    _check_weights(whole, valid)
+    if isinstance(trainer.loss, MeanLoss):
+        _check_empty(batches, valid)
 
 
 def _check_masked_rows(trainer: Trainer, whole: Batch) -> None:

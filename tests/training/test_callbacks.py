@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from minirnn.callbacks import Callback
+from minirnn.callbacks import Callback, Checkpoint, CSVLogger, TensorBoard
 from tests.training.scripted import EVENTS, Recorder, X, fit, trainer_with
 
 
@@ -78,3 +78,9 @@ def test_an_error_at_the_end_does_not_hide_the_first():
     with pytest.raises(ValueError, match="first") as caught:
         fit(trainer)
     assert "on_train_end" in "".join(caught.value.__notes__)
+
+
+@pytest.mark.parametrize("kind", [Checkpoint, CSVLogger, TensorBoard])
+def test_what_is_no_path_is_refused_at_once(kind):
+    with pytest.raises(TypeError, match=rf"{kind.__name__}: (path|folder) should be a path, got 5"):
+        kind(5)

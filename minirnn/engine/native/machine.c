@@ -229,7 +229,8 @@ static void lay_out(job *J, arena *kept, arena *scratch, int own_gradients) {
   for (int64_t i = 0; i < P->state_count; i++) states += P->slots[FIRST_STATE + i].width;
   if (J->masked) {
     J->held = take(scratch, B * states, size);
-    J->copies = take(scratch, T * B * (P->slots[X].width + P->slots[GRAD_Y].width), size);
+    int64_t given = P->slots[X].width + (J->back ? P->slots[GRAD_Y].width : 0);
+    J->copies = take(scratch, T * B * given, size);
   }
   J->packs = B > 1 ? take(scratch, packed, size) : NULL;
   for (int64_t i = 0; i < P->outer_count; i++) most += P->outers[i].k;
