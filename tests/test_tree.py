@@ -12,7 +12,7 @@ PACKAGE = Path(__file__).parent.parent / "minirnn"
 # From the ground up. A room may import from rooms above it in this list, and from itself. Rooms of
 # one line do not know each other.
 FLOORS = [
-    ["errors", "lazy", "typing"],
+    ["errors", "typing"],
     ["checks", "keywords", "functions", "initializers", "files", "plots", "reprs"],
     ["masks", "restoring", "settings"],  # which know a layer by its methods only
     ["summary"],

@@ -1,21 +1,16 @@
 """Layers that do not recur over time."""
 
-from typing import TYPE_CHECKING
-
 from minirnn.layers.activations import LogSoftmax, ReLU, Sigmoid, Softmax, Tanh
+from minirnn.layers.attention import Attention
 from minirnn.layers.dense import Dense
 from minirnn.layers.dropout import Dropout
 from minirnn.layers.embedding import Embedding
 from minirnn.layers.last_state import LastState
+from minirnn.layers.normalization import LayerNorm
 from minirnn.layers.parallel import Parallel
 from minirnn.layers.pooling import LastStep, MaxOverTime, MeanOverTime
+from minirnn.layers.rectifiers import ELU, GELU, LeakyReLU, SiLU, Softplus
 from minirnn.layers.residual import Residual
-from minirnn.lazy import lazy
-
-if TYPE_CHECKING:
-    from minirnn.layers.attention import Attention
-    from minirnn.layers.normalization import LayerNorm
-    from minirnn.layers.rectifiers import ELU, GELU, LeakyReLU, SiLU, Softplus
 
 __all__ = [
     "ELU",
@@ -40,16 +35,3 @@ __all__ = [
     "Softplus",
     "Tanh",
 ]
-
-__getattr__ = lazy(
-    __name__,
-    {
-        "Attention": "minirnn.layers.attention",
-        "ELU": "minirnn.layers.rectifiers",
-        "GELU": "minirnn.layers.rectifiers",
-        "LayerNorm": "minirnn.layers.normalization",
-        "LeakyReLU": "minirnn.layers.rectifiers",
-        "SiLU": "minirnn.layers.rectifiers",
-        "Softplus": "minirnn.layers.rectifiers",
-    },
-)
