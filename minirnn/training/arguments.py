@@ -21,21 +21,6 @@ from minirnn.training.diagnosis import names_of_others
 
 __all__ = ["checked", "last_layer"]
 
-_WRITE = {  # for the names that other frameworks take
-    "accuracy": "Accuracy()",
-    "acc": "Accuracy()",
-    "auc": "FunctionMetric(lambda y, t: roc_auc_score(t, y), name='auc', higher_is_better=True)",
-    "f1": "F1()",
-    "perplexity": "Perplexity()",
-    "mse": "MeanSquaredError()",
-    "mean_squared_error": "MeanSquaredError()",
-    "mae": "MeanAbsoluteError()",
-    "binary_crossentropy": "SigmoidCrossEntropy(), on logits",
-    "categorical_crossentropy": "SoftmaxCrossEntropy(), on logits",
-    "sparse_categorical_crossentropy": "SoftmaxCrossEntropy(), on logits",
-    "crossentropy": "SoftmaxCrossEntropy(), on logits",
-    "cross_entropy": "SoftmaxCrossEntropy(), on logits",
-}
 _PROBABILITIES: list[tuple[type, str, tuple[type, ...], tuple[type, ...]]] = [
     # A last layer, the loss that goes with it, and losses and metrics on logits that do not.
     (Softmax, "CrossEntropy()", (SoftmaxCrossEntropy, CTCLoss), (LogLoss,)),
@@ -51,18 +36,13 @@ def checked(
     checks.one_input("Trainer", model)
     _warn_of_mixed_dtypes(model)
     checks.instance("Trainer", "optimizer", optimizer, Optimizer)
-    _refuse_text("loss is", loss, "minirnn.losses, such as MeanSquaredError()")
+    _refuse_text("loss is", loss, "MeanSquaredError()")
     check_loss("Trainer", loss)
     metrics, callbacks = _listed("metrics", metrics), _listed("callbacks", callbacks)
     for metric in metrics:
+        _refuse_text("metrics has", metric, "Accuracy()")
         check_metric("Trainer", metric)
     for callback in callbacks:
-        if not isinstance(callback, Callback | type):
-            name = type(callback).__name__
-            raise TypeError(
-                f"Trainer: callbacks has a {name}, which is no Callback; write "
-                f"class {name}(minirnn.callbacks.Callback): ..."
-            )
         checks.instance("Trainer", "a callback", callback, Callback)
         if sum(one is callback for one in callbacks) > 1:
             raise ValueError(
@@ -87,32 +67,24 @@ def _listed(what: str, given: Any) -> list[Any]:
         raise TypeError(
             f"Trainer: {what} should be a list, got {type(given).__name__}; write {what}=[...]"
         )
-    for item in given:
-        _refuse_text(f"{what} has", item, f"minirnn.{what}")
     return list(given)
 
 
-def _refuse_text(what: str, given: Any, room: str) -> None:
-    """Answer a text in place of an object with what to write."""
+def _refuse_text(what: str, given: Any, example: str) -> None:
     if isinstance(given, str):
-        hint = _WRITE.get(given.lower(), f"an object of {room}")
-        raise TypeError(f"Trainer: {what} the text {given!r}: write {hint}")
+        raise TypeError(f"Trainer: {what} the text {given!r}: write {example}, or another object")
 
 
 def _check_parameters(model: Layer, optimizer: Optimizer) -> None:
+    """Raise if the optimizer has parameters of other layers in place of the model's."""
     ids = {id(parameter) for parameter in model.parameters()}
     foreign = [one for one in optimizer.parameters if id(one) not in ids]
     left_out = names_of_others(model, optimizer.parameters)
-    if len(foreign) == len(optimizer.parameters):
-        raise ValueError(
-            "Trainer: the optimizer holds none of the model's parameters; was it made from "
-            "another model?"
-        )
     if foreign and left_out:
         raise ValueError(
-            f"Trainer: the optimizer holds {len(foreign)} parameters that the model does not "
-            f"have, and not {left_out}; was a layer replaced after the optimizer was made? "
-            f"Make the optimizer last"
+            f"Trainer: the optimizer holds none of the model's parameters {left_out}, but "
+            f"{len(foreign)} that the model does not have; was it made from another model, or was "
+            f"a layer replaced after it? Make the optimizer last"
         )
 
 

@@ -31,8 +31,8 @@ class NoCallback:
             {"callbacks": [EarlyStopping]},
             r"a Callback, got the class EarlyStopping: write Earl",
         ),
-        ({"callbacks": [NoCallback()]}, r"which is no Callback; write class NoCallback\(minirnn"),
-        ({"callbacks": ["csv"]}, r"callbacks has the text 'csv': write an object of minirnn.callb"),
+        ({"callbacks": [NoCallback()]}, r"a callback should be a Callback, got NoCallback"),
+        ({"callbacks": ["csv"]}, r"a callback should be a Callback, got str"),
         ({"metrics": Accuracy()}, r"metrics should be a list, got Accuracy; write metrics=\["),
         ({"metrics": ["accuracy"]}, r"metrics has the text 'accuracy': write Accuracy\(\)"),
         (
