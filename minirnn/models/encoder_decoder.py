@@ -13,7 +13,7 @@ from minirnn.kernels import one_blas_thread
 from minirnn.layers.attention import Attention
 from minirnn.layers.composite import distinct_parts
 from minirnn.models.decoding import Decoded, Steps, write
-from minirnn.models.handover import check_attention, check_states, handed_back, handed_over
+from minirnn.models.handover import check_states, handed_back, handed_over
 from minirnn.models.sampling import Sampler
 from minirnn.models.sequential import Kept, flat, run_backward, run_forward
 from minirnn.restoring import Restored
@@ -66,7 +66,8 @@ class EncoderDecoder(Layer):
     Raises
     ------
     ValueError
-        If states or sizes do not go together; it is said before anything runs.
+        If the decoder cannot begin where the encoder ends, or the attention has no steps to look
+        at.
 
     References
     ----------
@@ -113,8 +114,11 @@ class EncoderDecoder(Layer):
         places += [(f"{k} of the decoder", layer) for k, layer in enumerate(before + after)]
         distinct_parts(self, places)
         check_states(encoding, before)
-        if attention is not None:
-            check_attention(encoding, before, after, attention)
+        if attention is not None and not all(layer.keeps_time for layer in encoding):
+            raise ValueError(
+                "EncoderDecoder: attention looks at every step of the source, but the encoder "
+                "takes the time axis away; leave that layer out"
+            )
 
     def _chains(self) -> tuple[list[Layer], list[Layer], list[Layer]]:
         """Return the layers of the encoder, and of the decoder to its last recurrent one and on."""

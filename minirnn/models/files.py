@@ -111,7 +111,6 @@ def load(path: str | os.PathLike[str], classes: Iterable[type] = ()) -> Any:
     try:
         weights = {name: array for name, array in arrays.items() if name.startswith("model.")}
         builder = Builder(own, weights, arrays)
-        builder.refuse_unknown(content)
         model = _built(builder, content)
         model.load_state_dict({n.removeprefix("model."): a for n, a in weights.items()})
         dtypes = {f"model.{name}": one.value.dtype for name, one in model.named_parameters()}

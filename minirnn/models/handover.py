@@ -2,19 +2,15 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import numpy as np
 
 from minirnn.core import Layer
-from minirnn.layers.attention import Attention
 from minirnn.layers.composite import Composite
 from minirnn.recurrent import Bidirectional
 from minirnn.recurrent.recurrent import one_way_layers
 from minirnn.typing import State
 
 __all__ = [
-    "check_attention",
     "check_states",
     "handed_back",
     "handed_over",
@@ -72,9 +68,6 @@ def _parted(layer: Layer, grad_state: State) -> State:
     return ahead + tuple(array[:, width:] for array, width in pairs)
 
 
-# ---------------------------------------------------------------- checks
-
-
 def check_states(encoder: list[Layer], decoder: list[Layer]) -> None:
     """Raise unless the decoder can begin where the encoder ends."""
     for name, layers in (("encoder", encoder), ("decoder", decoder)):
@@ -99,54 +92,9 @@ def check_states(encoder: list[Layer], decoder: list[Layer]) -> None:
             f"{len(readers)}: each of the decoder's begins at the final state of one of the "
             f"encoder's"
         )
-    for one, two in zip(readers[-len(writers) :], writers, strict=True):
-        if _is_bidirectional(two) or one_way_layers(two)[0].reverse:
+    for layer in writers:
+        if _is_bidirectional(layer) or one_way_layers(layer)[0].reverse:
             raise ValueError(
-                f"EncoderDecoder: the decoder writes step by step, so its {type(two).__name__} "
+                f"EncoderDecoder: the decoder writes step by step, so its {type(layer).__name__} "
                 f"cannot read backwards"
             )
-        shapes = [
-            [array.shape[1:] for array in state]
-            for state in (_joined(one, _initial(one)), _initial(two))
-        ]
-        if shapes[0] != shapes[1]:
-            both = ", both directions side by side," if _is_bidirectional(one) else ""
-            raise ValueError(
-                f"EncoderDecoder: the final state of the encoder's {type(one).__name__}{both} "
-                f"has arrays of {shapes[0]} a sequence, the state of the decoder's "
-                f"{type(two).__name__} {shapes[1]}: give them the same cell and size"
-            )
-
-
-def check_attention(
-    encoder: list[Layer], before: list[Layer], after: list[Layer], attention: Attention
-) -> None:
-    """Raise unless the attention fits between encoder and decoder."""
-    if not all(layer.keeps_time for layer in encoder):
-        raise ValueError(
-            "EncoderDecoder: attention looks at every step of the source, but the encoder "
-            "takes the time axis away; leave that layer out"
-        )
-    known = [
-        ("query_size", attention.query_size, before, "the decoder's recurrent layer"),
-        ("key_size", attention.key_size, encoder, "the encoder"),
-    ]
-    for name, size, layers, who in known:
-        sizes = [n for n in (getattr(k, "output_size", None) for k in layers) if n]
-        if sizes and sizes[-1] != size:
-            raise ValueError(
-                f"EncoderDecoder: {name} of the attention should be {sizes[-1]}, what {who} "
-                f"gives, got {size}"
-            )
-    wanted = attention.query_size + attention.key_size
-    takes = getattr(after[0], "input_size", wanted) if after else wanted
-    if takes != wanted:
-        raise ValueError(
-            f"EncoderDecoder: the {type(after[0]).__name__} after the decoder's last "
-            f"recurrent layer gets its output and the context, {attention.query_size} + "
-            f"{attention.key_size} features; its input_size is {takes}"
-        )
-
-
-def _initial(layer: Any) -> State:
-    return tuple(array for one in one_way_layers(layer) for array in one.cell.initial_state(1))

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 import math
 from typing import TYPE_CHECKING, Any
 
@@ -14,7 +13,7 @@ from minirnn.data.nested import leaves
 from minirnn.data.stream import StreamBatches
 from minirnn.layers import Softmax
 from minirnn.losses import CrossEntropy, SigmoidCrossEntropy, SoftmaxCrossEntropy
-from minirnn.losses.arguments import as_weights, check_probabilities, refuse_not_finite
+from minirnn.losses.arguments import check_probabilities, refuse_not_finite
 from minirnn.losses.base import MeanLoss
 from minirnn.losses.ctc import CTCLoss, as_labels
 from minirnn.recurrent import Recurrent
@@ -69,11 +68,8 @@ def _check_callbacks(trainer: Trainer, validation: bool) -> None:
         name = callback.monitor
         if name is None or name in names:
             continue
-        hint = ""
-        if str(name).startswith("val_") and not validation:
-            hint = "; pass validation= to fit"
-        elif close := difflib.get_close_matches(str(name), names, 1, 0.5):
-            hint = f"; is it {close[0]!r}?"
+        hint = "; pass validation= to fit"
+        hint *= str(name).startswith("val_") and not validation
         raise ValueError(
             f"{type(callback).__name__}: there will be no {name!r} to monitor; this run will have "
             f"{', '.join(names)}{hint}"
@@ -121,7 +117,6 @@ def _check_arrays(trainer: Trainer, batches: Batches) -> None:
         valid = whole.mask
     valid = valid if isinstance(valid, np.ndarray) else None
     _check_targets(trainer, whole, valid)
-    _check_weights(whole, valid)
     if isinstance(trainer.loss, MeanLoss):
         _check_empty(batches, valid)
 
@@ -159,13 +154,6 @@ def _check_targets(trainer: Trainer, whole: Batch, valid: Any) -> None:
         refuse_not_finite(loss, math.nan, targets)
         if isinstance(loss, SigmoidCrossEntropy):
             check_probabilities(loss, targets, "targets should be")
-
-
-def _check_weights(whole: Batch, valid: Any) -> None:
-    weights = whole.sample_weight
-    if weights is not None:
-        fits = np.shape(valid) == np.shape(weights)
-        as_weights("Trainer", weights, np.shape(weights), valid if fits else None)
 
 
 def _check_empty(batches: Batches, valid: Any) -> None:
