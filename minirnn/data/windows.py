@@ -12,7 +12,7 @@ from minirnn.typing import Array
 __all__ = ["Scaler", "windows"]
 
 
-def windows(series: Any, length: int, horizon: int = 1, *, every: int = 1) -> tuple[Array, Array]:
+def windows(series: Any, length: int, horizon: int = 1) -> tuple[Array, Array]:
     """Return every stretch of a series, and what comes next: inputs and targets of a forecast.
 
     Window ``k`` is ``series[k : k + length]``, its target ``series[k + length : k + length +
@@ -26,8 +26,6 @@ def windows(series: Any, length: int, horizon: int = 1, *, every: int = 1) -> tu
         Steps of an input.
     horizon : int
         Steps of a target.
-    every : int
-        Steps from the beginning of one window to that of the next.
 
     Returns
     -------
@@ -56,7 +54,6 @@ def windows(series: Any, length: int, horizon: int = 1, *, every: int = 1) -> tu
         array = checks.as_floats("windows", array, None, "the series")
     length = checks.positive_int("windows", "length", length)
     horizon = checks.positive_int("windows", "horizon", horizon)
-    every = checks.positive_int("windows", "every", every)
     if array.ndim not in (1, 2):
         raise ValueError(
             f"windows: the series should be (time,) or (time, features), got shape {array.shape}"
@@ -66,7 +63,7 @@ def windows(series: Any, length: int, horizon: int = 1, *, every: int = 1) -> tu
             f"windows: a series of {len(array)} steps is too short for windows of {length} and "
             f"targets of {horizon} steps"
         )
-    wide = np.lib.stride_tricks.sliding_window_view(array, length + horizon, axis=0)[::every]
+    wide = np.lib.stride_tricks.sliding_window_view(array, length + horizon, axis=0)
     wide = np.moveaxis(wide, -1, 1)
     x, y = wide[:, :length], wide[:, length:]
     return (x[..., None] if array.ndim == 1 else x), y
@@ -106,8 +103,6 @@ class Scaler:
            [ 3.,  3.]])
     >>> scaler.inverse(scaler.transform(series))[2]
     array([ 5., 13.])
-    >>> scaler.feature(0).inverse(np.array([3.0]))      # where only one feature is forecast
-    array([5.])
     """
 
     def __init__(self, mean: Any = None, scale: Any = None) -> None:
@@ -124,19 +119,15 @@ class Scaler:
                     "Scaler: mean and scale should be finite, of one shape, and scale above 0"
                 )
 
-    def fit(self, values: Any, mask: Any = None) -> Scaler:
+    def fit(self, values: Any) -> Scaler:
         """Take mean and standard deviation over all axes but the last, and return the scaler.
 
         Parameters
         ----------
-        values : array (time,), (time, features) or (batch, time, features)
-        mask : boolean array (batch, time), optional
-            True where the step is valid; only for three axes.
+        values : array (time,) or (..., features)
+            Of padded sequences, the valid steps: ``values[mask]``.
         """
         array = checks.as_floats(self, values, np.float64, "the values")
-        if mask is not None:
-            array, mask = checks.sequence(self, array, None, np.float64, mask)
-            array = array[mask]
         if array.size == 0 or array.ndim == 0 or not np.isfinite(array).all():
             wrong = int(array.size - np.isfinite(array).sum())
             what = f"{wrong} numbers that are not finite" if wrong else f"the shape {array.shape}"
@@ -157,25 +148,18 @@ class Scaler:
         array, mean, scale = self._fitting(values)
         return (array * scale + mean).astype(array.dtype)
 
-    def feature(self, k: int) -> Scaler:
-        """Return the scaler of one feature alone."""
-        mean, scale = self._fitted()
-        return Scaler(mean[k], scale[k])
-
     def _fitting(self, values: Any) -> tuple[Array, Array, Array]:
-        mean, scale = self._fitted()
+        """Return the values, the mean and the scale, if they go together."""
+        mean, scale = self.mean, self.scale
+        if mean is None or scale is None:
+            raise RuntimeError("Scaler: call fit with the training data first")
         array = checks.as_floats(self, values, None, "the values")
         if mean.ndim and array.shape[-1:] != mean.shape:
             raise ValueError(
                 f"Scaler: the last axis should have the {len(mean)} features that were fitted, got "
-                f"shape {array.shape}; for one of them, see feature(k)"
+                f"shape {array.shape}; for one of them take Scaler(mean[k], scale[k])"
             )
         return array, mean, scale
-
-    def _fitted(self) -> tuple[Array, Array]:
-        if self.mean is None or self.scale is None:
-            raise RuntimeError("Scaler: call fit with the training data first")
-        return self.mean, self.scale
 
     def __repr__(self) -> str:
         if self.mean is None or self.scale is None:

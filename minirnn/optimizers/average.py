@@ -98,10 +98,6 @@ class WeightAverage:
         for average, parameter in zip(self._averages, self.parameters, strict=True):
             parameter.value = average
 
-    def reset(self) -> None:
-        """Begin anew."""
-        self.count, self._averages = 0, []
-
     def state_dict(self) -> dict[str, Any]:
         """Return copies of all that the average depends on, but for the parameters."""
         return {"count": self.count, "averages": [average.copy() for average in self._averages]}

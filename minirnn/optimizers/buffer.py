@@ -134,19 +134,15 @@ def as_parameters(owner: object, given: Any, *, groups: bool = False) -> list[An
     if isinstance(given, Layer):
         raise TypeError(f"{name}: takes parameters, got a layer; write model.parameters()")
     if isinstance(given, Parameter | ParameterGroup) or not isinstance(given, Iterable):
-        hint = "; write model.parameters(), with brackets" if callable(given) else ""
-        hint = "; write [ParameterGroup(...)]" if isinstance(given, ParameterGroup) else hint
+        hint = "; write model.parameters(), with brackets" * callable(given)
         raise TypeError(f"{name}: takes a list of parameters, got {type(given).__name__}{hint}")
-    found = []
-    for item in given:
-        if not isinstance(item, (Parameter, ParameterGroup) if groups else Parameter):
-            hint = ""
-            if isinstance(item, tuple):
-                hint = "; parameters() has them without names"
-            if isinstance(item, dict):
-                hint = "; a group is ParameterGroup(parameters, rate_factor=...)"
+    found = list(given)
+    kinds = (Parameter, ParameterGroup) if groups else Parameter
+    for item in found:
+        if not isinstance(item, kinds):
+            hint = "; a group is ParameterGroup(parameters, rate_factor=...)"
+            hint *= isinstance(item, dict)
             raise TypeError(f"{name}: takes Parameters, got a {type(item).__name__}{hint}")
-        found.append(item)
     if not found:
         raise ValueError(f"{name}: the list of parameters is empty, so there is nothing to learn")
     return found
