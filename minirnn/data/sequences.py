@@ -89,17 +89,13 @@ def as_sequences(owner: object, given: Any, what: str) -> list[Array]:
 
 
 def lengths_to_mask(lengths: Any, time: int | None = None) -> Mask:
-    """Return the mask of sequences whose first ``lengths[k]`` steps are valid.
+    """Return the mask (batch, time) of sequences whose first ``lengths[k]`` steps are valid.
 
     Parameters
     ----------
     lengths : integers (batch,)
     time : int, optional
         Number of steps of the mask; by default the largest length.
-
-    Returns
-    -------
-    boolean array (batch, time)
 
     Examples
     --------
@@ -125,17 +121,13 @@ def lengths_to_mask(lengths: Any, time: int | None = None) -> Mask:
 
 
 def one_hot(tokens: Any, size: int, *, dtype: Any = np.float32) -> Array:
-    """Return vectors of zeros with a one at each token.
+    """Return vectors (..., size) of zeros with a one at each token.
 
     Parameters
     ----------
     tokens : integers (...) in ``0 .. size - 1``
     size : int
     dtype : float32 or float64
-
-    Returns
-    -------
-    array (..., size)
 
     Examples
     --------

@@ -29,11 +29,7 @@ class StreamBatches:
     Yields
     ------
     inputs and targets, both (batch_size, steps, ...)
-
-    Notes
-    -----
-    Every batch has the full shape; what does not fill one at the end is left out:
-    at most ``batch_size * steps`` tokens.
+        What does not fill a batch at the end is left out.
 
     Examples
     --------
@@ -50,13 +46,10 @@ class StreamBatches:
         if stream.ndim == 0:
             raise ValueError("StreamBatches: tokens should be a sequence, got a single number")
         if stream.ndim == 1 and stream.size and stream.dtype.kind not in "iu":
-            hint = (
-                "; for whole numbers stored as floats write tokens.astype(int), for a series "
-                "of measurements give it an axis of features, series[:, None]"
-            )
             raise TypeError(
                 f"StreamBatches: tokens (length,) should be integers, got an array of "
-                f"{stream.dtype}{hint * (stream.dtype.kind == 'f')}"
+                f"{stream.dtype}; for a series of measurements give it an axis of features, "
+                f"series[:, None]"
             )
         self._count = (len(stream) - 1) // (self.batch_size * self.steps)
         if self._count < 1:

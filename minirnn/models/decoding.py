@@ -120,7 +120,7 @@ def write(
 
     A beginning that has ended stays as it is, until better ones push it out. `choose` goes from the
     log-probabilities of all continuations (batch, width * tokens) to the positions of those that
-    are kept (batch, width). The result has the largest ``log p / length ** length_penalty``.
+    are kept (batch, width).
     """
     max_length = checks.positive_int("EncoderDecoder", "max_length", max_length)
     start = checks.positive_int("EncoderDecoder", "start", start, zero=True)

@@ -50,10 +50,6 @@ class EncoderDecoder(Layer):
     attention : Attention, optional
         From the decoder's outputs (queries) to the encoder's (keys).
 
-    Attributes
-    ----------
-    encoder, decoder, attention : as given
-
     Notes
     -----
     The recurrent layers of the decoder are fed by as many of the encoder's, the last ones, in
@@ -136,8 +132,8 @@ class EncoderDecoder(Layer):
         Parameters
         ----------
         inputs : tuple (source, target_in)
-            What the encoder reads, (batch, source time) or (batch, source time, features), and
-            what the decoder reads: the target one step late, a start token in front.
+            Each (batch, time) or (batch, time, features). What the decoder reads is the target one
+            step late, a start token in front.
         mask : tuple (source mask, target mask), optional
             Boolean (batch, time) each, True where the step is valid; either may be None.
         """
@@ -214,12 +210,6 @@ class EncoderDecoder(Layer):
             Tokens after which a sequence is cut off, the end token counted.
         mask : boolean array (batch, time), optional
             The source's.
-
-        Returns
-        -------
-        Decoded
-            `tokens` and their `mask`, both (batch, length), the `log_probability` (batch,), and
-            the weights of the `attention`, (batch, length, time).
         """
         return self.sample(
             source, start=start, end=end, max_length=max_length, mask=mask, temperature=0
@@ -246,10 +236,6 @@ class EncoderDecoder(Layer):
             As in `greedy`.
         temperature, top_k, top_p, rng
             As in `minirnn.generate`.
-
-        Returns
-        -------
-        Decoded
         """
         sampler = Sampler(self, temperature=temperature, top_k=top_k, top_p=top_p, rng=rng)
         steps = self._steps(source, mask)
@@ -268,8 +254,7 @@ class EncoderDecoder(Layer):
     ) -> Decoded:
         """Write the most likely sequence that a beam of `width` beginnings finds.
 
-        At each step every beginning is continued by every token, and the `width` most likely of
-        all these are kept. A width of all possible sequences is an exhaustive search.
+        At each step every beginning is continued by every token, and the most likely are kept.
 
         Parameters
         ----------
@@ -280,11 +265,6 @@ class EncoderDecoder(Layer):
         length_penalty : float
             The result has the largest ``log p / length ** length_penalty``. Above 0, long
             sequences lose less by being long.
-
-        Returns
-        -------
-        Decoded
-            The best sequence for each source.
         """
         width = checks.positive_int(self, "width", width)
         penalty = checks.positive_float(self, "length_penalty", length_penalty, zero=True)

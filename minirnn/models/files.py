@@ -79,18 +79,13 @@ def save(model: Layer, path: str | os.PathLike[str], **extras: Any) -> None:
 
 
 def load(path: str | os.PathLike[str], classes: Iterable[type] = ()) -> Any:
-    """Return the model that `save` wrote, in training mode, with `extras` as an attribute.
+    """Return the model that `save` wrote, in training mode; ``model.extras`` came with it.
 
     Parameters
     ----------
     path : path of the file
     classes : iterable of classes
-        Your own layers, cells and extras that the file names.
-
-    Returns
-    -------
-    Layer
-        ``model.extras`` is the dictionary of what was saved with it.
+        Your own layers and cells that the file names.
 
     Raises
     ------
@@ -98,7 +93,7 @@ def load(path: str | os.PathLike[str], classes: Iterable[type] = ()) -> Any:
         If there is no such file.
     CheckpointError
         If the file is damaged, or something else, or names a class that is neither minirnn's
-        nor among `classes`. Nothing has been built then.
+        nor among `classes`.
     """
     own: dict[str, type] = {}
     for one in classes:

@@ -164,16 +164,13 @@ class Sequential(Composite):
                 return
 
     def step(self, x_t: Any) -> Any:
-        """Run one time step and carry the state to the next call, until `reset_state`.
+        """Return the output (batch, output) of one time step; its state goes to the next call.
+
+        It runs in evaluation mode, whatever the mode: nothing is kept for backward.
 
         Parameters
         ----------
         x_t : array (batch, features), or tokens (batch,) where the first layer is an Embedding
-
-        Returns
-        -------
-        array (batch, output)
-            In evaluation mode, whatever the mode: nothing is kept for backward.
         """
         y_t = native_step(self, x_t)
         if y_t is not None:

@@ -82,15 +82,7 @@ class History(dict[str, list[float]]):
             file.write(text.getvalue().encode())
 
     def to_frame(self) -> Any:
-        """Return a pandas DataFrame with a row an epoch and a column a name.
-
-        Its index is named `epoch`, and counts from 1.
-
-        Raises
-        ------
-        ImportError
-            If pandas is not installed: ``pip install pandas``.
-        """
+        """Return a pandas DataFrame with a row an epoch, counted from 1, and a column a name."""
         try:
             import pandas
         except ImportError:
@@ -106,17 +98,13 @@ class History(dict[str, list[float]]):
         path : path of a picture, optional
             Written in the format of its ending.
         ax : matplotlib Axes, or a list of one for the loss and one for each metric, optional
-            Where to draw; on a new figure by default. A single one is for the loss.
-
-        Returns
-        -------
-        matplotlib.figure.Figure, or `ax` if it was given
-            A notebook shows it.
+            Where to draw, and what is returned; by default a new figure, which a notebook shows. A
+            single one is for the loss.
 
         Raises
         ------
         ImportError
-            Without matplotlib; it says what to install.
+            Without matplotlib.
         ValueError
             If there is no epoch yet, or not one axes for each of the names.
         """

@@ -29,24 +29,16 @@ _DIVERGED = 4.0  # times the smallest smoothed loss
 
 @dataclass(frozen=True)
 class LearningRateCurve:
-    """What `find_learning_rate` returns.
-
-    Attributes
-    ----------
-    rates : array (steps,)
-        The learning rate of each step.
-    losses : array (steps,)
-        The loss of each step's batch, before its update.
-    smoothed : array (steps,)
-        Their exponential moving average, without bias.
-    suggestion : float
-        The rate at which the smoothed loss falls most steeply over the logarithm of the rate.
-    """
+    """What `find_learning_rate` returns."""
 
     rates: Array
+    """The learning rate of each step, ``(steps,)``."""
     losses: Array
+    """The loss of each step's batch, before its update, ``(steps,)``."""
     smoothed: Array
+    """Their exponential moving average, without bias, ``(steps,)``."""
     suggestion: float
+    """Where the smoothed loss falls most steeply over the logarithm of the rate."""
 
     def __repr__(self) -> str:
         first, last = self.rates[0], self.rates[-1]
@@ -56,25 +48,7 @@ class LearningRateCurve:
         )
 
     def plot(self, path: str | os.PathLike[str] | None = None, *, ax: Any = None) -> Any:
-        """Draw the loss over the learning rate, and the suggestion.
-
-        Parameters
-        ----------
-        path : path of a picture, optional
-            Written in the format of its ending.
-        ax : matplotlib Axes, optional
-            To draw into.
-
-        Returns
-        -------
-        matplotlib.figure.Figure
-            Or `ax`, if it was given.
-
-        Raises
-        ------
-        ImportError
-            Without matplotlib; it says what to install.
-        """
+        """Draw the loss over the learning rate, and the suggestion; all else as `History.plot`."""
         all_axes = axes_for(["loss"], ax, size=(6.4, 3.6))
         (axes,) = all_axes
         axes.plot(self.rates, self.losses, ".", color="0.7", label="batches")
@@ -105,11 +79,9 @@ def find_learning_rate(
     """Train a copy for some steps while the learning rate grows, and look at the loss.
 
     The rate of step ``k`` is ``lowest * (highest / lowest) ** (k / (steps - 1))``. It ends early
-    when the smoothed loss is four times its smallest value, or no longer finite. The trainer, its
-    model and its optimizer stay as they are, and so do their random generators.
-
-    A good rate for a schedule's peak is where the loss falls steeply, well before it rises: the
-    curve's `suggestion`, or a tenth of the rate at the minimum. It is a suggestion, not a rule.
+    when the smoothed loss is four times its smallest value, or no longer finite. The trainer stays
+    as it is. A good rate for a schedule's peak is where the loss falls steeply, well before it
+    rises: the curve's `suggestion`, or a tenth of the rate at the minimum.
 
     Parameters
     ----------
@@ -123,10 +95,6 @@ def find_learning_rate(
         At least 3.
     batch_size : int
         Examples a batch, for arrays.
-
-    Returns
-    -------
-    LearningRateCurve
 
     Raises
     ------

@@ -68,7 +68,8 @@ class Trainer(Saved, KeywordHints):
     Attributes
     ----------
     history : History
-        Of the latest `fit`; it has an entry for each epoch that came to its end.
+        Of the latest `fit`: `loss`, each metric that is a number, and with validation data the same
+        with `val_` in front, for each epoch that came to its end.
     epoch, batch : int
         The current epoch, counted from 1, and how many of its batches are done.
     stop : bool
@@ -158,23 +159,11 @@ class Trainer(Saved, KeywordHints):
         target_mask: Any = None,
         sample_weight: Any = None,
     ) -> float:
-        """Update the parameters once, from one batch (with `accumulate`, from several).
+        """Update the parameters from one batch (see `accumulate`), and return its loss before.
 
-        Ctrl-C waits until the batch is done; an error leaves parameters, carried states and random
-        generators as they were.
-
-        Parameters
-        ----------
-        inputs : array (batch, ...), or a tuple or dictionary of arrays
-        targets : array (batch, ...)
-        mask, target_mask : boolean arrays (batch, time), optional
-        sample_weight : array (batch,) or (batch, time), optional
-            As in `fit`.
-
-        Returns
-        -------
-        float
-            The loss before the update.
+        The arrays are those of `fit`, with (batch, ...) in place of (examples, ...). Ctrl-C waits
+        until the batch is done; an error leaves parameters, carried states and random generators as
+        they were.
         """
         batch = Batch(inputs, targets, mask, target_mask, sample_weight)
         with (
@@ -198,7 +187,7 @@ class Trainer(Saved, KeywordHints):
         return measured
 
     def _backward(self, batch: Batch) -> Measured:
-        """Go forward and back through the model."""
+        """Go forward and back with the rows of this process."""
         if self._known is not None:
             examine(self.model, self.loss, self._known, batch)
             self._known = None
@@ -227,10 +216,9 @@ class Trainer(Saved, KeywordHints):
         self.accumulated = 0
 
     def _whole(self, *, in_step: bool = False) -> Whole:
-        """Return a block that is done whole, or not at all.
+        """Return a block after an error in which states, gradients and generators are as before.
 
-        Then layers have their states back, parameters their gradients, and generators theirs. In a
-        step, only the model's draw.
+        In a step, only the model's generators draw.
         """
         before: list[tuple[Any, str, Any]] = []
         for layer in self.recurrent.values():
@@ -275,10 +263,7 @@ class Trainer(Saved, KeywordHints):
         shuffle: bool = True,
         progress: bool = True,
     ) -> History:
-        """Train over all the data, `epochs` times.
-
-        Before the first batch, what is known by then is checked: the first validation batch, the
-        names that callbacks monitor, targets, masks and sizes.
+        """Train over all the data, `epochs` times, and return the history.
 
         Ctrl-C ends it after the batch and returns what there is; a second Ctrl-C raises at once.
         After `resume`, the run in the file goes on until it has had `epochs` epochs in all.
@@ -312,16 +297,11 @@ class Trainer(Saved, KeywordHints):
         progress : bool
             Whether to show a bar with the loss and the metrics.
 
-        Returns
-        -------
-        History
-            `loss`, each metric that is a number, and with `validation` the same with `val_` in
-            front.
-
         Raises
         ------
         ValueError, TypeError
-            For anything that would fail, or mean nothing, later; before anything is changed.
+            Before the first batch, for what would fail or mean nothing later: a name that a
+            callback monitors, the first validation batch, targets, masks, sizes.
         """
         epochs = checks.positive_int(self, "epochs", epochs)
         progress = checks.flag(self, "progress", progress)
@@ -351,18 +331,10 @@ class Trainer(Saved, KeywordHints):
         sample_weight: Any = None,
         batch_size: int | None = None,
     ) -> dict[str, Any]:
-        """Return the loss and the metrics over all the data, in evaluation mode.
+        """Return ``{"loss": ..., "accuracy": ...}`` over all the data, in evaluation mode.
 
-        Parameters
-        ----------
-        inputs, targets, mask, lengths, target_mask, sample_weight, batch_size
-            As in `fit`.
-
-        Returns
-        -------
-        dict
-            ``{"loss": ..., "accuracy": ...}``: means over all valid positions. Carried states begin
-            anew here, and are as before afterwards.
+        The arguments are those of `fit`, the means over all valid positions. Carried states begin
+        anew here, and are as before afterwards.
         """
         data = Batch(inputs, targets, mask, target_mask, sample_weight)
         batches = of.as_batches(data, lengths, batch_size=batch_size, rng=self.rng)
@@ -379,18 +351,9 @@ class Trainer(Saved, KeywordHints):
     def predict(
         self, inputs: Any, *, mask: Any = None, lengths: Any = None, batch_size: int | None = None
     ) -> Array:
-        """Return the model's output for all the inputs, in evaluation mode.
+        """Return the model's output ``(examples, ...)`` for all the inputs, in evaluation mode.
 
-        Parameters
-        ----------
-        inputs, mask, lengths
-            As in `fit`.
-        batch_size : int, optional
-            Examples at a time; by default all at once.
-
-        Returns
-        -------
-        array (examples, ...)
+        The arguments are those of `fit`; without `batch_size`, all examples go in at once.
         """
         inputs, model = of.as_arrays(inputs), self.model.evaluation_copy()
         mask = of.as_mask(inputs, mask, lengths)
