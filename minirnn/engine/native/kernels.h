@@ -251,6 +251,7 @@ static void NAME(outer)(const job *J, const outer_t *first, const outer_t *end, 
         const REAL *d = D + t * pd->ts + s * pd->rs + j;
         REAL *p = P + (t * J->rows + s) * NR;
         if (w == NR) {
+          __builtin_prefetch(d + NR); /* of the next panel */
           NAME(store)(p, NAME(load)(d));
           NAME(store)(p + VL, NAME(load)(d + VL));
         } else {
@@ -268,8 +269,15 @@ static void NAME(outer)(const job *J, const outer_t *first, const outer_t *end, 
         if (j == 0) /* gather the columns k .. k + m of A, once */
           for (int64_t t = 0; t < steps; t++) {
             const REAL *a = A + t * pa->ts + k;
-            for (int64_t s = 0; s < J->rows; s++, a += pa->rs)
-              for (int64_t v = 0; v < m; v++) q[(t * J->rows + s) * m + v] = a[v];
+            REAL *to = q + t * J->rows * m;
+            for (int64_t s = 0; s < J->rows; s++, a += pa->rs, to += m)
+              if (k + 2 * VL <= o->k) { /* more than m; what comes next overwrites the rest */
+                __builtin_prefetch(a + 64 / sizeof(REAL));
+                NAME(store)(to, NAME(load)(a));
+                if (VL < MR) NAME(store)(to + VL, NAME(load)(a + VL));
+              } else {
+                for (int64_t v = 0; v < m; v++) to[v] = a[v];
+              }
           }
         for (int64_t v = 0; v < m; v++) __builtin_prefetch(G + (k + v) * o->grad_rs + j, 1);
         NAME(tiles)[m - 1](q, 1, m, P, R, 0, 0, sum, NR);
