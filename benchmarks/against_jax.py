@@ -4,8 +4,12 @@
 
 The same networks and training steps as on the ladder, from the same weights: forward, softmax
 cross-entropy, gradients, clipping by norm and Adam are one compiled function. Its compilation, one
-to three seconds for each network, is not in the times; it is printed beside them. With one thread
-XLA's own products take one too (``--xla_cpu_multi_thread_eigen=false``), before JAX is imported.
+to three seconds for each network, is not in the times; it is printed beside them.
+
+One thread each: XLA runs what does not depend on each other side by side, in threads of its own,
+even where its products are told to take one (``--xla_cpu_multi_thread_eigen=false``). On two
+processors it used 1.5 to 1.8 of them on the large networks. So with one thread the process is held
+on one processor, before JAX is imported; where the system cannot do that, the output says so.
 """
 
 from __future__ import annotations
@@ -79,11 +83,19 @@ def jax_call(jax: Any, cell: str, rung: Rung, data: Data, model: Sequential) -> 
     return call
 
 
+def _hold_on_one_processor() -> None:
+    os.environ.setdefault("XLA_FLAGS", "--xla_cpu_multi_thread_eigen=false")
+    if hasattr(os, "sched_setaffinity"):
+        os.sched_setaffinity(0, {max(os.sched_getaffinity(0))})
+    else:
+        print("JAX may use more than one processor: this system cannot hold a process on one")
+
+
 def measure(rungs: Sequence[Rung], cells: Sequence[str], threads: int, settings: Settings) -> None:
     """Measure and print."""
     try:
         if threads == 1:
-            os.environ.setdefault("XLA_FLAGS", "--xla_cpu_multi_thread_eigen=false")
+            _hold_on_one_processor()
         import jax
     except ImportError:
         raise SystemExit("JAX is not installed: pip install jax") from None
