@@ -102,8 +102,8 @@ def check_gradients(
     ...         self.b.grad -= grad.sum(axis=0) - grad.mean(axis=0)
     ...         return super().backward(grad)
     >>> print(check_gradients(Mean(3, 2, rng=0), np.ones((4, 3)), raises=False).diagnosis)
-    b: looks like a mean over the batch where a sum belongs: backward gives 0.25 times the truth,
-    and 0.125 times with twice the batch (1 / the batch size)
+    b: looks like a mean over the batch where a sum belongs: backward gives 0.25 times the truth
+    (1 / the batch size)
     """
     rng = checks.generator("check_gradients", rng)
     epsilon = checks.positive_float("check_gradients", "epsilon", epsilon)

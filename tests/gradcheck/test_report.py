@@ -144,8 +144,7 @@ class ShiftedInOnePlace(m.Dense):
         return grad_x
 
 
-def test_the_ratio_told_is_that_of_the_number_that_is_wrong():
+def test_one_wrong_number_is_found():
     layer = ShiftedInOnePlace(4, 2, rng=0)
     report = m.check_gradients(layer, np.random.default_rng(0).normal(size=(3, 4)), raises=False)
-    assert "should give twice the result, and gives" in str(report)
-    assert "and gives 2 times" not in str(report)
+    assert "W: looks like a mistake in row 1 and column 0: all else is right" in str(report)

@@ -13,7 +13,7 @@ import numpy as np
 from minirnn.cells.cell import Cell
 from minirnn.gradcheck.arguments import checked_function
 from minirnn.gradcheck.arrays import same
-from minirnn.gradcheck.diagnosis import edits, experiments, incoming, jacobians, products
+from minirnn.gradcheck.diagnosis import experiments, hypotheses, products
 from minirnn.gradcheck.diagnosis.evidence import Case, Evidence, Hypothesis, TooLargeError, cases
 from minirnn.gradcheck.function import CheckedFunction, RefusedError
 from minirnn.gradcheck.report import Diagnosis, GradientError
@@ -22,23 +22,17 @@ from minirnn.gradcheck.violations import overwritten
 __all__ = ["diagnose"]
 
 HYPOTHESES: list[Hypothesis] = [
-    edits.not_finite,
-    edits.nothing,
-    incoming.ignored,
-    edits.in_padding,
-    edits.transposed,
-    edits.mixed_up,
-    edits.permuted_gates,
-    incoming.single_share,
-    incoming.other_axis,
-    incoming.repeated_token,
-    edits.constant_factor,
-    incoming.one_step,
-    incoming.handed_on,
-    incoming.diagonal,
-    incoming.wrong_way,
-    incoming.wrong_source,
-    jacobians.normalisation,
+    hypotheses.not_finite,
+    hypotheses.on_masked_steps,
+    hypotheses.constant_factor,
+    hypotheses.ignored,
+    hypotheses.transposed,
+    hypotheses.exchanged,
+    hypotheses.gate_order,
+    hypotheses.not_summed,
+    hypotheses.one_step,
+    hypotheses.direct_connection,
+    hypotheses.transposed_weight,
     products.wrong_factor,
     products.wrong_term,
 ]
@@ -80,28 +74,32 @@ def _of_one(evidence: Evidence) -> tuple[Diagnosis, ...]:
 
 
 def _of_the_numbers(evidence: Evidence) -> list[Diagnosis]:
-    wrong = list(cases(evidence))
-    if not wrong:
-        return []
-    found = experiments.disproportionate(evidence, wrong)
-    told = {name for diagnosis in found for name in diagnosis.names}
-    found += _grouped({case.name: _first(case) for case in wrong if case.name not in told})
-    found = found or experiments.only_masked(evidence, wrong)
-    if not found and evidence.time is not None and evidence.time > 1:
-        given = evidence.function.given
-        short = evidence.again(**{k: given[k][:, :1] for k in ("input", "mask") if k in given})
-        if short is not None:
-            found = experiments.only_over_time(evidence, short, wrong)
-            found = found or [
-                Diagnosis(d.kind, d.names, f"{d.text} (seen on the first step alone)")
-                for d in _of_the_numbers(short)
-            ]
-    return found
+    found, wrong = _named(evidence, HYPOTHESES), list(cases(evidence))
+    if found or not wrong:
+        return found
+    short = evidence.first_step() if (evidence.time or 1) > 1 else None
+    if short is not None:
+        found = experiments.only_over_time(evidence, short, wrong)
+        found += [
+            Diagnosis(d.kind, d.names, f"{d.text} (seen on the first step alone)")
+            for d in _named(short, HYPOTHESES)
+        ]
+    return found or _named(evidence, [hypotheses.place])
 
 
-def _first(case: Case) -> tuple[str, str] | None:
+def _named(evidence: Evidence, tried: list[Hypothesis]) -> list[Diagnosis]:
+    """Return one diagnosis for all wrong gradients that look the same."""
+    groups: dict[tuple[str, str], list[str]] = {}
+    for case in cases(evidence):
+        found = _first(case, tried)
+        if found is not None:
+            groups.setdefault(found, []).append(case.name)
+    return [Diagnosis(kind, tuple(names), text) for (kind, text), names in groups.items()]
+
+
+def _first(case: Case, tried: list[Hypothesis]) -> tuple[str, str] | None:
     """Return kind and text of the first hypothesis that predicts the wrong gradient."""
-    for hypothesis in HYPOTHESES:
+    for hypothesis in tried:
         try:
             for kind, text, predicted in hypothesis(case):
                 if predicted is case.analytic or same(case.analytic, predicted):
@@ -109,15 +107,6 @@ def _first(case: Case) -> tuple[str, str] | None:
         except TooLargeError:  # the others may need less
             continue
     return None
-
-
-def _grouped(findings: dict[str, tuple[str, str] | None]) -> list[Diagnosis]:
-    """Return one diagnosis for all gradients of which the same is said."""
-    groups: dict[tuple[str, str], list[str]] = {}
-    for name, finding in findings.items():
-        if finding is not None:
-            groups.setdefault(finding, []).append(name)
-    return [Diagnosis(kind, tuple(names), text) for (kind, text), names in groups.items()]
 
 
 # ---------------------------------------------------------------- the smallest part that is wrong

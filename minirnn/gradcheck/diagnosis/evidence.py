@@ -36,9 +36,13 @@ class Evidence:
         self.function, self.epsilon, self.tolerance = function, epsilon, tolerance
         self.measurements = measure(function, epsilon, tolerance)
         self.weights = function.weights
-        self.is_loss = isinstance(function, LossFunction)
         self.batch = len(function.x)
         self._analytic: dict[bytes, dict[str, Array]] = {}
+
+    @property
+    def failed(self) -> list[str]:
+        """The names of the gradients that are wrong."""
+        return [name for name, one in self.measurements.items() if not one.comparison.passed]
 
     @cached_property
     def violated(self) -> tuple[Diagnosis, ...]:
@@ -56,16 +60,18 @@ class Evidence:
     @cached_property
     def positions(self) -> tuple[int, ...]:
         """Leading axes of the output, (batch,) or (batch, time); empty if it has other ones."""
-        shape = self.weights[0].shape
-        fits = not self.is_loss and 2 <= len(shape) <= 3 and shape[0] == self.batch
+        shape, is_loss = self.weights[0].shape, isinstance(self.function, LossFunction)
+        fits = not is_loss and 2 <= len(shape) <= 3 and shape[0] == self.batch
         return shape[:-1] if fits else ()
 
-    # ------------------------------------------------------------ experiments
-
-    def again(self, **changes: Array) -> Evidence | None:
-        """Check the layer on other arrays; None where it does not take them."""
+    def first_step(self) -> Evidence | None:
+        """Check the layer on the first time step alone, as a valid one; None where it refuses."""
+        given = self.function.given
+        first = {"input": np.nan_to_num(given["input"][:, :1])}
+        if "mask" in given:
+            first["mask"] = np.ones_like(given["mask"][:, :1])
         try:
-            return Evidence(self.function.similar(**changes), self.epsilon, self.tolerance)
+            return Evidence(self.function.similar(**first), self.epsilon, self.tolerance)
         except (RefusedError, GradientError):
             return None
 
@@ -89,32 +95,27 @@ class Evidence:
         sizes = [weight.size for weight in self.weights]
         return jacobian if part is None else jacobian[sum(sizes[:part]) :][: sizes[part]]
 
-    def shares(self, name: str, part: int | None = None) -> Array:
-        """Return what each position of an output contributes to a true gradient.
-
-        The positions are the first axes. With no part given, of all outputs that have the same.
-        """
-        if part is None:
-            alike = [k for k, w in enumerate(self.weights) if w.shape[:-1] == self.positions]
-            return sum((self.shares(name, k) for k in alike), np.zeros(()))
+    def shares(self, name: str, part: int) -> Array:
+        """Return what each position of an output (the first axes) adds to a true gradient."""
         weight, jacobian = self.weights[part], self.jacobian(name, part)
         products = (jacobian.T * weight.ravel()).T.reshape(*weight.shape, *jacobian.shape[1:])
         total: Array = products.sum(axis=weight.ndim - 1)
         return total
 
-    def only(self, part: int | None, site: tuple[int, ...] = ()) -> list[Array]:
-        """Return the weights, zero but for one output (0 is ``y``; None for all), at one site."""
+    def all_shares(self, name: str) -> Array:
+        """Return the sum of `shares` over the outputs that have the same positions."""
+        alike = [k for k, w in enumerate(self.weights) if w.shape[:-1] == self.positions]
+        return sum((self.shares(name, k) for k in alike), np.zeros(()))
+
+    def only(self, part: int, site: tuple[int, ...] = ()) -> list[Array]:
+        """Return the weights, zero but for one output (0 is ``y``), at one site."""
         kept = [np.zeros_like(weight) for weight in self.weights]
-        for k, weight in enumerate(self.weights):
-            if part in (None, k) and (k == 0 or len(site) < weight.ndim):
-                kept[k][site] = weight[site]
+        kept[part][site] = self.weights[part][site]
         return kept
 
-    # ------------------------------------------------------------ words, and arrays to try
-
-    def incoming(self, part: int) -> str:
-        """Return what the gradient on an output is called in backward."""
-        return "grad" if part == 0 else f"grad_state[{part - 1}]"
+    def incoming(self, parts: Sequence[int]) -> str:
+        """Return what the gradients on these outputs are called in backward."""
+        return " + ".join(f"grad_state[{k - 1}]" if k else "grad" for k in parts)
 
     @cached_property
     def arrays(self) -> dict[str, Array]:
@@ -123,26 +124,15 @@ class Evidence:
         Under the words in which a diagnosis names them; equal arrays are listed once.
         """
         y, *states = [np.array(output) for output in self.function.fresh_outputs()]
-        found = {"the output y": y}
-        found |= {f"the new state[{k}]": array for k, array in enumerate(states)}
-        for name, array in self.function.given.items():
-            if not name.startswith(("mask", "target_mask")):
-                found["the input x" if name == "input" else f"the {name} given"] = array
-        found |= self.function.kept_arrays()
+        found = {"y": y} | {f"new_state[{k}]": array for k, array in enumerate(states)}
+        found |= {"x" if k == "input" else k: a for k, a in self.function.given.items()}
         chosen: dict[str, Array] = {}
-        for label, array in found.items():
+        for label, array in (found | self.function.kept_arrays()).items():
             if array.dtype.kind == "f" and array.ndim and np.isfinite(array).all():
                 twins = (old for old in chosen.values() if old.shape == array.shape)
                 if not any(np.array_equal(old, array) for old in twins):
                     chosen[label] = array.copy()
         return chosen
-
-    # ------------------------------------------------------------ verdicts
-
-    @property
-    def failed(self) -> list[str]:
-        """The names of the gradients that are wrong."""
-        return [name for name, one in self.measurements.items() if not one.comparison.passed]
 
 
 @dataclass(frozen=True)
@@ -160,27 +150,23 @@ class Case:
         """Whether it is the gradient of a parameter, not of an input or a state."""
         return self.name in self.evidence.function.parameters
 
-    def but(self, wrong: Array | float) -> Array:
-        """Return the truth, with other numbers wherever backward is wrong."""
-        return np.where(self.wrong, wrong, self.numeric)
-
-    def truth(self, weights: Sequence[Array]) -> Array:
-        """Return the true gradient for other incoming gradients."""
-        return self.evidence.numeric(self.name, weights)
-
     @property
     def where(self) -> str:
         """Which part is wrong, such as ``" in columns 4 to 7"``; empty where all of it is."""
-        words, rank = [], self.wrong.ndim
-        for axis, length in enumerate(self.wrong.shape):
-            hit = np.flatnonzero(self.wrong.any(axis=tuple({*range(rank)} - {axis})))
+        wrong, mask = self.wrong, self.evidence.function.given.get("mask")
+        over_steps = mask is not None and not self.is_parameter and wrong.shape[:2] == mask.shape
+        if over_steps and not wrong[mask].any():
+            return " on masked steps"
+        words, rank = [], wrong.ndim
+        for axis, length in enumerate(wrong.shape):
+            hit = np.flatnonzero(wrong.any(axis=tuple({*range(rank)} - {axis})))
             if len(hit) < length:
                 in_a_row = len(hit) > 1 and hit[-1] - hit[0] == len(hit) - 1
                 listed = f"{hit[0]} to {hit[-1]}" if in_a_row else ", ".join(map(str, hit))
                 words.append(f"{self._along(axis)}{'s' * (len(hit) > 1)} {listed}")
         if words:
             return f" in {' and '.join(words)}"
-        return "" if self.wrong.all() else f" in {self.wrong.sum()} of {self.wrong.size} elements"
+        return "" if wrong.all() else f" in {wrong.sum()} of {wrong.size} elements"
 
     def _along(self, axis: int) -> str:
         rank = self.wrong.ndim

@@ -1,4 +1,4 @@
-"""Factors and terms that are missing, too many, or others: products that explain a gradient.
+"""Factors and terms that are missing, or others: products that explain a gradient.
 
 Two arrays are laid side by side: what backward gives and the truth, or a gradient inside and what
 is missing. Where the one times some factors is the other times others, element by element, a
@@ -15,16 +15,8 @@ from typing import Any
 import numpy as np
 
 from minirnn.gradcheck.arrays import CLOSE, SMALLEST, same_rows
-from minirnn.gradcheck.diagnosis.edits import EDITS
 from minirnn.gradcheck.diagnosis.evidence import Case, Evidence, Prediction
-from minirnn.gradcheck.diagnosis.factors import (
-    ENOUGH,
-    FORMULAS,
-    SIMPLE,
-    Factor,
-    factors_of,
-    with_shape,
-)
+from minirnn.gradcheck.diagnosis.factors import ENOUGH, FORMULAS, Factor, factors_of, with_shape
 from minirnn.gradcheck.diagnosis.jacobians import mixed_rows
 from minirnn.typing import Array
 
@@ -32,66 +24,42 @@ __all__ = ["wrong_factor", "wrong_term"]
 
 _Relation = tuple[tuple[set[str], ...], Callable[..., tuple[Any, Any]], str, str]
 
-_RELU, _INVERSE, _ARRAY = "{} > 0", "1 / {}", "{}"
-_NAMED = {formula.text for formula in FORMULAS if formula.name}
-_PLAIN = {formula.text for formula in FORMULAS} - {_INVERSE}
-_SOME = _PLAIN - {_RELU}
-_UNMIXED = SIMPLE - {"1 - {}"}  # terms with 1 - s are rare, and tried last
+_ALL = set(FORMULAS)
+_ARRAY = {"{}"}
+_SMOOTH = _ALL - {"({} > 0)"}
+_SIMPLE = {"(1 - {}^2)", "{0} * (1 - {0})", "{}"}  # what terms of two factors are made of
 
 # Each relation: which formulas its factors f and g may have, what stands beside the one array and
 # beside the other, the kind of the mistake, and the words; {0} is f and {1} is g.
-_SURE: list[_Relation] = [
-    ((_NAMED,), lambda f: (f, 1), "derivative",
+_FACTOR: list[_Relation] = [
+    ((_ALL,), lambda f: (f, 1), "derivative",
      "{what} left out@: what backward gives, times {0}, is the truth"),
-    ((_NAMED - {_RELU},), lambda f: (1, f), "derivative",
-     "{what} taken twice@: what backward gives is the truth times {0}"),
-    ((_PLAIN,), lambda f: (f, 1), "derivative",
-     "a factor left out@: what backward gives, times {0}, is the truth"),
-    (({_INVERSE},), lambda f: (f, 1), "derivative",
-     "a division left out, or a factor too many@: what backward gives, times {0}, is the truth"),
 ]  # fmt: skip
 _BY_CHANCE: list[_Relation] = [  # they may fit a few numbers by chance
-    ((_NAMED, _NAMED), lambda f, g: (f, g), "derivative",
-     "the wrong derivative@: {1} where {0}, that of {name}, belongs"),
-    ((_SOME,), lambda f: (1, f), "derivative",
-     "a factor too many@: what backward gives is the truth times {0}"),
-    *[(({_ARRAY}, {_ARRAY}), beside, "term",
+    ((_SMOOTH,), lambda f: (1, f), "derivative",
+     "a factor too many, or a division left out@: what backward gives is the truth times {0}"),
+    *[((_ARRAY, _ARRAY), beside, "term",
        "a term of a product rule left out@: backward has {0} alone where " + both + " belongs")
       for both, beside in [
           ("{0} + {1}", lambda f, g: (f + g, f)),
           ("{0} - {1}", lambda f, g: (f - g, f)),
           ("{1} - {0}", lambda f, g: (g - f, f)),
       ]],
-    ((_SOME, _SOME), lambda f, g: (f, g), "derivative",
+    ((_SMOOTH, _SMOOTH), lambda f, g: (f, g), "derivative",
      "the wrong factor@: {1} where {0} belongs"),
-    ((_SOME, _SOME), lambda f, g: (f * g, 1), "derivative",
-     "two factors left out@: what backward gives, times {0} and {1}, is the truth"),
-    ((_SOME, _SOME), lambda f, g: (1, f * g), "derivative",
-     "two factors too many@: what backward gives is the truth times {0} and {1}"),
 ]  # fmt: skip
-_LEFT_OUT, _WRONG_SIGN, _TWICE = (f"a term {edit} {{base}} * {{0}}" for edit in EDITS)
 _TERM: list[_Relation] = [
-    ((SIMPLE,), lambda f: (f, 1), "term", _LEFT_OUT),
-    ((_UNMIXED,), lambda f: (2 * f, 1), "term", _WRONG_SIGN),
-    ((_UNMIXED,), lambda f: (-f, 1), "term", _TWICE),
-    ((SIMPLE,), lambda f: (f - 1, 1), "derivative",
+    ((_SIMPLE,), lambda f: (f, 1), "term", "a term left out: {base} * {0}"),
+    ((_SIMPLE,), lambda f: (2 * f, 1), "term", "a term with the wrong sign: {base} * {0}"),
+    ((_SIMPLE,), lambda f: (f - 1, 1), "derivative",
      "{what} left out of one term: {base} where {base} * {0} belongs"),
-    *[((some, some), lambda f, g: (f * g, 1), "term", f"{_LEFT_OUT} * {{1}}")
-      for some in (_UNMIXED, SIMPLE)],
-    *[((some, some), lambda f, g: (f * (g - 1), 1), "derivative",
-       "{what} left out of one term: {base} * {0} where {base} * {0} * {1} belongs")
-      for some in (_UNMIXED, SIMPLE)],
+    ((_SIMPLE, _SIMPLE), lambda f, g: (f * g, 1), "term", "a term left out: {base} * {0} * {1}"),
+    ((_SIMPLE, _SIMPLE), lambda f, g: (f * (g - 1), 1), "derivative",
+     "{what} left out of one term: {base} * {0} where {base} * {0} * {1} belongs"),
 ]  # fmt: skip
 _INCOMING: list[_Relation] = [
-    (({_ARRAY},), lambda f: (1 - 1 / f, 1), "derivative",
+    ((_ARRAY,), lambda f: (1 - 1 / f, 1), "derivative",
      "a factor left out: backward begins with {base} where {base} * {0} belongs"),
-    (({_ARRAY},), lambda f: (1 - f, 1), "derivative",
-     "a factor too many: backward begins with {base} * {0} where {base} alone belongs"),
-]  # fmt: skip
-_NO_MORE: list[_Relation] = [
-    (({_ARRAY},), lambda f: (f, 1), "incoming",
-     "the incoming {base} times {0} and no more: the derivative of the rest of the layer is "
-     "missing"),
 ]  # fmt: skip
 
 
@@ -109,7 +77,7 @@ def _fitting(
     `one` is an array, or a matrix through which the factors become what it should be. The columns
     in which the gap is largest come first: there most guesses end.
     """
-    formulas = [factor.formula.text for factor in factors]
+    formulas = [factor.formula for factor in factors]
     largest, vector = np.argsort(-np.abs(gap), axis=None), one.ndim == 1
     for choice, beside, kind, words in relations:
         indices = [np.flatnonzero([text in some for text in formulas]) for some in choice]
@@ -121,12 +89,9 @@ def _fitting(
             fits = fits[:, same_rows(ours, other[columns] * right)]
         for pair in fits.T:
             left, right = beside(*rows[pair])
-            if not np.ptp(left / right) > 1e-3:
-                continue  # they say the same
-            names = [factors[k].formula.name for k in pair]
-            texts = [factors[k].in_product if base else factors[k].alone for k in pair]
-            what = f"the derivative of {names[-1]}" if names[-1] else "a factor"
-            yield kind, words.format(*texts, what=what, base=base, name=names[0])
+            if np.ptp(left / right) > 1e-3:  # else they say the same
+                texts = [factors[k].text for k in pair]
+                yield kind, words.format(*texts, what=factors[pair[-1]].what, base=base)
 
 
 # ---------------------------------------------------------------- a factor, everywhere
@@ -165,7 +130,7 @@ def _experiments(case: Case) -> Iterator[_Experiment]:
         if not case.is_parameter:
             one = evidence.only(part)
             arrays = with_shape(evidence, case.numeric.shape[:-1])
-            yield evidence.analytic(one)[name], case.truth(one), arrays
+            yield evidence.analytic(one)[name], evidence.numeric(name, one), arrays
         elif sites and weight.shape[:-1] == evidence.positions:
             shape = (len(sites), *(1,) * (case.numeric.ndim - 1), -1)
             arrays = {
@@ -186,7 +151,7 @@ def _in_blocks(experiments: list[_Experiment], size: int) -> dict[tuple[str, str
             ours, theirs = (a[..., start : start + size] for a in (analytic, numeric))
             if np.abs(ours - theirs).max() <= max(CLOSE * scale, SMALLEST):
                 continue
-            relations = [*_SURE, *_BY_CHANCE] if ours.size >= ENOUGH else _SURE
+            relations = [*_FACTOR, *_BY_CHANCE] if ours.size >= ENOUGH else _FACTOR
             flat, truth = ours.ravel(), theirs.ravel()
             made_of = factors_of(arrays, ours.shape)
             products = _fitting(relations, flat, truth, truth - flat, *made_of)
@@ -205,28 +170,26 @@ def wrong_term(case: Case) -> Iterator[Prediction]:
     """Say which term of a sum is wrong, as in product rules and peepholes.
 
     A term is a gradient (the incoming one, or that at a sum inside, seen through a bias) times one
-    or two factors. It is left out or lacks a factor, or with one factor alone has the wrong sign or
-    is counted twice; in this gradient itself, or in the gradient on an output, from where it goes
-    on as what comes in there does.
+    or two factors. It is left out, has the wrong sign or lacks a factor; in this gradient itself,
+    or in the gradient on an output, from where it goes on as what comes in there does.
     """
     evidence, name = case.evidence, case.name
     gaps = {}
     for k in range(len(evidence.weights)):
         one = evidence.only(k)
-        gap = case.truth(one) - evidence.analytic(one)[name]
+        gap = evidence.numeric(name, one) - evidence.analytic(one)[name]
         if np.abs(gap).max() > SMALLEST:
             gaps[k] = gap.ravel()
-    for relations, part, place, base, gradients in _bases(case, list(gaps)):
+    for relations, part, base, gradients in _bases(case, list(gaps)):
         shape = gradients[0].shape
         if len(shape) < 2 or min(case.numeric.size, math.prod(shape)) < ENOUGH:
             continue
-        onward = np.eye(math.prod(shape))
+        onward, place = np.eye(math.prod(shape)), ""
         if part is not None:
             onward = evidence.jacobian(name, part).reshape(len(onward), -1)
+            place = f" in the gradient on new_state[{part - 1}]" if part else ""
         through = np.concatenate([g.reshape(-1, 1) * onward for g in gradients], axis=1)
         missing = np.concatenate([*gaps.values()])
-        if relations is _NO_MORE:
-            through, missing = gradients[0].ravel(), case.analytic.ravel()
         made_of = factors_of(with_shape(evidence, shape[:-1]), shape)
         for kind, said in _fitting(relations, through, missing, missing, *made_of, base):
             yield kind, f"{said}{place}", case.analytic
@@ -234,28 +197,24 @@ def wrong_term(case: Case) -> Iterator[Prediction]:
 
 def _bases(
     case: Case, parts: list[int]
-) -> Iterator[tuple[list[_Relation], int | None, str, str, list[Array]]]:
+) -> Iterator[tuple[list[_Relation], int | None, str, list[Array]]]:
     """Yield what a term may begin with: its words, and one gradient for each output in `parts`.
 
     Before that come the relations to try, and the output (None for this gradient itself) in whose
-    gradient the term stands, as a number and in words.
+    gradient the term stands.
     """
     evidence, weights = case.evidence, case.evidence.weights
     if len(parts) == 1:
-        base, gradients = evidence.incoming(parts[0]), [weights[parts[0]]]
-        yield _INCOMING, parts[0], "", base, gradients
-        if not case.is_parameter and gradients[0].shape == case.numeric.shape:
-            yield _NO_MORE, None, "", base, gradients
+        yield _INCOMING, parts[0], evidence.incoming(parts), [weights[parts[0]]]
     states = range(1, len(weights))
     for part in states if case.is_parameter else (None, *states):
-        place = "" if part is None else f" in the gradient on the new state[{part - 1}]"
         shape = case.numeric.shape if part is None else weights[part].shape
         if parts and all(weights[k].shape == shape for k in parts):
-            words = " + ".join(map(evidence.incoming, parts))
+            words = evidence.incoming(parts)
             words = f"({words})" if len(parts) > 1 else words
-            yield _TERM, part, place, words, [weights[k] for k in parts]
+            yield _TERM, part, words, [weights[k] for k in parts]
         for base, gradients in _inside(evidence, shape, parts):
-            yield _TERM, part, place, base, gradients
+            yield _TERM, part, base, gradients
 
 
 def _inside(

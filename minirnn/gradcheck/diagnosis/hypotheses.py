@@ -1,0 +1,232 @@
+"""Known mistakes, and the gradient that each would give: edits of the truth, or parts of it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import numpy as np
+
+from minirnn.gradcheck.arrays import CLOSE, same
+from minirnn.gradcheck.diagnosis.evidence import Case, Prediction
+from minirnn.typing import Array
+
+__all__ = [
+    "constant_factor",
+    "direct_connection",
+    "exchanged",
+    "gate_order",
+    "ignored",
+    "not_finite",
+    "not_summed",
+    "on_masked_steps",
+    "one_step",
+    "place",
+    "transposed",
+    "transposed_weight",
+]
+
+
+def not_finite(case: Case) -> Iterator[Prediction]:
+    """Say whether NaN and infinity begin in forward or in backward."""
+    if not np.isfinite(case.numeric).all():
+        yield "nan", "NaN or infinity in forward: correct that first", case.analytic
+    elif not np.isfinite(case.analytic).all():
+        text = "NaN or infinity in backward: a division by zero, a logarithm of 0, an overflow"
+        yield "nan", text, case.analytic
+
+
+def constant_factor(case: Case) -> Iterator[Prediction]:
+    """Predict zero, or the same factor, wherever the gradient is wrong."""
+    ours, truth = case.analytic[case.wrong], case.numeric[case.wrong]
+    if not np.any(ours):
+        size = np.abs(truth).max()
+        text = f"a gradient that is missing: it is zero{case.where}, the true one up to {size:.3g}"
+        yield "missing", text, case.analytic
+        return
+    q = float(ours @ truth / max(truth @ truth, CLOSE**2))
+    names = _names(case, abs(q))
+    text = f"backward gives {q:.6g} times the truth{case.where}"
+    text += f" ({' = '.join(names)})" if names else ""
+    several = (np.abs(truth) > 1e-3 * np.abs(truth).max()).sum() > 2 and case.evidence.batch > 1
+    plain = q and min(abs(r - round(r)) for r in (q, 1 / q)) < CLOSE and abs(np.log(abs(q))) < 5
+    if not plain and not several:  # of a single row, many a thing is a multiple
+        return
+    alone = case.is_parameter and "input" not in case.evidence.failed
+    if alone and any(name.startswith("1 / ") and "batch" in name for name in names):
+        kind, text = "not summed", f"a mean over the batch where a sum belongs: {text}"
+    else:
+        kind, text = "factor", f"a {'wrong sign' if q < 0 else 'constant factor'}: {text}"
+    yield kind, text, np.where(case.wrong, q * case.numeric, case.numeric)
+
+
+def _names(case: Case, q: float) -> list[str]:
+    """Return what a factor may be called: a size, one over it, or what ddof changes."""
+    evidence, x = case.evidence, case.evidence.function.x
+    time, mask = evidence.time or 1, evidence.function.given.get("mask")
+    sizes = {
+        "the batch size": evidence.batch,
+        "the number of steps": time,
+        "batch size times steps": evidence.batch * time if time > 1 else 1,
+        "the number of elements": x.size,
+        "the number of features": x.shape[-1],
+        "the number of valid steps": 1 if mask is None else int(mask.sum()),
+    }
+    named = []
+    for name, n in sizes.items():
+        values = {name: n, f"1 / {name}": 1 / n}
+        if n > 2:
+            ddof = f"sqrt(n / (n - 1)) with n = {name}, as ddof=1 and ddof=0 differ"
+            values |= {ddof: (n / (n - 1)) ** 0.5, f"1 / {ddof}": ((n - 1) / n) ** 0.5}
+        named += [words for words, v in values.items() if n > 1 and abs(q - v) < CLOSE * v]
+    return named
+
+
+def ignored(case: Case) -> Iterator[Prediction]:
+    """Say that backward gives the same without one of the incoming gradients."""
+    evidence, plain = case.evidence, case.evidence.analytic(case.evidence.weights)
+    for k in range(len(evidence.weights)):
+        weights = [weight * (k != j) for j, weight in enumerate(evidence.weights)]
+        without, truth = evidence.analytic(weights), evidence.numeric(case.name, weights)
+        unused = all(np.array_equal(without[name], plain[name]) for name in plain)
+        if unused and not same(truth, case.numeric):
+            incoming = evidence.incoming([k])
+            text = f"with {incoming} set to zero, backward gives the same"
+            if k:
+                text = f"the gradient from the next step left out: {text}"
+                yield "next step", f"{text}. Add it to the gradient on the state", case.analytic
+            else:
+                yield "grad ignored", f"{incoming} is not used: {text}", case.analytic
+
+
+def one_step(case: Case) -> Iterator[Prediction]:
+    """Predict nothing handed back from the next step, in a layer with a time loop of its own."""
+    evidence, time = case.evidence, case.evidence.time
+    if case.name == "input" and time and time > 1 and evidence.positions[1:] == (time,):
+        text = (
+            "the gradient from the next step left out: at each step backward gives what that "
+            "step's own output contributes, and nothing of what the later steps send back"
+        )
+        yield "next step", text, np.einsum("btcti->cti", evidence.shares("input", 0))
+
+
+def transposed(case: Case) -> Iterator[Prediction]:
+    """Predict the transpose, of all or of each gate's square block."""
+    if case.is_parameter and case.numeric.ndim == 2 and min(case.numeric.shape) > 1:
+        rows, columns = case.numeric.shape
+        blocks = f" (each of its {columns // rows} blocks)" if columns > rows else ""
+        text = (
+            f"a transposed gradient{blocks}: what backward gives is the transpose of the truth; "
+            f"for y = x @ W it is x.T @ grad, not grad.T @ x"
+        )
+        yield "transposed", text, _block_transpose(case.numeric)
+
+
+def _block_transpose(array: Array) -> Array:
+    """Return the transpose of each square block of an array (n, k n); zeros for other shapes."""
+    rows, columns = array.shape
+    if columns % rows:
+        return np.zeros_like(array)
+    blocks = np.split(array, columns // rows, axis=1)
+    return np.concatenate([block.T for block in blocks], axis=1)
+
+
+def transposed_weight(case: Case) -> Iterator[Prediction]:
+    """Predict ``dz @ P`` in the gradient on v, where ``v @ P`` needs ``dz @ P.T``.
+
+    If v meets P in that product alone, what each row adds to the gradient on P is the outer product
+    of v with dz, which gives dz.
+    """
+    evidence = case.evidence
+    v = evidence.function.given.get(case.name)
+    if v is None or v.ndim < 2 or v.shape[:-1] != evidence.positions:
+        return
+    for name, parameter in evidence.function.parameters.items():
+        weight = parameter.value
+        if weight.ndim != 2 or len(weight) != v.shape[-1] or len(weight) < 2:
+            continue
+        shares = evidence.all_shares(name)
+        dz = np.einsum("...i,...ij->...j", v, shares) / (v * v).sum(axis=-1, keepdims=True)
+        if same(shares, v[..., :, None] * dz[..., None, :]):
+            text = (
+                f"a transposed weight: backward multiplies with {name} where it should multiply "
+                f"with its transpose (for y = v @ W, grad_v = grad_y @ W.T)"
+            )
+            wrong = dz @ (_block_transpose(weight) - weight).T
+            yield "transposed", text, case.numeric + wrong
+
+
+def exchanged(case: Case) -> Iterator[Prediction]:
+    """Predict the gradient of another array."""
+    evidence, truth = case.evidence, case.numeric
+    for name, other in evidence.measurements.items():
+        # of two vectors, a factor that is left out tells more
+        alike = truth.ndim > 1 or name in evidence.failed
+        if name != case.name and other.numeric.shape == truth.shape and alike and truth.size > 1:
+            text = f"two gradients exchanged: backward gives the one that belongs to {name}"
+            yield "exchanged", text, other.numeric
+
+
+def gate_order(case: Case) -> Iterator[Prediction]:
+    """Predict the blocks of the gates in another order."""
+    width = case.numeric.shape[-1] if case.is_parameter and case.numeric.ndim else 0
+    for count in range(2, min(width, 8) + 1):
+        if width % count or case.numeric.size // count < 2:
+            continue
+        ours, truths = (np.split(a, count, axis=-1) for a in (case.analytic, case.numeric))
+        order = [next((k for k in range(count) if same(a, truths[k])), -1) for a in ours]
+        if sorted(order) == [*range(count)]:
+            starts = np.arange(0, width, width // count)
+            columns = [f"columns {k} to {k + width // count - 1}" for k in starts]
+            pairs = [(columns[k], columns[j]) for k, j in enumerate(order) if j != k]
+            moved = ", ".join(f"{one} hold what belongs into {other}" for one, other in pairs)
+            text = f"gate blocks in another order than in forward: {moved}"
+            yield "gate order", text, case.analytic
+
+
+def not_summed(case: Case) -> Iterator[Prediction]:
+    """Predict one row or one step instead of the sum over all, or a sum over the wrong axis."""
+    evidence, axes = case.evidence, case.evidence.positions
+    if not case.is_parameter or not axes:
+        return
+    shares = evidence.all_shares(case.name)
+    for axis, (what, size) in enumerate(zip(("row", "time step"), axes, strict=False)):
+        for k in range(size):
+            text = f"a sum that is missing: it is exactly the share of {what} {k} of {size}"
+            share = np.take(shares, k, axis)
+            yield "not summed", text, share.sum(axis=0) if len(axes) > 1 else share
+    if case.numeric.shape == axes:
+        text = "a sum over the features of each row, where the rows should be added up (axis=0)"
+        yield "not summed", text, shares.sum(axis=1)
+
+
+def direct_connection(case: Case) -> Iterator[Prediction]:
+    """Predict the incoming gradient left out, which comes back along ``y = x + ...``."""
+    weights = case.evidence.weights
+    alike = [k for k, weight in enumerate(weights) if weight.shape == case.numeric.shape]
+    if alike and not case.is_parameter:
+        text = (
+            f"a term left out: what is missing is exactly the incoming "
+            f"{case.evidence.incoming(alike)}, as along a direct connection y = x + ..."
+        )
+        yield "term", text, case.numeric - sum(weights[k] for k in alike)
+
+
+def on_masked_steps(case: Case) -> Iterator[Prediction]:
+    """Say that it is wrong on masked steps alone."""
+    if case.where == " on masked steps":
+        yield "mask", "a gradient on masked steps, where it should be zero", case.analytic
+
+
+def place(case: Case) -> Iterator[Prediction]:
+    """Say where it is wrong, or which way back is, if not all of it is wrong."""
+    evidence, parts = case.evidence, range(len(case.evidence.weights))
+    if case.where:
+        yield "place", f"a mistake{case.where}: all else is right", case.analytic
+    wrong = []
+    for k in parts:
+        one = evidence.only(k)
+        if not same(evidence.analytic(one)[case.name], evidence.numeric(case.name, one)):
+            wrong.append(k)
+    if 0 < len(wrong) < len(parts):
+        text = f"a mistake in what becomes of {evidence.incoming(wrong)}: without it, all is right"
+        yield "place", text, case.analytic
