@@ -85,15 +85,15 @@ class Arguments:
             )
         return tuple(cache)
 
-    def caches(self, caches: Any, source: str) -> tuple[list[Any], Any]:
-        """Return the list of caches and x from what the function `source` returned."""
+    def caches(self, caches: Any, source: str) -> list[Any]:
+        """Return the list of caches from what the function `source` returned."""
         pair = caches if isinstance(caches, tuple | list) and len(caches) == 2 else None
         if pair is None or not isinstance(pair[0], tuple | list) or not pair[0]:
             raise TypeError(
                 f"{self.function}: caches must be the pair (list of caches, x) that {source} "
                 f"returns, got {_kind(caches)}"
             )
-        return list(pair[0]), pair[1]
+        return list(pair[0])
 
     def upstream(self, da: Any, steps: int) -> Array:
         """Return da ``(n_a, m, T)``, for the first T of all steps."""

@@ -2,33 +2,28 @@
 
 from __future__ import annotations
 
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 
-from minirnn.cells.lstm import LSTMCache, LSTMCell
-from minirnn.course.activations import softmax
-from minirnn.course.arguments import Arguments
-from minirnn.course.layout import load_dense, load_lstm_cell, lstm_weights
-from minirnn.layers.dense import Dense
+from minirnn.cells.lstm import LSTMCache
+from minirnn.course.network import Network
+from minirnn.course.weights import load_lstm_cell, lstm_weights
 from minirnn.typing import Array
 
 __all__ = ["lstm_backward", "lstm_cell_backward", "lstm_cell_forward", "lstm_forward"]
 
-
-class _Step(NamedTuple):
-    """What `lstm_cell_forward` returns as its cache."""
-
-    a_next: Any
-    c_next: Any
-    a_prev: Any
-    c_prev: Any
-    ft: Any
-    it: Any
-    cct: Any
-    ot: Any
-    xt: Any
-    parameters: Any
+_LSTM = Network(
+    "lstm",
+    load_lstm_cell,
+    lstm_weights,
+    output="Wy",
+    states=("a", "c"),
+    parts=("a_next", "c_next", "a_prev", "c_prev", "ft", "it", "cct", "ot", "xt", "parameters"),
+    gates={"ft": "f", "it": "i", "cct": "g", "ot": "o"},
+    kept=("xt", "a_prev", "c_prev", "it", "ft", "ot", "cct", "c_next"),
+    make_cache=lambda *kept: LSTMCache(*kept[:-1], np.tanh(kept[-1])),
+)
 
 
 def lstm_cell_forward(
@@ -80,13 +75,8 @@ def lstm_cell_forward(
     >>> a_next.shape, c_next.shape, yt_pred.shape, len(cache)
     ((5, 10), (5, 10), (2, 10), 10)
     """
-    arguments = Arguments("lstm_cell_forward")
-    cell = load_lstm_cell(arguments, parameters)
-    dense = load_dense(arguments, parameters, "Wy")
-    a_prev = arguments.array("a_prev", a_prev, "n_a", "m")
-    c_prev = arguments.array("c_prev", c_prev, "n_a", "m")
-    xt = arguments.array("xt", xt, "n_x", "m")
-    return _forward(cell, dense, xt, a_prev, c_prev, parameters)
+    (a_next, c_next), yt_pred, cache = _LSTM.cell_forward(parameters, xt, a_prev, c_prev)
+    return a_next, c_next, yt_pred, cache
 
 
 def lstm_forward(x: Any, a0: Any, parameters: Any) -> tuple[Array, Array, Array, Any]:
@@ -121,23 +111,8 @@ def lstm_forward(x: Any, a0: Any, parameters: Any) -> tuple[Array, Array, Array,
     >>> a.shape, y.shape, c.shape, len(caches[0])
     ((5, 10, 7), (2, 10, 7), (5, 10, 7), 7)
     """
-    arguments = Arguments("lstm_forward")
-    cell = load_lstm_cell(arguments, parameters)
-    dense = load_dense(arguments, parameters, "Wy")
-    a_next = arguments.array("a0", a0, "n_a", "m")
-    x = arguments.array("x", x, "n_x", "m", "T_x")
-    _, m, T_x = x.shape
-    a, c = np.empty((2, cell.hidden_size, m, T_x))
-    y = np.empty((dense.output_size, m, T_x))
-    c_next = np.zeros_like(a_next)
-    caches = []
-    for t in range(T_x):
-        a_next, c_next, y[:, :, t], cache = _forward(
-            cell, dense, x[:, :, t], a_next, c_next, parameters
-        )
-        a[:, :, t], c[:, :, t] = a_next, c_next
-        caches.append(cache)
-    return a, y, c, (caches, x)
+    (a, c), y, caches = _LSTM.forward(parameters, x, a0)
+    return a, y, c, caches
 
 
 def lstm_cell_backward(da_next: Any, dc_next: Any, cache: Any) -> dict[str, Array]:
@@ -178,14 +153,7 @@ def lstm_cell_backward(da_next: Any, dc_next: Any, cache: Any) -> dict[str, Arra
     >>> " ".join(gradients)
     'dxt da_prev dc_prev dWf dbf dWi dbi dWc dbc dWo dbo'
     """
-    arguments = Arguments("lstm_cell_backward")
-    step = _Step(*arguments.cache(cache, _Step._fields, "lstm_cell_forward"))
-    cell = load_lstm_cell(arguments, step.parameters)
-    cell_cache = _cell_cache(arguments, step)
-    da_next = arguments.array("da_next", da_next, "n_a", "m")
-    dc_next = arguments.array("dc_next", dc_next, "n_a", "m")
-    dxt, da_prev, dc_prev = _backward(cell, da_next, dc_next, cell_cache)
-    return {"dxt": dxt, "da_prev": da_prev, "dc_prev": dc_prev} | lstm_weights(cell, "d")
+    return _LSTM.cell_backward(cache, da_next, dc_next)
 
 
 def lstm_backward(da: Any, caches: Any) -> dict[str, Array]:
@@ -230,53 +198,4 @@ def lstm_backward(da: Any, caches: Any) -> dict[str, Array]:
     >>> gradients["dx"].shape, gradients["da0"].shape, gradients["dWf"].shape
     ((3, 10, 7), (5, 10), (5, 8))
     """
-    arguments = Arguments("lstm_backward")
-    given, _ = arguments.caches(caches, "lstm_forward")
-    steps = [_Step(*arguments.cache(c, _Step._fields, "lstm_cell_forward")) for c in given]
-    parameters = steps[0].parameters
-    cell = load_lstm_cell(arguments, parameters)
-    cell_caches = [_cell_cache(arguments, step) for step in steps]
-    da = arguments.upstream(da, len(steps))
-    n_a, m, T = da.shape
-    dx, da_prev, dc_prev = np.empty((cell.input_size, m, T)), np.zeros((n_a, m)), np.zeros((n_a, m))
-    for t in reversed(range(T)):
-        if steps[t].parameters is not parameters:  # each step has its own, which may differ
-            parameters = steps[t].parameters
-            load_lstm_cell(arguments, parameters, cell)
-        dx[:, :, t], da_prev, dc_prev = _backward(
-            cell, da[:, :, t] + da_prev, dc_prev, cell_caches[t]
-        )
-    return {"dx": dx, "da0": da_prev} | lstm_weights(cell, "d")
-
-
-# ---------------------------------------------------------------- rows inside, columns outside
-
-
-def _forward(
-    cell: LSTMCell, dense: Dense, xt: Array, a_prev: Array, c_prev: Array, parameters: Any
-) -> tuple[Array, Array, Array, Any]:
-    h, (_, c), kept = cell.forward(xt.T, (a_prev.T, c_prev.T))
-    a_next, c_next, yt_pred = h.T, c.T, softmax(dense.step(h).T)
-    gates = {"ft": kept.f.T, "it": kept.i.T, "cct": kept.g.T, "ot": kept.o.T}
-    step = _Step(a_next, c_next, a_prev, c_prev, **gates, xt=xt, parameters=parameters)
-    return a_next, c_next, yt_pred, tuple(step)
-
-
-def _cell_cache(arguments: Arguments, step: _Step) -> LSTMCache:
-    """Return what the cell would have kept of this step of the course."""
-
-    def rows(name: str, axis: str = "n_a") -> Array:
-        return arguments.array(name, getattr(step, name), axis, "m").T
-
-    h, c, i, f, o, g = map(rows, ["a_prev", "c_prev", "it", "ft", "ot", "cct"])
-    tanh_c = np.tanh(rows("c_next"))
-    return LSTMCache(rows("xt", "n_x"), h, c, i, f, o, g, tanh_c)
-
-
-def _backward(
-    cell: LSTMCell, da_next: Array, dc_next: Array, cell_cache: LSTMCache
-) -> tuple[Array, Array, Array]:
-    # To the cell, a is output and state at once; the course has one gradient for both.
-    grad_state = (np.zeros_like(da_next.T), dc_next.T)
-    dx, (dh, dc) = cell.backward(da_next.T, grad_state, cell_cache)
-    return dx.T, dh.T, dc.T
+    return _LSTM.backward(caches, da)

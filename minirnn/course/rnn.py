@@ -2,27 +2,26 @@
 
 from __future__ import annotations
 
-from typing import Any, NamedTuple
+from typing import Any
 
-import numpy as np
-
-from minirnn.cells.rnn import RNNCache, RNNCell
-from minirnn.course.activations import softmax
-from minirnn.course.arguments import Arguments
-from minirnn.course.layout import load_dense, load_rnn_cell, rnn_weights
-from minirnn.layers.dense import Dense
+from minirnn.cells.rnn import RNNCache
+from minirnn.course.network import Network
+from minirnn.course.weights import load_rnn_cell, rnn_weights
 from minirnn.typing import Array
 
 __all__ = ["rnn_backward", "rnn_cell_backward", "rnn_cell_forward", "rnn_forward"]
 
-
-class _Step(NamedTuple):
-    """What `rnn_cell_forward` returns as its cache."""
-
-    a_next: Any
-    a_prev: Any
-    xt: Any
-    parameters: Any
+_RNN = Network(
+    "rnn",
+    load_rnn_cell,
+    rnn_weights,
+    output="Wya",
+    states=("a",),
+    parts=("a_next", "a_prev", "xt", "parameters"),
+    gates={},
+    kept=("xt", "a_prev", "a_next"),
+    make_cache=RNNCache,
+)
 
 
 def rnn_cell_forward(xt: Any, a_prev: Any, parameters: Any) -> tuple[Array, Array, Any]:
@@ -58,6 +57,7 @@ def rnn_cell_forward(xt: Any, a_prev: Any, parameters: Any) -> tuple[Array, Arra
 
     Examples
     --------
+    >>> import numpy as np
     >>> from minirnn import Dense, RNNCell
     >>> from minirnn.course import rnn_cell_to_course
     >>> parameters = rnn_cell_to_course(RNNCell(3, 5, rng=0), Dense(5, 2, rng=1))
@@ -70,12 +70,8 @@ def rnn_cell_forward(xt: Any, a_prev: Any, parameters: Any) -> tuple[Array, Arra
     ValueError: rnn_cell_forward: xt must be (n_x, m), here (3, 10) expected (n_x from Wax, m from
     a_prev), got (10, 3); is it transposed?
     """
-    arguments = Arguments("rnn_cell_forward")
-    cell = load_rnn_cell(arguments, parameters)
-    dense = load_dense(arguments, parameters, "Wya")
-    a_prev = arguments.array("a_prev", a_prev, "n_a", "m")
-    xt = arguments.array("xt", xt, "n_x", "m")
-    return _forward(cell, dense, xt, a_prev, parameters)
+    (a_next,), yt_pred, cache = _RNN.cell_forward(parameters, xt, a_prev)
+    return a_next, yt_pred, cache
 
 
 def rnn_forward(x: Any, a0: Any, parameters: Any) -> tuple[Array, Array, Any]:
@@ -102,6 +98,7 @@ def rnn_forward(x: Any, a0: Any, parameters: Any) -> tuple[Array, Array, Any]:
 
     Examples
     --------
+    >>> import numpy as np
     >>> from minirnn import Dense, RNNCell
     >>> from minirnn.course import rnn_cell_to_course
     >>> parameters = rnn_cell_to_course(RNNCell(3, 5, rng=0), Dense(5, 2, rng=1))
@@ -109,20 +106,8 @@ def rnn_forward(x: Any, a0: Any, parameters: Any) -> tuple[Array, Array, Any]:
     >>> a.shape, y_pred.shape, len(caches[0])
     ((5, 10, 4), (2, 10, 4), 4)
     """
-    arguments = Arguments("rnn_forward")
-    cell = load_rnn_cell(arguments, parameters)
-    dense = load_dense(arguments, parameters, "Wya")
-    a_next = arguments.array("a0", a0, "n_a", "m")
-    x = arguments.array("x", x, "n_x", "m", "T_x")
-    _, m, T_x = x.shape
-    a = np.empty((cell.hidden_size, m, T_x))
-    y_pred = np.empty((dense.output_size, m, T_x))
-    caches = []
-    for t in range(T_x):
-        a_next, y_pred[:, :, t], cache = _forward(cell, dense, x[:, :, t], a_next, parameters)
-        a[:, :, t] = a_next
-        caches.append(cache)
-    return a, y_pred, (caches, x)
+    (a,), y_pred, caches = _RNN.forward(parameters, x, a0)
+    return a, y_pred, caches
 
 
 def rnn_cell_backward(da_next: Any, cache: Any) -> dict[str, Array]:
@@ -154,6 +139,7 @@ def rnn_cell_backward(da_next: Any, cache: Any) -> dict[str, Array]:
 
     Examples
     --------
+    >>> import numpy as np
     >>> from minirnn import Dense, RNNCell
     >>> from minirnn.course import rnn_cell_to_course
     >>> parameters = rnn_cell_to_course(RNNCell(3, 5, rng=0), Dense(5, 2, rng=1))
@@ -162,13 +148,7 @@ def rnn_cell_backward(da_next: Any, cache: Any) -> dict[str, Array]:
     >>> {name: array.shape for name, array in gradients.items()}
     {'dxt': (3, 10), 'da_prev': (5, 10), 'dWax': (5, 3), 'dWaa': (5, 5), 'dba': (5, 1)}
     """
-    arguments = Arguments("rnn_cell_backward")
-    step = _Step(*arguments.cache(cache, _Step._fields, "rnn_cell_forward"))
-    cell = load_rnn_cell(arguments, step.parameters)
-    cell_cache = _cell_cache(arguments, step)
-    da_next = arguments.array("da_next", da_next, "n_a", "m")
-    dxt, da_prev = _backward(cell, da_next, cell_cache)
-    return {"dxt": dxt, "da_prev": da_prev} | rnn_weights(cell, "d")
+    return _RNN.cell_backward(cache, da_next)
 
 
 def rnn_backward(da: Any, caches: Any) -> dict[str, Array]:
@@ -198,6 +178,7 @@ def rnn_backward(da: Any, caches: Any) -> dict[str, Array]:
 
     Examples
     --------
+    >>> import numpy as np
     >>> from minirnn import Dense, RNNCell
     >>> from minirnn.course import rnn_cell_to_course
     >>> parameters = rnn_cell_to_course(RNNCell(3, 5, rng=0), Dense(5, 2, rng=1))
@@ -206,43 +187,4 @@ def rnn_backward(da: Any, caches: Any) -> dict[str, Array]:
     >>> {name: array.shape for name, array in gradients.items()}
     {'dx': (3, 10, 4), 'da0': (5, 10), 'dWax': (5, 3), 'dWaa': (5, 5), 'dba': (5, 1)}
     """
-    arguments = Arguments("rnn_backward")
-    given, _ = arguments.caches(caches, "rnn_forward")
-    steps = [_Step(*arguments.cache(c, _Step._fields, "rnn_cell_forward")) for c in given]
-    parameters = steps[0].parameters
-    cell = load_rnn_cell(arguments, parameters)
-    cell_caches = [_cell_cache(arguments, step) for step in steps]
-    da = arguments.upstream(da, len(steps))
-    n_a, m, T = da.shape
-    dx, da_prev = np.empty((cell.input_size, m, T)), np.zeros((n_a, m))
-    for t in reversed(range(T)):
-        if steps[t].parameters is not parameters:  # each step has its own, which may differ
-            parameters = steps[t].parameters
-            load_rnn_cell(arguments, parameters, cell)
-        dx[:, :, t], da_prev = _backward(cell, da[:, :, t] + da_prev, cell_caches[t])
-    return {"dx": dx, "da0": da_prev} | rnn_weights(cell, "d")
-
-
-# ---------------------------------------------------------------- rows inside, columns outside
-
-
-def _forward(
-    cell: RNNCell, dense: Dense, xt: Array, a_prev: Array, parameters: Any
-) -> tuple[Array, Array, Any]:
-    h, _, _ = cell.forward(xt.T, (a_prev.T,))
-    a_next, yt_pred = h.T, softmax(dense.step(h).T)
-    return a_next, yt_pred, (a_next, a_prev, xt, parameters)
-
-
-def _cell_cache(arguments: Arguments, step: _Step) -> RNNCache:
-    """Return what the cell would have kept of this step of the course."""
-    a_next = arguments.array("a_next", step.a_next, "n_a", "m")
-    a_prev = arguments.array("a_prev", step.a_prev, "n_a", "m")
-    xt = arguments.array("xt", step.xt, "n_x", "m")
-    return RNNCache(xt.T, a_prev.T, a_next.T)
-
-
-def _backward(cell: RNNCell, da_next: Array, cell_cache: RNNCache) -> tuple[Array, Array]:
-    # In the course the state is the only output: nothing reaches it but da_next.
-    dx, (dh,) = cell.backward(da_next.T, (np.zeros_like(da_next.T),), cell_cache)
-    return dx.T, dh.T
+    return _RNN.backward(caches, da)

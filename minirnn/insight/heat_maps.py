@@ -94,7 +94,6 @@ def plot_attention(
     source: Sequence[str] | None = None,
     target: Sequence[str] | None = None,
     sequence: int = 0,
-    title: str | None = None,
     ax: Any = None,
     path: Any = None,
 ) -> Any:
@@ -109,7 +108,6 @@ def plot_attention(
         after the last symbol, padding, are left out.
     sequence : int
         Which sequence of the batch.
-    title : str, optional
     ax, path
         As in `plot_gradients`.
 
@@ -119,8 +117,6 @@ def plot_attention(
 
     Raises
     ------
-    TypeError
-        For anything but an Attention layer or an array of floats.
     ValueError
         For weights of another shape, or more symbols than steps.
     RuntimeError
@@ -132,11 +128,6 @@ def plot_attention(
     if given is None:
         raise RuntimeError("plot_attention: the layer has no weights to draw before its forward")
     values = np.asarray(given)
-    if values.dtype.kind != "f":
-        raise TypeError(
-            f"plot_attention: takes an Attention layer or an array of floats, got "
-            f"{type(weights).__name__} of {values.dtype}"
-        )
     if values.ndim not in (2, 3):
         raise ValueError(
             f"plot_attention: the weights should be (batch, queries, time) or (queries, time), got "
@@ -144,14 +135,14 @@ def plot_attention(
         )
     if values.ndim == 3 or isinstance(weights, Attention):
         values = np.atleast_2d(_one_of(values, sequence))  # a layer may have one query for each
-    for name, symbols, most, what in [
-        ("target", target, len(values), "queries"),
-        ("source", source, values.shape[1], "steps read"),
-    ]:
+    for name, symbols, most in (
+        ("target", target, len(values)),
+        ("source", source, values.shape[1]),
+    ):
         if symbols is not None and len(symbols) > most:
             raise ValueError(
-                f"plot_attention: {name} should have at most {most} symbols, one for each of the "
-                f"{what}, got {len(symbols)}"
+                f"plot_attention: {name} should have at most {most} symbols, one for each step, "
+                f"got {len(symbols)}"
             )
     values = values[: None if target is None else len(target)]
     values = values[:, : None if source is None else len(source)]
@@ -160,8 +151,6 @@ def plot_attention(
     _heat_map(axes, values, (0.0, 1.0), "Blues")
     _label(axes.xaxis, source, "step that is read" if source is None else "read")
     _label(axes.yaxis, target, "query" if target is None else "written")
-    if title is not None:
-        axes.set_title(title)
     return finish(all_axes, ax, path)
 
 

@@ -15,8 +15,6 @@ from minirnn.typing import Array
 
 __all__ = ["plot_gradients", "plot_histograms"]
 
-_STYLES = ("-", "--", "-.", ":")
-
 
 def plot_gradients(
     seen: Recorder | Record | Mapping[str, Any],
@@ -56,9 +54,7 @@ def plot_gradients(
     size = (1.5 + 4.2 * len(panels), 4.2)
     all_axes = axes_for(list(panels), ax, size=size, columns=len(panels), sharey=True)
     for axes, (title, part) in zip(all_axes, panels.items(), strict=True):
-        axes.set_prop_cycle(
-            color=COLOURS * len(_STYLES), linestyle=[style for style in _STYLES for _ in COLOURS]
-        )
+        axes.set_prop_cycle(color=COLOURS)
         records = _records(part)
         for label, record in records.items():
             norms = record.reach if reach else record.gradient_norms
@@ -83,24 +79,18 @@ def plot_gradients(
 
 
 def plot_histograms(
-    seen: Recorder | Record | Mapping[str, Any],
-    *,
-    margin: float = MARGIN,
-    ax: Any = None,
-    path: Any = None,
+    seen: Recorder | Record | Mapping[str, Any], *, ax: Any = None, path: Any = None
 ) -> Any:
     """Draw a histogram for each gate, state and activation.
 
-    Between bounds, the parts within `margin` of either are shaded, and the panel says which share
-    of the values lies there.
+    Between bounds, the parts within 5 % of the range from either are shaded, and the panel says
+    which share of the values lies there.
 
     Parameters
     ----------
     seen : Recorder, RecurrentRecord, ActivationRecord, or mapping
         From a mapping of labels, what has the same name stands in the same panel, to be compared:
         ``{"before": record1["layers.0"], "after": record2["layers.0"]}``.
-    margin : float
-        How near to a bound is saturated, as a part of the range.
     ax, path
         As in `plot_gradients`.
 
@@ -135,7 +125,7 @@ def plot_histograms(
     for axes, (title, spreads) in zip(all_axes, panels.items(), strict=True):
         bounds = limits[title]
         axes.set_title(title, fontsize="medium")
-        axes.set_xlabel("value" if bounds is None else _shade(axes, spreads, bounds, margin))
+        axes.set_xlabel("value" if bounds is None else _shade(axes, spreads, bounds))
         edges = np.histogram_bin_edges(np.concatenate(list(spreads.values())), 40, bounds)
         for label, values in spreads.items():
             _, _, (drawn[label],) = axes.hist(
@@ -157,13 +147,13 @@ def plot_histograms(
     return finish(all_axes, ax, path)
 
 
-def _shade(axes: Any, spreads: Mapping[str, Array], bounds: Bounds, margin: float) -> str:
+def _shade(axes: Any, spreads: Mapping[str, Array], bounds: Bounds) -> str:
     """Shade what is near a bound, and return what to write below: the share that lies there."""
     low, high = bounds
-    near = margin * (high - low)
+    near = MARGIN * (high - low)
     for side in ((low, low + near), (high - near, high)):
         axes.axvspan(*side, color="0.9", zorder=0)
-    shares = [saturation(values, bounds, margin).total for values in spreads.values()]
+    shares = [saturation(values, bounds).total for values in spreads.values()]
     return f"value (in the grey: {', '.join(f'{100 * share:.0f} %' for share in shares)})"
 
 

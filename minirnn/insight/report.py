@@ -1,23 +1,4 @@
-"""What a recorder found, in plain words.
-
-Gradients on the state
-    By `RecurrentRecord.reach` at the far end: the part of a gradient that comes in at the latest
-    step and arrives at the first one. Below `VANISHES` it vanishes, below `FADES` it fades, above
-    `GROWS` it grows, above `EXPLODES` it explodes; in between it is healthy.
-
-Gates and activations
-    A value is at a bound if it is within 5 % of the range from it. A sigmoid gate is closed nearly
-    always if more than `NEARLY_ALL` of its values are at 0. (Open nearly always is no fault: an
-    LSTM that remembers keeps its forget gate open.) A tanh, or a sigmoid that is not a gate, is
-    saturated if more than `NEARLY_ALL` of its values are at either bound; half of them is common in
-    a network that has learned to keep symbols. At most `DEAD` of the units of a ReLU should be 0
-    for every input.
-
-Updates
-    By the median over the recorded steps of norm(update) / norm(weight). Above `TOO_LARGE` the
-    learning rate is too large, below `TOO_SMALL` hardly anything is learned; about 0.001 is a
-    common rule of thumb. Biases, which begin at zero, are left out.
-"""
+"""What a recorder found, in plain words, and where healthy ends."""
 
 from __future__ import annotations
 
@@ -32,9 +13,14 @@ from minirnn.typing import Array
 
 __all__ = ["Finding", "findings", "in_words"]
 
+# Of `RecurrentRecord.reach` at the far end.
 VANISHES, FADES, GROWS, EXPLODES = 1e-5, 1e-2, 1e2, 1e5
 _VERDICTS = ("it vanishes", "it fades", "healthy", "it grows", "it explodes")
+# Share of the values within MARGIN of a bound: of a sigmoid gate the lower one, since a forget gate
+# that is always open is how an LSTM remembers; of anything else either, and half is common in a
+# network that has learned to keep symbols. Share of the units of a ReLU that are always 0.
 NEARLY_ALL, DEAD = 0.9, 0.25
+# Median over the steps of norm(update) / norm(weight); 0.001 is a common rule of thumb.
 TOO_SMALL, TOO_LARGE = 1e-6, 1e-1
 
 
