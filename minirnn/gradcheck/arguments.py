@@ -96,9 +96,7 @@ def checked_function(
         kind = LossFunction
         add("input", np.asarray(inputs[0], np.float64))
         add("target", inputs[1])
-        own = "target_mask" in _arguments(layer.forward)
-        add("target_mask", target_mask if own else None)
-        add("mask", mask if own or target_mask is None else target_mask)
+        add("mask", mask if target_mask is None else target_mask)
     elif isinstance(layer, Cell):
         if len(inputs) > 2:
             raise TypeError("check_gradients: a cell takes x_t and the state")

@@ -14,7 +14,6 @@ from minirnn import checks
 from minirnn.core import Layer, Parameter
 from minirnn.gradcheck.arrays import Names, arrays_in, mapped
 from minirnn.gradcheck.report import GradientError, wrong_kind, wrong_shape
-from minirnn.losses import Loss
 from minirnn.typing import Array
 
 __all__ = ["CheckedFunction", "RefusedError"]
@@ -153,7 +152,7 @@ class CheckedFunction:
             outputs = self.forward()
         if not self.weights:
             self.weights = [self.rng.standard_normal(output.shape) for output in outputs]
-            if "target_mask" in self.given and not isinstance(self.layer, Loss):
+            if "target_mask" in self.given:
                 counted = self.given["target_mask"]
                 checks.as_mask("check_gradients: target_mask", counted, outputs[0].shape[:2])
                 self.weights[0] *= counted.reshape(

@@ -91,7 +91,7 @@ class LossFunction(CheckedFunction):
 
     def outputs(self) -> list[Array]:
         """Return the loss."""
-        masks = {k: self.hand(k) for k in ("mask", "target_mask") if k in self.names}
+        masks = {"mask": self.hand("mask")} if "mask" in self.names else {}
         loss = self.layer.forward(self.hand("input"), self.hand(self.names["target"]), **masks)
         if loss is None or np.ndim(loss):
             expected = "one number, the mean over the positions"
