@@ -8,7 +8,6 @@ from typing import Any, Self
 
 import numpy as np
 
-from minirnn import checks
 from minirnn.core import Layer
 from minirnn.layers.pooling import LastStep, PickedStep, last_valid, one_step_a_feature
 from minirnn.typing import Array, Mask
@@ -94,7 +93,7 @@ class LastState(PickedStep):
                 "LastState: what is read backwards ends at the first step of the sequence; it "
                 "cannot be run step by step"
             )
-        return checks.step(self, x_t, None, None)
+        return super().step(x_t)
 
 
 def connect_last_states(chain: Iterable[Layer]) -> None:

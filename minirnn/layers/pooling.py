@@ -62,6 +62,10 @@ class PickedStep(Pooling):
         self._cache = x.shape, y.shape, y.dtype, index
         return y
 
+    def step(self, x_t: Any) -> Array:
+        """Return the step itself: of all so far, it is the last."""
+        return checks.step(self, x_t, None, None)
+
     def backward(self, grad: Any) -> Array:
         """Return the gradient on x ``(batch, time, features)``: zero but at the steps picked."""
         shape, y_shape, dtype, index = self._saved()
@@ -93,10 +97,6 @@ class LastStep(PickedStep):
 
     def _picked(self, x: Array, mask: Mask | None) -> tuple[Any, ...]:
         return np.arange(len(x)), last_valid(mask, x.shape[1])
-
-    def step(self, x_t: Any) -> Array:
-        """Return the step itself: of all so far, it is the last."""
-        return checks.step(self, x_t, None, None)
 
 
 class MeanOverTime(Pooling):

@@ -66,16 +66,10 @@ class Metric(KeywordHints):
         _check_value(cls, f"{cls.__name__}: value")
 
     def measure(self, prediction: Any, target: Any, mask: Any, *sample_weight: Any) -> Any:
-        """Return what one batch adds to the sums.
+        """Return what one batch, given as to `update`, adds to the sums.
 
-        Parameters
-        ----------
-        prediction : array (batch, outputs) or (batch, time, outputs)
-        target : array
-        mask : boolean array (batch, time), or None
-        sample_weight : array (batch,) or (batch, time)
-            Only given where the batch has weights; a metric that does not take it cannot be
-            weighted.
+        `sample_weight` is only given where the batch has weights; a metric that does not take it
+        cannot be weighted.
 
         Returns
         -------
