@@ -47,18 +47,16 @@ class BuiltinCell(Cell):
                 f"{len(self.state_names)} arrays, got {type(state).__name__}"
             )
         shape = (len(x_t), self.hidden_size)
-        return x_t, tuple(
-            [
-                checks.check_shape(self, array, shape, dtype, f"state {name} (batch, hidden)")
-                for array, name in zip(state, self.state_names, strict=True)
-            ]
-        )
+        return x_t, self._states(state, shape, dtype, "state {} (batch, hidden)")
 
     def _gradients(self, grad_y: Any, grad_state: State, h: Array) -> tuple[Array, State]:
         grad_y = checks.check_shape(self, grad_y, h.shape, h.dtype, "the gradient on the output")
-        return grad_y, tuple(
+        return grad_y, self._states(grad_state, h.shape, h.dtype, "the gradient on state {}")
+
+    def _states(self, arrays: State, shape: tuple[int, ...], dtype: Any, what: str) -> State:
+        return tuple(
             [
-                checks.check_shape(self, array, h.shape, h.dtype, f"the gradient on state {name}")
-                for array, name in zip(grad_state, self.state_names, strict=True)
+                checks.check_shape(self, array, shape, dtype, what.format(name))
+                for array, name in zip(arrays, self.state_names, strict=True)
             ]
         )

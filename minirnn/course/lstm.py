@@ -22,7 +22,7 @@ _LSTM = Network(
     parts=("a_next", "c_next", "a_prev", "c_prev", "ft", "it", "cct", "ot", "xt", "parameters"),
     gates={"ft": "f", "it": "i", "cct": "g", "ot": "o"},
     kept=("xt", "a_prev", "c_prev", "it", "ft", "ot", "cct", "c_next"),
-    make_cache=lambda *kept: LSTMCache(*kept[:-1], np.tanh(kept[-1])),
+    make_cache=lambda *kept: LSTMCache._make([*kept[:-1], np.tanh(kept[-1])]),
 )
 
 

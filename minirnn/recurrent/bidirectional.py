@@ -72,7 +72,7 @@ class Bidirectional(Parallel):
         for name, layer in [("forward_layer", forward_layer), ("backward_layer", backward_layer)]:
             if not isinstance(layer, Recurrent):
                 raise TypeError(
-                    f"Bidirectional: {name} should be a recurrent layer, got {_named(layer)}"
+                    f"Bidirectional: {name} should be a recurrent layer, got {type(layer).__name__}"
                 )
         if forward_layer is backward_layer:
             raise ValueError("Bidirectional: the two directions need a layer each, got one twice")
@@ -142,9 +142,3 @@ class Bidirectional(Parallel):
         )
         given = checks.tuple_of(given, sum(sizes), wanted)
         return given[: sizes[0]], given[sizes[0] :]
-
-
-def _named(layer: Any) -> str:
-    """Return what it is, and for a layer around another one the way round that works."""
-    name = type(layer).__name__
-    return f"{name}; write {name}(Bidirectional(...), ...)" if hasattr(layer, "layer") else name

@@ -83,22 +83,9 @@ class Loop:
     ) -> tuple[Array, State, Any]:
         """Run the cell from the first step to the last, or the other way round.
 
-        Parameters
-        ----------
-        x : array (batch, time, input)
-        mask : boolean array (batch, time), or None
-        state : tuple of arrays (batch, ...)
-        reverse : bool
-        keep : bool
-            Whether `backward` will be called.
-
-        Returns
-        -------
-        y : array (batch, time, output)
-            Zero where a step is masked.
-        state : tuple of arrays
-            The final state.
-        caches : what `backward` needs; None without `keep`
+        From x ``(batch, time, input)`` and the initial state, return the output ``(batch, time,
+        output)``, zero where a step is masked, the final state, and what `backward` needs, or None
+        without `keep`.
         """
         cell, (batch, time, input_size) = self.cell, x.shape
         x = without_padding(x, mask)
@@ -124,19 +111,9 @@ class Loop:
     ) -> tuple[Array | None, State]:
         """Go back from the last step to the first, adding to the parameters' gradients.
 
-        Parameters
-        ----------
-        grad : array (batch, time, output)
-        grad_state : tuple of arrays, or None for zeros
-            Gradient on the final state.
-        caches : of the latest `forward`
-        need_grad_x : bool
-
-        Returns
-        -------
-        grad_x : array (batch, time, input); may be None if it is not needed
-        grad_state : tuple of arrays
-            Gradient on the initial state.
+        From the gradients on the output ``(batch, time, output)`` and on the final state (None for
+        zeros), return those on x ``(batch, time, input)`` and on the initial state. That on x may
+        be None if it is not needed.
         """
         cell, (batch, time, _) = self.cell, grad.shape
         steps, mask, reverse, input_size, final = caches

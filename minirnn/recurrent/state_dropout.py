@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from operator import attrgetter
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 
@@ -87,11 +87,6 @@ class StateDropout(WithRate):
             )
         self.layer = layer
         self.rate = rate
-        if not isinstance(weights, tuple | list):
-            raise TypeError(
-                f"StateDropout: weights should be a tuple of names, got {type(weights).__name__}; "
-                f"write weights=({weights!r},)"
-            )
         self.weights = tuple(weights)
         self.rng = checks.generator(self, rng)
         for recurrent in one_way_layers(layer):
@@ -143,10 +138,11 @@ class StateDropout(WithRate):
         """Run one step of the layer inside without dropout, as in evaluation mode."""
         return self.layer.step(x_t)
 
-    def _draw(self) -> tuple[Recurrent | Bidirectional, list[_Drop]]:
+    def _draw(self) -> tuple[Recurrent | Bidirectional, list[Any]]:
         """Return a copy of the layer whose cells have some rows of their weights set to zero.
 
-        The layer itself keeps its cells: another thread may be predicting with them.
+        The layer itself keeps its cells: another thread may be predicting with them. With it come
+        the parameters, those that stand in their place, and by what factors they differ.
         """
         run, drops = evaluation_copy(self.layer, Layer, {}).train(), []
         for recurrent in one_way_layers(run):
@@ -160,16 +156,8 @@ class StateDropout(WithRate):
                 shape = (rows, *[1] * (own.value.ndim - 1))
                 factors = keep[rows].reshape(shape) / own.dtype.type(1 - self.rate)
                 setattr(cell, name, Parameter(own.value * factors))
-                drops.append(_Drop(own, getattr(cell, name), factors))
+                drops.append((own, getattr(cell, name), factors))
         return run, drops
-
-
-class _Drop(NamedTuple):
-    """A parameter, the one that stands in its place, and by what they differ."""
-
-    own: Parameter
-    dropped: Parameter
-    factors: Array
 
 
 def _hand_over(run: Recurrent | Bidirectional, layer: Recurrent | Bidirectional) -> None:
