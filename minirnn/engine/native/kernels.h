@@ -271,7 +271,7 @@ static void NAME(outer)(const job *J, const outer_t *first, const outer_t *end, 
             const REAL *a = A + t * pa->ts + k;
             REAL *to = q + t * J->rows * m;
             for (int64_t s = 0; s < J->rows; s++, a += pa->rs, to += m)
-              if (k + 2 * VL <= o->k) { /* more than m; what comes next overwrites the rest */
+              if (MR <= 2 * VL && k + 2 * VL <= o->k) { /* m or more: what comes next overwrites */
                 __builtin_prefetch(a + 64 / sizeof(REAL));
                 NAME(store)(to, NAME(load)(a));
                 if (VL < MR) NAME(store)(to + VL, NAME(load)(a + VL));
