@@ -11,7 +11,7 @@ import numpy as np
 from minirnn.cells.cell import Cell
 from minirnn.core import Parameter
 from minirnn.engine.dependencies import Contents, Dependencies
-from minirnn.engine.program import fused, merged
+from minirnn.engine.program import fuse, merged
 from minirnn.engine.schedule import Schedule
 from minirnn.engine.settings import compiled as _native
 from minirnn.engine.trace import Trace, sizes_of, trace
@@ -44,7 +44,7 @@ class Code:
         self._sizes = sizes_of(cell, self.widths)
         self._parameters = {name: p.size for name, p in parameters}
         traces = self._trace(cell, dependencies or Dependencies(cell))
-        self.program, arrays = fused(merged(traces)), traces[0].arrays
+        self.program, arrays = fuse(merged(traces)), traces[0].arrays
         self.arrays = tuple(Parameter(a.astype(self.dtype)) for a in arrays)
         self._parameters |= {f"#{k}": a.size for k, a in enumerate(arrays)}
         self.native = None if _native is None else self._compiled()
@@ -63,11 +63,13 @@ class Code:
         arrays = [a for p in cell.parameters() for a in (p.value, p.grad)]
         model = copy.deepcopy(cell, {id(a): a for a in arrays})
         held = Contents([("self", model), *dependencies.outside])
-        # A batch size that nothing else has, and one: what differs depends on the batch size.
+        # A batch size that nothing else has, and one, if the cell looks at the batch size.
         taken = {n for p in cell.parameters() for n in p.shape} | set(self._sizes.values())
         prime = next(n for n in PRIMES if n not in taken)
         try:
-            traces = [trace(model, n, self.dtype, self._sizes) for n in (prime, 1)]
+            traces = [trace(model, prime, self.dtype, self._sizes)]
+            if traces[0].graph.batch_seen:
+                traces.append(trace(model, 1, self.dtype, self._sizes))
         finally:
             changed = held.put_back() + dependencies.changed()
         if changed:

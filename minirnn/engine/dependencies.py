@@ -196,13 +196,11 @@ def _is_own(thing: Any, module: Any) -> bool:
 @lru_cache
 def _names(code: CodeType) -> tuple[tuple[str, ...], set[str]]:
     """Return the globals that some code reads, and all names in it."""
-    found, every, argument = dict[str, None](), set(code.co_names), 0
-    for operation, low in zip(code.co_code[::2], code.co_code[1::2], strict=True):
-        argument = argument << 8 | low
-        if operation == opmap["LOAD_GLOBAL"]:
-            found[code.co_names[argument >> 1]] = None
-        if operation != opmap["EXTENDED_ARG"]:
-            argument = 0
+    found, every = dict[str, None](), set(code.co_names)
+    operations, low = np.frombuffer(code.co_code, np.uint8).reshape(-1, 2).astype(int).T
+    for at in np.flatnonzero(operations == opmap["LOAD_GLOBAL"]):
+        high = low[at - 1] if operations[at - 1] == opmap["EXTENDED_ARG"] else 0
+        found[code.co_names[(high << 8 | low[at]) >> 1]] = None
     for inner in code.co_consts:
         if isinstance(inner, CodeType):
             names, attributes = _names(inner)

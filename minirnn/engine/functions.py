@@ -47,13 +47,14 @@ def _product(trace: Trace, first: Any, second: Any) -> Any:
     a, b = trace.of(first), trace.of(second)
     if any(one.ndim == 0 or one.truths for one in (a, b)):
         raise Untraceable("a product with a single number or with truth values")
-    if a.ndim == 1 and a.node.name == "const" and b.ndim == 2 and a.shape == b.shape[:1]:
+    if a.ndim == 1 and a.node.name == "const" and b.ndim == 2 and a.view.shape == b.view.shape[:1]:
         return a.node.attr[0] * b.sum(axis=0)  # np.ones(len(x)) @ x
-    if a.ndim != 2 or b.ndim != 2 or a.shape[1] != b.shape[0]:
-        raise Untraceable(f"a product of shapes {a.shape} and {b.shape}")
+    shapes = a.view.shape, b.view.shape
+    if a.ndim != 2 or b.ndim != 2 or shapes[0][1] != shapes[1][0]:
+        raise Untraceable(f"a product of shapes {shapes[0]} and {shapes[1]}")
     if b.rows == 1:
         return (b.T @ a.T).T
-    shape = a.shape[0], b.shape[1]
+    shape = shapes[0][0], shapes[1][1]
     if a.rows == 1:
         return trace.stand_in(trace.graph.over_batch("product", a.T.node, b.node), shape)
     return trace.stand_in(trace.graph.product(a.node, b.node), shape, rows=a.rows)
@@ -66,7 +67,7 @@ def _fold(
         raise Untraceable(f"a sum in {np.dtype(dtype)}")
     given = range(a.ndim) if axis is None else axis if isinstance(axis, tuple) else (axis,)
     for k in sorted([k % a.ndim for k in given], reverse=True):
-        sizes = enumerate(a.shape)
+        sizes = enumerate(a.view.shape)
         shape = tuple(1 if i == k else n for i, n in sizes if i != k or keepdims)
         node = a.operand
         if a.rows == 0 == k:
@@ -79,7 +80,9 @@ def _fold(
 
 def _mean(trace: Trace, a: StandIn, axis: Any = None, **options: Any) -> Any:
     total = _fold("sum", trace, a, axis, **options)
-    return total * (1.0 / (a.size // max(1, total.size)))
+    if total.rows != a.rows:
+        trace.graph.batch_seen = True
+    return total * (1.0 / (a.view.size // max(1, total.view.size)))
 
 
 def _clip(trace: Trace, a: Any, low: Any = None, high: Any = None) -> Any:
@@ -101,7 +104,7 @@ def _astype(trace: Trace, a: StandIn, dtype: Any, copy: bool = True) -> Any:
 
 
 def _full(trace: Trace, a: StandIn, value: Any, dtype: Any = None) -> Any:
-    array = np.broadcast_to(np.asarray(value, dtype or a.dtype), a.shape)
+    array = np.broadcast_to(np.asarray(value, dtype or a.dtype), a.view.shape)
     return trace.of(array).astype(array.dtype)
 
 

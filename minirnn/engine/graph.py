@@ -15,11 +15,12 @@ import numpy as np
 from minirnn.engine.operations import OPERATIONS
 from minirnn.errors import Untraceable
 
-__all__ = ["FREE", "LEAVES", "RESULTS", "Graph", "Node", "Part", "base", "columns", "reach"]
+__all__ = ["FREE", "LEAVES", "RESULTS", "Graph", "Node", "Part", "base", "columns"]
 
 LEAVES = {"x", "state", "grad_y", "grad_state", "parameter", "gradient", "const"}
 WHOLE = LEAVES | {"product", "concat"}  # what no other columns are computed of
 FREE = {"slice", "concat"}  # parts of what lies elsewhere
+_width = attrgetter("width")
 RESULTS = {"y", "next_state", "outer", "gather", "grad_x", "next_grad_state"}
 
 
@@ -86,11 +87,14 @@ class Graph:
         In the order in which they came.
     results : list of Node
         What is handed out, in order.
+    batch_seen : bool
+        Whether the cell has looked at the batch size, so that numbers may depend on it.
     """
 
     def __init__(self) -> None:
         self.nodes: list[Node] = []
         self.results: list[Node] = []
+        self.batch_seen = False
         self._known: dict[Any, Node] = {}
 
     def node(self, name: str, *args: Node, attr: Any = None, width: int = 0) -> Node:
@@ -98,22 +102,26 @@ class Graph:
         key = name, args, attr
         known = self._known.get(key)
         if known is None or name in RESULTS:  # what is added twice is not added once
-            width = width or max([a.width for a in args])
+            width = width or max(map(_width, args))
             self._known[key] = known = Node(name, args, attr, width, len(self.nodes))
             self.nodes.append(known)
         return known
+
+    def reach(self, ends: Iterable[Node], known: Container[Node] = ()) -> list[Node]:
+        """Return all nodes that the ends are made of, in order; none behind what is known."""
+        found = set(ends)
+        for n in reversed(self.nodes):
+            if n in found and n not in known:
+                found.update(n.args)
+        return sorted(found, key=attrgetter("number"))
 
     def result(self, name: str, *args: Node, attr: Any) -> None:
         """Hand something out."""
         self.results.append(self.node(name, *args, attr=attr, width=args[-1].width))
 
     def const(self, value: float) -> Node:
-        """Return a number of a trace: a new node, as for another batch size it may be another."""
-        return self.node("const", attr=(value, len(self.nodes)), width=1)
-
-    def number(self, value: float) -> Node:
-        """Return a number that is the same for all batch sizes."""
-        return self.node("const", attr=(value, 0), width=1)
+        """Return a number; equal ones are one, unless for another batch size they may differ."""
+        return self.node("const", attr=(value, len(self.nodes) * self.batch_seen), width=1)
 
     def leaf(self, name: str, part: Part) -> Node:
         """Return a part of a parameter, or of its gradient: a row, or a matrix."""
@@ -126,6 +134,9 @@ class Graph:
     def ew(self, name: str, *args: Node) -> Node:
         """Return an elementwise operation."""
         last = args[-1]
+        if name == "mul" and last.name == "const":
+            last = args[0]
+            args = args[::-1]
         if last.name != "const":
             return last if name == "id" and not last.row else self.node(name, *args)
         ufunc, number = OPERATIONS[name].ufunc, last.attr[0]
@@ -147,6 +158,12 @@ class Graph:
         """Return columns ``low .. high``, taken from where the numbers come from."""
         if (low, high) == (0, a.width):
             return a
+        key = "slice", (a,), (low, high)
+        if key not in self._known:
+            self._known[key] = self._slice(a, low, high)
+        return self._known[key]
+
+    def _slice(self, a: Node, low: int, high: int) -> Node:
         if a.name == "slice":
             return self.slice(a.args[0], a.attr[0] + low, a.attr[0] + high)
         if a.name == "parameter":
@@ -183,6 +200,10 @@ class Graph:
         if not part.contiguous and not part.turned().contiguous:
             raise Untraceable(f"{part.name}.grad: a part of it that is not contiguous")
 
+    def _lasting(self, n: Node) -> Node:
+        """Return what is there for many steps: a gradient on a state is there for one alone."""
+        return self.node("id", n) if base(n).name == "grad_state" else n
+
     def _accumulate(self, part: Part, value: Node, scale: Node | None) -> int:
         """Take apart what is added; return how often the gradient itself is in it."""
 
@@ -204,9 +225,10 @@ class Graph:
             case "product over the batch", (a, d) if (a.width, d.width) == part.shape:
                 if not part.contiguous:
                     part, a, d = part.turned(), d, a
-                d = scaled(d)
+                d = self._lasting(scaled(d))
                 for b, at in columns(a):
-                    self.result("outer", b, d, attr=part.cut(0, at, at + b.width))
+                    here = part.cut(0, at, at + b.width)
+                    self.result("outer", self._lasting(b), d, attr=here)
             case "sum over the batch", (a,) if a.width == np.prod(part.shape):
                 for b, at in columns(a):
                     here = part._replace(offset=part.offset + at)
@@ -218,7 +240,7 @@ class Graph:
 
 
 def _sums_products(a: Node) -> bool:
-    return a.name == "add" and any(b.name == "product" or _sums_products(b) for b in a.args)
+    return a.name == "add" and any(b.name == "product" or _sums_products(b) for b in set(a.args))
 
 
 def columns(n: Node) -> list[tuple[Node, int]]:
@@ -229,17 +251,4 @@ def columns(n: Node) -> list[tuple[Node, int]]:
 
 def base(n: Node) -> Node:
     """Return what a node is a part of, or the node."""
-    return base(n.args[0]) if n.name == "slice" else n
-
-
-def reach(ends: Iterable[Node], known: Container[Node] = ()) -> list[Node]:
-    """Return all nodes that the ends are made of, in order; none behind what is known."""
-    found: set[Node] = set()
-    waiting = list(ends)
-    while waiting:
-        n = waiting.pop()
-        if n not in found:
-            found.add(n)
-            if n not in known:
-                waiting += n.args
-    return sorted(found, key=attrgetter("number"))
+    return n.args[0] if n.name == "slice" else n

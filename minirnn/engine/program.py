@@ -8,64 +8,47 @@ run: sums of products become one product, and a few common pairs of operations o
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable
 from math import isclose
 from typing import Any
 
-from minirnn.engine.graph import LEAVES, RESULTS, Graph, Node, Part, base, reach
+from minirnn.engine.graph import LEAVES, RESULTS, Graph, Node, Part
 from minirnn.engine.operations import OPERATIONS
 from minirnn.engine.trace import Trace
 from minirnn.errors import Untraceable
 
-__all__ = ["fused", "merged", "written"]
-
-
-def _rebuilt(graph: Graph, change: Callable[[Graph, Node, list[Node]], Node]) -> Graph:
-    """Return a graph with another node in the place of each, made from its new arguments."""
-    new, taken = Graph(), dict[Node, Node]()
-    for n in reach(graph.results):
-        taken[n] = change(new, n, [taken[a] for a in n.args])
-    new.results = [taken[n] for n in graph.results]
-    return new
+__all__ = ["fuse", "merged", "written"]
 
 
 # ---------------------------------------------------------------- for all batch sizes
 
 
 def merged(traces: list[Trace]) -> Graph:
-    """Return what some traces, of different batch sizes, have in common.
+    """Return the graph that traces of different batch sizes have in common.
 
     A number is ``(value, power)`` in it: it is ``value * batch ** power`` in all of them.
 
     Raises
     ------
     Untraceable
-        If anything else differs, or a sum over the batch is not added to a gradient.
+        If anything else differs.
     """
-    nodes = [t.graph.nodes for t in traces]
-    forms = [[_form(n) for n in one] for one in nodes]
+    graphs, batches = [t.graph for t in traces], [t.batch for t in traces]
+    if len(traces) == 1:
+        return graphs[0]
+    forms = [[_form(n) for n in graph.nodes] for graph in graphs]
     if any(form != forms[0] for form in forms):
         raise Untraceable("the batch size decides what is done")
     arrays = [[(a.shape, a.tobytes()) for a in t.arrays] for t in traces]
     if any(a != arrays[0] for a in arrays):
         raise Untraceable("an array is made of the batch size")
-    batches = [t.batch for t in traces]
-    numbers = {
-        same[0]: _power([n.attr[0] for n in same], batches)
-        for same in zip(*nodes, strict=True)
-        if same[0].name == "const"
-    }
-
-    def change(new: Graph, n: Node, args: list[Node]) -> Node:
-        if n.name == "gradient":
-            raise Untraceable("a gradient is read")
-        if n.name.endswith("over the batch"):
-            raise Untraceable(f"a {n.name}, but not into a gradient")
-        if n.name == "mul" and args[1].name == "const":
-            args.reverse()
-        return new.node(n.name, *args, attr=numbers.get(n, n.attr), width=n.width)
-
-    return _rebuilt(traces[0].graph, change)
+    for same in zip(*[graph.nodes for graph in graphs], strict=True):
+        if same[0].name == "const":
+            same[0].attr = _power([n.attr[0] for n in same], batches)
+    new, taken = Graph(), dict[Node, Node]()  # in which equal numbers are one
+    for n in graphs[0].reach(graphs[0].results):
+        taken[n] = new.node(n.name, *[taken[a] for a in n.args], attr=n.attr, width=n.width)
+    new.results = [taken[n] for n in graphs[0].results]
+    return new
 
 
 def _form(n: Node) -> tuple[Any, ...]:
@@ -86,45 +69,69 @@ def _power(values: list[float], batches: list[int]) -> tuple[float, int]:
 # ---------------------------------------------------------------- several operations in one
 
 
-def fused(graph: Graph) -> Graph:
-    """Return the program in the form that runs best."""
-    uses = Counter(a for n in reach(graph.results) for a in n.args)
-    return _rebuilt(graph, lambda new, n, args: _fused(new, n, args, uses))
+def fuse(graph: Graph) -> Graph:
+    """Bring a program into the form that runs best; return it.
+
+    Raises
+    ------
+    Untraceable
+        If a gradient is read, or a sum over the batch is not added to one.
+    """
+    nodes = graph.reach(graph.results)
+    uses = Counter([a for n in nodes for a in n.args])
+    for n in nodes:
+        if n.name == "gradient":
+            raise Untraceable("a gradient is read")
+        if n.name.endswith("over the batch"):
+            raise Untraceable(f"a {n.name}, but not into a gradient")
+        if n.name in ("add", "sub", "mul"):
+            _fuse(n, [uses[a] == 1 for a in n.args])
+    graph.nodes = graph.reach(graph.results)
+    return graph
 
 
-def _fused(new: Graph, n: Node, args: list[Node], counts: Counter[Node]) -> Node:
-    """Return what does more at once than `n`, or `n`; it may take in what nothing else uses."""
-    uses = [counts[a] for a in n.args] if n.name in ("add", "sub", "mul") else []
-    if n.name == "outer":  # of many steps; a gradient on a state is there for one alone
-        args = [new.node("id", a) if base(a).name == "grad_state" else a for a in args]
-    if n.name == "add" and args[0].width == args[1].width:  # a @ W + b @ V, which begins with c
+def _fuse(n: Node, alone: list[bool]) -> None:
+    """Let an operation do more at once: it takes in an argument that nothing else uses."""
+    if n.name == "add" and "product" in (n.args[0].name, n.args[1].name):  # a @ W + b @ V + c
         pairs: list[Node] = []
-        begin: list[Node] = []
-        for a, count in zip(args, uses, strict=True):
-            terms = a.args if count == 1 and a.name == "product" else (a,)
-            even = len(terms) // 2 * 2
-            pairs += terms[:even]
-            begin += terms[even:]
-        if pairs and len(begin) < 2 and all(b.name != "const" for b in begin):
-            return new.node("product", *pairs, *begin, width=n.width)
-    for k in (1, 0) if uses else ():
-        a, b = args[k], args[1 - k]
-        match n.name, a if uses[k] == 1 else None:
-            case "add", Node("mul", (p, Node("tanh", (Node("mul", (q, x)),)))) if (
-                p is q is b is new.number(0.5)
-            ):
-                return new.node("sigmoid", x)
-            case "add", Node("mul", (p, q)) if a.width == n.width:
-                return new.node("muladd", p, q, b)
-            case "sub", Node("mul", (p, q)) if a.width == n.width and k == 1:
-                return new.node("submul", p, q, b)
-            case "mul", Node("sub", (Node("const") as p, q)):
-                if b.name == "mul" and q in b.args and uses[1 - k] == 1:
-                    return new.node("mulmulrest", b.args[b.args[0] is q], q, p)
-                return new.node("mulrest", b, p, q)
-            case "mul", Node("submul", (p, q, c)) if p is q:
-                return new.node("mulrest2", b, c, p)
-    return new.node(n.name, *args, attr=n.attr, width=n.width)
+        begin: list[Node] = []  # with what the sum begins
+        for a, once in zip(n.args, alone, strict=True):
+            even = len(a.args) // 2 * 2 if once and a.name == "product" else 0
+            pairs += a.args[:even]
+            begin += a.args[even:] if even else [a]
+        fits = n.args[0].width == n.args[1].width and len(begin) < 2
+        if fits and pairs and all(b.name != "const" for b in begin):
+            n.name, n.args = "product", (*pairs, *begin)
+            return
+    for k in (1, 0):
+        a, b = n.args[k], n.args[1 - k]
+        if not alone[k] or a.name not in ("mul", "sub", "submul"):
+            continue
+        match n.name, a.name:
+            case "add", "mul" if b is a.args[0] and (x := _doubled(*a.args)):
+                n.name, n.args = "sigmoid", (x,)
+            case "add", "mul" if a.width == n.width:
+                n.name, n.args = "muladd", (*a.args, b)
+            case "sub", "mul" if a.width == n.width and k == 1:
+                n.name, n.args = "submul", (*a.args, b)
+            case "mul", "sub" if a.args[0].name == "const":
+                n.name, n.args = "mulrest", (b, *a.args)
+                if b.name == "mul" and a.args[1] in b.args and alone[1 - k]:
+                    other = b.args[b.args[0] is a.args[1]]
+                    n.name, n.args = "mulmulrest", (other, a.args[1], a.args[0])
+            case "mul", "submul" if a.args[0] is a.args[1]:
+                n.name, n.args = "mulrest2", (b, a.args[2], a.args[0])
+            case _:
+                continue
+        return
+
+
+def _doubled(half: Node, a: Node) -> Node | None:
+    """Return x, if a number is a half and a node ``tanh(0.5 * x)``."""
+    match half.attr, a:
+        case (0.5, 0), Node("tanh", (Node("mul", (other, x)),)) if other is half:
+            return x
+    return None
 
 
 # ---------------------------------------------------------------- as text
@@ -134,7 +141,7 @@ def written(graph: Graph) -> str:
     """Write a program down, one operation a line."""
     names: dict[Node, str] = {}
     lines: list[str] = []
-    for n in reach(graph.results):
+    for n in graph.reach(graph.results):
         if n.name in LEAVES:
             names[n] = _leaf(n)
         elif n.name not in RESULTS:

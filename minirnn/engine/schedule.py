@@ -16,7 +16,7 @@ from __future__ import annotations
 from collections.abc import Container
 from typing import Any
 
-from minirnn.engine.graph import FREE, LEAVES, RESULTS, Graph, Node, base, columns, reach
+from minirnn.engine.graph import FREE, LEAVES, RESULTS, Graph, Node, base, columns
 from minirnn.engine.operations import FOLDS, OPERATIONS
 from minirnn.engine.trace import Sizes
 from minirnn.errors import Untraceable
@@ -52,6 +52,7 @@ class Schedule:
     """
 
     def __init__(self, program: Graph, sizes: Sizes, parameters: dict[str, int]) -> None:
+        self._program = program
         self.constants: list[tuple[float, int]] = []
         self.slots: list[list[int]] = []
         self._home: dict[Node, Place] = {}
@@ -78,7 +79,7 @@ class Schedule:
             self._settle(n, RINGED)
         known = set(kept)
         others = [*wanted, *[n for n in backward if n.name != "grad_x"]]
-        x_alone = {*reach(backward, known)} - {*reach(others, known)}
+        x_alone = {*program.reach(backward, known)} - {*program.reach(others, known)}
         stages = self._stages(backward, wanted, known, x_alone)
         self.tables += _table(stages, x_alone) + _table(stages)
         for slot in self.slots:
@@ -95,6 +96,8 @@ class Schedule:
 
     def _place(self, n: Node) -> Place:
         """Return where a node lies, or is to be written."""
+        if n in self._home:
+            return self._home[n]
         if n.name == "slice":
             slot, column = self._place(n.args[0])
             return slot, column + n.attr[0]
@@ -104,9 +107,7 @@ class Schedule:
             if not n.attr.contiguous:
                 raise Untraceable(f"a column of {n.attr.name} that takes part elementwise")
             return self._given["parameter", n.attr.name], n.attr.offset
-        if n.name in LEAVES or n.name in RESULTS:
-            return self._given[n.name, n.attr], 0
-        return self._home[n]
+        return self._given[n.name, n.attr], 0
 
     def _settle(self, n: Node, kind: int) -> None:
         """Give a node a home, if it has none; the parts of a concatenation are computed in it."""
@@ -128,13 +129,13 @@ class Schedule:
         """Return what backward needs of forward and does not compute again."""
         known: set[Node] = set()
         again: set[Node] = set()
-        for n in reach([n.args[0] for n in forward]):
+        for n in self._program.reach([n.args[0] for n in forward]):
             if n.name in FREE or n.name in LEAVES:
                 continue
             at_hand = all(a in again or a.name not in NOT_KEPT for a in n.args)
             cheap = OPERATIONS[n.name].cheap and at_hand and n not in self._home
             (again if cheap else known).add(n)
-        return [n for n in reach(backward, known) if n in known]
+        return [n for n in self._program.reach(backward, known) if n in known]
 
     # ------------------------------------------------------------ stages
 
@@ -155,18 +156,21 @@ class Schedule:
                 ends.append(n)  # it is computed where it is to go
             else:
                 ends.append(result)
-        needed = [n for n in reach(ends, known) if n not in known and n.name not in LEAVES]
-        stage = self._staged(needed)
-        for n in stage:  # what is read in parts, or in another stage, needs memory
-            for a in n.args if n.name not in FREE else ():
+        order = self._program.reach(ends, known)
+        stage = self._staged([n for n in order if n not in known and n.name not in LEAVES])
+        nodes_of: list[list[Node]] = [[] for _ in range(max(stage.values()) + 1)]
+        for n, k in stage.items():
+            if n.name in FREE:
+                continue
+            nodes_of[k].append(n)
+            for a in n.args:  # what is read in parts, or in another stage, needs memory
                 whole = base(a)
-                if whole in stage and (whole is not a or stage[whole] != stage[n]):
+                if whole in stage and (whole is not a or stage[whole] != k):
                     self._settle(whole, SCRATCH)
             if n.name == "product":
                 self._settle(n, SCRATCH)
         stages: list[Stage] = []
-        for k in range(max(stage.values()) + 1):
-            nodes = [n for n in stage if stage[n] == k and n.name not in FREE]
+        for k, nodes in enumerate(nodes_of):
             if k % 2:
                 stages.append((0, [(n, row) for n in nodes for row in self._products(n)]))
             elif nodes:
@@ -234,10 +238,10 @@ class Schedule:
 
     def _elementwise(self, n: Node) -> list[int]:
         width = max(n.args[0].width, n.width)  # of a sum of columns it is theirs
-        sources = [k for a in n.args for k in self._operand(a, width)]
-        sources += [NONE] * (9 - len(sources))
-        code = OPCODES.get(n.name, OPCODES["id"])
-        return [code, width, VECTOR, *self._place(n), *sources, 0, 0, 0]
+        row = [OPCODES.get(n.name, OPCODES["id"]), width, VECTOR, *self._place(n)]
+        for a in n.args:
+            row += self._operand(a, width)
+        return row + [NONE] * (17 - len(row))
 
     def _operand(self, n: Node, width: int) -> list[int]:
         if n.name == "const":

@@ -8,6 +8,7 @@ and its strides, tell which columns are meant.
 from __future__ import annotations
 
 from functools import partial
+from math import prod
 from operator import attrgetter, methodcaller
 from typing import TYPE_CHECKING, Any, NoReturn
 
@@ -62,9 +63,7 @@ class StandIn(NDArrayOperatorsMixin):
         self._trace, self._node, self._whole, self.view = trace, node, whole, view
         self.rows, self.fresh, self.truths = rows, fresh, view.dtype.char == "?"
 
-    shape: Any = property(attrgetter("view.shape"))
     ndim: Any = property(attrgetter("view.ndim"))
-    size: Any = property(attrgetter("view.size"))
     dtype: Any = property(attrgetter("view.dtype"))
     T: Any = property(methodcaller("transpose"))
 
@@ -76,8 +75,19 @@ class StandIn(NDArrayOperatorsMixin):
     __iter__ = _refusing("a loop over the rows of an array")
     __setitem__ = _refusing("a part of an array is assigned to")
 
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """The shape, for the cell; what may depend on the batch size is noted."""
+        self._trace.graph.batch_seen |= self.rows is not None
+        return self.view.shape
+
+    @property
+    def size(self) -> int:
+        """The number of elements."""
+        return prod(self.shape)
+
     def __len__(self) -> int:
-        return len(self.view)
+        return self.shape[0]
 
     # ------------------------------------------------------------ what is seen
 
@@ -124,7 +134,7 @@ class StandIn(NDArrayOperatorsMixin):
     def operand(self) -> Node:
         """The node of rows, or of what is the same for all rows."""
         node = self.node
-        if node.name == "parameter" and self.ndim > 1 and self.size != node.width:
+        if node.name == "parameter" and self.ndim > 1 and self.view.size != node.width:
             raise Untraceable("a matrix of weights is changed before it is multiplied by")
         return node
 
@@ -173,7 +183,7 @@ class StandIn(NDArrayOperatorsMixin):
         (target,) = out
         if isinstance(target, np.ndarray):
             return self._trace.fill(target, result)
-        if target.shape != result.shape:
+        if target.view.shape != result.view.shape:
             raise Untraceable("out= of another shape")
         if isinstance(target, Gradient):
             target[...] = result
@@ -198,6 +208,7 @@ class Gradient(StandIn):
         to, value = self[key], self._trace.of(value)
         if self._trace.phase == 0:
             raise Untraceable("a gradient is added to in forward")
-        if np.broadcast_shapes(to.shape, value.shape) != to.shape:
-            raise Untraceable(f"{to.node.attr.name}.grad += something of shape {value.shape}")
+        shape = value.view.shape
+        if np.broadcast_shapes(to.shape, shape) != to.shape:
+            raise Untraceable(f"{to.node.attr.name}.grad += something of shape {shape}")
         self._trace.graph.assign(to.node.attr, value.node)

@@ -90,7 +90,7 @@ class Trace:
 
     def fill(self, array: Array, value: StandIn) -> Array:
         """Take note that a real array, made with np.empty or np.zeros, now holds `value`."""
-        if array.shape != value.shape or array.base is not None:
+        if array.shape != value.view.shape or array.base is not None:
             raise Untraceable("out= is a part of another array, or of another shape")
         array.fill(np.nan)
         self._filled[id(array)] = array, value
@@ -146,8 +146,8 @@ def trace(cell: Cell, batch: int, dtype: np.dtype[Any], sizes: Sizes) -> Trace:
             method = ("forward", "backward")[run.phase]
             raise Untraceable(f"{method} does not return a tuple of {len(expected)} state arrays")
         for value, (k, width) in zip(map(run.of, values), expected, strict=True):
-            if value.shape != (batch, width):
-                raise Untraceable(f"{what} of shape {value.shape}")
+            if value.view.shape != (batch, width):
+                raise Untraceable(f"{what} of shape {value.view.shape}")
             run.graph.result(wanted, value.node, attr=k)
 
     try:
