@@ -36,7 +36,7 @@ class Monitoring(Callback):
         """Forget an earlier run, unless this one goes on with it."""
         self._higher_is_better(trainer)
         if not trainer.resumed:
-            self.best, self.epochs_since = None, 0
+            self.__post_init__()
 
     def _higher_is_better(self, trainer: Trainer) -> bool:
         if self.monitor is None or self.mode != "auto":
@@ -122,12 +122,6 @@ class EarlyStopping(Monitoring):
     def sets_weights(self) -> bool:  # type: ignore[override]
         """Whether the best weights are restored at the end."""
         return self.restore_best
-
-    def on_train_begin(self, trainer: Trainer) -> None:
-        """Forget an earlier run, unless this one goes on with it."""
-        super().on_train_begin(trainer)
-        if not trainer.resumed:
-            self.best_epoch = self._weights = None
 
     def on_epoch_end(self, trainer: Trainer) -> None:
         """Compare with the best."""

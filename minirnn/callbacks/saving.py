@@ -88,8 +88,6 @@ class Checkpoint(Monitoring):
         """Look whether the folder is there, before any time is spent."""
         check_place(self._name(1, 1))
         super().on_train_begin(trainer)
-        if not trainer.resumed:
-            self._written = []
 
     def on_batch_end(self, trainer: Trainer) -> None:
         """Save if it is time."""

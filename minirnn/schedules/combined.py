@@ -58,7 +58,6 @@ class Warmup:
     steps: int = setting(checks.positive_int)
 
     def __call__(self, step: int) -> float:
-        """Return the rate of a step."""
         if step < self.steps:
             return self.schedule(0) * (step + 1) / (self.steps + 1)
         return self.schedule(step - self.steps)
@@ -85,7 +84,6 @@ class Join:
         check_boundaries(self, self.boundaries, len(self.schedules), "schedules")
 
     def __call__(self, step: int) -> float:
-        """Return the rate of a step."""
         k = sum(step >= boundary for boundary in self.boundaries)
         return self.schedules[k](step - (self.boundaries[k - 1] if k else 0))
 
@@ -105,5 +103,4 @@ class Product:
     schedules: Sequence[Schedule] = setting(_schedules)
 
     def __call__(self, step: int) -> float:
-        """Return the rate of a step."""
         return math.prod(schedule(step) for schedule in self.schedules)

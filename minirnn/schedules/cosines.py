@@ -31,7 +31,6 @@ class Cosine:
     final: float = setting(checks.positive_float, zero=True, default=0.0)
 
     def __call__(self, step: int) -> float:
-        """Return the rate of a step."""
         return _half_wave(self.rate, self.final, min(step / self.steps, 1.0))
 
 
@@ -62,7 +61,6 @@ class OneCycle:
     final: float = setting(checks.positive_float, zero=True, default=0.0)
 
     def __call__(self, step: int) -> float:
-        """Return the rate of a step."""
         up = self.warm * self.steps
         if step < up:
             return _half_wave(self.rate / self.divide, self.rate, step / up)
@@ -101,7 +99,6 @@ class WarmRestarts:
     final: float = setting(checks.positive_float, zero=True, default=0.0)
 
     def __call__(self, step: int) -> float:
-        """Return the rate of a step."""
         since, length = step, self.steps
         if self.growth == 1:
             since = step % length

@@ -25,7 +25,6 @@ class Constant:
     rate: float = setting(checks.positive_float)
 
     def __call__(self, step: int) -> float:
-        """Return the rate of a step."""
         return self.rate
 
 
@@ -45,7 +44,6 @@ class StepDecay:
     factor: float = setting(checks.positive_float, default=0.1)
 
     def __call__(self, step: int) -> float:
-        """Return the rate of a step."""
         return self.rate * math.pow(self.factor, step // self.every)
 
 
@@ -65,7 +63,6 @@ class Exponential:
     factor: float = setting(checks.positive_float, default=0.1)
 
     def __call__(self, step: int) -> float:
-        """Return the rate of a step."""
         return self.rate * math.pow(self.factor, step / self.steps)
 
 
@@ -88,7 +85,6 @@ class Polynomial:
     final: float = setting(checks.positive_float, zero=True, default=0.0)
 
     def __call__(self, step: int) -> float:
-        """Return the rate of a step."""
         left = 1 - min(step / self.steps, 1.0)
         return self.final + (self.rate - self.final) * math.pow(left, self.power)
 
@@ -117,7 +113,6 @@ class Piecewise:
         check_boundaries(self, self.boundaries, len(self.rates), "rates")
 
     def __call__(self, step: int) -> float:
-        """Return the rate of a step."""
         return self.rates[sum(step >= boundary for boundary in self.boundaries)]
 
 
