@@ -13,9 +13,8 @@ from minirnn import checks
 from minirnn.engine import current
 from minirnn.kernels import one_blas_thread
 from minirnn.keywords import KeywordHints
-from minirnn.optimizers.buffer import Buffer, Slots, grouped
+from minirnn.optimizers.buffer import Buffer, Slots, grouped, update_and_check
 from minirnn.optimizers.saved import Saved
-from minirnn.optimizers.subclasses import update_and_check
 from minirnn.settings import setting, settings
 from minirnn.typing import Array
 

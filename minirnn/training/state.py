@@ -3,24 +3,33 @@
 from __future__ import annotations
 
 import copy
+import inspect
 import os
+import zlib
 from collections.abc import Mapping
 from contextlib import suppress
+from textwrap import shorten
 from typing import TYPE_CHECKING, Any
+
+import numpy as np
 
 from minirnn import checks
 from minirnn.errors import CheckpointError
 from minirnn.files import read_tree, write_tree
 from minirnn.recurrent import Recurrent
+from minirnn.reprs import arguments_of
 from minirnn.restoring import Restored
-from minirnn.training.configuration import check_configuration, configuration_of
 from minirnn.training.interrupts import Uninterrupted
 from minirnn.training.measuring import Averages
+from minirnn.training.position import random_generators
 
 if TYPE_CHECKING:
     from minirnn.training.trainer import Trainer
 
 __all__ = ["Saved", "state_dict"]
+
+_FREE = ("learning_rate", "engine")
+_MOST_NUMBERS = 1000  # of an array that is written out
 
 
 class Saved:
@@ -76,7 +85,7 @@ def state_dict(trainer: Trainer) -> dict[str, Any]:
     """Return everything as a tree of dictionaries, lists, numbers and arrays."""
     waiting = trainer.optimizer.parameters if trainer.accumulated else []
     return {
-        "configuration": configuration_of(trainer),
+        "configuration": _configuration(trainer),
         "model": trainer.model.state_dict(),
         "last weights": trainer.last_weights,
         "optimizer": trainer.optimizer.state_dict(),
@@ -104,7 +113,7 @@ def _load(trainer: Trainer, tree: dict[str, Any], path: str) -> None:
     with Restored(layers, gradients=True), Restored([trainer, *trainer.callbacks]):
         try:
             trainer.model.load_state_dict(tree["model"])  # lists every name and shape that differs
-            check_configuration(tree["configuration"], own["configuration"])
+            _compare(tree["configuration"], own["configuration"])
             if trainer.ranks is not None:
                 trainer.ranks.take_generators(trainer.model, tree)
             _apply(trainer, tree)
@@ -160,3 +169,65 @@ def _carried(layer: Recurrent, name: str, arrays: Any) -> Any:
     if shapes != expected:
         raise ValueError(f"the state that {name} carries should be {expected}, got {shapes}")
     return tuple(arrays)
+
+
+# ---------------------------------------------------------------- what a run was built from
+
+
+def _configuration(trainer: Trainer) -> dict[str, str]:
+    """Return all on which the numbers of a run depend, by name, in the order of comparison.
+
+    That is, classes and settings of layers, loss, optimizer and metrics, and names and dtypes of
+    the parameters in their order. Free are the learning rate (a run may get another schedule), the
+    settings of callbacks, and what belongs to a machine, as `engine`.
+    """
+    model, optimizer = trainer.model, trainer.optimizer
+    names = {id(one): name for name, one in model.named_parameters()}
+    known = [names.get(id(one), "(not in the model)") for one in optimizer.parameters]
+    parts: list[tuple[str, Any]] = [(type(p).__name__, p) for p in (trainer.loss, optimizer)]
+    parts += [(metric.name, metric) for metric in trainer.metrics]
+    parts += [(name or "the model", layer) for name, layer in model.named_layers()]
+    found: dict[str, Any] = {
+        "loss": type(trainer.loss).__name__,
+        "optimizer": type(optimizer).__name__,
+        "metrics": [metric.name for metric in trainer.metrics],
+        "callbacks": [type(callback).__name__ for callback in trainer.callbacks],
+        "accumulate": trainer.accumulate,
+        "in its optimizer": known,
+        "groups of parameters": optimizer.group_settings(),
+        "random generators": sorted(random_generators(model)),
+        **{f"parameter {name} of dtype": one.dtype for name, one in model.named_parameters()},
+        **{f"as {name or 'the model'}": type(one).__name__ for name, one in model.named_layers()},
+    }
+    for name, part in parts:
+        settings = ((argument, _text(value)) for argument, value in arguments_of(part))
+        found |= {f"{name} with {k}": v for k, v in settings if v is not None and k not in _FREE}
+    return {what: str(one) for what, one in found.items()}
+
+
+def _compare(saved: Mapping[str, str], own: Mapping[str, str]) -> None:
+    """Raise ValueError for the first thing that differs."""
+    for what in dict.fromkeys([*own, *saved]):
+        there, here = saved.get(what, "nothing"), own.get(what, "nothing")
+        if there != here:
+            there, here = (shorten(text, 500, placeholder="...") for text in (there, here))
+            hint = "; to go on with another value, resume first and set it then"
+            raise ValueError(
+                f"the file has {what} {there}, the trainer {here}" + hint * (" with " in what)
+            )
+
+
+def _text(value: Any) -> str | None:
+    """Return a setting in words, a large array as its checksum; None for what is no setting."""
+    if isinstance(value, np.ndarray | np.generic) and value.dtype.kind in "biuf":
+        if value.size > _MOST_NUMBERS:
+            return f"array {value.shape} of checksum {zlib.crc32(value.tobytes()):08x}"
+        value = value.tolist()
+    if value is None or isinstance(value, bool | int | float | str):
+        return str(value)
+    if isinstance(value, list | tuple):
+        items = [_text(item) for item in value]
+        return None if None in items else f"[{', '.join(map(str, items))}]"
+    if inspect.isroutine(value) or isinstance(value, type):
+        return value.__qualname__
+    return None
