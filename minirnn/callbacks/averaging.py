@@ -55,7 +55,6 @@ class AverageWeights(Callback):
         self._steps = 0
 
     def on_train_begin(self, trainer: Trainer) -> None:
-        """Begin anew, or go on."""
         self.average = WeightAverage(trainer.model.parameters(), decay=self.decay)
         self._steps = trainer.optimizer.step_count
         if trainer.resumed and self._saved is not None:
@@ -64,7 +63,6 @@ class AverageWeights(Callback):
         self._saved = None
 
     def on_batch_end(self, trainer: Trainer) -> None:
-        """Take the weights into the average, if the optimizer has made a step."""
         steps = trainer.optimizer.step_count
         if self.average is not None and steps != self._steps:
             self._steps = steps
@@ -73,23 +71,19 @@ class AverageWeights(Callback):
 
     @contextmanager
     def during_validation(self, trainer: Trainer) -> Iterator[None]:
-        """Let the model have the average."""
         self.on_batch_end(trainer)  # the end of an epoch may have brought one more step
         with self.average.applied() if self.average and self.average.count else nullcontext():
             yield
 
     def on_train_end(self, trainer: Trainer) -> None:
-        """Leave the average in the model."""
         if self.average is not None and self.average.count:
             trainer.keep_last_weights()
             self.average.apply()
 
     def state_dict(self) -> Mapping[str, Any] | None:
-        """Return the average."""
         if self.average is None or self._saved is not None:
             return self._saved
         return {"average": self.average.state_dict(), "steps": self._steps}
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        """Keep the state until training begins."""
         self._saved = state

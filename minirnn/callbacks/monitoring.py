@@ -33,7 +33,6 @@ class Monitoring(Callback):
         self.epochs_since = 0
 
     def on_train_begin(self, trainer: Trainer) -> None:
-        """Forget an earlier run, unless this one goes on with it."""
         self._higher_is_better(trainer)
         if not trainer.resumed:
             self.__post_init__()
@@ -65,11 +64,9 @@ class Monitoring(Callback):
         return False
 
     def state_dict(self) -> dict[str, Any]:
-        """Return the best value so far, and for how many epochs it has been."""
         return {"best": self.best, "epochs_since": self.epochs_since}
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        """Take over what `state_dict` returned."""
         best = None if state["best"] is None else float(state["best"])
         since = checks.positive_int(self, "epochs_since", state["epochs_since"], zero=True)
         self.best, self.epochs_since = best, since
@@ -120,18 +117,15 @@ class EarlyStopping(Monitoring):
 
     @property
     def sets_weights(self) -> bool:  # type: ignore[override]
-        """Whether the best weights are restored at the end."""
         return self.restore_best
 
     def on_epoch_end(self, trainer: Trainer) -> None:
-        """Compare with the best."""
         if self.improved(trainer):
             self.best_epoch, self._weights = trainer.epoch, trainer.model.state_dict()
         elif self.epochs_since >= self.patience:
             trainer.stop = True
 
     def on_train_end(self, trainer: Trainer) -> None:
-        """Restore the best weights."""
         told = [f"stopped at epoch {trainer.epoch}"] * (self.epochs_since >= self.patience)
         if self.restore_best and self._weights is not None:
             trainer.keep_last_weights()
@@ -141,11 +135,9 @@ class EarlyStopping(Monitoring):
             trainer.notes.append(", ".join(told))
 
     def state_dict(self) -> dict[str, Any]:
-        """Return the best value, when it was, and its weights."""
         return super().state_dict() | {"best_epoch": self.best_epoch, "weights": self._weights}
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        """Take over what `state_dict` returned."""
         super().load_state_dict(state)
         self.best_epoch, self._weights = state["best_epoch"], state["weights"]
 
@@ -185,7 +177,6 @@ class ReduceOnPlateau(Monitoring):
     minimum_improvement: float = setting(checks.positive_float, zero=True, default=0.0)
 
     def on_train_begin(self, trainer: Trainer) -> None:
-        """Forget an earlier run, unless this one goes on with it."""
         if callable(trainer.optimizer.learning_rate):
             raise TypeError(
                 "the optimizer's learning rate is a schedule; give it a number to be lowered"
@@ -193,7 +184,6 @@ class ReduceOnPlateau(Monitoring):
         super().on_train_begin(trainer)
 
     def on_epoch_end(self, trainer: Trainer) -> None:
-        """Lower the rate if it is time."""
         if self.improved(trainer) or self.epochs_since < self.patience:
             return
         self.epochs_since = 0

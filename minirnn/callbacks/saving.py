@@ -85,17 +85,14 @@ class Checkpoint(Monitoring):
             ) from None
 
     def on_train_begin(self, trainer: Trainer) -> None:
-        """Look whether the folder is there, before any time is spent."""
-        check_place(self._name(1, 1))
+        check_place(self._name(1, 1))  # before any time is spent
         super().on_train_begin(trainer)
 
     def on_batch_end(self, trainer: Trainer) -> None:
-        """Save if it is time."""
         if self.every_batches is not None and trainer.batch % self.every_batches == 0:
             self._save(trainer)
 
     def on_epoch_end(self, trainer: Trainer) -> None:
-        """Save if it is time, and the value is the best."""
         better = self.improved(trainer)
         if better and self.every_epochs is not None and trainer.epoch % self.every_epochs == 0:
             self._save(trainer)
@@ -116,11 +113,9 @@ class Checkpoint(Monitoring):
                 del self._written[0]
 
     def state_dict(self) -> dict[str, Any]:
-        """Return the best value so far and the epochs and batches of the files written."""
         return super().state_dict() | {"written": [list(one) for one in self._written]}
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        """Take over what `state_dict` returned."""
         written = [(int(epoch), int(batch)) for epoch, batch in state["written"]]
         super().load_state_dict(state)
         self._written = written

@@ -46,7 +46,6 @@ class TensorBoard(Callback):
         self._writer: Any = None
 
     def on_train_begin(self, trainer: Trainer) -> None:
-        """Open the folder."""
         if not trainer.writes_files:
             return
         try:
@@ -59,7 +58,6 @@ class TensorBoard(Callback):
         self._writer = SummaryWriter(os.fspath(self.folder))
 
     def on_batch_end(self, trainer: Trainer) -> None:
-        """Write the learning rate and the gradient's norm."""
         if self._writer is None:
             return
         optimizer = trainer.optimizer
@@ -69,7 +67,6 @@ class TensorBoard(Callback):
             self._writer.add_scalar("gradient_norm", optimizer.grad_norm, step)
 
     def on_epoch_end(self, trainer: Trainer) -> None:
-        """Write the epoch's values, and histograms if it is time."""
         if self._writer is None:
             return
         for name, values in trainer.history.items():
@@ -83,7 +80,6 @@ class TensorBoard(Callback):
         self._writer.flush()
 
     def on_train_end(self, trainer: Trainer) -> None:
-        """Close the folder."""
         if self._writer is not None:
             self._writer.close()
             self._writer = None
@@ -116,7 +112,6 @@ class OptunaPruning(Callback):
     monitor: str = "val_loss"
 
     def on_epoch_end(self, trainer: Trainer) -> None:
-        """Report the epoch's value; raise if the trial should end."""
         value = trainer.history[self.monitor][-1]
         self.trial.report(value, trainer.epoch)
         if self.trial.should_prune():
