@@ -18,37 +18,6 @@ import numpy as np
 
 from minirnn.typing import Array, Mask
 
-__all__ = [
-    "as_array",
-    "as_floats",
-    "as_integers",
-    "as_mask",
-    "check_axis",
-    "check_shape",
-    "choice",
-    "features",
-    "finite_float",
-    "flag",
-    "float_dtype",
-    "fraction",
-    "generator",
-    "instance",
-    "integer",
-    "locate",
-    "located",
-    "name_of",
-    "no_nan",
-    "one_input",
-    "path",
-    "positive_float",
-    "positive_int",
-    "saved",
-    "sequence",
-    "step",
-    "tuple_of",
-    "weights",
-]
-
 _AXES = {
     1: ("features",),
     2: ("batch", "features"),

@@ -16,8 +16,6 @@ from minirnn.restoring import evaluation_copy
 from minirnn.summary import Table, summary_of
 from minirnn.typing import Array
 
-__all__ = ["Layer", "Parameter", "dtype_of", "writeable"]
-
 _Member = TypeVar("_Member", "Parameter", "Layer")
 _KEPT = {"_cache", "_parts"}  # attributes with layers that are found elsewhere, or are no more
 _NUMBERS = {np.ndarray, list, int, float, np.float32, np.float64}

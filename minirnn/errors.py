@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-__all__ = ["CheckpointError", "NotFiniteError", "Untraceable"]
-
 
 class NotFiniteError(FloatingPointError, ValueError):
     """The loss, or a gradient, is no longer a finite number: training cannot go on.

@@ -10,8 +10,6 @@ import numpy as np
 
 from minirnn.typing import Array
 
-__all__ = ["log_softmax", "sigmoid", "softmax"]
-
 
 def sigmoid(x: Array) -> Array:
     """Logistic function ``1 / (1 + exp(-x))`` of each element, as the shifted tanh it equals.

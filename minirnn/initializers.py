@@ -8,8 +8,6 @@ import numpy as np
 
 from minirnn.typing import Array
 
-__all__ = ["glorot_uniform", "orthogonal"]
-
 
 def glorot_uniform(
     rng: np.random.Generator, fan_in: int, fan_out: int, dtype: Any, *, gates: int = 1

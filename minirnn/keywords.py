@@ -12,8 +12,6 @@ from functools import wraps
 from inspect import CO_VARARGS, Signature, signature
 from typing import Any, ClassVar, ParamSpec, Self, TypeVar
 
-__all__ = ["KeywordHints", "keyword_hints"]
-
 _P = ParamSpec("_P")
 _R = TypeVar("_R")
 

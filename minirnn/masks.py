@@ -13,8 +13,6 @@ import numpy as np
 from minirnn import checks
 from minirnn.typing import Array, Mask
 
-__all__ = ["apply", "checked", "lost_inside", "through", "without_padding"]
-
 LEAVES: set[type] = {np.ndarray, bool, int, float, str, type(None)}
 """Kinds of attributes that hold no layers."""
 

@@ -9,8 +9,6 @@ from typing import Any
 
 import numpy as np
 
-__all__ = ["COLOURS", "axes_for", "finish"]
-
 # Okabe and Ito's colours, which colour-blind readers tell apart as well.
 COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
 

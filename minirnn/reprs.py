@@ -9,8 +9,6 @@ from typing import Any
 
 import numpy as np
 
-__all__ = ["arguments_of", "as_call", "html_table", "html_text"]
-
 _ABSENT = object()
 _WIDTH = 88
 

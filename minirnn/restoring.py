@@ -9,8 +9,6 @@ from typing import Any
 
 from minirnn.typing import Array
 
-__all__ = ["Restored", "evaluation_copy"]
-
 
 def evaluation_copy(value: Any, kind: type, known: dict[int, Any]) -> Any:
     """Copy layers (which are of `kind`) and what leads to them; share all else."""

@@ -9,8 +9,6 @@ from typing import Any, TypeVar, dataclass_transform
 
 from minirnn.reprs import as_call
 
-__all__ = ["setting", "settings"]
-
 _T = TypeVar("_T")
 
 

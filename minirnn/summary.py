@@ -10,8 +10,6 @@ import numpy as np
 from minirnn import masks
 from minirnn.reprs import html_text
 
-__all__ = ["Table", "summary_of"]
-
 
 class Table(str):
     """Text that an interactive session shows with its line breaks."""

@@ -8,8 +8,6 @@ if TYPE_CHECKING:  # only checkers of types read these: at run time they would c
     import numpy as np
     from numpy.typing import NDArray
 
-__all__ = ["Array", "Mask", "RandomSource", "State"]
-
 Array: TypeAlias = "NDArray[Any]"
 """A NumPy array; its shape stands in the docstring."""
 

@@ -24,16 +24,6 @@ from minirnn.errors import CheckpointError
 from minirnn.files.replacing import existing, replacing
 from minirnn.typing import Array
 
-__all__ = [
-    "CHECKPOINT",
-    "MODEL",
-    "WEIGHTS",
-    "read_content",
-    "read_safetensors",
-    "write_content",
-    "write_safetensors",
-]
-
 WEIGHTS, MODEL, CHECKPOINT = "minirnn", "minirnn model", "minirnn checkpoint"
 _VERSIONS = {MODEL: "1", CHECKPOINT: "5"}
 _READERS = {

@@ -16,8 +16,6 @@ from minirnn.errors import CheckpointError
 from minirnn.files.safetensors import CHECKPOINT, read_content, write_content
 from minirnn.typing import Array
 
-__all__ = ["CLASS", "pack", "read_tree", "unpack", "write_tree"]
-
 _ARRAY = "minirnn.array"  # the key under which an array leaves its name in the JSON
 CLASS = "minirnn.class"  # and an object the name of its class
 

@@ -9,20 +9,6 @@ from minirnn.core import Layer
 from minirnn.layers import Embedding
 from minirnn.models.sequential import Sequential
 
-__all__ = [
-    "ConversionError",
-    "Plain",
-    "base_of",
-    "chained",
-    "check_dtype",
-    "first_size",
-    "inner",
-    "missing",
-    "named_chain",
-    "refuse",
-    "titled",
-]
-
 
 class ConversionError(ValueError):
     """Something has no counterpart in the other library, or the two do not agree."""

@@ -18,8 +18,6 @@ from minirnn.interop.counterparts import ConversionError, chained
 from minirnn.recurrent import Bidirectional
 from minirnn.typing import Array
 
-__all__ = ["Unknown", "Value", "concatenated", "merged", "reading", "side_by_side"]
-
 _DIRECTIONS = [f"the final state of the {one} of two directions" for one in ("first", "second")]
 
 

@@ -28,8 +28,6 @@ from minirnn.models.sequential import Sequential
 from minirnn.recurrent import Bidirectional, Recurrent
 from minirnn.typing import Array
 
-__all__ = ["built", "dtype_name", "layers_of", "links", "pieces", "weights_of"]
-
 _KINDS = {"rnn": kl.SimpleRNN, "lstm": kl.LSTM, "gru": kl.GRU}
 _MERGES = {"concat": "concat", "sum": "sum", "mean": "ave", "product": "mul"}
 _ACTIVATIONS = {

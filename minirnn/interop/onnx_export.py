@@ -16,8 +16,6 @@ from minirnn.interop.onnx_writer import Writer
 from minirnn.models.sequential import Sequential
 from minirnn.recurrent import Bidirectional, Recurrent
 
-__all__ = ["PLAIN", "export"]
-
 PLAIN = (
     Plain(ours.Softmax, "Softmax", fixed={"axis": (-1,)}),
     Plain(ours.LogSoftmax, "LogSoftmax", fixed={"axis": (-1,)}),

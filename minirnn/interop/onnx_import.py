@@ -25,8 +25,6 @@ from minirnn.interop.onnx_export import PLAIN
 from minirnn.recurrent import Bidirectional, Recurrent
 from minirnn.typing import Array
 
-__all__ = ["Reading"]
-
 _PLAIN = {row.theirs: row for row in PLAIN}
 _INTEGERS = TensorProto.INT32, TensorProto.INT64
 _REARRANGING = "Unsqueeze", "Concat", "Identity", "Cast"

@@ -11,8 +11,6 @@ from minirnn.interop.onnx_scan import write_scan
 from minirnn.interop.onnx_writer import Writer
 from minirnn.interop.weights import ONNX, kind_of, to_layout
 
-__all__ = ["write_bidirectional", "write_recurrent"]
-
 
 def write_recurrent(writer: Writer, model: Any, x: str, place: str) -> str:
     """Write one direction: an operator where ONNX has it in this dtype, else a ``Scan``."""

@@ -21,8 +21,6 @@ from minirnn.errors import Untraceable
 from minirnn.interop.counterparts import ConversionError, inner, refuse, titled
 from minirnn.interop.onnx_writer import Writer
 
-__all__ = ["write_scan"]
-
 _SAME = {
     "add": "Add", "sub": "Sub", "mul": "Mul", "div": "Div", "neg": "Neg", "abs": "Abs",
     "sign": "Sign", "max": "Max", "min": "Min", "tanh": "Tanh", "exp": "Exp", "sqrt": "Sqrt",

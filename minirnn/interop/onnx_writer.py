@@ -9,8 +9,6 @@ from onnx import helper, numpy_helper
 
 from minirnn.typing import Array
 
-__all__ = ["Writer"]
-
 OPSET = 20
 IR_VERSION = 10  # of ONNX 1.16: what runtimes of the last years read
 

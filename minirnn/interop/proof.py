@@ -15,8 +15,6 @@ from minirnn.interop.counterparts import ConversionError, chained, check_dtype, 
 from minirnn.layers import Embedding
 from minirnn.typing import Array, Mask
 
-__all__ = ["Part", "Run", "assembled", "flat", "prove"]
-
 TOLERANCE = {"float32": 1e-5, "float64": 1e-10}
 SHAPES = ((1, 1), (2, 5), (4, 3))  # batch, time
 

@@ -21,8 +21,6 @@ from minirnn.interop.counterparts import ConversionError, chained, inner, titled
 from minirnn.interop.graph import Unknown, Value, concatenated, merged, reading, side_by_side
 from minirnn.interop.torch_layers import layers_of, module_of
 
-__all__ = ["Found", "is_batch_first", "links", "read"]
-
 Found: TypeAlias = "tuple[str, list[Layer], Any]"
 """What messages call a module, our layers of it, and the module."""
 

@@ -19,8 +19,6 @@ from minirnn.models.sequential import Sequential
 from minirnn.recurrent import Bidirectional, Recurrent
 from minirnn.typing import Array
 
-__all__ = ["layers_of", "module_of"]
-
 _LAYERS = {"rnn": nn.RNN, "lstm": nn.LSTM, "gru": nn.GRU}
 _CELLS = {"rnn": nn.RNNCell, "lstm": nn.LSTMCell, "gru": nn.GRUCell}
 _PLAIN = (

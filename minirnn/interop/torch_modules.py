@@ -17,20 +17,6 @@ try:
 except ImportError:
     raise missing("PyTorch", "torch") from None
 
-__all__ = [
-    "Chain",
-    "LastState",
-    "LastStep",
-    "MaxOverTime",
-    "MeanOverTime",
-    "OverTime",
-    "Parallel",
-    "Residual",
-    "Reversed",
-    "has_state",
-    "run",
-]
-
 
 class Chain(nn.Sequential):
     """Layers one after the other, with a mask and states where they are recurrent.

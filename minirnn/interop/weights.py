@@ -34,21 +34,6 @@ from minirnn.layers import Dense, Embedding, LayerNorm
 from minirnn.recurrent import GRU, LSTM, RNN, Recurrent
 from minirnn.typing import Array
 
-__all__ = [
-    "KERAS",
-    "MINIRNN",
-    "ONNX",
-    "TORCH",
-    "dense",
-    "embedding",
-    "from_layout",
-    "kind_of",
-    "layer_norm",
-    "recurrent_layer",
-    "to_layout",
-    "to_torch_layout",
-]
-
 _Filled = TypeVar("_Filled", bound=Layer)
 _KINDS: dict[type, str] = {RNNCell: "rnn", LSTMCell: "lstm", GRUCell: "gru"}
 MINIRNN = {"rnn": "h", "lstm": "ifog", "gru": "rzn"}
