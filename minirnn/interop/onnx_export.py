@@ -28,6 +28,7 @@ PLAIN = (
     Plain(ours.Softplus, "Softplus"),
 )
 _ROWS = {row.ours: row for row in PLAIN}
+_IN_FLOAT32 = ours.LeakyReLU, ours.ELU, ours.GELU, ours.Softplus
 
 
 def export(model: Layer, *, lengths: bool, states: bool, dtype: Any = np.float32) -> Any:
@@ -71,8 +72,8 @@ def _write(writer: Writer, model: Any, x: str, place: str) -> str:
         refuse("to_onnx", "ONNX", titled(place, model))
     if base in _WRITERS:
         return _WRITERS[base](writer, model, x, place)
-    if writer.dtype == np.float64 and base in _IN_FLOAT64:
-        return _IN_FLOAT64[base](writer, model, x)
+    if writer.dtype == np.float64 and base in _IN_FLOAT32:
+        refuse("to_onnx", "ONNX", titled(place, model), "runtimes have it in float32 only")
     row = _ROWS[base]
     return writer.add(row.theirs, x, **row.keywords(model))
 
@@ -161,40 +162,6 @@ def _max(writer: Writer, model: Any, x: str, place: str) -> str:
     return writer.add("ReduceMax", x, writer.integers(1), keepdims=0)
 
 
-# Runtimes have these operators in float32 only; in float64 they are put together of simpler ones.
-
-
-def _leaky(writer: Writer, model: Any, x: str) -> str:
-    below = writer.add("Min", x, writer.constant(0))
-    scaled = writer.add("Mul", below, writer.constant(model.slope))
-    return writer.add("Add", writer.add("Relu", x), scaled)
-
-
-def _elu(writer: Writer, model: Any, x: str) -> str:
-    below = writer.add("Exp", writer.add("Min", x, writer.constant(0)))
-    below = writer.add("Sub", below, writer.constant(1))
-    scaled = writer.add("Mul", below, writer.constant(model.alpha))
-    return writer.add("Add", writer.add("Relu", x), scaled)
-
-
-def _softplus(writer: Writer, model: Any, x: str) -> str:
-    small = writer.add("Exp", writer.add("Neg", writer.add("Abs", x)))
-    rest = writer.add("Log", writer.add("Add", small, writer.constant(1)))
-    return writer.add("Add", writer.add("Relu", x), rest)
-
-
-def _gelu(writer: Writer, model: Any, x: str) -> str:
-    inside = writer.add("Mul", writer.add("Pow", x, writer.constant(3)), writer.constant(0.044715))
-    inside = writer.add("Mul", writer.add("Add", x, inside), writer.constant(np.sqrt(8 / np.pi)))
-    return writer.add("Mul", x, writer.add("Sigmoid", inside))
-
-
-_IN_FLOAT64: dict[type, Callable[[Writer, Any, str], str]] = {
-    ours.LeakyReLU: _leaky,
-    ours.ELU: _elu,
-    ours.Softplus: _softplus,
-    ours.GELU: _gelu,
-}
 _WRITERS: dict[type, Callable[[Writer, Any, str, str], str]] = {
     Sequential: _sequential,
     ours.Residual: _residual,

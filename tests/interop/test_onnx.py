@@ -57,9 +57,19 @@ def models(dtype):
     )
 
 
+IN_FLOAT32 = {"activations", "softplus"}
+
+
 @pytest.mark.parametrize("lengths", [False, True])
-@pytest.mark.parametrize("dtype", DTYPES)
-@pytest.mark.parametrize("name", models("float32"))
+@pytest.mark.parametrize(
+    ("name", "dtype"),
+    [
+        (name, dtype)
+        for dtype in DTYPES
+        for name in models(dtype)
+        if dtype == "float32" or name not in IN_FLOAT32
+    ],
+)
 def test_there_and_back(name, dtype, lengths, tmp_path, capsys):
     model = disturb(models(dtype)[name])
     to_onnx(model, tmp_path / "model.onnx", lengths=lengths)
@@ -78,6 +88,13 @@ def test_there_and_back(name, dtype, lengths, tmp_path, capsys):
     for one, two in zip(ours, again.parameters(), strict=True):
         np.testing.assert_array_equal(one.value, two.value)
         assert one.value.dtype == two.value.dtype == dtype
+
+
+@pytest.mark.parametrize("layer", [LeakyReLU(), ELU(), GELU(), Softplus()])
+def test_what_runtimes_have_in_float32_only(layer, tmp_path):
+    model = mr.Sequential([mr.Dense(3, 4, dtype="float64"), layer])
+    with pytest.raises(ConversionError, match=r"layer 1 .* in float32 only"):
+        to_onnx(model, tmp_path / "model.onnx", verify=False)
 
 
 @pytest.mark.parametrize("lengths", [False, True])
