@@ -1,5 +1,6 @@
-"""Ways in and out: PyTorch, Keras and ONNX, each conversion compared with the original.
+"""Ways in and out: PyTorch, Keras and ONNX. Each is imported by name, where its library is installed.
 
-``minirnn.interop.torch``, ``minirnn.interop.keras`` and ``minirnn.interop.onnx`` are imported by
-name, each where its library is installed.
+Each conversion runs both sides on random input of several shapes, with masks and initial states
+where both have them, and prints the largest difference. It raises `ConversionError` if that is
+above 1e-5 in float32 or 1e-10 in float64. ``verify=False`` leaves the comparison out.
 """

@@ -1,9 +1,5 @@
 """ONNX: models to and from a graph that runs elsewhere.
 
-Each conversion runs minirnn's side and ONNX Runtime's on random input of several shapes, prints the
-largest difference, and raises `ConversionError` if it is above 1e-5 in float32 or 1e-10 in float64.
-``verify=False`` leaves that out.
-
 Needs ONNX and ONNX Runtime: ``pip install ".[onnx]"`` in the folder of README.md.
 """
 

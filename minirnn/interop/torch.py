@@ -1,9 +1,5 @@
 """PyTorch: models there and back, as ordinary PyTorch layers, and weights alone.
 
-Each conversion runs both sides on random input of several shapes, with masks and initial states,
-prints the largest difference, and raises `ConversionError` if it is above 1e-5 in float32 or 1e-10
-in float64. ``verify=False`` leaves that out.
-
 Needs PyTorch: ``pip install ".[torch]"`` in the folder of README.md.
 """
 
