@@ -25,7 +25,6 @@ _OURS = {
     "out_features": "output_size",
     "num_embeddings": "vocabulary_size",
     "embedding_dim": "output_size",
-    "normalized_shape": "size",
     "input_shape": "input_size: the features alone, batch and time are free",
     # recurrent layers
     "num_layers": "a list: Sequential([LSTM(3, 8), LSTM(8, 8)]) has two layers",
@@ -39,8 +38,6 @@ _OURS = {
     "nonlinearity": "activation",
     "recurrent_dropout": "a layer: StateDropout(layer, rate)",
     "dropout": "a layer: Dropout(rate)",
-    "proj_size": "a cell of your own whose output_size is not its hidden_size",
-    "unit_forget_bias": "forget_bias=1.0, as it is anyway",
     "use_bias": "bias",
     "mask_zero": "an argument: forward(x, mask)",
     "padding_idx": "an argument: forward(x, mask)",
@@ -48,7 +45,6 @@ _OURS = {
     # others
     "p": "rate",
     "eps": "epsilon",
-    "inplace": "never so: an input is not changed",
     "dim": "fixed: the last axis, features; where time is pooled, axis 1",
     "axis": "fixed: the last axis, features; where time is pooled, axis 1",
     "seed": "rng",
@@ -82,18 +78,14 @@ _OURS = {
     "verbose": "progress=True or False",
     "x": "inputs (the first argument)",
     "y": "targets (the second argument)",
-    "sample_weights": "sample_weight",
     "steps_per_epoch": "an iterable of that many batches",
     **dict.fromkeys(("num_epochs", "n_epochs", "nb_epoch", "max_epochs"), "epochs"),
-    "batchsize": "batch_size",
     "criterion": "loss",
-    "optim": "optimizer",
     # callbacks
     "restore_best_weights": "restore_best",
     "min_delta": "minimum_improvement",
     "min_lr": "minimum_rate",
     "save_best_only": "monitor=, the name of a metric: then the best is kept",
-    "save_top_k": "keep_last",
     "filepath": "path",
 }
 
@@ -121,15 +113,7 @@ def _check_count(cls: type, given: int) -> None:
 
 
 class KeywordHints:
-    """Base of classes whose constructors answer other libraries' keywords with ours.
-
-    Examples
-    --------
-    >>> from minirnn import LSTM
-    >>> LSTM(3, 4, num_layers=2)  # doctest: +ELLIPSIS
-    Traceback (most recent call last):
-    TypeError: LSTM: there is no keyword num_layers; in minirnn it is a list: Sequential([...
-    """
+    """Base of classes whose constructors answer other libraries' keywords with ours."""
 
     __signature__: ClassVar[Signature | None]
 
@@ -150,17 +134,7 @@ class KeywordHints:
 
 
 def keyword_hints(method: Callable[_P, _R]) -> Callable[_P, _R]:
-    """Answer other libraries' keywords of a method with ours.
-
-    Examples
-    --------
-    >>> class Machine:
-    ...     @keyword_hints
-    ...     def fit(self, inputs, *, epochs): ...
-    >>> Machine().fit([1], num_epochs=3)
-    Traceback (most recent call last):
-    TypeError: fit: there is no keyword num_epochs; in minirnn it is epochs
-    """
+    """Answer other libraries' keywords of a method with ours."""
 
     @wraps(method)
     def answered(*args: _P.args, **keywords: _P.kwargs) -> _R:

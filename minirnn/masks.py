@@ -62,11 +62,7 @@ def without_padding(x: Array, mask: Mask | None) -> Array:
 def apply(layer: Any, x: Any, mask: Any = None, state: Any = None) -> Any:
     """Return the layer's output, with the mask and the initial state if it takes them.
 
-    Raises
-    ------
-    TypeError
-        If there is a mask that the layer does not take, but something inside it would; or a state
-        that it does not take.
+    TypeError for a state that it does not take, or a mask that only something inside it would.
     """
     if state is not None:
         if not layer.uses_state:

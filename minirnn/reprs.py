@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import inspect
-import os
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
@@ -19,16 +18,6 @@ def as_call(thing: object) -> str:
     Shown are the arguments of the constructor that the object keeps under their names and that
     differ from the default; generators, parameters and default values are left out. A layer of
     which nothing can be shown in this way shows its sublayers instead.
-
-    Examples
-    --------
-    >>> class Window:
-    ...     def __init__(self, size, *, stride=1, rng=None):
-    ...         self.size, self.stride, self.rng = size, stride, rng
-    ...
-    ...     __repr__ = as_call
-    >>> Window(5), Window(5, stride=2, rng=0)
-    (Window(size=5), Window(size=5, stride=2))
     """
     shown: list[str] = []
     parameters = inspect.signature(type(thing)).parameters
@@ -81,14 +70,8 @@ def _holds_layers(value: Any) -> bool:
 
 def _shown(value: Any) -> str:
     """Return a value as it stands in a call."""
-    if isinstance(value, np.generic):
-        return repr(value.item())
     if isinstance(value, np.ndarray):
         return repr(value) if value.size <= 12 and value.ndim < 2 else f"array(shape={value.shape})"
-    if isinstance(value, os.PathLike):
-        return repr(os.fspath(value))
-    if isinstance(value, type):
-        return value.__name__
     if inspect.isroutine(value):
         return value.__qualname__.rpartition("<locals>.")[2].replace("<lambda>", "lambda")
     if type(value) in (list, tuple, dict) and len(value) > 12 and not _holds_layers(value):
@@ -108,32 +91,25 @@ def _shown(value: Any) -> str:
 # ---------------------------------------------------------------- notebooks
 
 
-def html_table(
-    header: Iterable[object], rows: Iterable[Iterable[object]], *, title: str = ""
-) -> str:
+def html_table(header: Iterable[object], rows: Iterable[Iterable[object]], *, title: str) -> str:
     """Return an HTML table; numbers are aligned right, texts left."""
+    from html import escape  # its table of names would be a tenth of the import of the package
 
     def row(cells: Iterable[object], tag: str) -> str:
         parts = []
         for cell in cells:
             side = "right" if isinstance(cell, int | float) else "left"
-            text = f"{cell:,.6g}" if isinstance(cell, float) else _text(cell)
+            text = f"{cell:,.6g}" if isinstance(cell, float) else escape(str(cell))
             parts.append(f'<{tag} style="text-align: {side}">{text}</{tag}>')
         return f"<tr>{''.join(parts)}</tr>"
 
     head, body = row(header, "th"), "".join(row(cells, "td") for cells in rows)
-    caption = f"<p><b>{_text(title)}</b></p>" if title else ""
-    return f"{caption}<table><thead>{head}</thead><tbody>{body}</tbody></table>"
+    table = f"<table><thead>{head}</thead><tbody>{body}</tbody></table>"
+    return f"<p><b>{escape(title)}</b></p>{table}"
 
 
 def html_text(text: str) -> str:
     """Return text with its line breaks and columns as HTML."""
-    from html import escape  # its table of names would be a tenth of the import of the package
-
-    return f"<pre>{escape(text)}</pre>"
-
-
-def _text(cell: object) -> str:
     from html import escape
 
-    return escape(f"{cell:,}" if type(cell) is int else str(cell)).replace("\n", "<br>")
+    return f"<pre>{escape(text)}</pre>"

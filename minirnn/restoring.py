@@ -42,18 +42,6 @@ class Restored:
     When one layer refuses a call, the others drop what they kept of it, their states included. An
     interrupt is an error like any other. Layers inside those given are not meant, see
     `Layer.named_layers`; with `gradients`, those of all their parameters are put back too.
-
-    Examples
-    --------
-    >>> from minirnn import Dense
-    >>> layer = Dense(2, 3)
-    >>> try:
-    ...     with Restored([layer]):
-    ...         layer.note = "half done"
-    ...         raise KeyboardInterrupt
-    ... except KeyboardInterrupt:
-    ...     hasattr(layer, "note")
-    False
     """
 
     def __init__(self, layers: Iterable[Any], *, gradients: bool = False) -> None:

@@ -12,7 +12,6 @@ import numpy as np
 
 from minirnn import checks
 from minirnn.callbacks import EarlyStopping
-from minirnn.cells import Cell
 from minirnn.core import Layer
 from minirnn.data import Scaler, pad_sequences
 from minirnn.functions import softmax
@@ -69,6 +68,7 @@ class _SequenceEstimator(BaseEstimator):  # type: ignore[misc]
     random_state: Any = None
     verbose: bool = False
     _loss: ClassVar[Any]
+    _targets: ClassVar[Any]  # returns targets of the loss, weights, the number of outputs
 
     def _error(self, what: str) -> ValueError:
         return ValueError(f"{type(self).__name__}: {what}")
@@ -137,13 +137,7 @@ class _SequenceEstimator(BaseEstimator):  # type: ignore[misc]
                 input_size, self.hidden_size, reverse=reverse, rng=rng, dtype=np.float64
             )
             return layer
-        made = self.cell(input_size, self.hidden_size, rng)
-        if not isinstance(made, Cell):
-            raise TypeError(
-                f"{type(self).__name__}: cell should be one of {tuple(_CELLS)}, or a function "
-                f"(input_size, hidden_size, rng) that returns a Cell, got {type(made).__name__}"
-            )
-        return Recurrent(made, reverse=reverse)
+        return Recurrent(self.cell(input_size, self.hidden_size, rng), reverse=reverse)
 
     def _build(self, outputs: int, rng: np.random.Generator) -> Sequential:
         layers: list[Layer] = []
@@ -205,12 +199,6 @@ class _SequenceEstimator(BaseEstimator):  # type: ignore[misc]
             self._start(outputs)
         self._train(self._x_scaler.transform(x), target, mask, weight, epochs)
         return self
-
-    def _targets(
-        self, y: Array, weight: Array, *, first: bool, classes: Any
-    ) -> tuple[Array, Array, int]:
-        """Return the targets of the loss, the weights of the examples and the number of outputs."""
-        raise NotImplementedError
 
     def _train(
         self, x: Array, target: Array, mask: Mask | None, weight: Array, epochs: int

@@ -20,7 +20,9 @@ def replacing(path: str | os.PathLike[str]) -> Iterator[IO[bytes]]:
     """
     check_place(path)
     path = Path(os.path.realpath(path))  # a link stays, what it leads to is replaced
-    mode = _mode(path)
+    mode = None
+    with suppress(OSError):  # of the file that is replaced, if there is one
+        mode = path.stat().st_mode & 0o777
     temporary = path.with_name(f".{path.name[:40]}.{os.urandom(6).hex()}.tmp")
     flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | getattr(os, "O_BINARY", 0)
     try:
@@ -36,7 +38,12 @@ def replacing(path: str | os.PathLike[str]) -> Iterator[IO[bytes]]:
     except BaseException:
         temporary.unlink(missing_ok=True)
         raise
-    _flush_folder(path.parent)
+    with suppress(OSError):  # the renaming itself lasts, where the system lets a folder be flushed
+        folder = os.open(path.parent, os.O_RDONLY)
+        try:
+            os.fsync(folder)
+        finally:
+            os.close(folder)
 
 
 def check_place(path: str | os.PathLike[str]) -> None:
@@ -53,24 +60,4 @@ def existing(path: str | os.PathLike[str]) -> Path:
     path = Path(path)
     if not path.exists():
         raise FileNotFoundError(f"there is no file {path}")
-    if path.is_dir():
-        raise IsADirectoryError(f"{path} is a folder, not a file")
     return path
-
-
-def _mode(path: Path) -> int | None:
-    """Return the permissions of the file, if there is one."""
-    try:
-        return path.stat().st_mode & 0o777
-    except OSError:
-        return None
-
-
-def _flush_folder(folder: Path) -> None:
-    """Make the renaming itself last, where the system lets a folder be flushed."""
-    with suppress(OSError):
-        descriptor = os.open(folder, os.O_RDONLY)
-        try:
-            os.fsync(descriptor)
-        finally:
-            os.close(descriptor)

@@ -1,4 +1,4 @@
-"""Ways in and out: PyTorch, Keras and ONNX. Each is imported by name, where its library is installed.
+"""Ways in and out: PyTorch, Keras and ONNX, each imported by name where its library is installed.
 
 Each conversion runs both sides on random input of several shapes, with masks and initial states
 where both have them, and prints the largest difference. It raises `ConversionError` if that is

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -15,7 +14,7 @@ import numpy as np
 from minirnn import checks
 from minirnn.cells.cell import Cell
 from minirnn.core import Layer, dtype_of
-from minirnn.files import check_place, replacing
+from minirnn.files.replacing import check_place, existing, replacing
 from minirnn.interop.counterparts import (
     ConversionError,
     chained,
@@ -130,8 +129,7 @@ def from_onnx(path: str | os.PathLike[str], *, verify: bool = True) -> Layer:
     ConversionError
         For what minirnn has no counterpart to, by name; or if the two sides differ.
     """
-    if not Path(path).exists():
-        raise FileNotFoundError(f"there is no file {path}")
+    existing(path)
     try:
         graph = onnx.load(os.fspath(path))
     except Exception as error:  # of the protocol's library, without a common base

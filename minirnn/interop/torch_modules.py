@@ -85,10 +85,6 @@ class Parallel(nn.Module):
         self.layers = nn.ModuleList(layers)
         self.merge = merge
 
-    def extra_repr(self) -> str:
-        """Return how the outputs are merged, for `repr`."""
-        return f"merge={self.merge!r}"
-
     def forward(self, x: Any, mask: Any = None, state: Any = None) -> Any:
         """Return the merged outputs, and a tuple of the final states."""
         states = [None] * len(self.layers) if state is None else state
@@ -129,10 +125,6 @@ class LastState(OverTime):
     def __init__(self, directions: tuple[tuple[int, bool], ...]) -> None:
         super().__init__()
         self.directions = directions
-
-    def extra_repr(self) -> str:
-        """Return the directions, for `repr`."""
-        return repr(self.directions)
 
     def _pooled(self, x: Any, mask: Any) -> Any:
         parts = x.split([size for size, _ in self.directions], dim=2)
