@@ -48,8 +48,8 @@ class StreamBatches:
         if stream.ndim == 1 and stream.size and stream.dtype.kind not in "iu":
             raise TypeError(
                 f"StreamBatches: tokens (length,) should be integers, got an array of "
-                f"{stream.dtype}; for a series of measurements give it an axis of features, "
-                f"series[:, None]"
+                f"{stream.dtype}; write tokens.astype(int), or for a series of measurements give "
+                f"it an axis of features, series[:, None]"
             )
         self._count = (len(stream) - 1) // (self.batch_size * self.steps)
         if self._count < 1:
