@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import copy
 import random
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -125,10 +126,17 @@ class CheckedFunction:
         self.rewind()
 
     @contextmanager
-    def replaced(self, attributes: Mapping[str, Mapping[str, Any]]) -> Iterator[None]:
-        """Give parts of the layer other attributes or methods, by their path, for a while."""
+    def hooked(self, call: Callable[..., Any]) -> Iterator[None]:
+        """Let forward and backward of every part be run by ``call(path, name, method, ...)``."""
         start = self._start
-        self._start = {path: {**own, **attributes.get(path, {})} for path, own in start.items()}
+        self._start = {
+            path: own
+            | {
+                name: partial(call, path, name, getattr(self.parts[path], name))
+                for name in ("forward", "backward")
+            }
+            for path, own in start.items()
+        }
         try:
             yield
         finally:
@@ -216,6 +224,6 @@ def _one_gradient(where: str, name: str, gradient: Any, shape: tuple[int, ...]) 
         said = f"backward gives {type(gradient).__name__} for it; end it with `return grad_x`"
         raise wrong_kind(where, name, said, "a missing return")
     if np.shape(gradient) != shape:
-        raise wrong_shape(where, name, np.shape(gradient), shape)
+        raise wrong_shape(f"{where}: the gradient on {name}", name, np.shape(gradient), shape)
     copied: Array = np.array(gradient, np.float64)  # the layer may go on to use its array
     return copied

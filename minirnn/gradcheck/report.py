@@ -96,21 +96,12 @@ def wrong_kind(where: str, name: str, said: str, looks: str = "a wrong return") 
 
 
 def wrong_shape(
-    where: str, name: str, got: tuple[int, ...], expected: tuple[int, ...]
+    where: str, name: str, got: tuple[int, ...], expected: tuple[int, ...], hint: str = ""
 ) -> GradientError:
-    """Return the error about a gradient of another shape than its array."""
-    kind = "shape"
-    if got == expected[::-1]:
-        looks = "a transposed array: its axes come in the opposite order"
-    elif len(got) > len(expected) and got[len(got) - len(expected) :] == expected:
-        kind = "not summed"
-        looks = "a sum over the batch is missing: add .sum(axis=0), over all axes but the last"
-    elif len(got) < len(expected):
-        looks = "a sum too many: it has fewer axes than the array it belongs to"
-    else:
-        looks = "the gradient of another array: compare the two shapes"
-    found = Diagnosis(kind, (name,), f"looks like {looks}")
-    message = f"{where}: the gradient on {name} should have shape {expected}, got {got}"
+    """Return the error about an array of another shape than it should have."""
+    looks = "a transposed array" if got == expected[::-1] else "another array"
+    found = Diagnosis("shape", (name,), f"looks like {looks}{hint}")
+    message = f"{where} should have shape {expected}, got {got}"
     return GradientShapeError(f"{message}\n- {found!r}", name, (found,))
 
 

@@ -33,35 +33,32 @@ def violations(function: CheckedFunction) -> list[Diagnosis]:
 
 
 def in_place(function: CheckedFunction) -> list[Diagnosis]:
-    """Compare everything that is handed over with what it was before.
-
-    Evidence: copies of inputs, states, mask, target, parameters, outputs and incoming gradients,
-    taken before the calls and compared after each.
-    """
+    """Compare everything that is handed over with what it was before, after each of the calls."""
     function.restart()
     values = {name: parameter.value for name, parameter in function.parameters.items()}
-    before = copies(function.given | values)
-    outputs = function.forward()
-    guilty = {k: ("forward", by) for k, by in changed(function.handed | values, before).items()}
-    seen = _named(outputs)
-    before |= copies(seen)
+    seen, before = dict(values), copies(function.given | values)
+    found: dict[str, Diagnosis] = {}
+
+    def look(call: str) -> None:
+        for name, by in changed(function.handed | seen, before).items():
+            text = (
+                f"looks like an array changed in place: {call} alters it by up to {by:.2g}. It "
+                f"belongs to the caller, so work on a copy (`a = a * b` makes a new array, "
+                f"`a *= b` and `a[...] = b` write into the old one)"
+            )
+            found.setdefault(name, Diagnosis("in place", (name,), text))
+
+    outputs = _named(function.forward())
+    look("forward")
+    seen |= outputs
+    before |= copies(outputs)
     function.go_back(function.weights)
     incoming = [name for name in function.handed if name.startswith("grad")]
     before |= dict(zip(incoming, function.weights, strict=False))
-    for name, by in changed(function.handed | values | seen, before).items():
-        guilty.setdefault(name, ("backward", by))
+    look("backward")
     for name, value in values.items():
         value[...] = before[name]
-    return [
-        Diagnosis(
-            "in place",
-            (name,),
-            f"looks like an array changed in place: {call} alters it by up to {by:.2g}. It belongs "
-            f"to the caller, so work on a copy (`a = a * b` makes a new array, `a *= b` and "
-            f"`a[...] = b` write into the old one)",
-        )
-        for name, (call, by) in guilty.items()
-    ]
+    return [*found.values()]
 
 
 def _others(function: CheckedFunction) -> dict[str, Array]:
@@ -76,9 +73,9 @@ def _others(function: CheckedFunction) -> dict[str, Array]:
 def forward_again(function: CheckedFunction) -> list[Diagnosis]:
     """Run forward on other inputs too, which should change neither its output nor backward.
 
-    Evidence: a layer is run on other inputs before, a cell on another step after its forward. The
-    output of the first of the two calls is compared with a copy; the gradients with those of one
-    call alone, where the output is the same as there.
+    A layer is run on other inputs before, a cell on another step after its forward. The output of
+    the first of the two calls is compared with a copy; the gradients with those of one call alone,
+    where the output is the same as there.
     """
     alone, is_cell = _run(function), isinstance(function, CellFunction)
     given, other = function.given, function.given | _others(function)
@@ -103,16 +100,11 @@ def forward_again(function: CheckedFunction) -> list[Diagnosis]:
     wrong = tuple(name for name in gradients if not same(alone[name], gradients[name]))
     if not wrong or not all(np.isfinite(alone[name]).all() for name in gradients):
         return []
-    by = f"by up to {_apart(alone, gradients):.2g}"
-    text = (
-        f"an earlier forward on other numbers changes what backward gives ({by}). Each forward "
-        f"should replace all that the one before it kept"
-    )
+    text = "an earlier forward changes what backward gives: replace all that the one before kept"
     if is_cell:
         text = (
-            f"a later forward changes what backward gives ({by}) although it is handed the same "
-            f"cache. A cell runs once for each step, so what backward needs goes into the cache "
-            f"that forward returns, not on self"
+            "a later forward changes what backward gives, although it is handed the same cache. "
+            "What backward needs goes into the cache that forward returns, not on self"
         )
     return [Diagnosis("stale cache", wrong, f"looks like a stale cache: {text}")]
 
@@ -133,15 +125,10 @@ def backward_again(function: CheckedFunction) -> list[Diagnosis]:
     if not finite or all(same(first[name], second[name]) for name in first):
         return []
     text = (
-        f"looks like a cache changed in place: backward writes into what forward kept, so a second "
-        f"backward differs from the first by up to {_apart(first, second):.2g}. Where an array is "
-        f"kept by two steps, the first result is wrong as well. Work on a copy"
+        "looks like a cache changed in place: backward writes into what forward kept, so a second "
+        "backward gives something else. Work on a copy"
     )
     return [Diagnosis("in place", tuple(spoilt), text)]
-
-
-def _apart(a: dict[str, Array], b: dict[str, Array]) -> float:
-    return max(float(np.abs(a[name] - b[name]).max(initial=0.0)) for name in b)
 
 
 def overwritten(function: CheckedFunction) -> list[Diagnosis]:
@@ -155,11 +142,8 @@ def overwritten(function: CheckedFunction) -> list[Diagnosis]:
         parameter.grad = np.full(parameter.shape, start)
     function.fresh_outputs()
     other = function.backward(function.weights, clear=False)
-    names = tuple(
-        name
-        for name in function.parameters
-        if (np.abs(other[name] - zero[name]) < 1e-6 * start).any()
-    )
+    apart = {name: np.abs(other[name] - zero[name]) for name in function.parameters}
+    names = tuple(name for name, gap in apart.items() if (gap < 1e-6 * start).any())
     text = (
         "looks like a gradient overwritten instead of added to: it comes out the same whatever it "
         "began with; write `p.grad += ...`, not `p.grad = ...`"
@@ -167,37 +151,28 @@ def overwritten(function: CheckedFunction) -> list[Diagnosis]:
     return [Diagnosis("overwritten", names, text)] if names else []
 
 
-# ---------------------------------------------------------------- what runs a layer fast
-
-AGREE = 1e-10
-"""Relative; engines differ from the loop in the order of sums alone."""
-
-
 def beside_the_loop(function: CheckedFunction) -> tuple[list[str], list[Diagnosis]]:
     """Run once as the layer runs, once in the time loop, and compare outputs and gradients.
 
     Returns notes, on what runs each recurrent layer and how far it is from the loop; and a
-    diagnosis, if they differ by more than rounding.
+    diagnosis, if they differ by more than rounding: engines sum in another order.
     """
     layers = {k: part for k, part in function.parts.items() if isinstance(part, Recurrent)}
-    with engine.use("off"):
-        slow = {path: layer.engine for path, layer in layers.items()}
-    fast = {path: layer.engine for path, layer in layers.items()}
-    notes = [f"{path or 'it'} runs in {fast[path]}" for path in layers if fast[path] != slow[path]]
-    if all("loop" in words for words in fast.values()):
-        return notes, []
+    fast = {k: layer.engine for k, layer in layers.items() if "loop" not in layer.engine}
+    if not fast:
+        return [], []
+    notes = [f"{path or 'it'} runs in {words}" for path, words in fast.items()]
     ours = _run(function)
     with engine.use("off"):
         loop = _run(function)
     gaps = {name: difference(ours[name], loop[name]) for name in loop}
-    worst = max(gaps, key=lambda name: gaps[name])
-    names = tuple(name for name, gap in gaps.items() if gap > AGREE)
+    worst = max(gaps.values())
+    names = tuple(name for name, gap in gaps.items() if gap > 1e-10)
     if not names:
-        notes.append(f"outputs and gradients are those of the time loop, to {gaps[worst]:.0e}")
-        return notes, []
+        return [*notes, f"outputs and gradients are those of the time loop, to {worst:.0e}"], []
     text = (
-        f"looks like an engine that gives other numbers than the time loop, by {gaps[worst]:.2g} "
-        f"of {worst}: {notes[0]}. With engine='off' the loop runs; please report it"
+        f"looks like an engine that gives other numbers than the time loop, by {worst:.2g}: "
+        f"{notes[0]}. With engine='off' the loop runs; please report it"
     )
     return notes, [Diagnosis("engine", names, text)]
 

@@ -57,8 +57,7 @@ def test_a_weight_where_its_transpose_belongs_and_does_not_fit(how, place):
     text = str(error)
     assert text.startswith("MemoryCell.backward" + place.format(4))
     assert "`grad_h = dz @ self.Wh.value`" in text
-    assert "dz is (2, 16), self.Wh.value is (4, 16)" in text
-    assert "fits as dz @ self.Wh.value.T" in text
+    assert "(for y = v @ W, grad_v is grad_y @ W.T" in text
 
 
 @pytest.mark.parametrize(("how", "place"), PLACES)
@@ -68,7 +67,8 @@ def test_a_cache_of_the_wrong_length(how, place, cache):
     assert isinstance(error, ValueError)
     text = str(error)
     assert text.startswith("TanhCell.backward" + place.format(4))
-    assert f"`x, h, new = cache` (cache is a tuple of {cache.count(',') + 1})" in text
+    assert "`x, h, new = cache`" in text
+    assert "values to unpack (expected 3" in text
 
 
 def test_a_loss_that_returns_an_array():
@@ -92,20 +92,28 @@ def test_a_layer_whose_backward_has_another_shape_is_named_and_not_its_neighbour
         m.check_gradients(m.Sequential([m.Dense(3, 3, rng=0), flat]), ROWS)
 
 
+ADDED = (
+    "what is added to the gradient of a parameter should have the parameter's shape, summed over"
+)
+
+
 @pytest.mark.parametrize(("how", "place"), PLACES)
 def test_a_transposed_gradient_that_does_not_fit(how, place):
     error = raised(h.TanhCell, "self.Wx.grad += x.T @ dz", "self.Wx.grad += dz.T @ x", how)
-    assert isinstance(error, GradientShapeError)
-    assert str(error).startswith("TanhCell.backward" + place.format(4))
-    assert "Wx should have shape (3, 4), got (4, 3)" in str(error)
-    assert "transposed" in error.diagnosis
-
-
-def test_a_gradient_that_is_assigned_without_the_sum():
-    error = raised(h.Linear, "self.b.grad += grad.sum(axis=0)", "self.b.grad = grad")
     assert isinstance(error, ValueError)
-    assert "`self.b.grad = grad`" in str(error)
-    assert "a sum over the batch is missing: add .sum(axis=0)" in str(error)
+    assert str(error).startswith("TanhCell.backward" + place.format(4))
+    assert str(error).count(ADDED) == 1
+    assert "Wx (3, 4)" in str(error)
+
+
+@pytest.mark.parametrize("how", ["alone", "over time", "in a model"])
+@pytest.mark.parametrize("line", ["self.b.grad = dz", "self.b.grad += dz"])
+def test_a_gradient_without_the_sum(how, line):
+    error = raised(h.TanhCell, "self.b.grad += dz.sum(axis=0)", line, how)
+    assert isinstance(error, ValueError)
+    assert f"`{line}`" in str(error)
+    assert str(error).count(ADDED) == 1
+    assert "b (4,)" in str(error)
 
 
 def test_a_class_in_the_place_of_an_object():

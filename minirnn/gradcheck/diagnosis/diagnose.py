@@ -5,7 +5,6 @@ from __future__ import annotations
 import copy
 import warnings
 from collections.abc import Callable
-from functools import partial
 from typing import Any
 
 import numpy as np
@@ -121,17 +120,16 @@ def _broken_parts(model: Evidence) -> dict[str, Evidence | tuple[Diagnosis, ...]
     """
     calls: dict[str, tuple[tuple[Any, ...], dict[str, Any]]] = {}
 
-    def noted(path: str, forward: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
-        calls[path] = copy.deepcopy((args, kwargs))
-        return forward(*args, **kwargs)
+    def noted(path: str, name: str, method: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
+        if name == "forward":
+            calls[path] = copy.deepcopy((args, kwargs))
+        return method(*args, **kwargs)
 
     model.function.restart()
-    parts = {path: part for path, part in model.function.parts.items() if path}
-    hooks = {path: {"forward": partial(noted, path, p.forward)} for path, p in parts.items()}
-    with model.function.replaced(hooks):
+    with model.function.hooked(noted):
         model.function.fresh_outputs()
     found: dict[str, Evidence | tuple[Diagnosis, ...]] = {}
-    for path in reversed([path for path in parts if path in calls]):
+    for path in reversed([path for path in model.function.parts if path and path in calls]):
         if not any(inside.startswith(f"{path}.") for inside in found):
             part = _examined(model, path, *calls[path])
             if part is not None:
@@ -144,9 +142,9 @@ def _examined(
 ) -> Evidence | tuple[Diagnosis, ...] | None:
     """Return what is found about a part by itself; None where nothing is wrong."""
     layer = model.function.parts[path]
-    is_cell = isinstance(layer, Cell)
-    inputs = args[:2] if is_cell else args[:1]
-    mask = kwargs.get("mask", args[1] if len(args) > 1 and not is_cell else None)
+    inputs, mask = args[:1], kwargs.get("mask", args[1] if len(args) > 1 else None)
+    if isinstance(layer, Cell):
+        inputs, mask = args, None
     try:
         alone = checked_function(layer, inputs, mask)
         part = Evidence(alone, model.epsilon, model.tolerance)
