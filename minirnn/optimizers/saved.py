@@ -23,9 +23,8 @@ class Saved:
     def state_dict(self) -> dict[str, Any]:
         """Return copies of all that the next step depends on, but for the parameters.
 
-        ``{"optimizer": its class, "step": int, "learning_rate": float, or None for a schedule,
-        "sizes": [[int]], "slots": [{name: array}]}``, with one entry of `sizes` and `slots` for
-        each group and dtype.
+        Sizes and slots have an entry for each group and dtype; the learning rate is None where it
+        is a schedule.
         """
         rate = self.learning_rate
         return {
@@ -77,10 +76,7 @@ class Saved:
             buffer.slots = new
 
     def group_settings(self) -> list[list[float | None]]:
-        """Return the rate factor and the weight decay of each group and dtype; None: not its own.
-
-        A resumed run needs the same.
-        """
+        """Return the rate factor and the weight decay of each group; a resumed run needs these."""
         return [[buffer.rate_factor, buffer.weight_decay] for buffer in self._buffers]
 
     def _sizes(self) -> list[list[int]]:

@@ -19,7 +19,7 @@ def _schedule(owner: object, name: str, schedule: Any) -> Schedule:
     if isinstance(schedule, type) or not callable(schedule):
         raise TypeError(
             f"{checks.name_of(owner)}: schedule should be a schedule such as Constant(0.1), got "
-            f"{schedule.__name__ if isinstance(schedule, type) else type(schedule).__name__}"
+            f"{schedule!r}"
         )
     checked: Schedule = schedule
     return checked
@@ -31,9 +31,7 @@ def _schedules(owner: object, name: str, schedules: Any) -> Sequence[Schedule]:
             f"{checks.name_of(owner)}: schedules should be a list of schedules, got "
             f"{type(schedules).__name__}"
         )
-    for schedule in schedules:
-        _schedule(owner, name, schedule)
-    return schedules
+    return [_schedule(owner, name, schedule) for schedule in schedules]
 
 
 @settings(frozen=True)

@@ -53,13 +53,9 @@ def _watched(layer: Layer, name: str, look: Callable[[Layer, str, bool, Any], No
 def examine(model: Layer, loss: Loss, known: list[Parameter], batch: Batch) -> None:
     """Run a copy of the model with the first batch, if it has layers of the user's own.
 
-    Raises
-    ------
-    RuntimeError
-        If a forward changes its input, or a backward assigns gradients in place of adding to them;
-        or for a parameter that is not among the `known`, or that a layer makes only now: it is not
-        in the optimizer and would never be trained. One that was there and was not given to the
-        optimizer is frozen, as it may be.
+    RuntimeError if a forward changes its input, or a backward assigns gradients; or for a parameter
+    that is not among the `known`, or that a layer makes only now: it would never be trained. (One
+    that was there and was not given to the optimizer is frozen, as it may be.)
     """
     mistakes: list[str] = []
     _find_new(model, known, mistakes)

@@ -109,17 +109,11 @@ class Uninterrupted(_Block):
 
 
 class Whole(Uninterrupted):
-    """A block that is done whole or not at all; where neither is so, ``trainer.halfway`` says what.
+    """A block that is done whole or not at all: Ctrl-C waits, and an error puts things back.
 
-    Ctrl-C waits for its end, and an error puts things back.
-
-    Parameters
-    ----------
-    trainer : Trainer
-    what : str
-        What an error leaves halfway: from `commit` on, or if it breaks into the putting back.
-    before : list of (object, name of an attribute, value), optional
-        What is put back. Without, the block is committed from its beginning.
+    What is put back is `before`: objects, names of attributes and values; without it, the block is
+    committed from its beginning. From `commit` on, or if another error breaks into the putting
+    back, ``trainer.halfway`` becomes `what`.
     """
 
     def __init__(

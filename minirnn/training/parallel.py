@@ -34,19 +34,7 @@ __all__ = ["Ranks"]
 
 
 class Ranks:
-    """What one rank of a data-parallel run does that a single process does not.
-
-    Parameters
-    ----------
-    communicator : mpi4py.MPI.Comm
-        Or an object with its `rank`, `size`, `Allreduce`, `allgather`, `bcast` and `Abort`.
-
-    Attributes
-    ----------
-    rank, size : int
-    stopping : bool
-        Whether any rank has been interrupted, as of the latest batch: on all ranks the same.
-    """
+    """What one rank of a data-parallel run does that a single process does not."""
 
     def __init__(self, communicator: Any) -> None:
         for name in ("rank", "size", "Allreduce", "allgather", "bcast", "Abort"):
@@ -58,7 +46,7 @@ class Ranks:
         self._communicator = communicator
         self.rank: int = communicator.rank
         self.size: int = communicator.size
-        self.stopping = False
+        self.stopping = False  # whether any rank had been interrupted at the latest batch
         self._compared: int | None = None  # the epoch whose first batch was compared
 
     def begin(self, trainer: Trainer) -> None:

@@ -60,20 +60,15 @@ class Position:
 
     def skip(self, batches: Any, done: int) -> Iterator[Any]:
         """Draw the epoch's order again, and return an iterator over the batches not yet done."""
-        count = count_of(batches)
-        if count is not None and self.count is not None and count != self.count:
-            raise CheckpointError(
-                f"the saved run was inside an epoch of {self.count} batches, and here are {count}: "
-                f"is it other data, or another batch_size?"
-            )
         now = generator_states(self.generators)
         set_generator_states(self.generators, self.start)
         source: Iterator[Any] = iter(batches)
         skipped = sum(1 for _ in islice(source, done))
-        if skipped < done:
+        count = count_of(batches)
+        if skipped < done or (None not in (count, self.count) and count != self.count):
             raise CheckpointError(
-                f"the saved run was {done} batches into its epoch, and these batches are only "
-                f"{skipped}: is it other data, or another batch_size?"
+                f"the saved run was {done} batches into an epoch of {self.count or 'some'}, and "
+                f"here are {count or skipped}: is it other data, or another batch_size?"
             )
         set_generator_states(self.generators, now)
         self._file = {}

@@ -40,9 +40,8 @@ class Saved:
 
         Weights, optimizer, step of the schedule, every random generator (of the trainer, of the
         batches and of layers such as Dropout), the position inside the epoch, the history, the
-        callbacks' own state, and the state that stateful layers carry. The file is in the format of
-        safetensors, with nothing pickled; an old one is replaced only when the new one is complete
-        and on disk.
+        callbacks' own state, and the state that stateful layers carry. Nothing is pickled; an old
+        file is replaced only when the new one is complete and on disk.
 
         Raises
         ------
