@@ -95,7 +95,9 @@ def generate(
     """
     sampler = Sampler("generate", temperature=temperature, top_k=top_k, top_p=top_p, rng=rng)
     checks.instance("generate", "model", model, Layer)
-    if not hasattr(vocabulary, "decode") and vocabulary is not None:
+    if vocabulary is not None and not (
+        hasattr(vocabulary, "encode") and hasattr(vocabulary, "decode")
+    ):
         checks.instance("generate", "vocabulary", vocabulary, Vocabulary)
     length = checks.positive_int("generate", "length", length)
     stream = checks.flag("generate", "stream", stream)

@@ -61,8 +61,7 @@ class WeightAverage:
     """
 
     def __init__(self, parameters: Iterable[Parameter], *, decay: float | None = None) -> None:
-        found: list[Parameter] = as_parameters(self, parameters)
-        self.parameters = list({id(parameter): parameter for parameter in found}.values())
+        self.parameters: list[Parameter] = as_parameters(self, parameters)
         self.decay = None if decay is None else checks.fraction(self, "decay", decay)
         self.count = 0
         self._averages: list[Array] = []

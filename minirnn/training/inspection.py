@@ -46,12 +46,16 @@ def inspect_fit(trainer: Trainer, batches: Any, held_out: Any, epochs: int) -> N
             first.append(_first(given))
             if isinstance(given, Batches):
                 _check_arrays(trainer, given)
-    training, held = first
-    if training is not None and held is not None:
-        _check_masks(training, held)
-    if held is not None:
+    masked = [one and (one.mask is not None or one.target_mask is not None) for one in first]
+    if None not in masked and masked[0] != masked[1]:
+        one, other = ("training", "validation") if masked[0] else ("validation", "training")
+        raise ValueError(
+            f"Trainer: {one} has a mask, {other} has none, so its padding would count as data; "
+            f"pass one for both. If nothing is padded, that is np.ones(x.shape[:2], bool)"
+        )
+    if first[1] is not None:
         with checks.located("validation, first batch"):
-            _try(trainer, held)
+            _try(trainer, first[1])
 
 
 def _check_callbacks(trainer: Trainer, validation: bool) -> None:
@@ -95,16 +99,6 @@ def _check_stateful(batches: Any, layers: list[Recurrent]) -> None:
             f"Trainer: a layer with stateful=True carries its state from row to row, so "
             f"every batch needs as many rows, and these have {sizes[0]}, the last {sizes[1]}; "
             f"take a batch_size that divides the number of examples, or drop_last=True"
-        )
-
-
-def _check_masks(first: Batch, held: Batch) -> None:
-    masked = [batch.mask is not None or batch.target_mask is not None for batch in (first, held)]
-    if masked[0] != masked[1]:
-        one, other = ("training", "validation") if masked[0] else ("validation", "training")
-        raise ValueError(
-            f"Trainer: {one} has a mask, {other} has none, so its padding would count as data; "
-            f"pass one for both. If nothing is padded, that is np.ones(x.shape[:2], bool)"
         )
 
 

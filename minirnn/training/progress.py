@@ -26,7 +26,8 @@ class Progress:
         self.epochs = epochs
         self._bar: Any = None
         self._untold: str | None = None
-        self._lines = shown and not _is_interactive()
+        interactive = _in_notebook() or getattr(sys.stderr, "isatty", lambda: False)()
+        self._lines = shown and not interactive
         if shown and not self._lines:
             self._bar = _tqdm()(
                 total=None if batches is None else epochs * batches,
@@ -76,10 +77,6 @@ def _tell(line: str) -> None:
 def _in_notebook() -> bool:
     shell = getattr(sys.modules.get("IPython"), "get_ipython", lambda: None)()
     return hasattr(shell, "kernel")
-
-
-def _is_interactive() -> bool:
-    return _in_notebook() or bool(getattr(sys.stderr, "isatty", lambda: False)())
 
 
 def _tqdm() -> Any:
