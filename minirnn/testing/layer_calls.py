@@ -14,7 +14,7 @@ from minirnn.core import Layer
 from minirnn.testing.arrays import changed, equal, same
 from minirnn.testing.findings import out_of_order, refused
 from minirnn.testing.report import Advice
-from minirnn.testing.subject import LayerSubject, both, draw, gradients_of, importable, snapshot
+from minirnn.testing.subject import LayerSubject, draw, gradients_of, importable, snapshot
 
 __all__ = [
     "copies",
@@ -28,8 +28,8 @@ __all__ = [
 
 def latest_forward(s: LayerSubject) -> Iterator[str]:
     """Run forward on other inputs first, and on others in between by predict."""
-    expected = both(s.made(), s.inputs)
-    if not same(expected, both(s.made(), s.inputs)):
+    expected = s.results(s.made(), s.inputs)
+    if not same(expected, s.results(s.made(), s.inputs)):
         yield (
             "two copies of the layer give different numbers: keep a numpy.random.Generator as "
             "self.rng, and draw from nothing else"
@@ -41,13 +41,12 @@ def latest_forward(s: LayerSubject) -> Iterator[str]:
     y = layer.forward(*s.inputs)
     if len(s.inputs) == 1 or type(layer).predict is not Layer.predict:  # which takes one input
         layer.predict(*s.others())
-    grad_x = layer.backward(draw(y))
-    if not same(expected[1:], (grad_x, gradients_of(layer))):
+    if not same(expected, {"the output": y} | s.after(layer, draw(y))):
         yield (
             "predict between forward and backward changes what backward gives: do not override "
             "predict, it runs a copy of the layer"
         )
-    call = partial(s.made().backward, draw(expected[0]))
+    call = partial(s.made().backward, draw(y))
     accepted = Advice("backward before forward is accepted: raise a RuntimeError that says so")
     yield from out_of_order(call, "backward before forward", accepted)
 
@@ -55,7 +54,8 @@ def latest_forward(s: LayerSubject) -> Iterator[str]:
 def gradients_add(s: LayerSubject) -> Iterator[str]:
     """Go back twice, and clear."""
     layer = s.made()
-    y, _, once = both(layer, s.inputs)
+    y = s.results(layer, s.inputs)["the output"]
+    once = gradients_of(layer)
     try:
         layer.backward(draw(y))
     except Exception as error:
@@ -64,9 +64,8 @@ def gradients_add(s: LayerSubject) -> Iterator[str]:
         for name, grad in gradients_of(layer).items():
             if not same(grad, 2 * once[name]):
                 yield (
-                    f"{name}: backward should add to the gradient: write .grad += ..., not = ..."
-                    if same(grad, once[name])
-                    else f"{name}: a second backward after one forward gives other numbers"
+                    f"{name}: two backwards should give the gradient twice: write .grad += ..., "
+                    f"not = ..., and leave what forward kept"
                 )
     layer.zero_grad()
     if any(np.any(grad) for grad in gradients_of(layer).values()):
@@ -104,9 +103,9 @@ def copies(s: LayerSubject) -> Iterator[str]:
     y = layer.forward(*s.inputs)
     if not same(y, twin.forward(*s.inputs)):
         yield "a deep copy gives other numbers"
-    _, *expected = both(s.made(), s.inputs)
+    expected = s.results(s.made(), s.inputs)
     twin.forward(*s.others())
-    if not same(expected, [layer.backward(draw(y)), gradients_of(layer)]):
+    if not same(expected, {"the output": y} | s.after(layer, draw(y))):
         yield (
             "the forward of another layer of this class changes what backward gives: keep what "
             "backward needs on self, not on the class or in a module"
@@ -171,7 +170,8 @@ def state_dict(s: LayerSubject) -> Iterator[str]:
 def refused_calls(s: LayerSubject) -> Iterator[str]:
     """Call it wrongly: a refused call changes nothing."""
     layer = s.made()
-    y, _, _ = both(layer, s.inputs)
+    expected = s.results(layer, s.inputs)
+    y = expected["the output"]
     for what, shape in {
         "one feature too many": (*y.shape[:-1], y.shape[-1] + 1),
         "one row too many": (y.shape[0] + 1, *y.shape[1:]),
@@ -187,9 +187,8 @@ def refused_calls(s: LayerSubject) -> Iterator[str]:
         text = f"an input with one feature too many {wider.shape}"
         yield from _refused(layer, partial(layer.forward, wider), text)
         unchanged = equal(before, snapshot(layer))
-        _, expected, _ = both(s.made(), s.inputs)
         try:
-            belongs = same(expected, layer.backward(draw(y)))
+            belongs = same(expected, {"the output": y} | s.after(layer, draw(y)))
         except Exception:  # it kept some of what it refused
             belongs = False
         if unchanged and not belongs:

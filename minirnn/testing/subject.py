@@ -24,7 +24,6 @@ __all__ = [
     "LayerSubject",
     "Subject",
     "TargetSubject",
-    "both",
     "draw",
     "gradients_of",
     "importable",
@@ -114,7 +113,11 @@ class LayerSubject(Subject):
     def results(self, thing: Any, inputs: Any, seed: int = 1, **mask: Any) -> dict[str, Any]:
         """Return output, gradients and states."""
         y = thing.forward(*inputs, **mask)
-        found = {"the output": y, "the gradient on the input": thing.backward(draw(y, seed))}
+        return {"the output": y} | self.after(thing, draw(y, seed))
+
+    def after(self, thing: Any, grad: Array) -> dict[str, Any]:
+        """Run backward and return gradients and states."""
+        found = {"the gradient on the input": thing.backward(grad)}
         found["the gradient of the parameters"] = gradients_of(thing)
         return found | {name: getattr(thing, name, None) for name in ("state", "grad_state")}
 
@@ -208,13 +211,6 @@ def draw(y: Array, seed: int = 1) -> Array:
 def gradients_of(layer: Any) -> dict[str, Array]:
     """Return copies of the gradients of all parameters."""
     return {name: parameter.grad.copy() for name, parameter in layer.named_parameters()}
-
-
-def both(layer: Any, inputs: tuple[Any, ...], grad: Array | None = None, **mask: Any) -> Any:
-    """Run forward and backward; return output, gradient on the input, and of the parameters."""
-    y = layer.forward(*inputs, **mask)
-    grad_x = layer.backward(draw(y) if grad is None else grad)
-    return y, grad_x, gradients_of(layer)
 
 
 def importable(kind: type | FunctionType) -> bool:
