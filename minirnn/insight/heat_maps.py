@@ -44,18 +44,12 @@ def plot_gates(
         Which units; all by default.
     title : str, optional
     ax, path
-        As in `plot_gradients`; one axes for each gate.
-
-    Returns
-    -------
-    matplotlib.figure.Figure, or `ax` if it was given
+        As in `plot_gradients`, and with the same result; one axes for each gate.
 
     Raises
     ------
     ValueError
         If the text does not have a symbol for each step, or there is no such gate.
-    ImportError
-        Without matplotlib; it says what to install.
     """
     signals = {n: v for n, v in layer.signals.items() if v.ndim == 3}
     default = [name for name in signals if name != layer.output or not layer.gates]
@@ -109,11 +103,7 @@ def plot_attention(
     sequence : int
         Which sequence of the batch.
     ax, path
-        As in `plot_gradients`.
-
-    Returns
-    -------
-    matplotlib.figure.Figure, or `ax` if it was given
+        As in `plot_gradients`, and with the same result.
 
     Raises
     ------
@@ -121,8 +111,6 @@ def plot_attention(
         For weights of another shape, or more symbols than steps.
     RuntimeError
         For a layer without a forward.
-    ImportError
-        Without matplotlib; it says what to install.
     """
     given = weights.weights if isinstance(weights, Attention) else weights
     if given is None:

@@ -92,16 +92,12 @@ def plot_histograms(
         From a mapping of labels, what has the same name stands in the same panel, to be compared:
         ``{"before": record1["layers.0"], "after": record2["layers.0"]}``.
     ax, path
-        As in `plot_gradients`.
-
-    Returns
-    -------
-    matplotlib.figure.Figure, or `ax` if it was given
+        As in `plot_gradients`, and with the same result.
 
     Raises
     ------
-    ImportError
-        Without matplotlib; it says what to install.
+    ValueError
+        If nothing was recorded.
     """
     groups = seen if isinstance(seen, Mapping) else {"": seen}
     colours = dict(zip(map(str, groups), cycle(COLOURS)))

@@ -22,13 +22,7 @@ tanh is a stretched sigmoid, and the derivative of either is there below 19 % of
 
 
 class Saturation(NamedTuple):
-    """The share of values near each bound.
-
-    Attributes
-    ----------
-    low, high : float
-        Near the lower, near the upper bound, between 0 and 1.
-    """
+    """The share of values near the lower and near the upper bound, each between 0 and 1."""
 
     low: float
     high: float

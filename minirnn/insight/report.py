@@ -25,17 +25,10 @@ TOO_SMALL, TOO_LARGE = 1e-6, 1e-1
 
 
 class Finding(NamedTuple):
-    """One sentence of the report.
-
-    Attributes
-    ----------
-    name : str
-        Dotted name of the layer or parameter, or "updates".
-    healthy : bool
-    text : str
-    """
+    """One sentence of the report."""
 
     name: str
+    """Dotted name of the layer or parameter, or "updates"."""
     healthy: bool
     text: str
 

@@ -100,14 +100,9 @@ class Parallel(Composite):
         return _merged_size(self, self._sizes(), self.merge)
 
     def forward(self, x: Any, mask: Any = None, state: Any = None) -> Array:
-        """Return the merged outputs.
+        """Return the merged outputs for an x that all the layers take.
 
-        Parameters
-        ----------
-        x : whatever all the layers take
-        mask : boolean array (batch, time), optional
-        state : tuple with an entry for each layer, optional
-            The initial states; None where a layer begins as usual.
+        `state` has the initial state of each layer, None where one begins as usual.
         """
         states = self._states(state, "state")
         padding = None  # that the layers do not look after themselves

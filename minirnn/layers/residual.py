@@ -76,13 +76,9 @@ class Residual(Layer):
     grad_state = property(attrgetter("layer.grad_state"), doc="The gradient on its initial state.")
 
     def forward(self, x: Any, mask: Any = None, state: Any = None) -> Array:
-        """Return ``x + layer(x)``, of the shape of x.
+        """Return ``x + layer(x)``, of the shape of x: ``(batch, time, features)``, for most layers.
 
-        Parameters
-        ----------
-        x : array (batch, time, features), or (..., features) where the layer takes that
-        mask : boolean array (batch, time), optional
-        state : initial state of the layer, optional
+        `state` is the initial state of the layer inside.
         """
         x, mask = masks.checked(self, checks.as_floats(self, x), mask)
         with Restored(self._inside()):

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
+from inspect import Parameter, signature
 from typing import Any
 
 import numpy as np
@@ -17,6 +19,7 @@ __all__ = [
     "check_probabilities",
     "like_prediction",
     "refuse_not_finite",
+    "takes",
     "valid_prediction",
     "without_class",
 ]
@@ -52,6 +55,13 @@ def valid_prediction(owner: object, prediction: Any, mask: Any) -> tuple[Array, 
             f"{checks.name_of(owner)}: the mask has no valid step, so there is nothing to average"
         )
     return np.ascontiguousarray(without_padding(prediction, mask)), mask
+
+
+def takes(method: Callable[..., Any], name: str) -> bool:
+    """Whether a method has an argument of this name, or any arguments."""
+    anything = (Parameter.VAR_POSITIONAL, Parameter.VAR_KEYWORD)
+    parameters = signature(method).parameters.values()
+    return any(one.name == name or one.kind in anything for one in parameters)
 
 
 # ---------------------------------------------------------------- targets

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import inspect
 import math
 from typing import Any
 
@@ -14,6 +13,7 @@ from minirnn.losses.arguments import (
     as_weights,
     like_prediction,
     refuse_not_finite,
+    takes,
     valid_prediction,
     without_class,
 )
@@ -96,12 +96,8 @@ def check_loss(owner: object, loss: Any, *, sample_weight: bool = False) -> None
     if isinstance(loss, type) or not (hasattr(loss, "forward") and hasattr(loss, "backward")):
         checks.instance(owner, "loss", loss, Loss)
     wanted = ("mask", "sample_weight") if sample_weight else ("mask",)
-    parameters = inspect.signature(loss.forward).parameters
-    kinds = {parameter.kind for parameter in parameters.values()}
-    if inspect.Parameter.VAR_KEYWORD in kinds or inspect.Parameter.VAR_POSITIONAL in kinds:
-        return
     for name in wanted:
-        if name not in parameters:
+        if not takes(loss.forward, name):
             shown = ", ".join(["self", "prediction", "target", *(f"{one}=None" for one in wanted)])
             raise TypeError(
                 f"{checks.name_of(owner)}: the forward of {type(loss).__name__} does not take "

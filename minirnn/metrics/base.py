@@ -10,6 +10,7 @@ import numpy as np
 
 from minirnn import checks
 from minirnn.keywords import KeywordHints
+from minirnn.losses.arguments import takes
 from minirnn.reprs import as_call
 
 __all__ = ["Metric", "check_metric"]
@@ -95,7 +96,7 @@ class Metric(KeywordHints):
             How much each sequence, or each step, counts.
         """
         weights = () if sample_weight is None else (sample_weight,)
-        if weights and not _takes_weights(self.measure):
+        if weights and not takes(self.measure, "sample_weight"):
             raise TypeError(
                 f"{type(self).__name__}: measure does not take sample_weight; write def "
                 f"measure(self, prediction, target, mask, sample_weight=None)"
@@ -152,12 +153,6 @@ def _check_value(metric: Any, name: str) -> None:
             f"{name} should be a property, and it is a method; write @property above "
             f"def value(self)"
         )
-
-
-def _takes_weights(method: Any) -> bool:
-    parameters = inspect.signature(method).parameters
-    kinds = {parameter.kind for parameter in parameters.values()}
-    return "sample_weight" in parameters or inspect.Parameter.VAR_POSITIONAL in kinds
 
 
 def check_metric(owner: object, metric: Any) -> None:

@@ -107,15 +107,7 @@ class StateDropout(WithRate):
     grad_state = property(attrgetter("layer.grad_state"), doc="The gradient on its initial state.")
 
     def forward(self, x: Any, mask: Any = None, state: Any = None) -> Array:
-        """Return the output ``(batch, time, output)`` of the layer inside.
-
-        Parameters
-        ----------
-        x : array (batch, time, input)
-        mask : boolean array (batch, time), optional
-        state : tuple of arrays (batch, ...), optional
-            The initial state.
-        """
+        """Return the output ``(batch, time, output)`` of the layer inside, given what it takes."""
         run, drops = self._draw() if self.training and self.rate > 0 else (self.layer, [])
         y = run.forward(x, mask, state)
         _hand_over(run, self.layer)

@@ -75,8 +75,8 @@ def all_binary_additions(bits: int = 8, *, dtype: DTypeLike = np.float32) -> tup
     """List every pair of binary numbers with its sum: a network right on all of them can add.
 
     Row ``first * 2**bits + second`` holds the pair ``(first, second)``, laid out and to be
-    guessed as in `binary_addition`: ``ln 2`` for every bit. For 8 bits that is 65,536 pairs,
-    from 0 + 0 to 255 + 255. Nothing is drawn.
+    guessed as in `binary_addition`, which has the source: ``ln 2`` for every bit. For 8 bits that
+    is 65,536 pairs, from 0 + 0 to 255 + 255. Nothing is drawn.
 
     Parameters
     ----------
@@ -87,10 +87,6 @@ def all_binary_additions(bits: int = 8, *, dtype: DTypeLike = np.float32) -> tup
     -------
     inputs : float array (4**bits, bits + 1, 2) of 0 and 1
     targets : float array (4**bits, bits + 1, 1) of 0 and 1
-
-    References
-    ----------
-    As for `binary_addition`.
 
     Examples
     --------

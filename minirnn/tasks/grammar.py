@@ -82,8 +82,8 @@ def embedded_reber_strings(
 ) -> list[str]:
     """Draw strings of the embedded Reber grammar, each choice with probability 1/2.
 
-    The same seed gives the same strings as `embedded_reber`, which says what guessing scores.
-    A string has 9 symbols at least, 12 on average, and no greatest length.
+    The same seed gives the same strings as `embedded_reber`, which says what guessing scores and
+    where the task is from. A string has 9 symbols at least, 12 on average, and no greatest length.
 
     Parameters
     ----------
@@ -94,10 +94,6 @@ def embedded_reber_strings(
     Returns
     -------
     list of count strings
-
-    References
-    ----------
-    As for `embedded_reber`.
 
     Examples
     --------
@@ -200,8 +196,8 @@ def embedded_reber_optimal_loss(*, long_memory: bool = True) -> float:
 
     References
     ----------
-    As for `embedded_reber`; the entropy of a Markov source is in C. Shannon, "A mathematical
-    theory of communication", Bell System Technical Journal 27, 1948.
+    C. Shannon, "A mathematical theory of communication", Bell System Technical Journal 27, 1948,
+    for the entropy of a Markov source.
 
     Examples
     --------

@@ -163,7 +163,7 @@ TEMPORAL_ORDER_SYMBOLS = "EBabcdXY"
 
 
 class TemporalOrder(NamedTuple):
-    """What `temporal_order` returns; ``time`` is the largest of the lengths."""
+    """What `temporal_order` returns, as arrays."""
 
     inputs: Array
     """float array (count, time, 8): the symbols one-hot, as in the paper; zeros in the padding."""
@@ -210,9 +210,7 @@ def temporal_order(
     Returns
     -------
     TemporalOrder
-        with ``inputs`` (count, time, 8), ``targets`` (count,), ``mask`` (count, time) and
-        ``tokens`` (count, time), where ``time = lengths[1]``. The answer is due after the last
-        valid step.
+        With ``time = lengths[1]``. The answer is due after the last valid step.
 
     References
     ----------

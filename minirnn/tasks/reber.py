@@ -63,8 +63,6 @@ def embedded_reber(
     Returns
     -------
     EmbeddedReber
-        with ``inputs`` (count, time, 7), ``targets`` (count, time), ``mask`` (count, time),
-        ``legal`` (count, time, 7), ``tokens`` (count, time) and ``strings``.
 
     References
     ----------
@@ -98,7 +96,7 @@ def encode_embedded_reber(
     """Turn strings of the embedded grammar into arrays, padded to the longest.
 
     The input at step ``k`` is symbol ``k`` of the string, the target symbol ``k + 1``, so a string
-    of ``n`` symbols fills ``n - 1`` steps. Guessing scores what `embedded_reber` says.
+    of ``n`` symbols fills ``n - 1`` steps. `embedded_reber` says what guessing scores.
 
     Parameters
     ----------
@@ -108,11 +106,7 @@ def encode_embedded_reber(
     Returns
     -------
     EmbeddedReber
-        As from `embedded_reber`, ``count`` the number of strings.
-
-    References
-    ----------
-    As for `embedded_reber`.
+        With ``count`` the number of strings.
 
     Examples
     --------

@@ -1,10 +1,4 @@
-"""Small synthetic tasks: a spiral to classify, sine waves to continue.
-
-Each function draws new data from ``rng``. Its docstring says what guessing scores, so that a loss
-can be read as "has learned" or "has not". The tests of long memory are in
-`minirnn.tasks.long_memory`, addition in `minirnn.tasks.addition`, the Reber grammar in
-`minirnn.tasks.reber`.
-"""
+"""Small synthetic tasks: a spiral to classify, sine waves to continue."""
 
 from __future__ import annotations
 
@@ -92,7 +86,7 @@ def sine_waves(
     """Draw sine waves of random period and phase; the target is the value one step ahead.
 
     ``x[t] = sin(2 pi t / period + phase) + noise * randn``, with one period and one phase a
-    sequence, both uniform.
+    sequence, both uniform. A demonstration as old as the field, not a published benchmark.
 
     Guessing: the phase is uniform over the circle, so 0 is the best constant and scores a mean
     squared error of ``E[sin**2] + noise**2 = 1/2 + noise**2``. Repeating the last value scores
@@ -114,10 +108,6 @@ def sine_waves(
     -------
     inputs : float array (count, length, 1), the values at times 0 to length - 1
     targets : float array (count, length, 1), the values at times 1 to length
-
-    References
-    ----------
-    None: a demonstration as old as the field, not a published benchmark.
 
     Examples
     --------
