@@ -40,10 +40,7 @@ class Activation(Layer):
 
     def step(self, x_t: Any) -> Array:
         """Return the output and keep nothing."""
-        x_t = checks.as_floats(self, x_t)
-        if x_t.ndim == 0:
-            raise ValueError(f"{type(self).__name__}: the input should have at least one axis")
-        return self._function(x_t)
+        return self._function(checks.as_floats(self, x_t))
 
     def backward(self, grad: Any) -> Array:
         """Return the gradient on the input, of the shape of x."""

@@ -46,7 +46,7 @@ class Parallel(Composite):
     Raises
     ------
     ValueError
-        If the layers do not fit together.
+        At forward, if the outputs do not fit together.
 
     Examples
     --------
@@ -63,13 +63,6 @@ class Parallel(Composite):
         super().__init__(layers)
 
     def _checked(self) -> list[Layer]:
-        parts = super()._checked()
-        if len({layer.keeps_time for layer in self.layers}) > 1:
-            kinds = [f"{type(one).__name__} {one.keeps_time}" for one in self.layers]
-            raise ValueError(
-                f"Parallel: all layers should keep the time axis, or none; keeps_time is "
-                f"{', '.join(kinds)}"
-            )
         sizes = [getattr(layer, "input_size", None) for layer in self.layers]
         takes = list(dict.fromkeys(size for size in sizes if size is not None))
         if len(takes) > 1:
@@ -77,11 +70,7 @@ class Parallel(Composite):
                 f"{type(self).__name__}: all layers read the same input, but their input_size is "
                 f"{' and '.join(map(str, takes))}"
             )
-        _merged_size(self, self._sizes(), self.merge)
-        return parts
-
-    def _sizes(self) -> list[int | None]:
-        return [getattr(layer, "output_size", None) for layer in self.layers]
+        return super()._checked()
 
     @property
     def keeps_time(self) -> bool:  # type: ignore[override]
@@ -97,7 +86,10 @@ class Parallel(Composite):
     @property
     def output_size(self) -> int | None:
         """Features of the output, where they are known."""
-        return _merged_size(self, self._sizes(), self.merge)
+        sizes: list[Any] = [getattr(layer, "output_size", None) for layer in self.layers]
+        if None in sizes:
+            return None
+        return int(sum(sizes) if self.merge == "concat" else sizes[0])
 
     def forward(self, x: Any, mask: Any = None, state: Any = None) -> Array:
         """Return the merged outputs for an x that all the layers take.
@@ -145,19 +137,6 @@ class Parallel(Composite):
 
 
 # ---------------------------------------------------------------- outputs, merged
-
-
-def _merged_size(owner: object, sizes: list[int | None], how: str) -> int | None:
-    """Return the features of the merged output, where those of all parts are known."""
-    known = [size for size in sizes if size is not None]
-    if how != "concat" and len(set(known)) > 1:
-        raise ValueError(
-            f"{checks.name_of(owner)}: for merge={how!r} all parts should have the same "
-            f"output_size, got {', '.join(map(str, known))}"
-        )
-    if len(known) < len(sizes):
-        return None
-    return sum(known) if how == "concat" else known[0]
 
 
 def _merge(owner: object, parts: list[Array], how: str) -> Array:

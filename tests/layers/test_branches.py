@@ -112,18 +112,21 @@ def test_a_cell_keeps_nothing_and_may_stand_in_several_layers():
 REFUSED = {
     "another number of features": (lambda: m.Residual(m.Dense(4, 3)), "takes 4 features.* gives 3"),
     "no time left": (lambda: m.Residual(m.LastStep()), "LastStep removes the time axis"),
-    "some keep time": (lambda: m.Parallel([m.LastStep(), m.Tanh()]), "LastStep False, Tanh True"),
+    "some keep time": (
+        lambda: m.Parallel([m.LastStep(), m.Tanh()]).forward(X, MASK),
+        r"same shape but for the features, got \(3, 4\), \(3, 5, 4\)",
+    ),
     "other inputs": (lambda: m.Parallel([m.Dense(4, 2), m.Dense(3, 2)]), "input_size is 4 and 3"),
     "sizes that do not add": (
-        lambda: m.Parallel([m.Dense(4, 2), m.Dense(4, 3)], merge="sum"),
-        "same output_size, got 2, 3",
+        lambda: m.Parallel([m.Dense(4, 2), m.Dense(4, 3)], merge="sum").forward(X),
+        r"Parallel: for merge='sum' .* same shape, got \(3, 5, 2\), \(3, 5, 3\)",
     ),
     "the same layer twice": (lambda: m.Parallel([m.Tanh()] * 2), "hold the same Tanh object"),
     "no layers": (lambda: m.Parallel([]), "the list of layers is empty"),
     "an unknown merge": (lambda: m.Parallel([m.Tanh()], merge="ave"), "merge should be one of"),
     "directions that do not add": (
-        lambda: m.Bidirectional(m.GRU(2, 3), m.GRU(2, 4), merge="mean"),
-        "same output_size, got 3, 4",
+        lambda: m.Bidirectional(m.GRU(4, 3), m.GRU(4, 4), merge="mean").forward(X),
+        r"Bidirectional: for merge='mean' .* got \(3, 5, 3\), \(3, 5, 4\)",
     ),
 }
 
