@@ -41,8 +41,6 @@ class Attention(Layer):
     ----------
     query_size, key_size : int
     score : "dot", "general" or "additive"
-    hidden_size : int, optional
-        Width of the additive score; by default the key size.
     scaled : bool
         True divides the scores by ``sqrt(key_size)``, for the dot product of long vectors.
     rng : None, int or numpy.random.Generator
@@ -54,7 +52,8 @@ class Attention(Layer):
     weights : array (batch, queries, time), or (batch, time) after a single query; None at first
         ``w`` of the latest `forward`; `minirnn.insight.plot_attention` draws them.
     W : Parameter (query_size, key_size), with score="general"
-    Wq, Wk, v : Parameter (query_size, hidden), (key_size, hidden), (hidden,), with score="additive"
+    Wq : Parameter (query_size, key_size), with score="additive"
+    Wk, v : Parameter (key_size, key_size), (key_size,), with score="additive"
 
     Notes
     -----
@@ -92,7 +91,6 @@ class Attention(Layer):
         key_size: int,
         *,
         score: str = "dot",
-        hidden_size: int | None = None,
         scaled: bool = False,
         rng: RandomSource = None,
         dtype: Any = np.float32,
@@ -101,12 +99,9 @@ class Attention(Layer):
         self.key_size = checks.positive_int(self, "key_size", key_size)
         self.score = checks.choice(self, "score", score, ("dot", "general", "additive"))
         self.scaled = checks.flag(self, "scaled", scaled)
-        self.hidden_size = hidden_size
         dtype = checks.float_dtype(self, dtype)
         rng = checks.generator(self, rng)
         self.weights: Array | None = None
-        if hidden_size is not None and self.score != "additive":
-            raise ValueError(f'Attention: hidden_size goes with score="additive", not {score!r}')
         if self.score == "dot" and self.query_size != self.key_size:
             raise ValueError(
                 f'Attention: score="dot" needs queries and keys of one size, got {query_size} and '
@@ -115,10 +110,9 @@ class Attention(Layer):
         if self.score == "general":
             self.W = Parameter(glorot_uniform(rng, self.query_size, self.key_size, dtype))
         elif self.score == "additive":
-            hidden = checks.positive_int(self, "hidden_size", hidden_size or self.key_size)
-            self.Wq = Parameter(glorot_uniform(rng, self.query_size, hidden, dtype))
-            self.Wk = Parameter(glorot_uniform(rng, self.key_size, hidden, dtype))
-            self.v = Parameter(glorot_uniform(rng, hidden, 1, dtype)[:, 0])
+            self.Wq = Parameter(glorot_uniform(rng, self.query_size, self.key_size, dtype))
+            self.Wk = Parameter(glorot_uniform(rng, self.key_size, self.key_size, dtype))
+            self.v = Parameter(glorot_uniform(rng, self.key_size, 1, dtype)[:, 0])
 
     # ------------------------------------------------------------ forward
 

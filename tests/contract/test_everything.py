@@ -94,7 +94,7 @@ SEVERAL_INPUTS = [
     (m.Attention(3, 3), (_drawn(2, 5, 3), _drawn(2, 4, 3)), KEYS_MASK),
     (m.Attention(2, 3, score="general", rng=0), (_drawn(2, 5, 2), _drawn(2, 4, 3)), KEYS_MASK),
     (
-        m.Attention(2, 3, score="additive", hidden_size=4, rng=0),
+        m.Attention(2, 3, score="additive", rng=0),
         (_drawn(2, 5, 2), _drawn(2, 4, 3), _drawn(2, 4, 6)),
         KEYS_MASK,
     ),

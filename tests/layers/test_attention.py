@@ -122,8 +122,6 @@ def test_wrong_calls():
         m.Attention(3, 4)
     with pytest.raises(ValueError, match="score should be one of 'dot'"):
         m.Attention(4, 4, score="cosine")
-    with pytest.raises(ValueError, match=r'hidden_size goes with score="additive"'):
-        m.Attention(4, 4, hidden_size=3)
     layer = build("dot")
     query, keys, values = arrays(layer, value_size=5)
     with pytest.raises(RuntimeError, match="Attention: backward was called before forward"):

@@ -82,7 +82,7 @@ MODELS = {
     "Residual": lambda: m.Residual(m.GRU(4, 4, rng=0)),
     "Parallel": lambda: m.Parallel([m.GRU(4, 3, rng=0), m.Dense(4, 3, rng=1)], merge="sum"),
     "EncoderDecoder": translator,
-    "Attention": lambda: m.Attention(4, 3, score="additive", hidden_size=5, rng=0),
+    "Attention": lambda: m.Attention(4, 3, score="additive", rng=0),
     "Highway": lambda: Highway(2, m.Dense(4, 2, rng=0), ("x", "y"), scale=2.0),
     "Decay": lambda: m.Recurrent(Decay(4)),
 }
