@@ -13,12 +13,14 @@ from typing import Any
 
 import numpy as np
 
-import minirnn
+from minirnn import cells, layers, recurrent
 from minirnn.core import Layer, dtype_of
 from minirnn.data.text import Vocabulary
 from minirnn.data.windows import Scaler
 from minirnn.errors import CheckpointError
 from minirnn.files.tree import CLASS, pack, unpack
+from minirnn.models.encoder_decoder import EncoderDecoder
+from minirnn.models.sequential import Sequential
 from minirnn.typing import Array
 
 __all__ = ["BoundedGenerator", "Builder", "Describer", "known_classes"]
@@ -28,14 +30,11 @@ _NOT_KEPT = ("rng", "engine")  # what belongs to a run or a machine
 
 def known_classes() -> dict[str, type]:
     """Return the classes that a file may name without `classes`."""
-    found: dict[str, type] = {"Vocabulary": Vocabulary, "Scaler": Scaler}
-    rooms = ("minirnn.layers", "minirnn.cells", "minirnn.recurrent", "minirnn.models")
-    for name in minirnn.__all__:
-        if name in vars(minirnn) or minirnn._LAZY[name].startswith(rooms):
-            one = getattr(minirnn, name)
-            if isinstance(one, type) and issubclass(one, Layer):
-                found[name] = one
-    return found
+    kinds: list[Any] = [Vocabulary, Scaler, EncoderDecoder, Sequential]
+    for room in (cells, layers, recurrent):
+        members = [getattr(room, name) for name in room.__all__]
+        kinds += [one for one in members if isinstance(one, type) and issubclass(one, Layer)]
+    return {kind.__name__: kind for kind in kinds}
 
 
 class Describer:

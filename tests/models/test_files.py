@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import subprocess
+import sys
 
 import numpy as np
 import pytest
@@ -133,6 +135,17 @@ def test_a_layer_that_was_made_with_an_array(path):
     model = m.Sequential([Centred(np.linspace(0, 1, 4)), m.Dense(4, 2, rng=0)])
     m.save(model, path)
     assert_same(m.load(path, classes=[Centred]).predict(X), model.predict(X))
+
+
+def test_a_program_that_has_asked_for_nothing_else_yet(path):
+    program = f"""
+import minirnn
+from minirnn.layers import Dense
+minirnn.save(Dense(2, 3), {str(path)!r})
+print(minirnn.load({str(path)!r}))
+"""
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True)
+    assert done.stdout.startswith("Dense(input_size=2, output_size=3"), done.stderr
 
 
 def test_shared_weights_stay_shared(path):
