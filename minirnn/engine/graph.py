@@ -64,18 +64,28 @@ class Node:
         Columns; 1 for one number a row.
     number : int
         Its place in the graph.
+    cut : (Node, int) or None
+        What it is some columns of, and the first one, though it is computed on its own.
     """
 
-    __slots__ = ("args", "attr", "name", "number", "width")
+    __slots__ = ("args", "attr", "cut", "name", "number", "width")
     __match_args__ = ("name", "args")
 
     def __init__(self, name: str, args: tuple[Node, ...], attr: Any, width: int, number: int = -1):
         self.name, self.args, self.attr, self.width, self.number = name, args, attr, width, number
+        self.cut: tuple[Node, int] | None = None
 
     @property
     def row(self) -> bool:
         """Whether it is the same for all rows: a number, or (part of) a parameter."""
         return self.name in ("const", "parameter")
+
+    def wholes(self) -> list[tuple[Node, int]]:
+        """Return what it is some columns of, from narrow to wide, each with the first column."""
+        if self.cut is None:
+            return []
+        whole, low = self.cut
+        return [(whole, low), *[(wider, low + first) for wider, first in whole.wholes()]]
 
 
 class Graph:
@@ -114,6 +124,15 @@ class Graph:
             if n in found and n not in known:
                 found.update(n.args)
         return sorted(found, key=attrgetter("number"))
+
+    def share_columns(self) -> None:
+        """Take columns from where the whole is computed, if it is, before them."""
+        before: set[Node] = set()
+        for n in self.reach(self.results):
+            for whole, low in n.wholes():
+                if whole in before:
+                    n.name, n.args, n.attr = "slice", (whole,), (low, low + n.width)
+            before.add(n)
 
     def result(self, name: str, *args: Node, attr: Any) -> None:
         """Hand something out."""
@@ -169,13 +188,13 @@ class Graph:
         if a.name == "parameter":
             return self.leaf("parameter", a.attr.cut(-1, low, high))
         if a.name == "product" and len(a.args) == 2:
-            return self.product(a.args[0], self.slice(a.args[1], low, high))
+            return _cut(self.product(a.args[0], self.slice(a.args[1], low, high)), a, low)
         for b, at in columns(a) if a.name == "concat" else ():
             if at <= low and high <= at + b.width:
                 return self.slice(b, low - at, high - at)
         if a.name not in WHOLE and not _sums_products(a):
             args = [b if b.width == 1 else self.slice(b, low, high) for b in a.args]
-            return self.node(a.name, *args)
+            return _cut(self.node(a.name, *args), a, low)
         return self.node("slice", a, attr=(low, high), width=high - low)
 
     def product(self, a: Node, weights: Node) -> Node:
@@ -237,6 +256,11 @@ class Graph:
                 what = "what is neither a.T @ d nor a sum over the batch"
                 raise Untraceable(f"{part.name}.grad += {what}")
         return 0
+
+
+def _cut(n: Node, whole: Node, low: int) -> Node:
+    n.cut = n.cut or (whole, low)
+    return n
 
 
 def _sums_products(a: Node) -> bool:

@@ -33,6 +33,8 @@ def merged(traces: list[Trace]) -> Graph:
         If anything else differs.
     """
     graphs, batches = [t.graph for t in traces], [t.batch for t in traces]
+    for graph in graphs:
+        graph.share_columns()
     if len(traces) == 1:
         return graphs[0]
     forms = [[_form(n) for n in graph.nodes] for graph in graphs]

@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 
 from minirnn import Cell, Parameter, Recurrent, Sequential
-from minirnn.engine import native
+from minirnn.engine import native, program_of
 from minirnn.engine.dependencies import _names as globals_read
 from minirnn.engine.machine import Machine
 from minirnn.recurrent.loop import Loop
@@ -683,6 +683,27 @@ def test_what_is_read_outside_the_cell_may_change(change, monkeypatch):
     loop = Recurrent(cell, engine="off")
     loop.carried_state = layer.carried_state
     np.testing.assert_allclose(model.step(x[:, 2]), loop.step(x[:, 2]), rtol=1e-13)
+
+
+def test_columns_of_what_is_computed_as_a_whole_are_taken_from_there():
+    """The mean needs the whole product, so neither it nor the difference is computed in parts."""
+
+    class Centred(Leaky):
+        def step(self, x, h):
+            product = x @ self.W.value
+            h = h + np.sin(product[:, :1]) + np.sin(product)[:, :1] + np.sin(product)
+            rest = np.tanh(product - product.mean(axis=1, keepdims=True))
+            left, right = rest[:, :3], rest[:, 3:]
+            return self.a.value * h + np.concatenate([right, left * product[:, :3]], axis=1) + rest
+
+    program = program_of(Centred())
+    assert program.count("x @ W") == program.count(" - ") == program.count("tanh") == 1, program
+    assert program.count("sin(") == 2, program  # a part stood there before the whole
+    x = np.random.default_rng(0).standard_normal((2, 5, 3))
+    expected = Recurrent(Centred(), engine="off").forward(x)
+    np.testing.assert_allclose(
+        Recurrent(Centred(), engine="require").forward(x), expected, rtol=1e-13
+    )
 
 
 def test_cells_alike_share_what_was_traced_and_others_do_not():
