@@ -14,8 +14,6 @@ from minirnn.settings import setting, settings
 if TYPE_CHECKING:
     from minirnn.training import Trainer
 
-__all__ = ["AverageWeights"]
-
 
 @settings(kw_only=True)
 class AverageWeights(Callback):

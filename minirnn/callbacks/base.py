@@ -13,8 +13,6 @@ from minirnn.reprs import as_call
 if TYPE_CHECKING:
     from minirnn.training import Trainer
 
-__all__ = ["Callback"]
-
 
 class Callback(KeywordHints):
     """What is called beside the training loop; a callback of your own overrides what it needs.

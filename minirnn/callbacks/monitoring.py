@@ -13,8 +13,6 @@ from minirnn.settings import setting, settings
 if TYPE_CHECKING:
     from minirnn.training import Trainer
 
-__all__ = ["EarlyStopping", "Monitoring", "ReduceOnPlateau"]
-
 
 @settings(kw_only=True)
 class Monitoring(Callback):

@@ -16,8 +16,6 @@ from minirnn.settings import setting, settings
 if TYPE_CHECKING:
     from minirnn.training import Trainer
 
-__all__ = ["CSVLogger", "Checkpoint"]
-
 
 @settings(kw_only=True)
 class Checkpoint(Monitoring):

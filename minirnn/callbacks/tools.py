@@ -12,8 +12,6 @@ from minirnn.settings import setting, settings
 if TYPE_CHECKING:
     from minirnn.training import Trainer
 
-__all__ = ["OptunaPruning", "TensorBoard"]
-
 
 @settings()
 class TensorBoard(Callback):

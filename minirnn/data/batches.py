@@ -11,8 +11,6 @@ from minirnn import checks
 from minirnn.data.nested import each, leaves, rows_of
 from minirnn.typing import Array, RandomSource
 
-__all__ = ["Batches", "ShuffledBatches"]
-
 
 class ShuffledBatches:
     """Base of batches that are taken out of `count` examples.

@@ -5,8 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from typing import Any
 
-__all__ = ["each", "is_nested", "leaves", "rows_of"]
-
 
 def is_nested(value: Any) -> bool:
     """Return whether it is a tuple or a dictionary of inputs, and not an array."""

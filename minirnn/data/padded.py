@@ -13,8 +13,6 @@ from minirnn.data.nested import each, leaves
 from minirnn.data.sequences import as_sequences, pad_sequences
 from minirnn.typing import Array, RandomSource
 
-__all__ = ["PaddedBatches"]
-
 
 class PaddedBatches(ShuffledBatches):
     """Sequences of unequal length, each batch padded to its own longest.

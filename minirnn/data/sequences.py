@@ -10,8 +10,6 @@ import numpy as np
 from minirnn import checks
 from minirnn.typing import Array, Mask
 
-__all__ = ["as_sequences", "lengths_to_mask", "one_hot", "pad_sequences"]
-
 
 def pad_sequences(
     sequences: Sequence[Any], *, value: float = 0, length: int | None = None

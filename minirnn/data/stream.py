@@ -8,8 +8,6 @@ from typing import Any
 from minirnn import checks
 from minirnn.typing import Array
 
-__all__ = ["StreamBatches"]
-
 
 class StreamBatches:
     """One long stream of tokens, cut for truncated backpropagation through time.

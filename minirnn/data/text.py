@@ -10,8 +10,6 @@ import numpy as np
 from minirnn import checks
 from minirnn.typing import Array
 
-__all__ = ["Vocabulary"]
-
 
 class Vocabulary:
     r"""The characters of a text, each with an integer of its own.

@@ -9,8 +9,6 @@ import numpy as np
 from minirnn import checks
 from minirnn.typing import Array
 
-__all__ = ["Scaler", "windows"]
-
 
 def windows(series: Any, length: int, horizon: int = 1) -> tuple[Array, Array]:
     """Return every stretch of a series, and what comes next: inputs and targets of a forecast.

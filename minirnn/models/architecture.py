@@ -23,8 +23,6 @@ from minirnn.models.encoder_decoder import EncoderDecoder
 from minirnn.models.sequential import Sequential
 from minirnn.typing import Array
 
-__all__ = ["BoundedGenerator", "Builder", "Describer", "known_classes"]
-
 _NOT_KEPT = ("rng", "engine")  # what belongs to a run or a machine
 
 

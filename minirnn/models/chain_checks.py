@@ -4,13 +4,6 @@ from __future__ import annotations
 
 from minirnn.core import Layer
 
-__all__ = [
-    "check_sizes",
-    "explain_shapes",
-    "first_known",
-    "locate",
-]
-
 
 def check_sizes(layers: list[Layer]) -> None:
     """Raise where a layer does not take as many features as the one before gives."""

@@ -19,8 +19,6 @@ from minirnn.recurrent.recurrent import one_way_layers
 from minirnn.recurrent.states import initial_state
 from minirnn.typing import Array, Mask, State
 
-__all__ = ["Decoded", "Steps", "write"]
-
 
 class Decoded(NamedTuple):
     """Sequences that a decoder has written.

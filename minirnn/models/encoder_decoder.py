@@ -19,8 +19,6 @@ from minirnn.models.sequential import Kept, flat, run_backward, run_forward
 from minirnn.restoring import Restored
 from minirnn.typing import Array, Mask, RandomSource
 
-__all__ = ["EncoderDecoder"]
-
 
 class EncoderDecoder(Layer):
     """One model reads a sequence, another one writes a sequence of another length.

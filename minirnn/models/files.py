@@ -19,8 +19,6 @@ from minirnn.errors import CheckpointError
 from minirnn.files.safetensors import MODEL, read_content, write_content
 from minirnn.models.architecture import BoundedGenerator, Builder, Describer, known_classes
 
-__all__ = ["load", "save"]
-
 
 def save(model: Layer, path: str | os.PathLike[str], **extras: Any) -> None:
     """Write a model to a file: its architecture, its weights, and what belongs to them.

@@ -15,8 +15,6 @@ from minirnn.models.sampling import Sampler, as_logits
 from minirnn.models.sequential import flat
 from minirnn.typing import Array, Mask, RandomSource
 
-__all__ = ["generate"]
-
 
 def generate(
     model: Layer,

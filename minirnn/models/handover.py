@@ -10,13 +10,6 @@ from minirnn.recurrent import Bidirectional
 from minirnn.recurrent.recurrent import one_way_layers
 from minirnn.typing import State
 
-__all__ = [
-    "check_states",
-    "handed_back",
-    "handed_over",
-    "with_state",
-]
-
 
 def with_state(layers: list[Layer]) -> list[Layer]:
     """Return the layers that have a state, in their order."""

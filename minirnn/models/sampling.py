@@ -12,8 +12,6 @@ from minirnn.functions import softmax
 from minirnn.layers.activations import Softmax
 from minirnn.typing import Array, RandomSource
 
-__all__ = ["Sampler", "as_logits"]
-
 
 def as_logits(last: Layer | None, output: Array) -> Array:
     """Return a model's output as logits: its logarithm, if the last layer is a `Softmax`."""

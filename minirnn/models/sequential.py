@@ -16,8 +16,6 @@ from minirnn.models import chain_checks as chain
 from minirnn.models.stream import native_step
 from minirnn.restoring import Restored
 
-__all__ = ["Kept", "Sequential", "flat", "run_backward", "run_forward", "run_step"]
-
 
 class Kept(NamedTuple):
     """What is kept of a forward for backward, beside what the layers keep."""

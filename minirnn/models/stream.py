@@ -9,8 +9,6 @@ from minirnn.layers import Dense, Dropout, Embedding, ReLU, Sigmoid, Softmax, Ta
 from minirnn.recurrent.recurrent import Recurrent
 from minirnn.recurrent.runners import runner_of
 
-__all__ = ["native_step"]
-
 DENSE_STEP = Dense.step
 KEEP_NOTHING = {Dropout, Embedding, ReLU, Sigmoid, Softmax, Tanh}
 

@@ -14,8 +14,6 @@ from minirnn.optimizers.rmsprop import divided
 from minirnn.settings import setting, settings
 from minirnn.typing import Array
 
-__all__ = ["Adam", "two_fractions"]
-
 
 def two_fractions(owner: object, name: str, pair: object) -> tuple[float, float]:
     """Return two rates of decay, checked."""

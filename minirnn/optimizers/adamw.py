@@ -14,8 +14,6 @@ from minirnn.optimizers.rmsprop import divided
 from minirnn.settings import setting, settings
 from minirnn.typing import Array
 
-__all__ = ["AdamW", "Nadam"]
-
 
 class AdamW(Adam):
     """Adam with decoupled weight decay.

@@ -13,8 +13,6 @@ from minirnn.core import Parameter
 from minirnn.optimizers.buffer import as_parameters
 from minirnn.typing import Array
 
-__all__ = ["WeightAverage"]
-
 
 class WeightAverage:
     """Average of the weights over the steps of training; it mostly generalizes better.

@@ -18,8 +18,6 @@ from minirnn.optimizers.saved import Saved
 from minirnn.settings import setting, settings
 from minirnn.typing import Array
 
-__all__ = ["Optimizer"]
-
 LearningRate: TypeAlias = float | Callable[[int], float]
 
 

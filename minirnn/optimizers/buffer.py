@@ -14,8 +14,6 @@ from minirnn.core import Layer, Parameter, writeable
 from minirnn.settings import setting, settings
 from minirnn.typing import Array
 
-__all__ = ["Buffer", "ParameterGroup", "Slots", "as_parameters", "grouped", "update_and_check"]
-
 
 @settings()
 class ParameterGroup:

@@ -12,8 +12,6 @@ from minirnn.optimizers.buffer import Slots
 from minirnn.settings import setting, settings
 from minirnn.typing import Array
 
-__all__ = ["Adagrad", "RMSProp", "divided"]
-
 
 @settings(kw_only=True)
 class Adagrad(Optimizer):

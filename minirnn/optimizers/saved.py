@@ -10,8 +10,6 @@ import numpy as np
 from minirnn import checks
 from minirnn.optimizers.buffer import Buffer, Slots
 
-__all__ = ["Saved"]
-
 
 class Saved:
     """The part of an optimizer that hands its step and slots to a checkpoint."""

@@ -10,8 +10,6 @@ from minirnn.optimizers.buffer import Slots
 from minirnn.settings import setting, settings
 from minirnn.typing import Array
 
-__all__ = ["SGD"]
-
 
 @settings(kw_only=True)
 class SGD(Optimizer):

@@ -10,8 +10,6 @@ from minirnn import checks
 from minirnn.schedules.curves import check_boundaries
 from minirnn.settings import setting, settings
 
-__all__ = ["Join", "Product", "Warmup"]
-
 Schedule: TypeAlias = Callable[[int], float]
 
 

@@ -7,8 +7,6 @@ import math
 from minirnn import checks
 from minirnn.settings import setting, settings
 
-__all__ = ["Cosine", "OneCycle", "WarmRestarts"]
-
 
 @settings(frozen=True)
 class Cosine:

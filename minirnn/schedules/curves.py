@@ -9,8 +9,6 @@ from itertools import pairwise
 from minirnn import checks
 from minirnn.settings import setting, settings
 
-__all__ = ["Constant", "Exponential", "Piecewise", "Polynomial", "StepDecay", "check_boundaries"]
-
 
 @settings(frozen=True)
 class Constant:

@@ -19,8 +19,6 @@ from minirnn.models.sequential import Sequential
 from minirnn.optimizers import Optimizer
 from minirnn.training.diagnosis import names_of_others
 
-__all__ = ["checked", "last_layer"]
-
 _PROBABILITIES: list[tuple[type, str, tuple[type, ...], tuple[type, ...]]] = [
     # A last layer, the loss that goes with it, and losses and metrics on logits that do not.
     (Softmax, "CrossEntropy()", (SoftmaxCrossEntropy, CTCLoss), (LogLoss,)),

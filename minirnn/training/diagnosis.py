@@ -17,8 +17,6 @@ from minirnn.losses.base import Loss
 from minirnn.training.inputs import Batch
 from minirnn.training.measuring import measure
 
-__all__ = ["examine", "first_gradient_not_finite", "first_not_finite", "names_of_others"]
-
 
 def names_of_others(model: Layer, known: Iterable[Parameter]) -> str:
     """Return the names of the model's parameters that are not among these."""

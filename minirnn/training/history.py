@@ -15,8 +15,6 @@ from minirnn.files import replacing
 from minirnn.plots import axes_for, finish
 from minirnn.reprs import html_table
 
-__all__ = ["History"]
-
 
 class History(dict[str, list[float]]):
     """From a name to its list of values over epochs: ``history["val_loss"][-1]``.

@@ -12,17 +12,6 @@ from minirnn.data.batches import Batches
 from minirnn.data.nested import each, is_nested
 from minirnn.data.sequences import lengths_to_mask
 
-__all__ = [
-    "Batch",
-    "as_arrays",
-    "as_batch",
-    "as_batches",
-    "as_mask",
-    "count_of",
-    "refuse_generator",
-    "validation_batches",
-]
-
 
 class Batch(NamedTuple):
     """What one update is made from; each but the weights may be nested, see `data.nested`."""

@@ -24,8 +24,6 @@ from minirnn.training.position import generator_states, set_generator_states
 if TYPE_CHECKING:
     from minirnn.training.trainer import Trainer
 
-__all__ = ["inspect_fit"]
-
 
 def inspect_fit(trainer: Trainer, batches: Any, held_out: Any, epochs: int) -> None:
     """Raise if the run that is about to begin could not come to its end, or would mean nothing.

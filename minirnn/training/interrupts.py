@@ -12,8 +12,6 @@ from typing import TYPE_CHECKING, Any, Self
 if TYPE_CHECKING:
     from minirnn.training.trainer import Trainer
 
-__all__ = ["Uninterrupted", "Whole", "ends_gracefully"]
-
 # Without the wrappers in `signal`, which look up an enum at each call: 60 us of every step.
 _fast: Any = import_module("_signal")
 _SIGINT = int(signal.SIGINT)

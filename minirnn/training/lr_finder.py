@@ -20,8 +20,6 @@ from minirnn.typing import Array
 if TYPE_CHECKING:
     from minirnn.training.trainer import Trainer
 
-__all__ = ["LearningRateCurve", "find_learning_rate"]
-
 _SMOOTHING = 0.9
 _SETTLED = 10  # steps until the average is one of about as many batches as later on
 _DIVERGED = 4.0  # times the smallest smoothed loss

@@ -16,8 +16,6 @@ from minirnn.metrics import Metric
 from minirnn.training.inputs import Batch, as_mask
 from minirnn.typing import Array
 
-__all__ = ["QUIET", "Averages", "Measured", "measure", "run", "valid_positions"]
-
 QUIET: Any = {"over": "ignore", "invalid": "ignore", "divide": "ignore"}
 """For `numpy.errstate` where what is not finite is an error of its own."""
 

@@ -30,8 +30,6 @@ from minirnn.typing import Array
 if TYPE_CHECKING:
     from minirnn.training.trainer import Trainer
 
-__all__ = ["Ranks"]
-
 
 class Ranks:
     """What one rank of a data-parallel run does that a single process does not."""

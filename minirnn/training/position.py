@@ -19,14 +19,6 @@ from minirnn.core import Layer
 from minirnn.errors import CheckpointError
 from minirnn.training.inputs import count_of
 
-__all__ = [
-    "OF_THE_RUN",
-    "Position",
-    "generator_states",
-    "random_generators",
-    "set_generator_states",
-]
-
 OF_THE_RUN = ("trainer", "batches")
 """Names of the generators that are not the model's: they are drawn from between steps."""
 

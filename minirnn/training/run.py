@@ -26,8 +26,6 @@ if TYPE_CHECKING:
     from minirnn.training.progress import Progress
     from minirnn.training.trainer import Trainer
 
-__all__ = ["train"]
-
 
 def train(trainer: Trainer, batches: Any, held_out: Any, epochs: int, bar: Progress) -> None:
     """Train to the last epoch, or until something ends it; `held_out` may be None."""

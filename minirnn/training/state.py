@@ -26,8 +26,6 @@ from minirnn.training.position import random_generators
 if TYPE_CHECKING:
     from minirnn.training.trainer import Trainer
 
-__all__ = ["Saved", "state_dict"]
-
 _FREE = ("learning_rate", "engine")
 _MOST_NUMBERS = 1000  # of an array that is written out
 

@@ -37,8 +37,6 @@ from minirnn.training.run import train
 from minirnn.training.state import Saved
 from minirnn.typing import Array, RandomSource
 
-__all__ = ["Trainer"]
-
 
 class Trainer(Saved, KeywordHints):
     """A model, a loss and an optimizer, brought together over batches of data.

@@ -162,7 +162,7 @@ def test_training_reaches_the_last_rate():
         (lambda: Piecewise([1, 2], [0]), ValueError, r"boundaries\[0\] should be at least 1"),
         (lambda: WarmRestarts(0.1, 10, growth=1.5), TypeError, "growth should be a whole number"),
         (lambda: Join([Constant(1.0), 0.1], [5]), TypeError, "Join: schedule should be .* got 0.1"),
-        (lambda: Join([Constant(1.0), Cosine], [5]), TypeError, "Join: schedule .* got <class .*Cosine"),
+        (lambda: Join([Constant(1.0), Cosine], [5]), TypeError, "got <class .*Cosine"),
         (lambda: Join([Constant(1.0)], [5]), ValueError, "1 boundaries and 1 schedules"),
         (lambda: Product(Constant(1.0)), TypeError, "a list of schedules, got Constant"),
         (lambda: Product([]), TypeError, "a list of schedules"),
