@@ -17,23 +17,22 @@ if TYPE_CHECKING:
 
 __all__ = ["FUNCTIONS"]
 
-_are_truths = attrgetter("truths")
+_VIEW, _OPERAND, _ROWS, _TRUTHS = map(attrgetter, ("view", "operand", "rows", "truths"))
 
 
 def _elementwise(name: str, trace: Trace, *arrays: Any) -> Any:
-    inputs = [trace.of(a) for a in arrays]
-    rows = {a.rows for a in inputs}
+    inputs = [*map(trace.of, arrays)]
+    rows = {*map(_ROWS, inputs)}
     if 1 in rows:
         turned = [a.T if a.ndim == 2 else a[..., None] for a in inputs]
         return _elementwise(name, trace, *turned).transpose()
-    nodes = [a.operand for a in inputs]
-    truths = all(map(_are_truths, inputs))
-    if truths and name in ("add", "sub", "neg", "abs", "sign", "pow"):
-        raise Untraceable(f"{name} of truth values")
-    combined = truths and name in ("mul", "max", "min", "where")
-    boolean = combined or name in ("gt", "ge", "eq", "ne")
-    shape = np.broadcast(*[a.view for a in inputs]).shape
-    node = trace.graph.ew(name, *nodes)
+    boolean = name in ("gt", "ge", "eq", "ne")
+    if all(map(_TRUTHS, inputs)):
+        if name in ("add", "sub", "neg", "abs", "sign", "pow"):
+            raise Untraceable(f"{name} of truth values")
+        boolean = boolean or name in ("mul", "max", "min", "where")
+    node = trace.graph.ew(name, *map(_OPERAND, inputs))
+    shape = np.broadcast(*map(_VIEW, inputs)).shape
     return trace.stand_in(node, shape, 0 if 0 in rows else None, boolean=boolean)
 
 
@@ -56,7 +55,8 @@ def _product(trace: Trace, first: Any, second: Any) -> Any:
         return (b.T @ a.T).T
     shape = shapes[0][0], shapes[1][1]
     if a.rows == 1:
-        return trace.stand_in(trace.graph.over_batch("product", a.T.node, b.node), shape)
+        node = trace.graph.node("product over the batch", a.T.node, b.node, width=b.node.width)
+        return trace.stand_in(node, shape)
     return trace.stand_in(trace.graph.product(a.node, b.node), shape, rows=a.rows)
 
 
@@ -69,11 +69,10 @@ def _fold(
     for k in sorted([k % a.ndim for k in given], reverse=True):
         sizes = enumerate(a.view.shape)
         shape = tuple(1 if i == k else n for i, n in sizes if i != k or keepdims)
-        node = a.operand
         if a.rows == 0 == k:
-            a = trace.stand_in(trace.graph.over_batch(name, node), shape)
+            a = trace.stand_in(trace.graph.node(f"{name} over the batch", a.operand), shape)
         else:
-            node = trace.graph.node(FOLDS[name], node, width=1)
+            node = trace.graph.node(FOLDS[name], a.operand, width=1)
             a = trace.stand_in(node, shape, rows=a.rows)
     return a
 

@@ -146,10 +146,6 @@ class Graph:
         """Return a part of a parameter, or of its gradient: a row, or a matrix."""
         return self.node(name, attr=part, width=part.shape[-1] if part.shape else 1)
 
-    def over_batch(self, name: str, *args: Node) -> Node:
-        """Return a sum or the like over the batch; it can only go into a gradient."""
-        return self.node(f"{name} over the batch", *args, width=args[-1].width)
-
     def ew(self, name: str, *args: Node) -> Node:
         """Return an elementwise operation."""
         last = args[-1]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Any, NamedTuple, Self
 
 import numpy as np
@@ -60,13 +61,11 @@ class Machine:
         self, x: Array, mask: Mask | None, state: State, *, reverse: bool, keep: bool
     ) -> tuple[Array, State, Any]:
         """Run over whole sequences."""
-        batch, time, _ = x.shape
-        threads = current.threads
-        y = np.empty((batch, time, self.code.outputs), self.code.dtype)
+        threads, memory = current.threads, self._memory if keep else None
+        x, y, final = self._run(x, mask, state, threads, reverse, memory)
         if not keep:
-            return y, self._run(threads, reverse, x, y, mask, state, None)[1], None
+            return y, final, None
         self._calls += 1
-        x, final = self._run(threads, reverse, x, y, mask, state, self._memory)
         return y, final, _Kept(self._memory, self._calls, x, mask, reverse, threads)
 
     def step(self, x_t: Array, state: State) -> tuple[Array, State]:
@@ -78,26 +77,19 @@ class Machine:
             made = None
         if made is not None:
             return made
-        y = np.empty((len(x_t), self.code.outputs), self.code.dtype)
-        return y, self._run(1, False, x_t, y, None, state, None)[1]
+        _, y, final = self._run(x_t, None, state, 1, False, None)
+        return y, final
 
     def _run(
-        self,
-        threads: int,
-        reverse: bool,
-        x: Array,
-        y: Array,
-        mask: Mask | None,
-        state: State,
-        memory: Array | None,
-    ) -> tuple[Array, State]:
-        """Return x, or a copy of it that the machine can read, and the final state."""
-        code, batch = self.code, len(x)
-        final = [np.empty((batch, n), code.dtype) for n in code.widths]
+        self, x: Array, mask: Any, state: State, threads: int, reverse: bool, memory: Any
+    ) -> tuple[Array, Array, State]:
+        """Return x, or a copy of it that the machine can read, y and the final state."""
+        code, run = self.code, partial(self._native.run, self.code.native, threads, reverse)
+        y = np.empty((*x.shape[:-1], code.outputs), code.dtype)
+        final = [np.empty((len(x), n), code.dtype) for n in code.widths]
         arrays = x, y, None, None, mask, *state, *final
-        run, program, parameters = self._native.run, code.native, self._parameters
         try:
-            needed = run(program, threads, reverse, arrays, parameters, memory)
+            needed = run(arrays, self._parameters, memory)
         except ValueError:  # numbers of a row that do not lie side by side, or a wrong state
             if [a.shape for a in state] != [a.shape for a in final]:
                 raise ValueError(
@@ -107,11 +99,11 @@ class Machine:
                 ) from None
             x = _rows_whole(x)
             arrays = x, y, None, None, mask, *map(_rows_whole, state), *final
-            needed = run(program, threads, reverse, arrays, parameters, memory)
+            needed = run(arrays, self._parameters, memory)
         if needed:
             self._memory = np.empty(needed, np.uint8)
-            run(program, threads, reverse, arrays, parameters, self._memory)
-        return x, tuple(final)
+            run(arrays, self._parameters, self._memory)
+        return x, y, tuple(final)
 
     def backward(
         self, grad: Array, grad_state: State | None, caches: Any, *, need_grad_x: bool

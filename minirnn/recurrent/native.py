@@ -56,7 +56,8 @@ def _verify(cell: Cell, code: Code) -> str:
         state, grad_state = [tuple(draw(batch, n) for n in code.widths) for _ in range(2)]
         found = []
         for runner in runners:
-            cell.zero_grad()
+            for parameter in parameters:
+                parameter.zero_grad()
             y, final, kept = runner.forward(x, mask, state, reverse=False, keep=True)
             grad_x, first = runner.backward(grad, grad_state, kept, need_grad_x=True)
             found.append([y, *final, grad_x, *first, *[p.grad.copy() for p in parameters]])
