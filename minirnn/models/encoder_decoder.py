@@ -12,9 +12,8 @@ from minirnn.core import Layer
 from minirnn.kernels import one_blas_thread
 from minirnn.layers.attention import Attention
 from minirnn.layers.composite import distinct_parts
-from minirnn.models.decoding import Decoded, Steps, write
+from minirnn.models.decoding import Decoded, Sampler, Steps, write
 from minirnn.models.handover import check_states, handed_back, handed_over
-from minirnn.models.sampling import Sampler
 from minirnn.models.sequential import Kept, flat, run_backward, run_forward
 from minirnn.restoring import Restored
 from minirnn.typing import Array, Mask, RandomSource
@@ -235,7 +234,7 @@ class EncoderDecoder(Layer):
         temperature, top_k, top_p, rng
             As in `minirnn.generate`.
         """
-        sampler = Sampler(self, temperature=temperature, top_k=top_k, top_p=top_p, rng=rng)
+        sampler = Sampler(self, temperature, top_k, top_p, rng)
         steps = self._steps(source, mask)
         return write(steps, start, end, max_length, lambda log_p: sampler(log_p)[:, None])
 

@@ -11,7 +11,7 @@ from minirnn import checks
 from minirnn.core import Layer
 from minirnn.data.sequences import pad_sequences
 from minirnn.data.text import Vocabulary
-from minirnn.models.sampling import Sampler, as_logits
+from minirnn.models.decoding import Sampler, as_logits
 from minirnn.models.sequential import flat
 from minirnn.typing import Array, Mask, RandomSource
 
@@ -91,7 +91,7 @@ def generate(
     ...     print(character, end="|")
     c| |b|c|a|b|
     """
-    sampler = Sampler("generate", temperature=temperature, top_k=top_k, top_p=top_p, rng=rng)
+    sampler = Sampler("generate", temperature, top_k, top_p, rng)
     checks.instance("generate", "model", model, Layer)
     if vocabulary is not None and not (
         hasattr(vocabulary, "encode") and hasattr(vocabulary, "decode")

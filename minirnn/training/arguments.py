@@ -19,10 +19,10 @@ from minirnn.models.sequential import Sequential
 from minirnn.optimizers import Optimizer
 from minirnn.training.diagnosis import names_of_others
 
-_PROBABILITIES: list[tuple[type, str, tuple[type, ...], tuple[type, ...]]] = [
-    # A last layer, the loss that goes with it, and losses and metrics on logits that do not.
-    (Softmax, "CrossEntropy()", (SoftmaxCrossEntropy, CTCLoss), (LogLoss,)),
-    (Sigmoid, "BinaryCrossEntropy()", (SigmoidCrossEntropy,), (BinaryAccuracy, ConfusionMatrix)),
+_PROBABILITIES: list[tuple[type, tuple[type, ...], tuple[type, ...]]] = [
+    # A last layer, and losses and metrics on logits that do not go with it.
+    (Softmax, (SoftmaxCrossEntropy, CTCLoss), (LogLoss,)),
+    (Sigmoid, (SigmoidCrossEntropy,), (BinaryAccuracy, ConfusionMatrix)),
 ]
 
 
@@ -94,14 +94,13 @@ def _check_ending(model: Layer, loss: Any, metrics: list[Any]) -> None:
     """
     last = last_layer(model)
     name, loss_name = type(last).__name__, type(loss).__name__
-    for kind, suited, losses, kinds in _PROBABILITIES:
+    for kind, losses, kinds in _PROBABILITIES:
         if not isinstance(last, kind):
             continue
         if isinstance(loss, losses):
-            other = "" if isinstance(loss, CTCLoss) else f"; or keep it and take {suited}"
             raise ValueError(
                 f"Trainer: the model ends in {name}, and {loss_name} works on logits: it takes the "
-                f"{name.lower()} itself. Leave the last layer out{other}"
+                f"{name.lower()} itself. Leave the last layer out"
             )
         for metric in metrics:
             if isinstance(metric, kinds) and getattr(metric, "from_logits", False):

@@ -122,7 +122,6 @@ class Trainer(Saved, KeywordHints):
         self.rng = checks.generator(self, rng)
         self.resumed = False
         self.notes: list[str] = []
-        self.directions = {m.name: getattr(m, "higher_is_better", None) for m in self.metrics}
         self.averages = Averages(self.metrics)
         self.interrupted = False  # by Ctrl-C: this fit ends after the batch
         # Until the first batch has been examined; the parameters, so that no id is used again.
@@ -136,7 +135,8 @@ class Trainer(Saved, KeywordHints):
 
     def _begin_anew(self) -> None:
         """Forget an earlier run."""
-        self.history = History(self.directions)
+        directions = {one.name: getattr(one, "higher_is_better", None) for one in self.metrics}
+        self.history = History(directions)
         self.epoch = self.batch = 0
         self.stop = False
         layers = self.model.named_layers()

@@ -5,7 +5,7 @@ import pytest
 
 import minirnn as m
 from minirnn.functions import softmax
-from minirnn.models.sampling import Sampler
+from minirnn.models.decoding import Sampler
 
 VOCABULARY = m.data.Vocabulary("abcd.")
 
@@ -109,6 +109,7 @@ LOGITS = np.array([1.0, 3.0, 2.0, -1.0, 2.5])
 
 
 def shares(**options):
+    options = {"temperature": 1.0, "top_k": None, "top_p": None} | options
     drawn = Sampler("test", rng=0, **options)(np.broadcast_to(LOGITS, (40_000, 5)))
     return np.bincount(drawn, minlength=5) / 40_000
 
@@ -144,7 +145,7 @@ def test_the_nucleus_is_that_of_the_temperature():
 
 
 def test_of_equal_logits_only_k_are_kept():
-    drawn = Sampler("test", top_k=2, rng=0)(np.zeros((1000, 6)))
+    drawn = Sampler("test", 1.0, 2, None, 0)(np.zeros((1000, 6)))
     assert len(np.unique(drawn)) == 2
 
 
