@@ -43,7 +43,7 @@ class Value(NamedTuple):
 
     layers: tuple[Layer, ...]
     axes: tuple[str, ...]
-    """Of "batch", "time", "features"; "directions" of recurrent layers; "one", of length 1."""
+    """Of "batch", "time", "features"; and "directions" of recurrent layers."""
     states: tuple[Value, ...] = ()
     """What stands along the axis of directions, where these are final states."""
     part: str = ""

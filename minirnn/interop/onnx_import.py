@@ -209,22 +209,10 @@ def _plain(row: Any, x: Value, options: dict[str, Any]) -> Value:
     return x.then(row.layer(options))
 
 
-def _cast(x: Value, to: int, **options: Any) -> Value:
-    integer = to in _INTEGERS
-    if integer == ("features" in x.axes) or not (
-        integer or to in (TensorProto.FLOAT, TensorProto.DOUBLE)
-    ):
-        raise Unknown(f": to={TensorProto.DataType.Name(to)}")
-    return x
-
-
 def _reshape(x: Value, shape: Any = None, **options: Any) -> Value:
-    y = x._replace(axes=tuple(axis for axis in x.axes if axis != "one"))
-    if "directions" in y.axes:
-        return y.joined(y.axes.index("directions"))
-    if len(y.axes) == len(x.axes) > 2:
-        raise Unknown(f" for the axes {', '.join(y.axes)}")
-    return y
+    if "directions" not in x.axes:
+        raise Unknown(" but for the axis of directions")
+    return x.joined(x.axes.index("directions"))
 
 
 def _where(condition: Any, x: Any, otherwise: Any) -> Value:
@@ -284,17 +272,6 @@ def _gather_nd(x: Value, index: Any, batch_dims: int) -> Value:
     return x.picked(1, -1)
 
 
-def _slice(x: Value, start: Any, end: Any, axis: Any = None, step: Any = 1) -> Value:
-    steps = tuple(np.reshape(one, -1).tolist() for one in (start, step, axis))
-    if steps != ([-1], [1], [x.axes.index("time")]) or np.all(np.less(end, 2**31 - 1)):
-        raise Unknown(
-            " for other steps than the last; PyTorch's newer exporter writes an nn.RNN step by "
-            "step: export with dynamo=False"
-        )
-    one = tuple("one" if meaning == "time" else meaning for meaning in x.axes)
-    return x.then(ours.LastStep())._replace(axes=one)
-
-
 def _matmul(x: Value, W: Any) -> Value:
     W = _constant(W)
     if W.ndim != 2:
@@ -319,12 +296,6 @@ def _layer_norm(x: Value, gain: Any, b: Any = None, **options: Any) -> Value:
     return x.then(weights.layer_norm(gain, b, options["epsilon"]))
 
 
-def _dropout(x: Value, ratio: Any = 0.5, training_mode: Any = False, **options: Any) -> Value:
-    if np.any(training_mode):
-        raise Unknown(" in training mode")
-    return x.then(ours.Dropout(float(ratio)))
-
-
 def _dense(W: Array, b: Array | None = None) -> ours.Dense:
     return weights.dense(W, None if b is None else np.broadcast_to(b.ravel(), W.shape[1]))
 
@@ -332,7 +303,6 @@ def _dense(W: Array, b: Array | None = None) -> ours.Dense:
 _mean = partial(_reduce, ours.MeanOverTime)
 _OPERATORS: dict[str, Callable[..., Value]] = {
     "Identity": lambda x: x,
-    "Cast": _cast,
     "Transpose": lambda x, perm=None: x.moved(perm or range(len(x.axes))[::-1]),
     **dict.fromkeys(("Reshape", "Flatten", "Squeeze"), _reshape),
     "Where": _where,
@@ -345,9 +315,7 @@ _OPERATORS: dict[str, Callable[..., Value]] = {
     "ReduceMax": partial(_reduce, ours.MaxOverTime),
     "Gather": _gather,
     "GatherND": _gather_nd,
-    "Slice": _slice,
     "MatMul": _matmul,
     "Gemm": _gemm,
     "LayerNormalization": _layer_norm,
-    "Dropout": _dropout,
 }
