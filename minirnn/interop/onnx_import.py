@@ -230,7 +230,7 @@ def _add(*values: Any) -> Any:
     *before, layer = x.then().layers or (None,)
     if not isinstance(bias, np.ndarray) or bias.size not in (1, *bias.shape[-1:]):
         raise Unknown(" with a tensor that is neither made of the input nor a bias")
-    if not isinstance(layer, ours.Dense) or layer.bias:
+    if not isinstance(layer, ours.Dense) or layer.bias or x.axes[-1] != "features":
         raise Unknown(" but as the bias of a Dense layer, or where branches meet")
     return x._replace(layers=(*before, _dense(layer.W.value, bias)))
 

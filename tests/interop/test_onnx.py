@@ -321,6 +321,16 @@ def write(path, nodes, inputs=(), **constants):
             {"W": W, "b": W[:, :1]},
             "Add .* with a tensor that is neither",
         ),
+        (
+            [
+                node("MatMul", ["x", "W"], ["h"]),
+                node("Transpose", ["h"], ["a"], perm=[0, 2, 1]),
+                node("Add", ["a", "b"], ["c"]),  # to three steps, which could pass for features
+                node("Transpose", ["c"], ["y"], perm=[0, 2, 1]),
+            ],
+            {"W": W, "b": W[0]},
+            "Add .* but as the bias of a Dense layer",
+        ),
         ([node("MatMul", ["x", "W"], ["y"])], {"W": W.astype(np.float16)}, "float16"),
         (
             [TO_TIME_FIRST, node("RNN", ["a", "V", "V", "", "", "h"], ["", "y"], hidden_size=3)],
