@@ -59,7 +59,7 @@ def _inputs_of(layer: Layer) -> int | None:
     if any(parameter.kind is parameter.VAR_POSITIONAL for parameter in found):
         return None
     by_position = [p for p in found if p.kind in (p.POSITIONAL_ONLY, p.POSITIONAL_OR_KEYWORD)]
-    return sum(p.name not in ("mask", "state", "target_mask") for p in by_position)
+    return sum(p.name not in ("mask", "state") for p in by_position)
 
 
 def _arguments(method: Callable[..., Any]) -> set[str]:
@@ -70,7 +70,6 @@ def checked_function(
     layer: Any,
     inputs: tuple[Any, ...],
     mask: Any = None,
-    target_mask: Any = None,
     state: Any = None,
     rng: np.random.Generator | None = None,
 ) -> CheckedFunction:
@@ -96,7 +95,7 @@ def checked_function(
         kind = LossFunction
         add("input", np.asarray(inputs[0], np.float64))
         add("target", inputs[1])
-        add("mask", mask if target_mask is None else target_mask)
+        add("mask", mask)
     elif isinstance(layer, Cell):
         if len(inputs) > 2:
             raise TypeError("check_gradients: a cell takes x_t and the state")
@@ -114,8 +113,6 @@ def checked_function(
         if mask is not None:
             _demand_mask(layer)
         add("mask", mask)
-        if target_mask is not None:
-            given["target_mask"] = np.array(target_mask)
         if {"state", "grad_state"} <= _arguments(layer.forward) | _arguments(layer.backward):
             if state is not None and not isinstance(state, tuple | list | dict):
                 raise TypeError(

@@ -24,7 +24,6 @@ def check_gradients(
     layer: Any,
     *inputs: Any,
     mask: Any = None,
-    target_mask: Any = None,
     state: Any = None,
     epsilon: float = 1e-5,
     tolerance: float = 1e-6,
@@ -60,9 +59,7 @@ def check_gradients(
         if you like, the state tuple for a cell; the prediction and the target for a loss. Integer
         arrays are not moved, and the report says so.
     mask : boolean array (batch, time), optional
-        Of the inputs; for several inputs, a tuple or dictionary of masks.
-    target_mask : boolean array (batch, time), optional
-        Which outputs count: no gradient comes in at the others. For a loss, its mask.
+        Of the inputs; for several inputs, a tuple or dictionary of masks. For a loss, its mask.
     state : tuple of arrays, optional
         Initial state of a layer that carries one; by default a random one.
     epsilon : float
@@ -111,7 +108,7 @@ def check_gradients(
     if isinstance(layer, Layer | Loss) and inputs:
         check_arguments("check_gradients", layer, inputs, mask)
     try:
-        function = checked_function(layer, inputs, mask, target_mask, state, rng)
+        function = checked_function(layer, inputs, mask, state, rng)
         evidence = Evidence(function, epsilon, tolerance)
         found = evidence.violated
         notes, engine = beside_the_loop(function)

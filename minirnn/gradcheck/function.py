@@ -11,7 +11,6 @@ from typing import Any
 
 import numpy as np
 
-from minirnn import checks
 from minirnn.core import Layer, Parameter
 from minirnn.gradcheck.arrays import Names, arrays_in, mapped
 from minirnn.gradcheck.report import GradientError, wrong_kind, wrong_shape
@@ -55,12 +54,8 @@ class CheckedFunction:
         if isinstance(self.layer, Layer):
             self.parts = dict(self.layer.named_layers())
             self.parameters = dict(self.layer.named_parameters())
-        self._values = np.empty(sum(parameter.size for parameter in self.parameters.values()))
-        end = 0
         for parameter in self.parameters.values():
-            start, end = end, end + parameter.size
-            value = self._values[start:end].reshape(parameter.shape)
-            parameter.move(value, np.empty(parameter.shape))
+            parameter.move(np.empty(parameter.shape), np.empty(parameter.shape))
         for part in self.parts.values():
             getattr(part, "engine", None)  # found once, and not anew after each fresh start
         self._start = {path: dict(vars(part)) for path, part in self.parts.items()}
@@ -160,12 +155,6 @@ class CheckedFunction:
             outputs = self.forward()
         if not self.weights:
             self.weights = [self.rng.standard_normal(output.shape) for output in outputs]
-            if "target_mask" in self.given:
-                counted = self.given["target_mask"]
-                checks.as_mask("check_gradients: target_mask", counted, outputs[0].shape[:2])
-                self.weights[0] *= counted.reshape(
-                    counted.shape + (1,) * (outputs[0].ndim - counted.ndim)
-                )
         return outputs
 
     def flat_outputs(self) -> Array:
@@ -206,9 +195,10 @@ class CheckedFunction:
 
     @contextmanager
     def _parameters_kept(self) -> Iterator[None]:
-        before = self._values.copy()
+        before = [parameter.value.copy() for parameter in self.parameters.values()]
         yield
-        self._values[...] = before
+        for parameter, value in zip(self.parameters.values(), before, strict=True):
+            parameter.value = value
 
 
 def _draws(value: Any) -> bool:

@@ -107,23 +107,6 @@ def test_gradients_should_be_built_as_the_inputs_are(returned):
         m.check_gradients(Wrong(), (A, B))
 
 
-def test_a_target_mask_is_that_of_the_loss():
-    prediction, target = RNG.normal(size=(2, 4, 3)), RNG.normal(size=(2, 4, 3))
-    target[~MASK] = np.nan
-    assert m.check_gradients(m.MeanSquaredError(), prediction, target, target_mask=MASK).passed
-
-
-def test_outputs_that_a_target_mask_leaves_out_do_not_count():
-    class WrongAtTheEnd(h.SigmoidLayer):
-        def backward(self, grad):
-            grad_x = super().backward(grad)
-            grad_x[1, 2:] *= 3
-            return grad_x
-
-    assert not m.check_gradients(WrongAtTheEnd(), A, raises=False).passed
-    assert m.check_gradients(WrongAtTheEnd(), A, target_mask=MASK).passed
-
-
 NEUTRAL = [
     (h.LayerNorm, "g = grad * self.gain.value", "g = grad", np.ones, "gain"),
     (h.Normalised, "g = grad * self.gain.value", "g = grad", np.ones, "gain"),
@@ -214,7 +197,6 @@ def test_wrong_arguments_are_not_blamed_on_the_layer(
         ({"epsilon": 0}, ValueError, "epsilon should be greater than 0"),
         ({"tolerance": -1.0}, ValueError, "tolerance should be greater than 0"),
         ({"state": (A,)}, TypeError, "Dense takes no state"),
-        ({"target_mask": MASK.T}, ValueError, "target_mask: the mask should have shape"),
     ],
 )
 def test_settings_that_would_make_the_check_pass_are_refused(keywords, kind, message):

@@ -42,21 +42,7 @@ def diagnose(evidence: Evidence) -> tuple[Diagnosis, ...]:
     """Return what the wrong gradients look like."""
     with warnings.catch_warnings(), np.errstate(all="ignore"):
         warnings.simplefilter("ignore")
-        parts = _broken_parts(evidence)
-        if not parts:
-            return _of_one(evidence)
-        found: list[Diagnosis] = []
-        for path, part in parts.items():
-            own = _of_one(part) if isinstance(part, Evidence) else part
-            if not own:
-                kind = type(evidence.function.parts[path]).__name__
-                text = (
-                    f"looks like the place of the mistake: this part ({kind}) fails when it is "
-                    f"checked alone, on what it is given here"
-                )
-                found.append(Diagnosis("part", (path,), text))
-            found += [_in_the_model(evidence.function, path, one) for one in own]
-        return tuple(found)
+        return _in_parts(evidence) or _of_one(evidence)
 
 
 def _of_one(evidence: Evidence) -> tuple[Diagnosis, ...]:
@@ -111,12 +97,11 @@ def _first(case: Case, tried: list[Hypothesis]) -> tuple[str, str] | None:
 # ---------------------------------------------------------------- the smallest part that is wrong
 
 
-def _broken_parts(model: Evidence) -> dict[str, Evidence | tuple[Diagnosis, ...]]:
-    """Check every part alone, on what it is given inside, and return the smallest that fail.
+def _in_parts(model: Evidence) -> tuple[Diagnosis, ...]:
+    """Check every part alone, on what it is given inside; say what the smallest wrong look like.
 
-    Evidence: the model is run once, and the arguments of each part's forward are written down. (For
-    a cell those of its last step, so that the state is not zero.) Of a part whose methods return
-    something else than they should, there is no evidence, but the diagnosis.
+    Evidence: the model is run once, and the arguments of each part's forward are written down (for
+    a cell those of its last step, so that the state is not zero).
     """
     calls: dict[str, tuple[tuple[Any, ...], dict[str, Any]]] = {}
 
@@ -128,19 +113,19 @@ def _broken_parts(model: Evidence) -> dict[str, Evidence | tuple[Diagnosis, ...]
     model.function.restart()
     with model.function.hooked(noted):
         model.function.fresh_outputs()
-    found: dict[str, Evidence | tuple[Diagnosis, ...]] = {}
+    found: dict[str, tuple[Diagnosis, ...]] = {}
     for path in reversed([path for path in model.function.parts if path and path in calls]):
         if not any(inside.startswith(f"{path}.") for inside in found):
-            part = _examined(model, path, *calls[path])
-            if part is not None:
-                found[path] = part
-    return dict(reversed(found.items()))
+            own = _alone(model, path, *calls[path])
+            if own:
+                found[path] = own
+    return tuple(diagnosis for path in reversed(found) for diagnosis in found[path])
 
 
-def _examined(
+def _alone(
     model: Evidence, path: str, args: tuple[Any, ...], kwargs: dict[str, Any]
-) -> Evidence | tuple[Diagnosis, ...] | None:
-    """Return what is found about a part by itself; None where nothing is wrong."""
+) -> tuple[Diagnosis, ...]:
+    """Return what a part looks like by itself; empty where nothing is wrong."""
     layer = model.function.parts[path]
     inputs, mask = args[:1], kwargs.get("mask", args[1] if len(args) > 1 else None)
     if isinstance(layer, Cell):
@@ -148,11 +133,19 @@ def _examined(
     try:
         alone = checked_function(layer, inputs, mask)
         part = Evidence(alone, model.epsilon, model.tolerance)
-        return part if part.failed or part.violated or overwritten(alone) else None
+        if not (part.failed or part.violated or overwritten(alone)):
+            return ()
+        own = _of_one(part)
     except GradientError as error:
-        return error.diagnoses
+        own = error.diagnoses
     except (RefusedError, TypeError):  # it cannot be run alone in this way
-        return None
+        return ()
+    text = (
+        f"looks like the place of the mistake: this part ({type(layer).__name__}) fails when it is "
+        f"checked alone, on what it is given here"
+    )
+    named = tuple(_in_the_model(model.function, path, one) for one in own)
+    return named or (Diagnosis("part", (path,), text),)
 
 
 def _in_the_model(model: CheckedFunction, path: str, one: Diagnosis) -> Diagnosis:

@@ -62,14 +62,13 @@ def constant_factor(case: Case) -> Iterator[Prediction]:
 def _names(case: Case, q: float) -> list[str]:
     """Return what a factor may be called: a size, one over it, or what ddof changes."""
     evidence, x = case.evidence, case.evidence.function.x
-    time, mask = evidence.time or 1, evidence.function.given.get("mask")
+    time = evidence.time or 1
     sizes = {
         "the batch size": evidence.batch,
         "the number of steps": time,
         "batch size times steps": evidence.batch * time if time > 1 else 1,
         "the number of elements": x.size,
         "the number of features": x.shape[-1],
-        "the number of valid steps": 1 if mask is None else int(mask.sum()),
     }
     named = []
     for name, n in sizes.items():
