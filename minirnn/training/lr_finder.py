@@ -5,8 +5,9 @@ from __future__ import annotations
 import copy
 import math
 import os
+from collections.abc import Iterator
 from dataclasses import dataclass
-from itertools import chain, islice, repeat
+from itertools import islice
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -15,6 +16,7 @@ from minirnn import checks
 from minirnn.errors import NotFiniteError
 from minirnn.plots import axes_for, finish
 from minirnn.training.inputs import Batch, as_batch, as_batches
+from minirnn.training.inspection import inspect_fit
 from minirnn.typing import Array
 
 if TYPE_CHECKING:
@@ -97,8 +99,8 @@ def find_learning_rate(
     Raises
     ------
     ValueError
-        If `highest` is not above `lowest`, or if the loss is not finite, or explodes, within the
-        first two steps.
+        If `highest` is not above `lowest`, if the loss is not finite, or explodes, within the
+        first two steps, or for what `Trainer.fit` refuses.
 
     References
     ----------
@@ -125,18 +127,25 @@ def find_learning_rate(
             f"from {lowest:g} to {highest:g}"
         )
     twin = copy.deepcopy(trainer)
+    twin.callbacks = []
     data = Batch(inputs, targets, mask)
     size = None if targets is None else batch_size
     with checks.located(owner):
         batches = as_batches(data, None, batch_size=size, shuffle=True, rng=twin.rng)
+        inspect_fit(twin, batches, None, steps)
     if targets is None:
         batches = copy.deepcopy(batches)
+
+    def batches_of_all_epochs() -> Iterator[Any]:
+        for _ in range(steps):
+            twin.model.reset_state()
+            yield from batches
+
     rates = np.geomspace(lowest, highest, steps)
     losses: list[float] = []
     smoothed: list[float] = []
     mean = 0.0
-    k = -1
-    for k, batch in enumerate(islice(chain.from_iterable(repeat(batches, steps)), steps)):
+    for k, batch in enumerate(islice(batches_of_all_epochs(), steps)):
         twin.optimizer.learning_rate = float(rates[k])
         *first, target_mask, weight = as_batch(batch)
         try:
@@ -148,8 +157,6 @@ def find_learning_rate(
         smoothed.append(mean / (1 - _SMOOTHING ** (k + 1)))
         if not smoothed[-1] < _DIVERGED * abs(min(smoothed)) + math.ulp(1.0):
             break
-    if k < 0:
-        raise ValueError(f"{owner}: there was no batch at all: are they empty?")
     if len(smoothed) < 3:
         raise ValueError(
             f"{owner}: the loss is not finite, or four times as large, after a step or two at "

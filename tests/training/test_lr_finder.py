@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 
 import minirnn as m
+from minirnn.data import StreamBatches
 from minirnn.training import find_learning_rate
 from tests.contract import helpers
 
@@ -76,6 +77,20 @@ def test_masked_sequences_are_gone_through_again():
     assert np.isfinite(curve.losses).all()
 
 
+def test_a_stream_begins_anew_and_shuffled_rows_carry_no_state():
+    """What carries a state reads batches in their order, from the beginning at each epoch."""
+    tokens = np.random.default_rng(0).integers(0, 3, 50)
+    stream = StreamBatches(tokens, batch_size=2, steps=6)
+    gru = m.GRU(2, 3, stateful=True, rng=1)
+    model = m.Sequential([m.Embedding(3, 2, rng=0), gru, m.Dense(3, 3, rng=2)])
+    trainer = m.Trainer(model, m.SoftmaxCrossEntropy(), m.SGD(model.parameters(), 0.1), rng=0)
+    curve = find_learning_rate(trainer, stream, lowest=1e-9, highest=1e-8, steps=3 * len(stream))
+    epoch = curve.losses[: len(stream)]
+    np.testing.assert_allclose(curve.losses, np.tile(epoch, 3), rtol=1e-6)
+    with pytest.raises(ValueError, match="find_learning_rate: .* the data cannot be shuffled"):
+        find_learning_rate(trainer, tokens[:48].reshape(8, 6), tokens[1:49].reshape(8, 6))
+
+
 def test_several_inputs_and_both_masks():
     rng = np.random.default_rng(0)
     source, target = rng.integers(0, 4, (6, 5)), rng.integers(0, 4, (6, 3))
@@ -115,7 +130,7 @@ def test_the_picture(tmp_path):
         ({"lowest": 1.0, "highest": 0.1}, ValueError, "from 1 to 0.1"),
         ({"lowest": 0.0}, ValueError, "lowest should be greater than 0"),
         ({"targets": None}, TypeError, r"no targets; pass both, or batches .*; got nd"),
-        ({"inputs": [], "targets": None}, ValueError, "there was no batch at all"),
+        ({"inputs": [], "targets": None}, ValueError, "there are no batches at all"),
     ],
 )
 def test_wrong_arguments(arguments, error, message):
