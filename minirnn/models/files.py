@@ -18,6 +18,7 @@ from minirnn.core import Layer, Parameter
 from minirnn.errors import CheckpointError
 from minirnn.files.safetensors import MODEL, read_content, write_content
 from minirnn.models.architecture import BoundedGenerator, Builder, Describer, known_classes
+from minirnn.typing import Array
 
 
 def save(model: Layer, path: str | os.PathLike[str], **extras: Any) -> None:
@@ -66,13 +67,13 @@ def save(model: Layer, path: str | os.PathLike[str], **extras: Any) -> None:
             "extras": describer.described(extras, "extras"),
         }
     weights = {f"model.{name}": value for name, value in model.state_dict().items()}
-    again = _built(Builder(describer.own, weights, describer.arrays), copy.deepcopy(content))
-    if _form(again) != _form(model):
+    try:
+        _built(Builder(describer.own, weights, describer.arrays), copy.deepcopy(content), weights)
+    except ValueError as error:
         raise ValueError(
             f"save: {type(model).__name__} cannot be built again from the arguments of its "
-            f"layers: {_difference(_form(model), _form(again))}; was a layer changed after it was "
-            f"made?"
-        )
+            f"layers; was a layer changed after it was made? {error}"
+        ) from None
     write_content(path, MODEL, weights | describer.arrays, content)
 
 
@@ -104,11 +105,7 @@ def load(path: str | os.PathLike[str], classes: Iterable[type] = ()) -> Any:
     try:
         weights = {name: array for name, array in arrays.items() if name.startswith("model.")}
         builder = Builder(own, weights, arrays)
-        model = _built(builder, content)
-        model.load_state_dict({n.removeprefix("model."): a for n, a in weights.items()})
-        dtypes = {f"model.{name}": one.value.dtype for name, one in model.named_parameters()}
-        if any(weights[name].dtype != dtype for name, dtype in dtypes.items()):
-            raise ValueError("its weights are of another dtype than its architecture")
+        model = _built(builder, content, weights)
         vars(model)["extras"] = builder.value(content["extras"])
     except CheckpointError as error:
         raise CheckpointError(f"{path} {error}") from None
@@ -117,8 +114,8 @@ def load(path: str | os.PathLike[str], classes: Iterable[type] = ()) -> Any:
     return model
 
 
-def _built(builder: Builder, content: Mapping[str, Any]) -> Layer:
-    """Return the model of the description, with weights that are still to be loaded."""
+def _built(builder: Builder, content: Mapping[str, Any], weights: Mapping[str, Array]) -> Layer:
+    """Return the model of the description, with these weights."""
     model = builder.value(content["model"])
     if not isinstance(model, Layer):
         raise ValueError("its model is no layer")
@@ -134,6 +131,10 @@ def _built(builder: Builder, content: Mapping[str, Any]) -> Layer:
         for attribute, value in vars(part).items():
             if isinstance(value, BoundedGenerator):
                 setattr(part, attribute, np.random.default_rng())
+    model.load_state_dict({name.removeprefix("model."): one for name, one in weights.items()})
+    for name, parameter in model.named_parameters():
+        if weights[f"model.{name}"].dtype != parameter.dtype:
+            raise ValueError(f"its {name} is of another dtype than its architecture")
     return model
 
 
@@ -153,13 +154,3 @@ def _places(model: Layer) -> dict[int, list[str]]:
             if isinstance(value, Parameter):
                 found.setdefault(id(value), []).append(f"{name}.{attribute}")
     return found
-
-
-def _form(model: Layer) -> dict[str, tuple[Any, ...]]:
-    """Return what the parameters of a model look like."""
-    return {name: (one.shape, str(one.value.dtype)) for name, one in model.named_parameters()}
-
-
-def _difference(one: Mapping[str, Any], two: Mapping[str, Any]) -> str:
-    name = next(name for name in [*one, *two] if one.get(name) != two.get(name))
-    return f"{name} is {one.get(name, 'not there')}, and would be {two.get(name, 'not there')}"

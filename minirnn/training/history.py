@@ -81,10 +81,8 @@ class History(dict[str, list[float]]):
 
     def to_frame(self) -> Any:
         """Return a pandas DataFrame with a row an epoch, counted from 1, and a column a name."""
-        try:
-            import pandas
-        except ImportError:
-            raise ImportError("History.to_frame needs pandas: pip install pandas") from None
+        import pandas
+
         index = pandas.RangeIndex(1, self.epochs + 1, name="epoch")
         return pandas.DataFrame(dict(self), index=index)
 

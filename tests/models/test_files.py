@@ -226,9 +226,10 @@ def test_what_cannot_be_saved(model, extras, kind, message, path):
 def test_a_layer_that_was_changed_after_it_was_made(path):
     model = m.Dense(4, 2)
     model.W = m.Parameter(np.zeros((4, 3)))
-    with pytest.raises(
-        ValueError, match=r"cannot be built again .*W is \(\(4, 3\), 'float64'\), and"
-    ):
+    with pytest.raises(ValueError, match=r"(?s)cannot be built again .*W should be \(4, 2\), got"):
+        m.save(model, path)
+    model.W = m.Parameter(np.zeros((4, 2)))
+    with pytest.raises(ValueError, match="cannot be built again .* its b is of another dtype"):
         m.save(model, path)
     assert not path.exists()
 
