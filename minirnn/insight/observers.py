@@ -118,9 +118,8 @@ def _over_time(
 
 def _named(cell: Cell, state: tuple[Array, ...]) -> dict[str, Array]:
     """Return the arrays of a state by name."""
-    names = tuple(map(str, cell.state_names))
-    if len(names) != len(state):
-        names = ("h",) if len(state) == 1 else tuple(f"state{k}" for k in range(len(state)))
+    several = [f"state{k}" for k in range(len(state))]
+    names = cell.state_names or (several if len(state) > 1 else ["h"])
     return dict(zip(names, state, strict=True))
 
 

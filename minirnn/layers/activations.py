@@ -23,13 +23,11 @@ class Activation(Layer):
     ----------
     bounds : (low, high), or None
         Near which outputs the function is flat, so that hardly any gradient passes.
-    observer : object, or None
-        Called with every output: see `minirnn.insight.observers`.
     """
 
     keeps_features = True
     bounds: tuple[float, float] | None = None
-    observer: Any = None
+    observer: Any = None  # called with every output: see minirnn.insight.observers
 
     def forward(self, x: Any) -> Array:
         """Return the output, of the shape of x ``(..., features)``; float dtypes are kept."""

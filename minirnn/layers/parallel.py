@@ -34,11 +34,6 @@ class Parallel(Composite):
     merge : "concat", "sum", "mean" or "product"
         For all but "concat", the outputs should have the same shape.
 
-    Attributes
-    ----------
-    state, grad_state : tuple
-        An entry for each layer, None where it has no state.
-
     Notes
     -----
     Under a mask, padding gives zeros and takes no gradient, whatever stands there.

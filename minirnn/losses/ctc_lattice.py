@@ -12,24 +12,16 @@ __all__ = ["Lattice"]
 
 
 class Lattice(NamedTuple):
-    """The positions of ``l'``, ``(batch, positions)``, and the transitions between them.
-
-    Attributes
-    ----------
-    classes : integers (batch, positions)
-        ``l'``: a blank, a label, a blank, ...
-    emitted : array (batch, time, positions)
-        ``log y_t[l'_s]``; minus infinity at positions that a shorter target does not have.
-    skips : boolean array (batch, positions)
-        Where the blank before may be left out.
-    last : integers (batch,)
-        The last position of each target.
-    """
+    """The positions of ``l'``, ``(batch, positions)``, and the transitions between them."""
 
     classes: Array
+    """integers (batch, positions), ``l'``: a blank, a label, a blank, ..."""
     emitted: Array
+    """(batch, time, positions), ``log y_t[l'_s]``, -inf at positions of longer targets alone."""
     skips: Array
+    """booleans (batch, positions): where the blank before may be left out."""
     last: Array
+    """integers (batch,): the last position of each target."""
 
     @classmethod
     def of(cls, log_y: Array, labels: Array, lengths: Array, blank: int) -> Lattice:

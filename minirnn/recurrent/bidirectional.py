@@ -30,11 +30,6 @@ class Bidirectional(Parallel):
     engine : "auto", "off" or "require", optional
         For both layers; by default each keeps its own.
 
-    Attributes
-    ----------
-    state, grad_state : tuple of arrays
-        Those of the forward layer, then those of the backward layer.
-
     Notes
     -----
     After this layer, `LastStep` takes an output of the backward layer that has seen a single step.

@@ -25,7 +25,7 @@ from minirnn.recurrent.states import check_returned
 from minirnn.restoring import Restored
 from minirnn.typing import Array, Mask, State
 
-__all__ = ["BackwardStep", "ForwardStep", "Loop", "LoopCaches", "method_key"]
+__all__ = ["BackwardStep", "ForwardStep", "Loop", "LoopCaches"]
 
 
 class ForwardStep(NamedTuple):
@@ -76,7 +76,7 @@ class Loop:
 
     def __init__(self, cell: Cell, why: str = "", observer: Any = None) -> None:
         self.cell, self.why, self.observer = cell, why, observer
-        self._methods = method_key(cell)
+        self._methods = _method_key(cell)
 
     def forward(
         self, x: Array, mask: Mask | None, state: State, *, reverse: bool, keep: bool
@@ -157,7 +157,7 @@ class Loop:
         For another object, such as the copy of the cell that `predict` runs, it is a runner that
         shares whatever was expensive to make.
         """
-        if method_key(cell) != self._methods:
+        if _method_key(cell) != self._methods:
             return None
         if cell is self.cell:
             return self
@@ -166,7 +166,7 @@ class Loop:
         return twin
 
 
-def method_key(cell: Cell) -> tuple[Any, ...]:
+def _method_key(cell: Cell) -> tuple[Any, ...]:
     """Return the class and the two methods of a cell: it may be given others at any time."""
     kind, own = type(cell), vars(cell)
     return kind, kind.forward, kind.backward, own.get("forward"), own.get("backward")

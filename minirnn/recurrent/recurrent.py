@@ -71,9 +71,6 @@ class Recurrent(Layer):
         The state after the latest `forward` or `step`; of each sequence, after its last valid step.
     grad_state : tuple of arrays, or None
         After `backward`, the gradient on the initial state of that `forward`.
-    observer : object, or None
-        Called with every time step: see `minirnn.insight.observers`. While there is one, `forward`
-        and `backward` run the loop over the cell.
 
     Notes
     -----
@@ -104,7 +101,7 @@ class Recurrent(Layer):
 
     uses_mask = True
     uses_state = True
-    observer: Any = None
+    observer: Any = None  # while there is one, the loop runs: see minirnn.insight.observers
 
     def __init__(
         self, cell: Cell, *, stateful: bool = False, reverse: bool = False, engine: str = "auto"

@@ -41,11 +41,6 @@ class StateDropout(WithRate):
         ...)``. All of them share ``keep`` as far as they have the same number of rows.
     rng : None, int or numpy.random.Generator
 
-    Attributes
-    ----------
-    layer : the layer inside
-    state, grad_state : those of the layer inside
-
     References
     ----------
     Gal and Ghahramani, A theoretically grounded application of dropout in recurrent neural

@@ -2,8 +2,6 @@
 
 from minirnn.tasks.addition import all_binary_additions, binary_addition
 from minirnn.tasks.grammar import (
-    EMBEDDED_REBER_GRAMMAR,
-    REBER_GRAMMAR,
     REBER_SYMBOLS,
     embedded_reber_optimal_loss,
     embedded_reber_strings,
@@ -21,8 +19,6 @@ from minirnn.tasks.reber import EmbeddedReber, embedded_reber, encode_embedded_r
 from minirnn.tasks.toy import sine_waves, spiral
 
 __all__ = [
-    "EMBEDDED_REBER_GRAMMAR",
-    "REBER_GRAMMAR",
     "REBER_SYMBOLS",
     "TEMPORAL_ORDER_SYMBOLS",
     "EmbeddedReber",
