@@ -6,11 +6,6 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 
-def is_nested(value: Any) -> bool:
-    """Return whether it is a tuple or a dictionary of inputs, and not an array."""
-    return isinstance(value, tuple | dict)
-
-
 def each(function: Callable[..., Any], value: Any) -> Any:
     """Return what `function` makes of each array, in the form in which they were given."""
     if isinstance(value, tuple):

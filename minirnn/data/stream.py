@@ -64,11 +64,6 @@ class StreamBatches:
     def __len__(self) -> int:
         return self._count
 
-    @property
-    def sizes(self) -> list[int]:
-        """How many rows the batches have."""
-        return [self.batch_size]
-
     def first(self) -> tuple[Array, Array]:
         """Return the first batch."""
         return next(iter(self))

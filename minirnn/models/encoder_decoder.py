@@ -53,9 +53,6 @@ class EncoderDecoder(Layer):
     their order; sizes must agree. A `Bidirectional` encoder layer hands over both its final states
     side by side, for a decoder layer with as many units as both directions together.
 
-    Attention comes after the recurrent layers, as in Luong, Pham and Manning, so that a
-    whole target is one run of each layer.
-
     Raises
     ------
     ValueError

@@ -9,7 +9,7 @@ import numpy as np
 
 from minirnn import checks
 from minirnn.data.batches import Batches
-from minirnn.data.nested import each, is_nested
+from minirnn.data.nested import each
 from minirnn.data.sequences import lengths_to_mask
 
 
@@ -61,7 +61,7 @@ def as_batches(
         return data.inputs  # type: ignore[no-any-return]
     inputs, target_mask = as_arrays(data.inputs), data.target_mask
     if target_mask is not None:
-        of_each = np.shape(target_mask if is_nested(data.targets) else data.targets)
+        of_each = np.shape(target_mask if isinstance(data.targets, tuple | dict) else data.targets)
         shape = of_each[: np.ndim(target_mask)]
         target_mask = checks.as_mask("Trainer: target_mask", target_mask, shape)
     whole = data._replace(
@@ -136,7 +136,7 @@ def as_mask(inputs: Any, mask: Any, lengths: Any = None) -> Any:
     given = mask if lengths is None else lengths
     if given is None:
         return None
-    if is_nested(inputs):
+    if isinstance(inputs, tuple | dict):
         keys = _keys(inputs)
         if type(given) is not type(inputs) or set(_keys(given)) != set(keys):
             raise TypeError(

@@ -57,7 +57,7 @@ def measure(model: Layer, loss: Loss, batch: Batch, prediction: Any = None) -> M
 
 def run(model: Layer, inputs: Any, mask: Any = None) -> Array:
     """Return the model's output, with the mask if the model takes one."""
-    if isinstance(inputs, tuple | dict):  # `is_nested`, without a call in every step, as below
+    if isinstance(inputs, tuple | dict):
         _check_several(inputs, mask)
     return masks.apply(model, inputs, mask)  # type: ignore[no-any-return]
 
