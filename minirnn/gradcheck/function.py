@@ -214,6 +214,6 @@ def _one_gradient(where: str, name: str, gradient: Any, shape: tuple[int, ...]) 
         said = f"backward gives {type(gradient).__name__} for it; end it with `return grad_x`"
         raise wrong_kind(where, name, said, "a missing return")
     if np.shape(gradient) != shape:
-        raise wrong_shape(f"{where}: the gradient on {name}", name, np.shape(gradient), shape)
+        raise wrong_shape(where, name, np.shape(gradient), shape)
     copied: Array = np.array(gradient, np.float64)  # the layer may go on to use its array
     return copied

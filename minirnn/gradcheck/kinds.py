@@ -7,13 +7,15 @@ from typing import Any
 
 import numpy as np
 
+from minirnn.cells.cell import Cell
 from minirnn.data.nested import leaves
 from minirnn.gradcheck.arrays import Names, flattened, kind_of, mapped
 from minirnn.gradcheck.function import CheckedFunction
 from minirnn.gradcheck.report import GradientError, wrong_kind
+from minirnn.recurrent.states import check_returned
 from minirnn.typing import Array
 
-__all__ = ["CellFunction", "LayerFunction", "LossFunction", "step_gradients", "step_result"]
+__all__ = ["CellFunction", "LayerFunction", "LossFunction", "of_step"]
 
 
 class LayerFunction(CheckedFunction):
@@ -74,7 +76,7 @@ class CellFunction(CheckedFunction):
         """Return the output of the step, then the next state."""
         state = self.hand(self.names["state"])
         result = self.layer.forward(self.hand("input"), state)
-        y, state, self.cache = step_result(f"{self.kind}.forward", result, len(state))
+        y, state, self.cache = of_step(self.layer, "forward", result, self.x, state)
         return [np.asarray(y), *map(np.asarray, state)]
 
     def run_backward(self, weights: Sequence[Array]) -> dict[str, Any]:
@@ -82,7 +84,8 @@ class CellFunction(CheckedFunction):
         grad_y = self.hand_back("grad", weights[0])
         states = [self.hand_back(f"grad_state[{k}]", w) for k, w in enumerate(weights[1:])]
         result = self.layer.backward(grad_y, tuple(states), self.cache)
-        grad_x, grad_state = step_gradients(f"{self.kind}.backward", result)
+        state = self.hand(self.names["state"])
+        grad_x, grad_state = of_step(self.layer, "backward", result, self.x, state)
         return {"input": grad_x} | {f"state[{k}]": a for k, a in enumerate(grad_state)}
 
 
@@ -113,32 +116,21 @@ def _wrong_forward(kind: str, name: str, expected: str, result: Any) -> Gradient
     return wrong_kind(f"{kind}.forward", name, said)
 
 
-def step_result(where: str, result: Any, states: int) -> tuple[Any, Any, Any]:
-    """Return the three things that a cell's forward gives; raise if it does not."""
-    if not isinstance(result, tuple) or len(result) != 3:
-        said = "three things, (y_t, state, cache)"
-    elif not isinstance(result[1], tuple) or len(result[1]) != states:
-        said = f"(y_t, state, cache) with state a tuple of {states} arrays, as the one given"
-        result = result[1]
-    else:
-        return result
-    raise wrong_kind(
-        where,
-        "output",
-        f"a cell's forward gives {said}; this one gives {kind_of(result)}",
-    )
+_STEP = {
+    "forward": ("output", 3, "(y_t, state, cache)"),
+    "backward": ("input", 2, "(grad_x, grad_state)"),
+}
 
 
-def step_gradients(where: str, result: Any) -> tuple[Any, Any]:
-    """Return the two things that a cell's backward gives; raise if it does not."""
-    pair = isinstance(result, tuple) and len(result) == 2
-    if pair and isinstance(result[1], tuple | list):
-        return result[0], result[1]
-    got = f"(grad_x, {kind_of(result[1])})" if pair else kind_of(result)
-    raise wrong_kind(
-        where,
-        "input",
-        f"a cell's backward gives two things, (grad_x, grad_state), the second a tuple with an "
-        f"array for each state; this one gives {got}",
-        "a missing return" if result is None else "a wrong return",
-    )
+def of_step(
+    cell: Cell, name: str, result: Any, x: Array, state: Any, where: str = ""
+) -> tuple[Any, ...]:
+    """Return what a cell's forward or backward gave; raise unless it is what a loop can use."""
+    what, count, expected = _STEP[name]
+    if not isinstance(result, tuple) or len(result) != count:
+        said = f"{name} should return {expected}, and gives {kind_of(result)}"
+        looks = "a missing return" if result is None else "a wrong return"
+        raise wrong_kind(where or f"{type(cell).__name__}.{name}", what, said, looks)
+    shape = (len(x), cell.output_size) if name == "forward" else np.shape(x)
+    check_returned(cell, name, result[0], shape, result[1], state)
+    return result

@@ -14,7 +14,7 @@ from minirnn import checks
 from minirnn.cells.cell import Cell
 from minirnn.core import Layer
 from minirnn.gradcheck.function import CheckedFunction, RefusedError
-from minirnn.gradcheck.kinds import step_gradients, step_result
+from minirnn.gradcheck.kinds import of_step
 from minirnn.gradcheck.report import GradientError, wrong_kind, wrong_shape
 from minirnn.models.chain_checks import explain_shapes
 
@@ -69,34 +69,21 @@ def located(function: CheckedFunction, error: Exception) -> Exception:
     return error
 
 
-def _check(part: Any, name: str, result: Any, given: tuple[Any, ...], where: str) -> None:
+def _check(part: Layer, name: str, result: Any, given: tuple[Any, ...], where: str) -> None:
     """Raise if a part returns something of another kind or shape than it should."""
-    pairs: list[tuple[str, Any, tuple[int, ...]]] = []
+    what = "output" if name == "forward" else "input"
     if isinstance(part, Cell):
         x, state = given
-        if name == "forward":
-            y, states, _ = step_result(where, result, len(state))
-            pairs = [("output", y, (len(x), part.output_size))]
-        else:
-            grad_x, states = step_gradients(where, result)
-            pairs = [("input", grad_x, np.shape(x))]
-        if len(states) != len(state):
-            said = f"the state has {len(state)} arrays, and {name} gives {len(states)}"
-            raise wrong_kind(where, "state", said)
-        for k, (new, old) in enumerate(zip(states, state, strict=True)):
-            pairs.append((f"state[{k}]", new, np.shape(old)))
-    elif name == "backward" and isinstance(given[0], np.ndarray) and given[0].dtype.kind == "f":
-        pairs = [("input", result, given[0].shape)]
-    elif result is None:
-        pairs = [("output", result, ())]
-    for what, array, shape in pairs:
-        if array is None:
-            said = f"{name} gives None for it; does the method end with a return?"
-            raise wrong_kind(where, what, said, "a missing return")
-        if np.shape(array) != shape:
-            said = what if name == "forward" else f"the gradient on {what}"
-            hint = "; set self.output_size where it is not the hidden size" * (what == "output")
-            raise wrong_shape(f"{where}: {said}", what, np.shape(array), shape, hint)
+        of_step(part, name, result, x, state, where)
+    elif result is None and (name == "forward" or _is_float(given[0])):
+        said = f"{name} gives None for it; does the method end with a return?"
+        raise wrong_kind(where, what, said, "a missing return")
+    elif name == "backward" and _is_float(given[0]) and np.shape(result) != given[0].shape:
+        raise wrong_shape(where, what, np.shape(result), given[0].shape)
+
+
+def _is_float(x: Any) -> bool:
+    return isinstance(x, np.ndarray) and x.dtype.kind == "f"
 
 
 def _line(raised: TracebackType | None, part: Any) -> str:

@@ -96,12 +96,12 @@ def wrong_kind(where: str, name: str, said: str, looks: str = "a wrong return") 
 
 
 def wrong_shape(
-    where: str, name: str, got: tuple[int, ...], expected: tuple[int, ...], hint: str = ""
+    where: str, name: str, got: tuple[int, ...], expected: tuple[int, ...]
 ) -> GradientError:
-    """Return the error about an array of another shape than it should have."""
-    looks = "a transposed array" if got == expected[::-1] else "another array"
-    found = Diagnosis("shape", (name,), f"looks like {looks}{hint}")
-    message = f"{where} should have shape {expected}, got {got}"
+    """Return the error about a gradient of another shape than the array that it belongs to."""
+    looks = "a transposed array" if got == expected[::-1] else "the gradient of another array"
+    found = Diagnosis("shape", (name,), f"looks like {looks}")
+    message = f"{where}: the gradient on {name} should have shape {expected}, got {got}"
     return GradientShapeError(f"{message}\n- {found!r}", name, (found,))
 
 

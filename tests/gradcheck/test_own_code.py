@@ -38,7 +38,7 @@ def test_a_cell_whose_backward_returns_nothing(how, place):
     assert isinstance(error, GradientKindError)
     assert isinstance(error, TypeError)
     assert str(error).startswith("TanhCell.backward" + place.format(4))
-    assert "gives two things, (grad_x, grad_state)" in str(error)
+    assert "should return (grad_x, grad_state), and gives NoneType" in str(error)
     assert "missing return" in error.diagnosis
 
 
@@ -47,7 +47,7 @@ def test_a_cell_whose_forward_returns_two_values(how, place):
     error = raised(h.TanhCell, "return new, (new,), cache", "return new, (new,)", how)
     assert isinstance(error, GradientKindError)
     assert str(error).startswith("TanhCell.forward" + place.format(0))
-    assert "three things, (y_t, state, cache); this one gives a tuple of 2" in str(error)
+    assert "should return (y_t, state, cache), and gives a tuple of 2" in str(error)
 
 
 @pytest.mark.parametrize(("how", "place"), PLACES)
@@ -121,13 +121,30 @@ def test_a_class_in_the_place_of_an_object():
         m.check_gradients(m.Dense, ROWS)
 
 
-def test_another_number_of_states():
-    error = raised(h.MemoryCell, "return h_new, (h_new, c_new),", "return h_new, (h_new,),")
-    assert isinstance(error, GradientKindError)
-    assert "state a tuple of 2 arrays" in str(error)
-    error = raised(h.MemoryCell, "(grad_h, grad_c)", "(grad_h,)", "over time")
-    assert "MemoryCell.backward at step 4 (cell)" in str(error)
-    assert "the state has 2 arrays, and backward gives 1" in str(error)
+@pytest.mark.parametrize(("how", "place"), PLACES)
+@pytest.mark.parametrize(
+    ("new", "says"),
+    [
+        ("(grad_h,)", r"shapes [(2, 4), (2, 4)], got [(2, 4)]"),
+        ("(grad_h, grad_c, grad_c)", r"got [(2, 4), (2, 4), (2, 4)]"),
+        ("(grad_h, None)", "got [(2, 4), ()]"),
+        ("[grad_h, grad_c]", "a tuple of 2 state arrays, got list"),
+    ],
+)
+def test_other_states_than_it_was_given(how, place, new, says):
+    error = raised(h.MemoryCell, "(grad_h, grad_c)", new, how)
+    assert str(error).startswith("MemoryCell.backward" + place.format(4))
+    assert says in str(error)
+
+
+@pytest.mark.parametrize(("how", "place"), PLACES)
+def test_a_step_of_another_shape(how, place):
+    error = raised(h.TanhCell, "return new, (new,)", "return new[:, :2], (new,)", how)
+    assert str(error).startswith("TanhCell.forward" + place.format(0))
+    assert "= (2, 4), got (2, 2); set self.output_size" in str(error)
+    error = raised(h.TanhCell, "return grad_x, (grad_h,)", "return None, (grad_h,)", how)
+    assert str(error).startswith("TanhCell.backward" + place.format(4))
+    assert "a gradient on the input (batch, input_size) = (2, 3), got ()" in str(error)
 
 
 def test_an_error_of_any_kind_keeps_its_class():

@@ -135,7 +135,7 @@ BROKEN = [
     # cells
     (h.TanhCell, "(grad_h,)", "(2 * grad_h,)", (ROWS,), "gradients", "2 times"),
     (h.TanhCell, "return new, (new,), cache", "return new, (new,)", (ROWS,), "sizes",
-     "three things"),
+     "should return (y_t, state, cache)"),
     (h.MemoryCell, "return tuple(", "return list(", (ROWS,), "sizes", "write (array,)"),
     (h.MemoryCell, "np.zeros((batch_size, ", "np.zeros((1, ", (ROWS,), "sizes",
      "batch first"),
