@@ -32,7 +32,7 @@ NONE, VECTOR, THIN, CONST = range(4)
 OPCODES = {name: k for k, name in enumerate(OPERATIONS)}
 ELSEWHERE = LEAVES | FREE  # what has no instruction of its own
 NOT_KEPT = FREE | {"product", *FOLDS.values(), "parameter", "grad_y", "grad_state"}
-STRIP = 1024  # numbers of the widest row of a strip
+STRIP = 2048  # numbers of the widest row of a strip
 
 Place = tuple[int, int]  # slot, and the column in it
 Stage = tuple[int, list[tuple[Node, list[int]]]]  # rows of a strip; instructions, and for what

@@ -328,11 +328,17 @@ typedef struct {
   }                                                                                              \
   break;
 
-/* One number from all those of a row: NaN where there is one. */
+/* One number from all those of a row: NaN where there is one. Four vectors at a time need not wait
+   for one another. */
 #define FOLD(NAMED, START, COMBINE)                                                              \
   INL REAL NAME(NAMED)(const REAL *p, int64_t n) {                                               \
-    vec a = NAME(splat)(START), b;                                                               \
+    vec a = NAME(splat)(START), b, four[4] = {a, a, a, a};                                       \
     int64_t j = 0;                                                                               \
+    for (; j + 4 * VL <= n; j += 4 * VL) FOR_ROWS(4) {                                           \
+      a = four[i], b = NAME(load)(p + j + i * VL), four[i] = COMBINE;                            \
+    }                                                                                            \
+    a = four[0];                                                                                 \
+    FOR_ROWS(3) b = four[i + 1], a = COMBINE;                                                    \
     for (; j + VL <= n; j += VL) b = NAME(load)(p + j), a = COMBINE;                             \
     vec all = a;                                                                                 \
     a = NAME(splat)(START);                                                                      \
