@@ -17,3 +17,11 @@ class CheckpointError(ValueError):
 
 class Untraceable(Exception):  # noqa: N818  (a verdict on a cell, not a fault)
     """Why the engine cannot trace a cell, in words."""
+
+
+def missing(library: str, extra: str) -> ImportError:
+    """Return the error that says what to install."""
+    return ImportError(
+        f"this needs {library}, which is not installed; in the folder of minirnn's README.md: "
+        f'pip install ".[{extra}]"'
+    )

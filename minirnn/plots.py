@@ -9,6 +9,8 @@ from typing import Any
 
 import numpy as np
 
+from minirnn.errors import missing
+
 # Okabe and Ito's colours, which colour-blind readers tell apart as well.
 COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
 
@@ -31,9 +33,7 @@ def axes_for(
         from matplotlib.axes import Axes
         from matplotlib.figure import Figure
     except ImportError:
-        raise ImportError(
-            'plots need matplotlib: pip install ".[plot]" in the folder of README.md'
-        ) from None
+        raise missing("matplotlib", "plot") from None
     if ax is not None:
         given = list(np.ravel(np.asarray(ax, dtype=object)))
         wrong = next((type(one).__name__ for one in given if not isinstance(one, Axes)), None)

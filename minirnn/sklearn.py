@@ -14,6 +14,7 @@ from minirnn import checks
 from minirnn.callbacks import EarlyStopping
 from minirnn.core import Layer
 from minirnn.data import Scaler, pad_sequences
+from minirnn.errors import missing
 from minirnn.functions import softmax
 from minirnn.layers import Dense, Dropout, LastState
 from minirnn.losses import MeanSquaredError, SoftmaxCrossEntropy
@@ -35,10 +36,7 @@ try:
         validate_data,
     )
 except ImportError:
-    raise ImportError(
-        'minirnn.sklearn needs scikit-learn 1.6 or newer: pip install ".[sklearn]" in the folder '
-        "of README.md"
-    ) from None
+    raise missing("scikit-learn 1.6 or newer", "sklearn") from None
 
 __all__ = ["SequenceClassifier", "SequenceRegressor"]
 

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from minirnn import checks
 from minirnn.callbacks.base import Callback
+from minirnn.errors import missing
 from minirnn.settings import setting, settings
 
 if TYPE_CHECKING:
@@ -49,10 +50,7 @@ class TensorBoard(Callback):
         try:
             from tensorboardX import SummaryWriter
         except ImportError:
-            raise ImportError(
-                "TensorBoard: needs tensorboardX, which is not installed; in the folder of "
-                'minirnn\'s README.md: pip install ".[tensorboard]"'
-            ) from None
+            raise missing("tensorboardX", "tensorboard") from None
         self._writer = SummaryWriter(os.fspath(self.folder))
 
     def on_batch_end(self, trainer: Trainer) -> None:

@@ -57,14 +57,6 @@ def refuse(what: str, library: str, subject: str, why: str = "") -> NoReturn:
     raise ConversionError(f"{what}: {subject} has no counterpart in {library}{reason}")
 
 
-def missing(library: str, extra: str) -> ImportError:
-    """Return the error that says what to install."""
-    return ImportError(
-        f"this needs {library}, which is not installed; in the folder of minirnn's README.md: "
-        f'pip install ".[{extra}]"'
-    )
-
-
 # ---------------------------------------------------------------- layers
 
 

@@ -18,7 +18,8 @@ import numpy as np
 
 from minirnn import checks
 from minirnn.core import Layer
-from minirnn.interop.counterparts import ConversionError, check_dtype, missing
+from minirnn.errors import missing
+from minirnn.interop.counterparts import ConversionError, check_dtype
 from minirnn.interop.proof import Part, Run, assembled, prove
 from minirnn.typing import Array, Mask
 

@@ -14,15 +14,9 @@ import numpy as np
 from minirnn import checks
 from minirnn.cells.cell import Cell
 from minirnn.core import Layer, dtype_of
+from minirnn.errors import missing
 from minirnn.files.replacing import check_place, existing, replacing
-from minirnn.interop.counterparts import (
-    ConversionError,
-    chained,
-    check_dtype,
-    missing,
-    named_chain,
-    titled,
-)
+from minirnn.interop.counterparts import ConversionError, chained, check_dtype, named_chain, titled
 from minirnn.interop.proof import Part, Run, prove
 from minirnn.typing import Array, Mask
 

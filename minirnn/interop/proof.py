@@ -13,6 +13,7 @@ from minirnn.cells.cell import Cell
 from minirnn.core import Layer, dtype_of
 from minirnn.interop.counterparts import ConversionError, chained, check_dtype, first_size
 from minirnn.layers import Embedding
+from minirnn.masks import without_padding
 from minirnn.typing import Array, Mask
 
 TOLERANCE = {"float32": 1e-5, "float64": 1e-10}
@@ -123,8 +124,7 @@ def _difference(one: Array, two: Array, mask: Mask | None = None) -> float:
 
 def _first_difference(x: Array, mask: Mask | None, parts: Iterable[Part], tolerance: float) -> str:
     """Say at which layer the two sides part, as far as they are known layer by layer."""
-    if mask is not None:
-        x = np.where(mask.reshape(mask.shape + (1,) * (x.ndim - 2)), x, x.dtype.type(0))
+    x = without_padding(x, mask)
     for name, layers, run in parts:
         if not layers:
             continue

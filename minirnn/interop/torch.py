@@ -12,7 +12,8 @@ from typing import Any, TypeAlias
 
 from minirnn import checks
 from minirnn.core import Layer
-from minirnn.interop.counterparts import ConversionError, check_dtype, missing, named_chain, titled
+from minirnn.errors import missing
+from minirnn.interop.counterparts import ConversionError, check_dtype, named_chain, titled
 from minirnn.interop.proof import Part, Run, assembled, flat, prove
 from minirnn.typing import Array, Mask
 

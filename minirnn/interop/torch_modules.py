@@ -8,14 +8,9 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Any
 
-from minirnn.interop.counterparts import missing
-
-try:
-    import torch
-    from torch import nn
-    from torch.nn.utils.rnn import pack_padded_sequence, pad_packed_sequence
-except ImportError:
-    raise missing("PyTorch", "torch") from None
+import torch
+from torch import nn
+from torch.nn.utils.rnn import pack_padded_sequence, pad_packed_sequence
 
 
 class Chain(nn.Sequential):
