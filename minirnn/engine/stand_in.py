@@ -7,7 +7,7 @@ and its strides, tell which columns are meant.
 
 from __future__ import annotations
 
-from functools import partial
+from functools import cached_property, partial
 from math import prod
 from operator import attrgetter, methodcaller
 from typing import TYPE_CHECKING, Any, NoReturn
@@ -60,8 +60,11 @@ class StandIn(NDArrayOperatorsMixin):
     def __init__(
         self, trace: Trace, node: Node, whole: Array, view: Array, rows: int | None, *, fresh: bool
     ) -> None:
-        self._trace, self._node, self._whole, self.view = trace, node, whole, view
-        self.rows, self.fresh, self.truths = rows, fresh, view.dtype.char == "?"
+        self._trace, self._whole, self._node_of_whole = trace, whole, node
+        self.view, self.rows, self.fresh = view, rows, fresh
+        self.truths = view.dtype.char == "?"
+        if view is whole:
+            self.node = node
 
     ndim: Any = property(attrgetter("view.ndim"))
     dtype: Any = property(attrgetter("view.dtype"))
@@ -98,7 +101,8 @@ class StandIn(NDArrayOperatorsMixin):
         if not np.may_share_memory(view, self._whole):
             raise Untraceable("an index that is not a slice, or a reshape that mixes rows")
         self.fresh = False
-        return type(self)(self._trace, self._node, self._whole, view, rows, fresh=False)
+        node, whole = self._node_of_whole, self._whole
+        return type(self)(self._trace, node, whole, view, rows, fresh=False)
 
     def __getitem__(self, key: Any) -> Any:
         keys = key if isinstance(key, tuple) else (key,)
@@ -123,23 +127,10 @@ class StandIn(NDArrayOperatorsMixin):
             raise Untraceable(f"the array method or attribute .{name}")
         return partial(self._call, function, self)
 
-    @property
+    @cached_property
     def node(self) -> Node:
-        """All of a node, or some of its columns."""
-        if self.view is not self._whole:
-            self._node, self._whole = self._decoded(), self.view
-        return self._node
-
-    @property
-    def operand(self) -> Node:
-        """The node of rows, or of what is the same for all rows."""
-        node = self.node
-        if node.name == "parameter" and self.ndim > 1 and self.view.size != node.width:
-            raise Untraceable("a matrix of weights is changed before it is multiplied by")
-        return node
-
-    def _decoded(self) -> Node:
-        view, node, graph = self.view, self._node, self._trace.graph
+        """The node that a view is, or some of the columns of one."""
+        view, node, graph = self.view, self._node_of_whole, self._trace.graph
         begin, at = (a.__array_interface__["data"][0] for a in (self._whole, view))
         first = (at - begin) // view.itemsize
         if isinstance(node.attr, Part):  # of a parameter, or its gradient
@@ -155,6 +146,14 @@ class StandIn(NDArrayOperatorsMixin):
         if len(columns) > 1 or (columns > (1,) and view.strides[-1] != view.itemsize):
             raise Untraceable(f"a view of shape {view.shape}, not of columns side by side")
         return graph.slice(node, first, first + (columns[0] if columns else 1))
+
+    @property
+    def operand(self) -> Node:
+        """The node of rows, or of what is the same for all rows."""
+        node = self.node
+        if node.name == "parameter" and self.ndim > 1 and self.view.size != node.width:
+            raise Untraceable("a matrix of weights is changed before it is multiplied by")
+        return node
 
     # ------------------------------------------------------------ what is done
 
@@ -192,6 +191,7 @@ class StandIn(NDArrayOperatorsMixin):
             raise Untraceable("an array is changed in place that was given, or is part of another")
         if target.dtype != result.dtype:
             raise Untraceable("truth values and numbers in one array")
+        vars(target).clear()
         vars(target).update(vars(result))  # every name of the array sees the change
         return target
 

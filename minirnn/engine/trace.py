@@ -48,14 +48,15 @@ class Trace:
         self, node: Node, shape: tuple[int, ...], rows: int | None = None, *, boolean: bool = False
     ) -> StandIn:
         """Return what stands for all of a node; along the batch it does not move in memory."""
-        if rows is not None and shape[1:] not in ((), (1,), (node.width,)):
-            raise Untraceable(f"an array of shape {shape}: one number a row beside a row")
-        whole = self._unread.get((shape, rows, boolean))
+        key = shape, rows, boolean, node.width
+        whole = self._unread.get(key)
         if whole is None:
+            if rows is not None and shape[1:] not in ((), (1,), (node.width,)):
+                raise Untraceable(f"an array of shape {shape}: one number a row beside a row")
             whole = np.empty(shape if rows is None else shape[1:], bool if boolean else self.dtype)
             if rows is not None:
                 whole = np.ndarray(shape, whole.dtype, whole, 0, (0, *whole.strides))
-            self._unread[shape, rows, boolean] = whole
+            self._unread[key] = whole
         return StandIn(self, node, whole, whole, rows, fresh=True)
 
     def parameter(self, name: str, value: Array, kind: type[StandIn] = StandIn) -> StandIn:
