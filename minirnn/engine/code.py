@@ -17,9 +17,7 @@ from minirnn.engine.settings import compiled as _native
 from minirnn.engine.trace import Trace, sizes_of, trace
 from minirnn.errors import Untraceable
 
-__all__ = ["Code", "code_of"]
-
-PRIMES = 997, 1009, 1013, 1019, 1021, 1031, 1033, 1039  # batch sizes of a trace
+_PRIMES = 997, 1009, 1013, 1019, 1021, 1031, 1033, 1039  # batch sizes of a trace
 
 
 # ---------------------------------------------------------------- the code of a cell
@@ -65,7 +63,7 @@ class Code:
         held = Contents([("self", model), *dependencies.outside])
         # A batch size that nothing else has, and one, if the cell looks at the batch size.
         taken = {n for p in cell.parameters() for n in p.shape} | set(self._sizes.values())
-        prime = next(n for n in PRIMES if n not in taken)
+        prime = next(n for n in _PRIMES if n not in taken)
         try:
             traces = [trace(model, prime, self.dtype, self._sizes)]
             if traces[0].graph.batch_seen:
@@ -80,7 +78,7 @@ class Code:
 # ---------------------------------------------------------------- one code for all cells alike
 
 _codes: dict[Any, Code | str] = {}
-MOST_CODES = 256
+_MOST_CODES = 256
 
 
 def code_of(cell: Cell, verify: Callable[[Code], str]) -> tuple[Code | str, Dependencies | None]:
@@ -99,20 +97,20 @@ def code_of(cell: Cell, verify: Callable[[Code], str]) -> tuple[Code | str, Depe
         dependencies = Dependencies(cell)
         known = _codes.get(dependencies.key)
     except Exception as error:
-        return reason(error), None
+        return _reason(error), None
     if known is None:
         try:
             known = Code(cell, dependencies)
             known = verify(known) or known
         except Exception as error:  # whatever tracing raises, the loop runs
-            known = reason(error)
-        while len(_codes) >= MOST_CODES:
+            known = _reason(error)
+        while len(_codes) >= _MOST_CODES:
             _codes.pop(next(iter(_codes)), None)
         _codes[dependencies.key] = known
     return known, dependencies
 
 
-def reason(error: Exception) -> str:
+def _reason(error: Exception) -> str:
     """Say what stopped the tracing, and in which line of the user's code."""
     from traceback import walk_tb  # here, so that a cell that runs is not kept waiting
 

@@ -19,16 +19,14 @@ from minirnn.cells.cell import Cell
 from minirnn.core import Layer, Parameter
 from minirnn.engine.settings import compiled
 
-__all__ = ["Contents", "Dependencies", "look"]
-
-PLAIN: Any = (bool, int, float, complex, str, bytes, type, type(None), np.dtype, np.generic)
-BEHIND = {property: "fget", classmethod: "__func__", staticmethod: "__func__",
+_PLAIN: Any = (bool, int, float, complex, str, bytes, type, type(None), np.dtype, np.generic)
+_BEHIND = {property: "fget", classmethod: "__func__", staticmethod: "__func__",
     MethodType: "__func__", partial: "func"}  # fmt: skip
-FIXED: Any = (*PLAIN, ModuleType, FunctionType, *BEHIND)
-LIBRARIES = {"minirnn", "numpy", *sys.stdlib_module_names}  # are not looked into
+_FIXED: Any = (*_PLAIN, ModuleType, FunctionType, *_BEHIND)
+_LIBRARIES = {"minirnn", "numpy", *sys.stdlib_module_names}  # are not looked into
 
 
-def frozen(thing: Any, first: dict[int, int] | None = None, depth: int = 0) -> Any:
+def _frozen(thing: Any, first: dict[int, int] | None = None, depth: int = 0) -> Any:
     """Return all that is known of a thing beside its parameters' numbers, to be compared.
 
     `first` numbers the parameters met so far: they may be met under several names.
@@ -36,17 +34,17 @@ def frozen(thing: Any, first: dict[int, int] | None = None, depth: int = 0) -> A
     first = {} if first is None else first
 
     def inside(items: Iterable[Any]) -> tuple[Any, ...]:
-        return tuple(frozen(item, first, depth + 1) for item in items)
+        return tuple(_frozen(item, first, depth + 1) for item in items)
 
     kind: Any = type(thing)
     if isinstance(thing, Parameter):
         return kind, first.setdefault(id(thing), len(first)), thing.shape, thing.dtype
     if isinstance(thing, np.ndarray):
         return thing.shape, thing.dtype.str, thing.tobytes()
-    if isinstance(thing, PLAIN):
+    if isinstance(thing, _PLAIN):
         return kind, thing
     itself = MethodType(type, thing)  # equal to that of the very same thing alone
-    if isinstance(thing, FIXED) or depth == 8:
+    if isinstance(thing, _FIXED) or depth == 8:
         return itself
     if isinstance(thing, list | tuple | set | frozenset | deque):
         return kind, *inside(thing)
@@ -100,21 +98,21 @@ class Dependencies:
                 met.add(id(thing))
                 waiting += self._inside(thing)
         self._things = things = [thing for _, thing in self.outside]
-        self._plain = all(isinstance(v, (*PLAIN, Parameter)) for v in vars(cell).values())
-        self._changeable = [thing for thing in things if not isinstance(thing, FIXED)]
-        self._before = frozen(cell), frozen(self._changeable)
-        self.key = *self._looks[0][1].values(), *self._before, frozen(things)
+        self._plain = all(isinstance(v, (*_PLAIN, Parameter)) for v in vars(cell).values())
+        self._changeable = [thing for thing in things if not isinstance(thing, _FIXED)]
+        self._before = _frozen(cell), _frozen(self._changeable)
+        self.key = *self._looks[0][1].values(), *self._before, _frozen(things)
 
     def same(self) -> bool:
         """Whether all of it is as it was."""
         if not self._holds(self._cells, self._looks) or (self._things and self.changed()):
             return False
         of_cell, outside = self._before
-        if self._changeable and outside != frozen(self._changeable):
+        if self._changeable and outside != _frozen(self._changeable):
             return False
         (cell,) = self._cells
         return self._plain or (
-            all(map(is_, cell.parameters(), self._parameters)) and of_cell == frozen(cell)
+            all(map(is_, cell.parameters(), self._parameters)) and of_cell == _frozen(cell)
         )
 
     def changed(self) -> list[str]:
@@ -149,8 +147,8 @@ class Dependencies:
             return thing
         if isinstance(thing, dict):
             return thing.values()
-        if type(thing) in BEHIND:
-            return (getattr(thing, BEHIND[type(thing)]),)
+        if type(thing) in _BEHIND:
+            return (getattr(thing, _BEHIND[type(thing)]),)
         kind = type(thing)
         if isinstance(thing, Layer) or _is_own(kind, kind.__module__):
             return kind, *_attributes(thing).values()
@@ -187,7 +185,7 @@ class Dependencies:
 
 def _is_own(thing: Any, module: Any) -> bool:
     """Whether something may change: what is in libraries does not, but for attributes of cells."""
-    if not isinstance(module, str) or module.partition(".")[0] in LIBRARIES:
+    if not isinstance(module, str) or module.partition(".")[0] in _LIBRARIES:
         return False
     file = getattr(sys.modules.get(module), "__file__", None) or ""
     return "site-packages" not in file or (isinstance(thing, type) and issubclass(thing, Layer))
@@ -223,7 +221,7 @@ class Contents:
     def _hold(self, name: str, thing: Any) -> None:
         kinds: Any = list | dict | set | deque | np.ndarray
         held = thing if isinstance(thing, kinds) else getattr(thing, "__dict__", None)
-        if isinstance(thing, FIXED) or id(held) in self._held:
+        if isinstance(thing, _FIXED) or id(held) in self._held:
             return
         if isinstance(held, kinds):
             self._held[id(held)] = name, held, copy.copy(held)

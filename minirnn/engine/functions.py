@@ -15,7 +15,6 @@ if TYPE_CHECKING:
     from minirnn.engine.stand_in import StandIn
     from minirnn.engine.trace import Trace
 
-__all__ = ["FUNCTIONS"]
 
 _VIEW, _OPERAND, _ROWS, _TRUTHS = map(attrgetter, ("view", "operand", "rows", "truths"))
 
@@ -120,25 +119,25 @@ def _einsum(trace: Trace, text: str, *arrays: Any) -> Any:
     letters = "".join(dict.fromkeys(c for c in text if c.isalpha()))
     named = str.maketrans(dict(zip(letters, "abcdef", strict=False)))
     form = text.replace(" ", "").translate(named)
-    if form not in EINSUMS:
+    if form not in _EINSUMS:
         raise Untraceable(f"np.einsum({text!r})")
-    return EINSUMS[form](*map(trace.of, arrays))
+    return _EINSUMS[form](*map(trace.of, arrays))
 
 
-EINSUMS: dict[str, Any] = {  # axes are named in the order in which they come
+_EINSUMS: dict[str, Any] = {  # axes are named in the order in which they come
     "ab->a": lambda a: a.sum(axis=1), "ab->b": lambda a: a.sum(axis=0),
     "ab,bc->ac": lambda a, b: a @ b, "ab,bc->ca": lambda a, b: b.T @ a.T,
     "ab,cb->ac": lambda a, b: a @ b.T, "ab,cb->ca": lambda a, b: b @ a.T,
     "ab,ac->bc": lambda a, b: a.T @ b, "ab,ac->cb": lambda a, b: b.T @ a,
     "ab,ca->bc": lambda a, b: a.T @ b.T, "ab,ca->cb": lambda a, b: b @ a,
 }  # fmt: skip
-SAME = {np.where: "where", np.fabs: "abs", np.float_power: "pow"}
-LOGICAL = {np.logical_and: "mul", np.bitwise_and: "mul", np.logical_or: "max",
+_SAME = {np.where: "where", np.fabs: "abs", np.float_power: "pow"}
+_LOGICAL = {np.logical_and: "mul", np.bitwise_and: "mul", np.logical_or: "max",
     np.bitwise_or: "max", np.logical_xor: "ne", np.bitwise_xor: "ne"}  # fmt: skip
 FUNCTIONS: dict[Any, Any] = {
     **{row.ufunc: partial(_elementwise, name) for name, row in OPERATIONS.items() if row.ufunc},
-    **{f: partial(_elementwise, name) for f, name in SAME.items()},
-    **{f: partial(_logical, name) for f, name in LOGICAL.items()},
+    **{f: partial(_elementwise, name) for f, name in _SAME.items()},
+    **{f: partial(_logical, name) for f, name in _LOGICAL.items()},
     **{getattr(np, name): partial(_fold, name) for name in FOLDS},
     np.square: lambda trace, a: _elementwise("mul", trace, a, a),
     np.reciprocal: lambda trace, a: _elementwise("div", trace, 1.0, a),

@@ -15,10 +15,8 @@ import numpy as np
 from minirnn.engine.operations import OPERATIONS
 from minirnn.errors import Untraceable
 
-__all__ = ["FREE", "LEAVES", "RESULTS", "Graph", "Node", "Part", "base", "columns"]
-
 LEAVES = {"x", "state", "grad_y", "grad_state", "parameter", "gradient", "const"}
-WHOLE = LEAVES | {"product", "concat"}  # what no other columns are computed of
+_WHOLE = LEAVES | {"product", "concat"}  # what no other columns are computed of
 FREE = {"slice", "concat"}  # parts of what lies elsewhere
 _width = attrgetter("width")
 RESULTS = {"y", "next_state", "outer", "gather", "grad_x", "next_grad_state"}
@@ -188,7 +186,7 @@ class Graph:
         for b, at in columns(a) if a.name == "concat" else ():
             if at <= low and high <= at + b.width:
                 return self.slice(b, low - at, high - at)
-        if a.name not in WHOLE and not _sums_products(a):
+        if a.name not in _WHOLE and not _sums_products(a):
             args = [b if b.width == 1 else self.slice(b, low, high) for b in a.args]
             return _cut(self.node(a.name, *args), a, low)
         return self.node("slice", a, attr=(low, high), width=high - low)

@@ -13,8 +13,6 @@ from minirnn.engine.dependencies import Dependencies
 from minirnn.engine.settings import current, native
 from minirnn.typing import Array, Mask, State
 
-__all__ = ["Machine"]
-
 # glibc gives freed memory back to the system, and page faults to have it again took 2 to 6 % of a
 # training step. Once a large array has been freed, it keeps what is smaller than that.
 np.empty(2**25 - 2**13, np.uint8)

@@ -6,8 +6,6 @@ from typing import NamedTuple
 
 import numpy as np
 
-__all__ = ["FOLDS", "OPERATIONS", "Operation"]
-
 
 class Operation(NamedTuple):
     """What is known of an operation."""

@@ -16,9 +16,6 @@ from minirnn.engine.operations import OPERATIONS
 from minirnn.engine.trace import Trace
 from minirnn.errors import Untraceable
 
-__all__ = ["fuse", "merged", "written"]
-
-
 # ---------------------------------------------------------------- for all batch sizes
 
 

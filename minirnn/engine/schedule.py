@@ -21,18 +21,16 @@ from minirnn.engine.operations import FOLDS, OPERATIONS
 from minirnn.engine.trace import Sizes
 from minirnn.errors import Untraceable
 
-__all__ = ["Schedule"]
-
 # As in machine.c.
 (BATCH, STATE, NEXT_STATE, GRAD_STATE, NEXT_GRAD_STATE, PARAMETER, GRADIENT,
  KEPT, RINGED, SCRATCH, REGISTER) = range(11)  # fmt: skip
-KINDS = {"state": STATE, "next_state": NEXT_STATE, "grad_state": GRAD_STATE,
+_KINDS = {"state": STATE, "next_state": NEXT_STATE, "grad_state": GRAD_STATE,
     "next_grad_state": NEXT_GRAD_STATE, "parameter": PARAMETER, "gradient": GRADIENT}  # fmt: skip
 NONE, VECTOR, THIN, CONST = range(4)
-OPCODES = {name: k for k, name in enumerate(OPERATIONS)}
-ELSEWHERE = LEAVES | FREE  # what has no instruction of its own
-NOT_KEPT = FREE | {"product", *FOLDS.values(), "parameter", "grad_y", "grad_state"}
-STRIP = 2048  # numbers of the widest row of a strip
+_OPCODES = {name: k for k, name in enumerate(OPERATIONS)}
+_ELSEWHERE = LEAVES | FREE  # what has no instruction of its own
+_NOT_KEPT = FREE | {"product", *FOLDS.values(), "parameter", "grad_y", "grad_state"}
+_STRIP = 2048  # numbers of the widest row of a strip
 
 Place = tuple[int, int]  # slot, and the column in it
 Stage = tuple[int, list[tuple[Node, list[int]]]]  # rows of a strip; instructions, and for what
@@ -61,14 +59,14 @@ class Schedule:
         names = ("parameter", "gradient")
         sizes = sizes | {(name, p): n for name in names for p, n in parameters.items()}
         self._given = {
-            key: self._slot(KINDS.get(key[0], BATCH), width) for key, width in sizes.items()
+            key: self._slot(_KINDS.get(key[0], BATCH), width) for key, width in sizes.items()
         }
         results = program.results
         forward = [n for n in results if n.name in ("y", "next_state")]
         outers = [n for n in results if n.name == "outer"]
         backward = [n for n in results if n not in (*forward, *outers)]
         for n in forward:
-            if n.name == "next_state" and n.args[0].name not in ELSEWHERE:
+            if n.name == "next_state" and n.args[0].name not in _ELSEWHERE:
                 self._home.setdefault(n.args[0], self._place(n))  # kept at no cost
         kept = self._kept(forward, [*backward, *outers])
         for n in kept:
@@ -122,7 +120,7 @@ class Schedule:
             return
         self._home[n] = self._slot(kind, n.width), 0
         for part, place in zip(n.args, _side_by_side(n, self._home[n]), strict=True):
-            if part.name not in ELSEWHERE:
+            if part.name not in _ELSEWHERE:
                 self._home.setdefault(part, place)
 
     def _kept(self, forward: list[Node], backward: list[Node]) -> list[Node]:
@@ -132,7 +130,7 @@ class Schedule:
         for n in self._program.reach([n.args[0] for n in forward]):
             if n.name in FREE or n.name in LEAVES:
                 continue
-            at_hand = all(a in again or a.name not in NOT_KEPT for a in n.args)
+            at_hand = all(a in again or a.name not in _NOT_KEPT for a in n.args)
             cheap = OPERATIONS[n.name].cheap and at_hand and n not in self._home
             (again if cheap else known).add(n)
         return [n for n in self._program.reach(backward, known) if n in known]
@@ -150,7 +148,7 @@ class Schedule:
         ends = list(wanted)
         for result in results:
             (n,), place = result.args, self._place(result)
-            here = result.name != "gather" and n not in known and n.name not in ELSEWHERE
+            here = result.name != "gather" and n not in known and n.name not in _ELSEWHERE
             here = here and (result.name != "grad_x" or n in x_alone)
             if here and self._home.setdefault(n, place) == place:
                 ends.append(n)  # it is computed where it is to go
@@ -175,7 +173,7 @@ class Schedule:
                 stages.append((0, [(n, row) for n in nodes for row in self._products(n)]))
             elif nodes:
                 widest = max([a.width for n in nodes for a in (n, *n.args)])
-                strip = max(1, STRIP // widest)
+                strip = max(1, _STRIP // widest)
                 self._register_width = max(self._register_width, strip * widest)
                 stages.append((strip, self._strip(nodes)))
         self._home = persistent
@@ -212,7 +210,7 @@ class Schedule:
         begin = self._operand(n.args[-1], n.width) if len(n.args) % 2 else [NONE, 0, 0]
         for a, weights in zip(n.args[::2], n.args[1::2], strict=False):
             at = self._given["parameter", weights.attr.name], weights.attr.offset
-            result.append([OPCODES["product"], n.width, VECTOR, *place, VECTOR, *self._place(a),
+            result.append([_OPCODES["product"], n.width, VECTOR, *place, VECTOR, *self._place(a),
                            VECTOR, *at, *begin, a.width, *weights.attr.strides])  # fmt: skip
             begin = [VECTOR, *place]
         return result
@@ -238,7 +236,7 @@ class Schedule:
 
     def _elementwise(self, n: Node) -> list[int]:
         width = max(n.args[0].width, n.width)  # of a sum of columns it is theirs
-        row = [OPCODES.get(n.name, OPCODES["id"]), width, VECTOR, *self._place(n)]
+        row = [_OPCODES.get(n.name, _OPCODES["id"]), width, VECTOR, *self._place(n)]
         for a in n.args:
             row += self._operand(a, width)
         return row + [NONE] * (17 - len(row))

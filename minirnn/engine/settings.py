@@ -8,8 +8,6 @@ from operator import attrgetter
 from typing import Any, Self
 from zlib import crc32
 
-__all__ = ["ENGINES", "compiled", "current", "default_threads", "native", "outdated", "use"]
-
 ENGINES = ("auto", "off", "require")
 
 compiled: Any
@@ -58,7 +56,7 @@ def default_engine() -> str:
     return engine
 
 
-def default_threads() -> int:
+def _default_threads() -> int:
     """Return OMP_NUM_THREADS where it is set, else the number of processors for this process."""
     try:
         return max(1, int(os.environ.get("OMP_NUM_THREADS", "")))
@@ -69,7 +67,7 @@ def default_threads() -> int:
 
 
 current = _Settings()
-current.engine, current.threads = default_engine(), default_threads()
+current.engine, current.threads = default_engine(), _default_threads()
 
 
 class use:  # noqa: N801  (a function, to the reader, that may stand in a with statement)

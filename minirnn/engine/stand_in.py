@@ -23,9 +23,8 @@ from minirnn.typing import Array
 if TYPE_CHECKING:
     from minirnn.engine.trace import Trace
 
-__all__ = ["Gradient", "StandIn"]
 
-VIEWS = {"reshape", "ravel", "squeeze", "expand_dims", "split", "array_split", "hsplit"}
+_VIEWS = {"reshape", "ravel", "squeeze", "expand_dims", "split", "array_split", "hsplit"}
 
 
 def _refusing(what: str) -> Any:
@@ -119,7 +118,7 @@ class StandIn(NDArrayOperatorsMixin):
     def __getattr__(self, name: str) -> Any:
         if name.startswith("__"):
             raise AttributeError(name)
-        if name in VIEWS:
+        if name in _VIEWS:
             view = getattr(self.view, name)
             return lambda *args, **options: self.seen(view(*args, **options), self.rows)
         function = getattr(np, name, name)
@@ -158,7 +157,7 @@ class StandIn(NDArrayOperatorsMixin):
     # ------------------------------------------------------------ what is done
 
     def __array_function__(self, function: Any, types: Any, args: Any, kwargs: Any) -> Any:
-        if function.__name__ in VIEWS:
+        if function.__name__ in _VIEWS:
             array = args[0]
             return array.seen(function(array.view, *args[1:], **kwargs), array.rows)
         return self._call(function, *args, **kwargs)

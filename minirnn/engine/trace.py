@@ -17,8 +17,6 @@ from minirnn.engine.stand_in import Gradient, StandIn
 from minirnn.errors import Untraceable
 from minirnn.typing import Array
 
-__all__ = ["Sizes", "Trace", "sizes_of", "trace"]
-
 Sizes = dict[tuple[str, Any], int]
 
 
