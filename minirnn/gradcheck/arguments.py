@@ -28,12 +28,13 @@ def check_arguments(caller: str, layer: Any, inputs: tuple[Any, ...], mask: Any)
     at: what may stand in targets is for the loss to say.
     """
     if isinstance(layer, Layer) and not isinstance(layer, Cell):
-        takes = _inputs_of(layer)
-        if takes is not None and len(inputs) > takes:
-            raise TypeError(
-                f"{caller}: {type(layer).__name__}.forward takes {takes} input{'s' * (takes > 1)}, "
-                f"got {len(inputs)}; several in one are a tuple, a mask or a state goes by its name"
-            )
+        forward = f"{caller}: {type(layer).__name__}.forward"
+        try:
+            given = inspect.signature(layer.forward).bind_partial(*inputs).arguments
+        except TypeError as error:
+            raise TypeError(f"{forward}: {error}; several in one are a tuple") from None
+        if {"mask", "state"} & given.keys():
+            raise TypeError(f"{forward}: a mask or a state goes by its name, mask=...")
     alone = len(inputs) == 1 or isinstance(layer, Loss)
     for name, value in leaves(inputs[0] if alone else inputs, "the input"):
         array = np.asarray(value)
@@ -51,15 +52,6 @@ def check_arguments(caller: str, layer: Any, inputs: tuple[Any, ...], mask: Any)
         shape = np.shape(inputs[0])
         if len(shape) >= 2:
             checks.as_mask(layer, mask, shape[:2])
-
-
-def _inputs_of(layer: Layer) -> int | None:
-    """Return how many inputs forward takes beside mask and state; None if any number."""
-    found = inspect.signature(layer.forward).parameters.values()
-    if any(parameter.kind is parameter.VAR_POSITIONAL for parameter in found):
-        return None
-    by_position = [p for p in found if p.kind in (p.POSITIONAL_ONLY, p.POSITIONAL_OR_KEYWORD)]
-    return sum(p.name not in ("mask", "state") for p in by_position)
 
 
 def _arguments(method: Callable[..., Any]) -> set[str]:

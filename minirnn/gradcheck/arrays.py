@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import numpy as np
@@ -12,7 +12,6 @@ from minirnn.typing import Array
 
 __all__ = [
     "Names",
-    "arrays_in",
     "changed",
     "copies",
     "difference",
@@ -103,15 +102,3 @@ def kind_of(value: Any) -> str:
     if isinstance(value, tuple | list | dict):
         return f"a {type(value).__name__} of {len(value)}"
     return type(value).__name__
-
-
-def arrays_in(value: Any, label: str, depth: int = 4) -> Iterator[tuple[str, Array]]:
-    """Yield ``(label, array)`` for every array in nested tuples, lists and dictionaries."""
-    if isinstance(value, np.ndarray):
-        yield label, value
-    elif depth and isinstance(value, list | tuple):
-        for k, item in enumerate(value):
-            yield from arrays_in(item, f"{label}[{k}]", depth - 1)
-    elif depth and isinstance(value, dict):
-        for key, item in value.items():
-            yield from arrays_in(item, f"{label}[{key!r}]", depth - 1)

@@ -12,7 +12,8 @@ from typing import Any
 import numpy as np
 
 from minirnn.core import Layer, Parameter
-from minirnn.gradcheck.arrays import Names, arrays_in, mapped
+from minirnn.data.nested import leaves
+from minirnn.gradcheck.arrays import Names, mapped
 from minirnn.gradcheck.report import GradientError, wrong_kind, wrong_shape
 from minirnn.typing import Array
 
@@ -81,10 +82,16 @@ class CheckedFunction:
 
     def kept_arrays(self) -> dict[str, Array]:
         """Return the arrays in what forward kept for backward, under the names they have there."""
-        found = {"cache": self.cache}
+        kept = {"cache": self.cache}
         for path, part in self.parts.items():
-            found |= {f"{path or 'self'}.{name}": value for name, value in vars(part).items()}
-        return dict(item for name, value in found.items() for item in arrays_in(value, name))
+            kept |= {f"{path or 'self'}.{name}": value for name, value in vars(part).items()}
+        nested = (leaves(mapped(value, lambda one: one), name) for name, value in kept.items())
+        return {
+            name: array
+            for found in nested
+            for name, array in found
+            if isinstance(array, np.ndarray)
+        }
 
     # ------------------------------------------------------------ running
 
@@ -92,12 +99,6 @@ class CheckedFunction:
     def x(self) -> Array:
         """The input; of several, the first."""
         return next(array for name, array in self.given.items() if name.startswith("input"))
-
-    def similar(self, **changes: Array) -> CheckedFunction:
-        """Return the function of the same layer with other arrays, named as in `given`."""
-        self.restart()
-        given = {name: array.copy() for name, array in (self.given | changes).items()}
-        return type(self)(self.layer, given, self.names, np.random.default_rng(0))
 
     def hand(self, names: Names) -> Any:
         """Return copies of given arrays, and remember them."""

@@ -88,7 +88,7 @@ def other_dtypes(s: Subject) -> Iterator[str]:
             if wrong and not (tokens and name == "the gradient on the input"):
                 yield (
                     f"{name} is {wrong[0]} for {np.dtype(kind)} inputs and parameters: is there an "
-                    f"array made without a dtype? np.zeros(shape, {s.x_name}.dtype)"
+                    f"array made without a dtype? np.zeros(shape, x.dtype)"
                 )
 
 

@@ -34,9 +34,6 @@ __all__ = [
 class Subject:
     """A layer, cell, loss or metric, what its calls take (in float64), and copies to try it on."""
 
-    x_name = "x"
-    no_time = "the input has no time axis (batch, time, features)"
-
     def __init__(self, thing: Any, inputs: tuple[Any, ...], mask: Any) -> None:
         self.thing, self.mask, self.name = thing, mask, type(thing).__name__
         arrays = tuple(each(np.asarray, x) for x in inputs)
@@ -69,7 +66,7 @@ class Subject:
     def sequence(self) -> Array:
         """Return the input, or the prediction, with a time axis; else the check does not apply."""
         if not self.has_time:
-            raise NotApplicableError(self.no_time)
+            raise NotApplicableError("the input has no time axis (batch, time, features)")
         x: Array = self.inputs[0]
         return x
 
@@ -150,8 +147,6 @@ class LayerSubject(Subject):
 class CellSubject(Subject):
     """A cell, one step, and a state."""
 
-    x_name = "x_t"
-
     def results(self, thing: Any, inputs: Any, seed: int = 1, **mask: Any) -> dict[str, Any]:
         """Return output, state and gradients of the step."""
         y, state, cache = thing.forward(*inputs)
@@ -163,8 +158,6 @@ class CellSubject(Subject):
 
 class TargetSubject(Subject):
     """A loss or a metric, a prediction and a target."""
-
-    no_time = "prediction and target have no time axis (batch, time, ...) in common"
 
     def __init__(self, thing: Any, inputs: tuple[Any, ...], mask: Any) -> None:
         if len(inputs) != 2:

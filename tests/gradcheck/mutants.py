@@ -359,7 +359,7 @@ OTHERS = [
     P(h.MemoryCell, "di = dc * g", "di = dc * np.exp(g)", "place", ("Wx", "Wh", "b"),
       "in columns 0 to 3"),
     P(h.SumCell, "da = dz + dv_next * u", "da = dz", "place", ("input", "W"),
-      "in what becomes of grad + grad_state[1]"),
+      "makes of grad + grad_state[1]: the rest"),
     P(h.Affine, "rows.sum(axis=0)", "rows.sum(axis=0) * np.array([1, 1.1, 0.9, 1.3])", "place",
       ("b",), "columns 1 to 3"),
     P(h.Loop, "dz @ self.Wh.value.T", "dz @ self.Wh.value", "over time",

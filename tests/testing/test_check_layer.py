@@ -144,7 +144,7 @@ BROKEN = [
     (h.TanhCell, "return new, (new,)", "return new[:, :2], (new,)", (ROWS,), "sizes",
      "set self.output_size"),
     (h.TanhCell, "new = np.tanh(", "new = np.ones(()) * np.tanh(", (ROWS,), "dtype",
-     "np.zeros(shape, x_t.dtype)"),
+     "np.zeros(shape, x.dtype)"),
     (h.TanhCell, "h @ self.Wh.value", "h.mean(axis=0) @ self.Wh.value", (ROWS,), "rows",
      "other sequences"),
     (h.MemoryCell, "self.input_size, self.hidden_size = input_size",

@@ -48,7 +48,7 @@ def constant_factor(case: Case) -> Iterator[Prediction]:
     text = f"backward gives {q:.6g} times the truth{case.where}"
     text += f" ({' = '.join(names)})" if names else ""
     several = (np.abs(truth) > 1e-3 * np.abs(truth).max()).sum() > 2 and case.evidence.batch > 1
-    plain = q and min(abs(r - round(r)) for r in (q, 1 / q)) < CLOSE and abs(np.log(abs(q))) < 5
+    plain = any(abs(r - round(r)) < CLOSE for r in (q, 1 / (q or 1)) if abs(r) > 0.5)
     if not plain and not several:  # of a single row, many a thing is a multiple
         return
     alone = case.is_parameter and "input" not in case.evidence.failed
@@ -227,5 +227,5 @@ def place(case: Case) -> Iterator[Prediction]:
         if not same(evidence.analytic(one)[case.name], evidence.numeric(case.name, one)):
             wrong.append(k)
     if 0 < len(wrong) < len(parts):
-        text = f"a mistake in what becomes of {evidence.incoming(wrong)}: without it, all is right"
+        text = f"a mistake in what backward makes of {evidence.incoming(wrong)}: the rest is right"
         yield "place", text, case.analytic
