@@ -64,9 +64,7 @@ class Saved:
                 shape, dtype = buffer.values.shape, buffer.values.dtype
                 new[key] = np.array(checks.check_shape(self, vector, shape, dtype, f"slot {key}"))
             slots.append(new)
-        step = int(state["step"])
-        if step < 0:
-            raise ValueError(f"{name}: the step should be at least 0, got {step}")
+        step = checks.positive_int(self, "the step", state["step"], zero=True)
         if state["learning_rate"] is not None and not callable(self.learning_rate):
             self.learning_rate = float(state["learning_rate"])
         self.step_count = step
