@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
 
 import numpy as np
 
 from minirnn import checks
-from minirnn.core import Parameter
 from minirnn.optimizers.buffer import as_parameters
+from minirnn.settings import setting, settings
 from minirnn.typing import Array
 
 
+@settings()
 class WeightAverage:
     """Average of the weights over the steps of training; it mostly generalizes better.
 
@@ -46,6 +47,7 @@ class WeightAverage:
 
     Examples
     --------
+    >>> from minirnn import Parameter
     >>> w = Parameter([0.0])
     >>> average = WeightAverage([w])
     >>> for number in [1.0, 2.0, 6.0]:       # after each optimizer.step()
@@ -58,9 +60,11 @@ class WeightAverage:
     array([6.], dtype=float32)
     """
 
-    def __init__(self, parameters: Iterable[Parameter], *, decay: float | None = None) -> None:
-        self.parameters: list[Parameter] = as_parameters(self, parameters)
-        self.decay = None if decay is None else checks.fraction(self, "decay", decay)
+    parameters: Any
+    decay: float | None = setting(checks.fraction, default=None, kw_only=True)
+
+    def __post_init__(self) -> None:
+        self.parameters = as_parameters(self, self.parameters)
         self.count = 0
         self._averages: list[Array] = []
 
@@ -113,6 +117,3 @@ class WeightAverage:
             average = checks.check_shape(self, average, shape, dtype, f"average {k}")
             averages.append(np.array(average))
         self.count, self._averages = count, averages
-
-    def __repr__(self) -> str:
-        return f"WeightAverage(decay={self.decay}, count={self.count})"

@@ -21,7 +21,7 @@ from minirnn.losses import Loss
 from minirnn.metrics import Metric
 from minirnn.optimizers import Optimizer
 from minirnn.recurrent import Recurrent
-from minirnn.reprs import html_text
+from minirnn.reprs import as_call, html_text
 from minirnn.training import inputs as of
 from minirnn.training.arguments import checked
 from minirnn.training.diagnosis import examine, first_gradient_not_finite, first_not_finite
@@ -360,16 +360,7 @@ class Trainer(Saved, KeywordHints):
         batches = Batches(inputs, None, mask, batch_size=batch_size)
         return np.concatenate([run(model, x, valid) for x, _, valid in batches])
 
-    def __repr__(self) -> str:
-        parts = [f"{type(self.model).__name__} of {self.model.parameter_count:,} parameters"]
-        parts += [repr(self.loss), repr(self.optimizer)]
-        for name in ("metrics", "callbacks"):
-            if getattr(self, name):
-                parts.append(f"{name}=[{', '.join(map(repr, getattr(self, name)))}]")
-        parts += [f"accumulate={self.accumulate}"] * (self.accumulate > 1)
-        done = self.history.epochs
-        told = f"  # {done} epoch{'' if done == 1 else 's'} done" if done else ""
-        return "Trainer(\n" + "".join(f"    {part},\n" for part in parts) + f"){told}"
+    __repr__ = as_call
 
     def _repr_html_(self) -> str:
         text = html_text(repr(self))
