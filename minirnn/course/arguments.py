@@ -19,11 +19,6 @@ class Arguments:
 
     The first array that has an axis called ``m`` says what ``m`` is; each later one must have the
     same. An error can therefore give the shape as numbers, and where they come from.
-
-    Parameters
-    ----------
-    function : str
-        What an error names.
     """
 
     def __init__(self, function: str) -> None:

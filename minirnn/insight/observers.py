@@ -170,11 +170,6 @@ def _reach(norms: Array, reverse: bool) -> Array:
     From norms on the state (batch, time), NaN at masked steps. For every step, over the sequences
     that have got that far: the norm there, over the norm at each sequence's latest step that has
     one; (time,), NaN where there is nothing to compare.
-
-    Examples
-    --------
-    >>> _reach(np.array([[0.001, 0.1, 10.0]]), reverse=False)
-    array([1.e-04, 1.e-02, 1.e+00])
     """
     order = slice(None, None, -1 if reverse else 1)
     norms = norms[:, order]

@@ -48,9 +48,6 @@ class Recorder:
         name ``"model"``. ``record["layers.0"]`` and ``record[model[0]]`` are the same.
     activations : dict of ActivationRecord
         Of the layers `Tanh`, `Sigmoid` and `ReLU`, and others of their kind.
-    update_ratios : dict of arrays (steps,)
-        ``norm(update) / norm(weight before it)`` of each parameter, by dotted name, at each
-        ``optimizer.step()`` in the block; infinite for what was zero before.
 
     Notes
     -----
@@ -149,7 +146,10 @@ class Recorder:
 
     @property
     def update_ratios(self) -> dict[str, Array]:
-        """``norm(update) / norm(weight)`` of each parameter at each step, arrays ``(steps,)``."""
+        """``norm(update) / norm(weight before it)`` of each parameter, arrays ``(steps,)``.
+
+        By dotted name, at each ``optimizer.step()`` in the block; inf for what was zero before.
+        """
         if self.optimizer is None:
             raise RuntimeError(
                 "Recorder: updates are recorded only with the optimizer: Recorder(model, "

@@ -16,8 +16,7 @@ Bounds = tuple[float, float]
 MARGIN = 0.05
 """How near to a bound counts as saturated, as a part of the range between the two bounds.
 
-For a sigmoid that is below 0.05 or above 0.95, for a tanh below -0.9 or above 0.9. The two agree: a
-tanh is a stretched sigmoid, and the derivative of either is there below 19 % of its largest.
+There the derivative of a sigmoid, and of a tanh, is below 19 % of its largest.
 """
 
 

@@ -73,26 +73,22 @@ class LayerNorm(Layer):
 
     def forward(self, x: Any) -> Array:
         """Return the normalized x ``(..., size)``, of its shape."""
-        n, spread = self._normalize(x)
-        self._cache = n, spread
-        return self._apply(n)
+        y, self._cache = self._normalized(x)
+        return y
 
     def step(self, x_t: Any) -> Array:
         """Return the normalized step and keep nothing."""
-        return self._apply(self._normalize(x_t)[0])
+        return self._normalized(x_t)[0]
 
-    def _normalize(self, x: Any) -> tuple[Array, Array]:
+    def _normalized(self, x: Any) -> tuple[Array, tuple[Array, Array]]:
         x = checks.features(self, x, self.size, self.gain.value.dtype)
         n: Array = x - x.mean(axis=-1, keepdims=True)
         variance = np.square(n).mean(axis=-1, keepdims=True)
         spread: Array = np.sqrt(variance + n.dtype.type(self.epsilon))
         n /= spread
-        return n, spread
-
-    def _apply(self, n: Array) -> Array:
         y: Array = self.gain.value * n
         y += self.b.value
-        return y
+        return y, (n, spread)
 
     def backward(self, grad: Any) -> Array:
         """Return the gradient on x, of its shape."""

@@ -62,13 +62,8 @@ class Loop:
     is changed, and what is returned stays valid, the caches until the next `forward` that keeps.
     `forward` without `keep` and `step` may be called by several threads at a time.
 
-    Parameters
-    ----------
-    cell : Cell
-    why : str
-        Why nothing faster runs, for `describe`.
-    observer : object, optional
-        Is told of every step: see `minirnn.insight.observers`.
+    `why` says why nothing faster runs; an `observer` is told of every step, as in
+    `minirnn.insight.observers`.
     """
 
     engine: str = ""  # what it was chosen for: "auto", "off" or "require"
