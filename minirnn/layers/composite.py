@@ -47,7 +47,6 @@ class Composite(Layer):
                     f"{name}: layer {k} is a {type(layer).__name__}, one time step; to run it "
                     f"over time, write Recurrent({type(layer).__name__}(...))"
                 )
-            checks.one_input(f"{name}: layer {k}", layer)
         return distinct_parts(self, enumerate(self.layers))
 
     @property

@@ -35,7 +35,7 @@ class Residual(Layer):
     Raises
     ------
     ValueError
-        If the layer changes the number of features or removes the time axis.
+        At forward, if the layer changes the number of features or removes the time axis.
 
     Examples
     --------
@@ -51,19 +51,6 @@ class Residual(Layer):
 
     def __init__(self, layer: Layer) -> None:
         checks.instance(self, "layer", layer, Layer)
-        checks.one_input(self, layer)
-        takes, gives = getattr(layer, "input_size", None), getattr(layer, "output_size", None)
-        if takes is not None and gives is not None and takes != gives:
-            raise ValueError(
-                f"Residual: the output of {type(layer).__name__} is added to its input, but it "
-                f"takes {takes} features and gives {gives}; a Dense({takes}, {gives}) beside it "
-                f'would fit: Parallel([layer, Dense({takes}, {gives})], merge="sum")'
-            )
-        if not layer.keeps_time:
-            raise ValueError(
-                f"Residual: {type(layer).__name__} removes the time axis, so its output cannot be "
-                f"added to its input"
-            )
         self.layer = layer
 
     @property
@@ -100,7 +87,8 @@ class Residual(Layer):
         if np.shape(y) != np.shape(x):
             raise ValueError(
                 f"Residual: {type(self.layer).__name__} should return an output of the shape of "
-                f"its input {np.shape(x)}, got {np.shape(y)}"
+                f"its input {np.shape(x)}, got {np.shape(y)}; for another number of features put "
+                f'a Dense beside it: Parallel([layer, Dense(...)], merge="sum")'
             )
         return np.asarray(x, y.dtype) + y
 

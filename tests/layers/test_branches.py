@@ -110,8 +110,14 @@ def test_a_cell_keeps_nothing_and_may_stand_in_several_layers():
 
 
 REFUSED = {
-    "another number of features": (lambda: m.Residual(m.Dense(4, 3)), "takes 4 features.* gives 3"),
-    "no time left": (lambda: m.Residual(m.LastStep()), "LastStep removes the time axis"),
+    "another number of features": (
+        lambda: m.Residual(m.Dense(4, 3)).forward(X),
+        r"Residual: Dense should .*\(3, 5, 4\), got \(3, 5, 3\); .*put a Dense beside it",
+    ),
+    "no time left": (
+        lambda: m.Residual(m.LastStep()).forward(X, MASK),
+        r"Residual: LastStep should return .*\(3, 5, 4\), got \(3, 4\)",
+    ),
     "some keep time": (
         lambda: m.Parallel([m.LastStep(), m.Tanh()]).forward(X, MASK),
         r"same shape but for the features, got \(3, 4\), \(3, 5, 4\)",
