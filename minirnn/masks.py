@@ -72,22 +72,21 @@ def apply(layer: Any, x: Any, mask: Any = None, state: Any = None) -> Any:
         return layer.forward(x)
     if layer.uses_mask:
         return layer.forward(x, mask)
-    inside = None if LEAVES.issuperset(map(type, vars(layer).values())) else lost_inside(layer)
-    if inside is not None:
-        raise TypeError(
-            f"{type(layer).__name__}: there is a mask, which its {inside[0]} "
-            f"({type(inside[1]).__name__}) would need, but {type(layer).__name__} does not take "
-            f"it; write uses_mask = True in the class and forward(self, x, mask=None), and hand "
-            f"the mask on"
-        )
+    if not LEAVES.issuperset(map(type, vars(layer).values())):
+        refuse_lost(layer)
     return layer.forward(x)
 
 
-def lost_inside(layer: Any) -> tuple[str, Any] | None:
-    """Return the first layer inside that takes a mask and would not get it, and its name."""
-    if layer.uses_mask:
-        return None
-    return next(((name, one) for name, one in layer.named_layers() if one.uses_mask), None)
+def refuse_lost(layer: Any) -> None:
+    """Raise a TypeError if something inside takes a mask, which a layer without one would lose."""
+    own = type(layer).__name__
+    for name, inside in layer.named_layers():
+        if inside.uses_mask:
+            raise TypeError(
+                f"{own}: there is a mask, which its {name} ({type(inside).__name__}) would need, "
+                f"but {own} does not take it; write uses_mask = True in the class and "
+                f"forward(self, x, mask=None), and hand the mask on"
+            )
 
 
 def through(layer: Any, x: Any, mask: Any, state: Any = None) -> tuple[Any, Any]:

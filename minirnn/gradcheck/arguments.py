@@ -102,8 +102,9 @@ def checked_function(
         add("input", inputs if len(inputs) > 1 else inputs[0])
         arguments = names.pop("input")
         names["inputs"] = arguments if len(inputs) > 1 else (arguments,)
-        if mask is not None:
-            _demand_mask(layer)
+        if mask is not None and not layer.uses_mask:
+            masks.refuse_lost(layer)
+            raise TypeError(f"check_gradients: {what} takes no mask (uses_mask is False)")
         add("mask", mask)
         if {"state", "grad_state"} <= _arguments(layer.forward) | _arguments(layer.backward):
             if state is not None and not isinstance(state, tuple | list | dict):
@@ -119,18 +120,6 @@ def checked_function(
         elif state is not None:
             raise TypeError(f"check_gradients: {what} takes no state")
     return _neutral_disturbed(kind(layer, given, names, rng))
-
-
-def _demand_mask(layer: Layer) -> None:
-    if not layer.uses_mask:
-        inside = masks.lost_inside(layer)
-        hint = "; a layer that does sets uses_mask = True"
-        if inside is not None:
-            hint = (
-                f", but {inside[0]} ({type(inside[1]).__name__}) inside it does, and would not get "
-                f"it: set uses_mask = True and hand the mask on, forward(x, mask=None)"
-            )
-        raise TypeError(f"check_gradients: {type(layer).__name__} takes no mask{hint}")
 
 
 def _random(state: Any, rng: np.random.Generator) -> Any:

@@ -8,7 +8,7 @@ import numpy as np
 
 from minirnn.core import Layer
 from minirnn.gradcheck.arrays import mapped
-from minirnn.masks import lost_inside
+from minirnn.masks import refuse_lost
 from minirnn.testing.arrays import cast, changed, copied, flat, same
 from minirnn.testing.findings import first_wrong_gradients, what_padding_changes
 from minirnn.testing.layer_calls import (
@@ -37,14 +37,8 @@ def gradients(s: Subject) -> Iterator[str]:
 def padding(s: LayerSubject) -> Iterator[str]:
     """Put anything into the padding, and each sequence alone beside the padded batch."""
     if not s.thing.uses_mask:
-        inside = lost_inside(s.thing)
-        if inside is None:
-            raise NotApplicableError("the layer takes no mask (uses_mask is False)")
-        yield (
-            f"{inside[0]} ({type(inside[1]).__name__}) takes a mask, and {s.name} does not hand it "
-            f"on, so padding is read as data: set uses_mask = True and write forward(x, mask=None)"
-        )
-        return
+        refuse_lost(s.thing)
+        raise NotApplicableError("the layer takes no mask (uses_mask is False)")
     yield from what_padding_changes(s, "x = np.where(mask[:, :, None], x, 0)")
     mask, x = s.masks()["padding at the end"], s.sequence()
     together = s.made().eval().forward(*s.padded(mask, 0, 0), mask=mask)

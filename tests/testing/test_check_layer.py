@@ -129,7 +129,7 @@ BROKEN = [
      "mask = np.ones(x.shape[:2], bool)", (SEQUENCES,), "padding", "in it, the results"),
     (Around, ("uses_mask = True", "forward(self, x, mask=None):", "forward(x, mask)"),
      ("pass", "forward(self, x):\n        mask = None", "forward(x)"), (SEQUENCES,), "padding",
-     "inner (RNN) takes a mask"),
+     "its inner (RNN) would need"),
     (h.Affine, "dz = grad", "self.b.grad += 1; dz = grad", (ROWS,), "refused calls",
      "changed by then"),
     # cells
