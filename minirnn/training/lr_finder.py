@@ -6,7 +6,6 @@ import copy
 import math
 import os
 from collections.abc import Iterator
-from dataclasses import dataclass
 from itertools import islice
 from typing import TYPE_CHECKING, Any
 
@@ -15,6 +14,7 @@ import numpy as np
 from minirnn import checks
 from minirnn.errors import NotFiniteError
 from minirnn.plots import axes_for, finish
+from minirnn.settings import settings
 from minirnn.training.inputs import Batch, as_batch, as_batches
 from minirnn.training.inspection import inspect_fit
 from minirnn.typing import Array
@@ -27,7 +27,7 @@ _SETTLED = 10  # steps until the average is one of about as many batches as late
 _DIVERGED = 4.0  # times the smallest smoothed loss
 
 
-@dataclass(frozen=True)
+@settings(frozen=True)
 class LearningRateCurve:
     """What `find_learning_rate` returns."""
 
@@ -39,13 +39,6 @@ class LearningRateCurve:
     """Their exponential moving average, without bias, ``(steps,)``."""
     suggestion: float
     """Where the smoothed loss falls most steeply over the logarithm of the rate."""
-
-    def __repr__(self) -> str:
-        first, last = self.rates[0], self.rates[-1]
-        return (
-            f"<LearningRateCurve: {len(self.rates)} rates from {first:.3g} to {last:.3g}, "
-            f"suggestion {self.suggestion:.3g}>"
-        )
 
     def plot(self, path: str | os.PathLike[str] | None = None, *, ax: Any = None) -> Any:
         """Draw the loss over the learning rate, and the suggestion; all else as `History.plot`."""

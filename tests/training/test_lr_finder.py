@@ -106,7 +106,8 @@ def test_several_inputs_and_both_masks():
     assert curve.losses[0] == pytest.approx(expected["loss"])
     both = find_learning_rate(trainer, (source, target), target, steps=5, batch_size=6)
     assert both.losses[0] == pytest.approx(trainer.evaluate((source, target), target)["loss"])
-    assert repr(both).startswith("<LearningRateCurve: 5 rates from 1e-06 to 1, suggestion")
+    assert repr(both).startswith("LearningRateCurve(")
+    assert f"suggestion={both.suggestion}" in repr(both)
 
 
 def test_the_picture(tmp_path):
