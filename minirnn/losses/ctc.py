@@ -7,6 +7,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from minirnn import checks
+from minirnn.data.sequences import pad_sequences
 from minirnn.functions import log_softmax
 from minirnn.losses.arguments import as_weights
 from minirnn.losses.base import Loss
@@ -52,9 +53,11 @@ class CTCLoss(Loss):
     Shapes
     ------
     prediction : (batch, time, classes), logits
-    target : integers (batch, labels), padded at the end with negative numbers
+    target : integers (batch, labels), padded at the end with negative numbers, or with anything
+        where `target_mask` is False; or a list of sequences of unequal length
     mask : boolean (batch, time), True where the step of the prediction is valid
     sample_weight : (batch,), as in `Loss`
+    target_mask : boolean (batch, labels), True where there is a label
 
     Raises
     ------
@@ -81,19 +84,24 @@ class CTCLoss(Loss):
     """
 
     takes_target_mask = True
-    """Tells a Trainer to write -1 where the mask of the targets is False."""
+    """Tells a Trainer to pass the mask of the inputs and that of the targets."""
 
     blank: int = setting(checks.positive_int, zero=True, default=0, kw_only=False)
     per_label: bool = setting(checks.flag, default=True)
     zero_infinity: bool = setting(checks.flag, default=False)
 
     def forward(
-        self, prediction: Any, target: Any, mask: Any = None, sample_weight: Any = None
+        self,
+        prediction: Any,
+        target: Any,
+        mask: Any = None,
+        sample_weight: Any = None,
+        target_mask: Any = None,
     ) -> float:
         """Return the mean over the sequences of ``-log p(target)``, in nats."""
         prediction, valid = valid_steps(self, prediction, mask, self.blank)
         batch, _, classes = prediction.shape
-        labels, lengths = as_labels(self, self.blank, target, batch, classes)
+        labels, lengths = as_labels(self, self.blank, target, target_mask, batch, classes)
         weights = as_weights(self, sample_weight, (batch,), None)
         if weights is None:
             weights = np.ones(batch)
@@ -220,27 +228,41 @@ def _shifted(array: Array, by: int) -> Array:
 
 
 def as_labels(
-    owner: object, blank: int, target: Any, batch: int, classes: int
+    owner: object, blank: int, target: Any, target_mask: Any, batch: int, classes: int
 ) -> tuple[Array, Array]:
     """Return the labels (batch, labels), blanks in the padding, and how many there are (batch,)."""
     name = checks.name_of(owner)
+    if isinstance(target, list | tuple) and len({np.shape(one) for one in target}) > 1:
+        if target_mask is not None:
+            raise ValueError(f"{name}: a list of sequences has its lengths; no target_mask")
+        target = _padded(name, target)
     labels = checks.as_array(owner, target, "the target")
     if labels.ndim != 2 or len(labels) != batch:
         raise ValueError(
-            f"{name}: the target should be integers (batch, labels) with batch {batch}, got shape "
-            f"{labels.shape}"
+            f"{name}: the target should be integers (batch, labels) with batch {batch}, or a "
+            f"list of {batch} sequences, got shape {labels.shape}"
         )
     if labels.size == 0:
         return np.zeros((batch, 0), int), np.zeros(batch, int)
-    counted = labels >= 0 if labels.dtype.kind in "iu" else np.ones(labels.shape, bool)
+    if target_mask is None:
+        counted = labels >= 0 if labels.dtype.kind in "iu" else np.ones(labels.shape, bool)
+    else:
+        counted = checks.as_mask(owner, target_mask, labels.shape)
     labels = checks.as_integers(owner, labels, classes, "target labels", counted)
-    blanks = np.argwhere(counted & (labels == blank))
-    if len(blanks):
-        row, column = blanks[0]
+    if np.any(counted & (labels == blank)):
+        row, column = np.argwhere(counted & (labels == blank))[0]
         raise ValueError(
             f"{name}: target {row} has the blank {blank} at position {column}: labels are the "
-            f"other classes; write -1 in the padding"
+            f"other classes; write -1 in the padding, or leave target_mask False there"
         )
     first = np.argsort(~counted, axis=1, kind="stable")  # labels to the front, in their order
     labels = np.where(counted, labels, blank)
     return np.take_along_axis(labels, first, axis=1), counted.sum(axis=1)
+
+
+def _padded(name: str, sequences: Any) -> Array:
+    """Return sequences of unequal length as one array, -1 behind the shorter ones."""
+    arrays = [np.asarray(one) for one in sequences]
+    if any(array.ndim != 1 or (array.size and array.dtype.kind not in "iu") for array in arrays):
+        raise ValueError(f"{name}: a list of targets should have sequences of integers")
+    return pad_sequences([array.astype(int) for array in arrays], value=-1)[0]

@@ -32,7 +32,8 @@ class LabelErrorRate(Metric):
     Shapes
     ------
     prediction : (batch, time, classes)
-    target : integers (batch, labels), padded at the end with negative numbers
+    target : integers (batch, labels), padded at the end with negative numbers; or a list of
+        sequences of unequal length
     mask : boolean (batch, time), True where the step of the prediction is valid
 
     References
@@ -60,7 +61,7 @@ class LabelErrorRate(Metric):
         """Return the number of edits and of labels."""
         read = ctc_greedy(prediction, mask, blank=self.blank)
         classes = np.shape(prediction)[-1]
-        labels, lengths = as_labels(self, self.blank, target, len(read), classes)
+        labels, lengths = as_labels(self, self.blank, target, None, len(read), classes)
         pairs = zip(read, labels, lengths, strict=True)
         return sum(_edits(one, row[:count]) for one, row, count in pairs), int(lengths.sum())
 

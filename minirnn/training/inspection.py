@@ -134,9 +134,7 @@ def _check_targets(trainer: Trainer, whole: Batch, valid: Any) -> None:
     outputs = getattr(last_layer(trainer.model, skip=(Softmax,)), "output_size", None)
     one_each = targets.ndim > 2 or targets.shape[-1:] == (outputs,)
     if isinstance(loss, CTCLoss) and isinstance(outputs, int):
-        mask = whole.target_mask
-        labels = targets if mask is None else np.where(mask, targets, -1)
-        as_labels(loss, loss.blank, labels, len(targets), outputs)
+        as_labels(loss, loss.blank, targets, whole.target_mask, len(targets), outputs)
     classes = isinstance(loss, SoftmaxCrossEntropy | CrossEntropy)
     if classes and isinstance(outputs, int) and not one_each:
         ignored = getattr(loss, "ignore_class", None)

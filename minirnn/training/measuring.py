@@ -35,8 +35,8 @@ class Measured(NamedTuple):
 def measure(model: Layer, loss: Loss, batch: Batch, prediction: Any = None) -> Measured:
     """Return the loss of a batch, forward through the model unless there is a prediction already.
 
-    A loss with ``takes_target_mask``, as CTC, gets the mask of the inputs; for it the padding of
-    the targets becomes -1 in the targets themselves.
+    A loss with ``takes_target_mask``, as CTC, needs the mask of the inputs too, so for it the
+    padding of the targets becomes -1 in the targets themselves.
     """
     if batch.target_mask is not None and getattr(loss, "takes_target_mask", False):
         labels = np.where(batch.target_mask, batch.targets, -1)
