@@ -12,7 +12,7 @@ from minirnn import checks, masks
 from minirnn.cells.cell import Cell
 from minirnn.core import Layer
 from minirnn.data.nested import leaves
-from minirnn.gradcheck.arrays import Names, flattened, kind_of, mapped
+from minirnn.gradcheck.arrays import Names, flattened, mapped
 from minirnn.gradcheck.function import CheckedFunction
 from minirnn.gradcheck.kinds import CellFunction, LayerFunction, LossFunction
 from minirnn.losses import Loss
@@ -107,11 +107,6 @@ def checked_function(
             raise TypeError(f"check_gradients: {what} takes no mask (uses_mask is False)")
         add("mask", mask)
         if {"state", "grad_state"} <= _arguments(layer.forward) | _arguments(layer.backward):
-            if state is not None and not isinstance(state, tuple | list | dict):
-                raise TypeError(
-                    f"check_gradients: the state should be a tuple of arrays, as {what}.state is, "
-                    f"got {kind_of(state)}"
-                )
             if state is None:  # built as the one that a forward without it leaves behind
                 function = LayerFunction(layer, given, names, rng)
                 function.forward()

@@ -80,7 +80,7 @@ def check_layer(thing: Any, *inputs: Any, mask: Any = None, raises: bool = True)
     >>> report.passed
     False
     >>> report.violations[0]
-    gradients: the gradient on w: looks like a gradient overwritten instead of added to: ...
+    gradients: w: looks like a gradient overwritten instead of added to: ...
     """
     if isinstance(thing, Layer | Loss) and inputs:
         check_arguments("check_layer", thing, inputs, mask)

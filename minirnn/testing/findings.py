@@ -34,12 +34,8 @@ def first_wrong_gradients(
 
 def _said(report: GradientReport) -> list[str]:
     """Return what a gradient check found, a sentence each."""
-    found = []
+    found = list(map(repr, report.diagnoses))
     known = {name for diagnosis in report.diagnoses for name in diagnosis.names}
-    for diagnosis in report.diagnoses:
-        about_gradients = diagnosis.kind != "in place" and "output" not in diagnosis.names
-        what = "the gradient on " if about_gradients else ""
-        found.append(f"{what}{', '.join(diagnosis.names)}: {diagnosis.text}")
     for one in report.comparisons:
         if not one.passed and not {one.name, "output"} & known:
             found.append(

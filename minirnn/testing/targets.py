@@ -13,12 +13,11 @@ import numpy as np
 from minirnn.gradcheck.arrays import mapped
 from minirnn.testing.arrays import copied, equal, part, same
 from minirnn.testing.findings import (
-    first_wrong_gradients,
     out_of_order,
     refused,
     what_padding_changes,
 )
-from minirnn.testing.layers import later_calls
+from minirnn.testing.layers import gradients, later_calls
 from minirnn.testing.report import Advice, NotApplicableError
 from minirnn.testing.subject import TargetSubject, importable
 
@@ -26,12 +25,6 @@ __all__ = ["LOSS", "METRIC"]
 
 
 # ---------------------------------------------------------------- losses
-
-
-def gradients(s: TargetSubject) -> Iterator[str]:
-    """Compare the gradient with central differences, with and without a mask."""
-    for text in first_wrong_gradients(s.thing, s.variants()):
-        yield text.replace("the gradient on input", "the gradient on the prediction")
 
 
 def number(s: TargetSubject) -> Iterator[str]:
