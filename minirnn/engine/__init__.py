@@ -8,6 +8,7 @@ traced, or the C part was not built, the time loop in Python runs as ever.
 
 from __future__ import annotations
 
+import copy
 from typing import TYPE_CHECKING
 
 from minirnn.engine.settings import ENGINES, current, native, outdated, use
@@ -48,4 +49,4 @@ def program_of(cell: Cell) -> str:
     from minirnn.engine.code import Code  # here, so that minirnn is imported sooner
     from minirnn.engine.program import written
 
-    return written(Code(cell).program)
+    return written(Code(copy.deepcopy(cell)).program)

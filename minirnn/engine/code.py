@@ -24,7 +24,15 @@ _PRIMES = 997, 1009, 1013, 1019, 1021, 1031, 1033, 1039  # batch sizes of a trac
 
 
 class Code:
-    """What runs for a kind of cell: shared by all cells with the same key."""
+    """What runs for a kind of cell: shared by all cells with the same key.
+
+    Parameters
+    ----------
+    cell : Cell
+        A copy of the user's: it is read, and afterwards as it was but for generators and the like.
+    dependencies : Dependencies, optional
+        Of the user's cell.
+    """
 
     def __init__(self, cell: Cell, dependencies: Dependencies | None = None) -> None:
         parameters = list(cell.named_parameters())
@@ -57,17 +65,14 @@ class Code:
     def _trace(self, cell: Cell, dependencies: Dependencies) -> list[Trace]:
         for name in {"forward", "backward"} & vars(cell).keys():
             raise Untraceable(f"{name} was put on this object")
-        # The numbers of the parameters are not needed, and may be many.
-        arrays = [a for p in cell.parameters() for a in (p.value, p.grad)]
-        model = copy.deepcopy(cell, {id(a): a for a in arrays})
-        held = Contents([("self", model), *dependencies.outside])
+        held = Contents([("self", cell), *dependencies.outside])
         # A batch size that nothing else has, and one, if the cell looks at the batch size.
         taken = {n for p in cell.parameters() for n in p.shape} | set(self._sizes.values())
         prime = next(n for n in _PRIMES if n not in taken)
         try:
-            traces = [trace(model, prime, self.dtype, self._sizes)]
+            traces = [trace(cell, prime, self.dtype, self._sizes)]
             if traces[0].graph.batch_seen:
-                traces.append(trace(model, 1, self.dtype, self._sizes))
+                traces.append(trace(cell, 1, self.dtype, self._sizes))
         finally:
             changed = held.put_back() + dependencies.changed()
         if changed:
@@ -81,14 +86,16 @@ _codes: dict[Any, Code | str] = {}
 _MOST_CODES = 256
 
 
-def code_of(cell: Cell, verify: Callable[[Code], str]) -> tuple[Code | str, Dependencies | None]:
+def code_of(
+    cell: Cell, verify: Callable[[Cell, Code], str]
+) -> tuple[Code | str, Dependencies | None]:
     """Return the code of a cell, or the reason in words why it has none; and what it depends on.
 
     Parameters
     ----------
     cell : Cell
     verify : callable
-        Is given the code of a cell not met before; returns what is wrong with it, or "".
+        Is given a copy of a cell not met before and its code; returns what is wrong, or "".
     """
     if _native is None:
         return "the native engine was not built (python -m minirnn says more)", None
@@ -100,8 +107,9 @@ def code_of(cell: Cell, verify: Callable[[Code], str]) -> tuple[Code | str, Depe
         return _reason(error), None
     if known is None:
         try:
-            known = Code(cell, dependencies)
-            known = verify(known) or known
+            model = copy.deepcopy(cell)
+            code = Code(model, dependencies)
+            known = verify(model, code) or code
         except Exception as error:  # whatever tracing raises, the loop runs
             known = _reason(error)
         while len(_codes) >= _MOST_CODES:

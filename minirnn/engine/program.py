@@ -84,18 +84,18 @@ def fuse(graph: Graph) -> Graph:
         if n.name.endswith("over the batch"):
             raise Untraceable(f"a {n.name}, but not into a gradient")
         if n.name in ("add", "sub", "mul"):
-            _fuse(n, [uses[a] == 1 for a in n.args])
+            _fuse(n, uses)
     graph.nodes = graph.reach(graph.results)
     return graph
 
 
-def _fuse(n: Node, alone: list[bool]) -> None:
+def _fuse(n: Node, uses: Counter[Node]) -> None:
     """Let an operation do more at once: it takes in an argument that nothing else uses."""
     if n.name == "add" and "product" in (n.args[0].name, n.args[1].name):  # a @ W + b @ V + c
         pairs: list[Node] = []
         begin: list[Node] = []  # with what the sum begins
-        for a, once in zip(n.args, alone, strict=True):
-            even = len(a.args) // 2 * 2 if once and a.name == "product" else 0
+        for a in n.args:
+            even = len(a.args) // 2 * 2 if a.name == "product" and uses[a] == 1 else 0
             pairs += a.args[:even]
             begin += a.args[even:] if even else [a]
         fits = n.args[0].width == n.args[1].width and len(begin) < 2
@@ -104,7 +104,7 @@ def _fuse(n: Node, alone: list[bool]) -> None:
             return
     for k in (1, 0):
         a, b = n.args[k], n.args[1 - k]
-        if not alone[k] or a.name not in ("mul", "sub", "submul"):
+        if a.name not in ("mul", "sub", "submul") or uses[a] > 1:
             continue
         match n.name, a.name:
             case "add", "mul" if b is a.args[0] and (x := _doubled(*a.args)):
@@ -115,7 +115,7 @@ def _fuse(n: Node, alone: list[bool]) -> None:
                 n.name, n.args = "submul", (*a.args, b)
             case "mul", "sub" if a.args[0].name == "const":
                 n.name, n.args = "mulrest", (b, *a.args)
-                if b.name == "mul" and a.args[1] in b.args and alone[1 - k]:
+                if b.name == "mul" and a.args[1] in b.args and uses[b] == 1:
                     other = b.args[b.args[0] is a.args[1]]
                     n.name, n.args = "mulmulrest", (other, a.args[1], a.args[0])
             case "mul", "submul" if a.args[0] is a.args[1]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 import warnings
 from typing import Any
 
@@ -30,17 +29,17 @@ class NativeRunner(Machine, Loop):
 
 def native_runner(cell: Cell) -> Loop | str:
     """Return a runner for the cell, or the reason in words why it can have none."""
-    code, dependencies = code_of(cell, lambda code: _verify(cell, code))
+    code, dependencies = code_of(cell, _verify)
     return code if isinstance(code, str) else NativeRunner(cell, code, dependencies)
 
 
 def _verify(cell: Cell, code: Code) -> str:
     """Run a small random problem through machine and loop; return what is wrong, or "".
 
-    Of one row over one step, twice in the loop, and of three rows over three, with gaps.
+    Of one row over one step, twice in the loop, and of three rows over three, with gaps. The cell
+    is a copy, which gets other numbers.
     """
-    rng, cell = np.random.default_rng(0), copy.deepcopy(cell)
-    machine, parameters = Machine(cell, code), cell.parameters()
+    rng, machine, parameters = np.random.default_rng(0), Machine(cell, code), cell.parameters()
     noise = 0.1 * rng.standard_normal(1009).astype(code.dtype)
     for parameter in parameters:  # which may be zeros still, or worse
         parameter.value[~(np.abs(parameter.value) < 10)] = 0
