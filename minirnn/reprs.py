@@ -92,16 +92,12 @@ def _shown(value: Any) -> str:
 
 
 def html_table(header: Iterable[object], rows: Iterable[Iterable[object]], *, title: str) -> str:
-    """Return an HTML table; numbers are aligned right, texts left."""
+    """Return an HTML table."""
     from html import escape  # its table of names would be a tenth of the import of the package
 
     def row(cells: Iterable[object], tag: str) -> str:
-        parts = []
-        for cell in cells:
-            side = "right" if isinstance(cell, int | float) else "left"
-            text = f"{cell:,.6g}" if isinstance(cell, float) else escape(str(cell))
-            parts.append(f'<{tag} style="text-align: {side}">{text}</{tag}>')
-        return f"<tr>{''.join(parts)}</tr>"
+        texts = (f"{one:,.6g}" if isinstance(one, float) else escape(str(one)) for one in cells)
+        return f"<tr>{''.join(f'<{tag}>{text}</{tag}>' for text in texts)}</tr>"
 
     head, body = row(header, "th"), "".join(row(cells, "td") for cells in rows)
     table = f"<table><thead>{head}</thead><tbody>{body}</tbody></table>"
