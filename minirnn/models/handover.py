@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 
 from minirnn.core import Layer
@@ -85,9 +87,23 @@ def check_states(encoder: list[Layer], decoder: list[Layer]) -> None:
             f"{len(readers)}: each of the decoder's begins at the final state of one of the "
             f"encoder's"
         )
-    for layer in writers:
-        if _is_bidirectional(layer) or one_way_layers(layer)[0].reverse:
+    for one, two in zip(readers[-len(writers) :], writers, strict=True):
+        if _is_bidirectional(two) or one_way_layers(two)[0].reverse:
             raise ValueError(
-                f"EncoderDecoder: the decoder writes step by step, so its {type(layer).__name__} "
+                f"EncoderDecoder: the decoder writes step by step, so its {type(two).__name__} "
                 f"cannot read backwards"
             )
+        ends, begins = (
+            [a.shape[1:] for a in state] for state in (_joined(one, _initial(one)), _initial(two))
+        )
+        if ends != begins:
+            both = ", both directions side by side," if _is_bidirectional(one) else ""
+            raise ValueError(
+                f"EncoderDecoder: the final state of the encoder's {type(one).__name__}{both} "
+                f"has arrays of {ends} a sequence, the state of the decoder's "
+                f"{type(two).__name__} {begins}: give them the same cell and size"
+            )
+
+
+def _initial(layer: Any) -> State:
+    return tuple(array for one in one_way_layers(layer) for array in one.cell.initial_state(1))

@@ -13,7 +13,7 @@ from minirnn.data.nested import leaves
 from minirnn.data.stream import StreamBatches
 from minirnn.layers import Softmax
 from minirnn.losses import CrossEntropy, SigmoidCrossEntropy, SoftmaxCrossEntropy
-from minirnn.losses.arguments import check_probabilities, refuse_not_finite
+from minirnn.losses.arguments import as_weights, check_probabilities, refuse_not_finite
 from minirnn.losses.base import MeanLoss
 from minirnn.losses.ctc import CTCLoss, as_labels
 from minirnn.recurrent import Recurrent
@@ -109,6 +109,10 @@ def _check_arrays(trainer: Trainer, batches: Batches) -> None:
         valid = whole.mask
     valid = valid if isinstance(valid, np.ndarray) else None
     _check_targets(trainer, whole, valid)
+    weights = whole.sample_weight
+    if weights is not None:
+        each_step = valid is not None and valid.shape == np.shape(weights)
+        as_weights("Trainer", weights, np.shape(weights), valid if each_step else None)
     if isinstance(trainer.loss, MeanLoss):
         _check_empty(batches, valid)
 

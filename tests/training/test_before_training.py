@@ -158,6 +158,19 @@ def test_a_mask_on_one_side_only(masked):
         refused(trainer_of(), message, padded, validation=(X, Y), batch_size=None)
 
 
+@pytest.mark.parametrize("wrong", [-1.0, np.nan, np.inf])
+def test_a_weight_that_some_later_batch_would_refuse(wrong):
+    weights = np.ones(len(X))
+    weights[-1] = wrong
+    message = "sample_weight should be finite and at least 0"
+    refused(trainer_of(), message, X, Y, sample_weight=weights)
+    held_out = (X, Y, None, None, weights)
+    refused(trainer_of(), f"validation: .*{message}", X, Y, validation=held_out)
+    weights = np.ones(Y.shape)
+    weights[~MASK] = wrong  # nobody looks at it there
+    trainer_of().fit(X, Y, mask=MASK, sample_weight=weights, epochs=1, progress=False)
+
+
 def test_a_batch_that_may_come_without_a_valid_step():
     mask = np.ones((12, 5), bool)
     mask[[1, 5]] = False
