@@ -92,7 +92,7 @@ BROKEN = [
     # what, with which line in the place of which, on what, in which check, what is said
     (h.Affine, "columns.T @ rows", "2 * columns.T @ rows", (ROWS,), "gradients", "2 times"),
     (h.Affine, "return dz @", "dz @", (ROWS,), "gradients", "missing return"),
-    (h.Affine, "self.b.grad += rows", "self.b.grad += 0 * rows", (ROWS,), "gradients", "b: .* that is missing"),
+    (h.Affine, "b.grad += rows", "b.grad += 0 * rows", (ROWS,), "gradients", "that is missing"),
     (h.Affine, "self.W.grad +=", "self.W.grad =", (ROWS,), "gradients add", "write .grad +="),
     (h.Affine, "self.x = x\n", "self.x = x; x *= 2\n", (ROWS,), "gradients", "in place"),
     (h.Affine, "self.y = np.tanh(", "self.y = np.float64(1) * np.tanh(np.float64(1) * ",
