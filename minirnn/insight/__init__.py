@@ -1,17 +1,4 @@
-"""A look inside a recurrent network: states, gates, gradients, updates, in plots and words.
-
-::
-
-    from minirnn.insight import Recorder
-
-    with Recorder(trainer) as record:
-        trainer.fit(x, y, epochs=1)
-    print(record.report())
-    record["layers.0"].gates["f"]          # (batch, time, hidden)
-
-`Recorder` costs nothing outside the block. Plots need matplotlib:
-``pip install ".[plot]"`` in the folder of README.md.
-"""
+"""A look inside a recurrent network: states, gates, gradients, updates, in plots and words."""
 
 from minirnn.insight.heat_maps import plot_attention, plot_gates
 from minirnn.insight.plots import plot_gradients, plot_histograms

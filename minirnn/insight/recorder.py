@@ -23,17 +23,10 @@ __all__ = ["Recorder"]
 class Recorder:
     """Records what happens inside a model while a ``with`` block runs.
 
-    ::
-
-        with Recorder(model) as record:
-            loss.forward(model.forward(x), y)
-            model.backward(loss.backward())
-        print(record.report())
-
     During the block the layers and the optimizer have an `observer`, which they call; it is removed
     at the end, after an exception too. While there is one, recurrent layers run their step by step
     loop, and the numbers are those of that loop, bit for bit. Copies of the model made inside the
-    block, pickled ones too, are not recorded.
+    block, pickled ones too, are not recorded. Outside the block it costs nothing.
 
     Parameters
     ----------
