@@ -38,8 +38,6 @@ class BuiltinCell(Cell):
         return tuple(np.zeros(shape, self.Wx.value.dtype))
 
     def _arguments(self, x_t: Any, state: State) -> tuple[Array, State]:
-        if _is_read(x_t):
-            return x_t, state
         dtype = self.Wx.value.dtype
         x_t = checks.step(self, x_t, self.input_size, dtype)
         if not isinstance(state, tuple | list) or len(state) != len(self.state_names):
@@ -52,8 +50,6 @@ class BuiltinCell(Cell):
         return x_t, self._states(state, shape, dtype, "state {} (batch, hidden)")
 
     def _gradients(self, grad_y: Any, grad_state: State, h: Array) -> tuple[Array, State]:
-        if _is_read(grad_y):
-            return grad_y, grad_state
         grad_y = checks.check_shape(self, grad_y, h.shape, h.dtype, "the gradient on the output")
         return grad_y, self._states(grad_state, h.shape, h.dtype, "the gradient on state {}")
 
@@ -64,8 +60,3 @@ class BuiltinCell(Cell):
                 for array, name in zip(arrays, self.state_names, strict=True)
             ]
         )
-
-
-def _is_read(x: Any) -> bool:
-    """Whether the engine reads the cell: its stand-ins for arrays are not checked."""
-    return getattr(x, "is_stand_in", False)
