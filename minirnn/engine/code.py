@@ -24,15 +24,7 @@ _PRIMES = 997, 1009, 1013, 1019, 1021, 1031, 1033, 1039  # batch sizes of a trac
 
 
 class Code:
-    """What runs for a kind of cell: shared by all cells with the same key.
-
-    Parameters
-    ----------
-    cell : Cell
-        A copy of the user's: it is read, and afterwards as it was but for generators and the like.
-    dependencies : Dependencies, optional
-        Of the user's cell.
-    """
+    """What runs for a kind of cell, read from a copy of one: shared by all with the same key."""
 
     def __init__(self, cell: Cell, dependencies: Dependencies | None = None) -> None:
         parameters = list(cell.named_parameters())
@@ -91,11 +83,7 @@ def code_of(
 ) -> tuple[Code | str, Dependencies | None]:
     """Return the code of a cell, or the reason in words why it has none; and what it depends on.
 
-    Parameters
-    ----------
-    cell : Cell
-    verify : callable
-        Is given a copy of a cell not met before and its code; returns what is wrong, or "".
+    `verify` is given a copy of a cell not met before and its code; it says what is wrong, or "".
     """
     if _native is None:
         return "the native engine was not built (python -m minirnn says more)", None
@@ -128,6 +116,7 @@ def _reason(error: Exception) -> str:
         module = f"{frame.f_globals.get('__name__')}."
         if module == "minirnn.recurrent.native.":
             break
-        if not module.startswith(("minirnn.engine.", "minirnn.checks.", "numpy.", "copy.")):
+        ours = "minirnn.engine.", "minirnn.checks.", "numpy.", "copy.", "functools."
+        if not module.startswith(ours):
             return f"{text} in {frame.f_code.co_qualname}, line {line}"
     return text

@@ -18,8 +18,8 @@ from minirnn.errors import Untraceable
 LEAVES = {"x", "state", "grad_y", "grad_state", "parameter", "gradient", "const"}
 _WHOLE = LEAVES | {"product", "concat"}  # what no other columns are computed of
 FREE = {"slice", "concat"}  # parts of what lies elsewhere
-_width = attrgetter("width")
 RESULTS = {"y", "next_state", "outer", "gather", "grad_x", "next_grad_state"}
+_width, _number = attrgetter("width"), attrgetter("number")
 
 
 class Part(NamedTuple):
@@ -121,7 +121,7 @@ class Graph:
         for n in reversed(self.nodes):
             if n in found and n not in known:
                 found.update(n.args)
-        return sorted(found, key=attrgetter("number"))
+        return sorted(found, key=_number)
 
     def share_columns(self) -> None:
         """Take columns from where the whole is computed, if it is, before them."""

@@ -30,21 +30,15 @@ class _Kept(NamedTuple):
 
 
 class Machine:
-    """The code of a cell with the arrays of that cell; the methods are those of `Runner`.
+    """The code of a cell with the arrays of that cell; the methods are those of `Loop`.
 
-    Parameters
-    ----------
-    cell : Cell
-    code : Code
-    dependencies : Dependencies, optional
-        Of that cell; without them it is for one use.
+    Without the cell's dependencies it is for one use.
     """
 
     def __init__(self, cell: Cell, code: Code, dependencies: Dependencies | None = None) -> None:
         self.cell, self.code, self._native = cell, code, native()
         self._parameters = (*cell.parameters(), *code.arrays)
-        self._memory = np.empty(0, np.uint8)
-        self._calls = 0
+        self._memory, self._calls = np.empty(0, np.uint8), 0
         self._dependencies = dependencies
         #: What the native step needs.
         self.of_step = code.dtype, code.native, self._parameters, (code.outputs, *code.widths)

@@ -23,11 +23,6 @@ def merged(traces: list[Trace]) -> Graph:
     """Return the graph that traces of different batch sizes have in common.
 
     A number is ``(value, power)`` in it: it is ``value * batch ** power`` in all of them.
-
-    Raises
-    ------
-    Untraceable
-        If anything else differs.
     """
     graphs, batches = [t.graph for t in traces], [t.batch for t in traces]
     for graph in graphs:
@@ -69,13 +64,7 @@ def _power(values: list[float], batches: list[int]) -> tuple[float, int]:
 
 
 def fuse(graph: Graph) -> Graph:
-    """Bring a program into the form that runs best; return it.
-
-    Raises
-    ------
-    Untraceable
-        If a gradient is read, or a sum over the batch is not added to one.
-    """
+    """Bring a program into the form that runs best; return it."""
     nodes = graph.reach(graph.results)
     uses = Counter([a for n in nodes for a in n.args])
     for n in nodes:

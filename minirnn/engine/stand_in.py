@@ -39,22 +39,12 @@ def _refusing(what: str) -> Any:
 class StandIn(NDArrayOperatorsMixin):
     """What a cell sees in place of an array.
 
-    Parameters
-    ----------
-    trace : Trace
-    node : Node
-    whole : array
-        Stands for all of the node.
-    view : array
-        What is seen of it.
-    rows : int, optional
-        Which axis is that of the batch.
-    fresh : bool
-        Whether it may be changed in place: not what the cell was given, nor what shares memory.
+    `view` is what is seen of `whole`, which stands for all of the node; `rows` is the axis of the
+    batch, if it has one. What is `fresh` may be changed in place: it is neither what the cell was
+    given nor does it share memory.
     """
 
     is_stand_in = True
-    __array_priority__ = 100
 
     def __init__(
         self, trace: Trace, node: Node, whole: Array, view: Array, rows: int | None, *, fresh: bool

@@ -107,21 +107,7 @@ def sizes_of(cell: Cell, widths: tuple[int, ...]) -> Sizes:
 
 
 def trace(cell: Cell, batch: int, dtype: np.dtype[Any], sizes: Sizes) -> Trace:
-    """Run a cell once over stand-ins; its parameters are stand-ins too, meanwhile.
-
-    Parameters
-    ----------
-    cell : Cell
-        A copy: whatever else it changes stays changed.
-    batch : int
-    dtype : of the parameters
-    sizes : as `sizes_of` gives them
-
-    Raises
-    ------
-    Untraceable
-        And whatever else the cell raises.
-    """
+    """Run a cell, a copy, once over stand-ins; its parameters are stand-ins too, meanwhile."""
     run, on_stand_ins = Trace(batch, dtype), cast(Any, cell)
     parameters: Any = [(name, p, p.value, p.grad) for name, p in cell.named_parameters()]
 

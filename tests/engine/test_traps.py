@@ -421,6 +421,10 @@ def write_to_the_input(self, x, h):
     return plain(self, x, h)
 
 
+def a_slice_of_rows(self, x, h):
+    return plain(self, x, h) + h[:1]
+
+
 def an_error_of_its_own(self, x, h):
     return plain(self, x, h) * {"known": 1.0}["known" if type(x) is np.ndarray else "other"]
 
@@ -428,6 +432,7 @@ def an_error_of_its_own(self, x, h):
 REFUSED = {
     product_over_the_batch: "over the batch",
     einsum_of_the_batch: r"np\.einsum.* in einsum_of_the_batch, line",
+    a_slice_of_rows: r"a slice of rows in a_slice_of_rows, line",
     write_to_the_input: r"changed in place.* in write_to_the_input, line",
     an_error_of_its_own: r"KeyError: 'other' in an_error_of_its_own, line",
     an_if: r"an if.* in an_if, line \d+",
