@@ -148,3 +148,21 @@ def test_one_wrong_number_is_found():
     layer = ShiftedInOnePlace(4, 2, rng=0)
     report = m.check_gradients(layer, np.random.default_rng(0).normal(size=(3, 4)), raises=False)
     assert "W: looks like a mistake in row 1 and column 0: all else is right" in str(report)
+
+
+def test_a_parameter_of_a_single_number_is_told_too():
+    class Scaled(m.Layer):
+        def __init__(self):
+            self.scale = m.Parameter(np.float64(0.7))
+
+        def forward(self, x):
+            self.x = x
+            return x * self.scale.value
+
+        def backward(self, grad):
+            self.scale.grad += np.sin(grad * self.x).sum()
+            return grad * self.scale.value
+
+    report = m.check_gradients(Scaled(), X, raises=False)
+    assert [c.name for c in report.comparisons if not c.passed] == ["scale"]
+    assert "No mistake that this check knows" in repr(report)

@@ -107,12 +107,13 @@ def wrong_factor(case: Case) -> Iterator[Prediction]:
     a gate) by itself. Every array is tried that forward was given, returned or kept, and every
     parameter.
     """
-    experiments = list(_experiments(case))
-    width = case.numeric.shape[-1] if case.numeric.ndim else 0
+    if not case.numeric.ndim:
+        return
+    experiments, width = list(_experiments(case)), case.numeric.shape[-1]
     sizes = {a.shape[-1] for _, _, arrays in experiments for a in arrays.values() if a.ndim > 1}
     blocks = [size for size in sorted(sizes, reverse=True) if size > 1 and width % size == 0]
     for size in dict.fromkeys([*blocks, width]):
-        found = _in_blocks(experiments, size) if size else {}
+        found = _in_blocks(experiments, size)
         if found:
             sentences = [
                 text.replace("@", "" if size == width else f" in columns {', '.join(where)}")
