@@ -11,7 +11,6 @@ import operator
 import os
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from inspect import signature
 from typing import Any
 
 import numpy as np
@@ -154,24 +153,6 @@ def instance(owner: object, name: str, value: Any, kind: type) -> Any:
     raise TypeError(
         f"{name_of(owner)}: {name} should be {article} {kind.__name__}, got {got}{hint}"
     )
-
-
-def one_input(owner: object, layer: Any) -> None:
-    """Raise if a layer's forward needs several arguments, where it will be given one."""
-    wanted = [
-        name
-        for name, one in signature(layer.forward).parameters.items()
-        if one.default is one.empty
-        and one.kind is one.POSITIONAL_OR_KEYWORD
-        and name not in ("mask", "state")
-    ]
-    if len(wanted) > 1:
-        names = ", ".join(wanted)
-        raise TypeError(
-            f"{name_of(owner)}: {type(layer).__name__}.forward takes {names}, and will be given "
-            f"one argument: several inputs come as one tuple. Write a layer of your own with "
-            f"def forward(self, inputs): {names} = inputs"
-        )
 
 
 def generator(owner: object, rng: Any) -> np.random.Generator:

@@ -67,11 +67,11 @@ def apply(layer: Any, x: Any, mask: Any = None, state: Any = None) -> Any:
     if state is not None:
         if not layer.uses_state:
             raise TypeError(f"{type(layer).__name__}: has no state, so it takes none")
-        return layer.forward(x, mask, state)
+        return layer.forward(x, mask=mask, state=state)
     if mask is None:
         return layer.forward(x)
     if layer.uses_mask:
-        return layer.forward(x, mask)
+        return layer.forward(x, mask=mask)
     if not LEAVES.issuperset(map(type, vars(layer).values())):
         refuse_lost(layer)
     return layer.forward(x)
@@ -92,7 +92,7 @@ def refuse_lost(layer: Any) -> None:
 def through(layer: Any, x: Any, mask: Any, state: Any = None) -> tuple[Any, Any]:
     """Return the layer's output, and the mask of that, or None once there is no time axis."""
     if state is None and mask is not None and layer.uses_mask:
-        y = layer.forward(x, mask)  # the common case
+        y = layer.forward(x, mask=mask)  # the common case
     else:
         y = apply(layer, x, mask, state)
     if mask is None or not layer.keeps_time:

@@ -31,7 +31,6 @@ def checked(
 ) -> tuple[list[Metric], list[Callback]]:
     """Return metrics and callbacks as lists, if a trainer can be made from all these."""
     checks.instance("Trainer", "model", model, Layer)
-    checks.one_input("Trainer", model)
     _warn_of_mixed_dtypes(model)
     checks.instance("Trainer", "optimizer", optimizer, Optimizer)
     _refuse_text("loss is", loss, "MeanSquaredError()")

@@ -134,6 +134,22 @@ def test_a_layer_of_several_inputs_is_named_where_it_gets_one():
             around(m.Attention(4, 4)).forward(_x())
 
 
+class Scaled(m.Layer):
+    """Of two inputs, and of a mask that is not the second one."""
+
+    uses_mask = True
+
+    def forward(self, x, gain, mask=None):
+        return x * gain[..., None]
+
+
+@pytest.mark.parametrize("around", [Sequential, lambda layers: m.Residual(*layers), m.Parallel])
+def test_a_layer_of_several_inputs_does_not_take_the_mask_for_one(around):
+    for layer, name in ((Scaled(), "gain"), (m.Attention(3, 3, rng=0), "keys")):
+        with pytest.raises(TypeError, match=rf"missing 1 required positional argument: '{name}'"):
+            around([layer]).forward(np.ones((2, 5, 3)), np.ones((2, 5), bool))
+
+
 def test_an_error_names_the_layer():
     model = Sequential([m.Dense(3, 4, rng=0), m.Tanh(), m.LSTM(4, 2, rng=1)])
     before = helpers.snapshot(model)

@@ -284,7 +284,7 @@ def test_accumulation_resumes_exactly_at_every_batch(tmp_path):
         other.resume(files[0])
 
 
-def test_a_forward_of_two_arguments_is_told_how_inputs_come():
+def test_several_inputs_come_as_one_argument():
     class TwoArguments(m.Layer):
         def __init__(self):
             self.head = m.Dense(3, 2, rng=0)
@@ -294,8 +294,9 @@ def test_a_forward_of_two_arguments_is_told_how_inputs_come():
 
     model = TwoArguments()
     optimizer = m.SGD(model.parameters(), 0.1)
-    with pytest.raises(TypeError, match=r"TwoArguments.forward takes left, right, .*= inputs"):
-        m.Trainer(model, m.SoftmaxCrossEntropy(), optimizer)
+    trainer = m.Trainer(model, m.SoftmaxCrossEntropy(), optimizer)
+    with pytest.raises(TypeError, match=r"TwoArguments.forward\(\) missing .* argument: 'right'"):
+        trainer.train_step((np.ones((4, 3)), np.ones((4, 3))), np.zeros(4, int))
 
 
 def test_what_is_known_of_batches_is_checked_as_of_arrays():
