@@ -46,14 +46,13 @@ def _own_state(cell: Cell, batch: int, dtype: np.dtype[Any]) -> State:
     if isinstance(cell, BuiltinCell) and type(cell).initial_state is BuiltinCell.initial_state:
         return own
     own = tuple([checks.as_floats(cell, a, dtype, "initial_state") for a in own])
-    size = (cell.hidden_size,) if isinstance(cell, BuiltinCell) else None
     for k, array in enumerate(own):
-        if array.shape[:1] != (batch,) or (size and array.shape[1:] != size):
-            rest = f"{size[0]})" if size else "...)"
+        rest = (cell.hidden_size,) if isinstance(cell, BuiltinCell) else array.shape[1:]
+        if array.shape != (batch, *rest):
             raise ValueError(
-                f"{name}: initial_state({batch}) should return arrays of shape ({batch}, "
-                f"{rest}, batch first, got {array.shape} for array {k}; for one state in all "
-                f"rows write np.repeat(row, batch_size, axis=0)"
+                f"{name}: initial_state({batch}) should return arrays of shape {(batch, *rest)}, "
+                f"batch first, got {array.shape} for array {k}; for one state in all rows write "
+                f"np.repeat(row, batch_size, axis=0)"
             )
     return own
 
