@@ -26,7 +26,7 @@ HYPOTHESES: list[Hypothesis] = [
     hypotheses.constant_factor,
     hypotheses.ignored,
     hypotheses.transposed,
-    hypotheses.exchanged,
+    hypotheses.mixed_up,
     hypotheses.gate_order,
     hypotheses.not_summed,
     hypotheses.one_step,

@@ -13,9 +13,9 @@ from minirnn.typing import Array
 __all__ = [
     "constant_factor",
     "direct_connection",
-    "exchanged",
     "gate_order",
     "ignored",
+    "mixed_up",
     "not_finite",
     "not_summed",
     "on_masked_steps",
@@ -39,8 +39,11 @@ def constant_factor(case: Case) -> Iterator[Prediction]:
     """Predict zero, or the same factor, wherever the gradient is wrong."""
     ours, truth = case.analytic[case.wrong], case.numeric[case.wrong]
     if not np.any(ours):
-        size = np.abs(truth).max()
-        text = f"a gradient that is missing: it is zero{case.where}, the true one up to {size:.3g}"
+        gives = "adds nothing" if case.is_parameter else "gives zeros"
+        size = f"the true one goes up to {np.abs(truth).max():.3g}"
+        text = f"a gradient that is missing{case.where}: backward {gives}, {size}"
+        if case.name.startswith("state["):
+            text += "; it is not handed back, so nothing reaches the earlier steps"
         yield "missing", text, case.analytic
         return
     q = float(ours @ truth / max(truth @ truth, CLOSE**2))
@@ -154,15 +157,15 @@ def transposed_weight(case: Case) -> Iterator[Prediction]:
             yield "transposed", text, case.numeric + wrong
 
 
-def exchanged(case: Case) -> Iterator[Prediction]:
+def mixed_up(case: Case) -> Iterator[Prediction]:
     """Predict the gradient of another array."""
     evidence, truth = case.evidence, case.numeric
     for name, other in evidence.measurements.items():
         # of two vectors, a factor that is left out tells more
         alike = truth.ndim > 1 or name in evidence.failed
         if name != case.name and other.numeric.shape == truth.shape and alike and truth.size > 1:
-            text = f"two gradients exchanged: backward gives the one that belongs to {name}"
-            yield "exchanged", text, other.numeric
+            text = f"two gradients mixed up: backward gives the one that belongs to {name}"
+            yield "mixed up", text, other.numeric
 
 
 def gate_order(case: Case) -> Iterator[Prediction]:
@@ -194,7 +197,7 @@ def not_summed(case: Case) -> Iterator[Prediction]:
             share = np.take(shares, k, axis)
             yield "not summed", text, share.sum(axis=0) if len(axes) > 1 else share
     if case.numeric.shape == axes:
-        text = "a sum over the features of each row, where the rows should be added up (axis=0)"
+        text = "a sum over the wrong axis: the features of each row, not the rows (axis=0)"
         yield "not summed", text, shares.sum(axis=1)
 
 
