@@ -86,6 +86,10 @@ def rows_as_a_number(self, x, h):
     return plain(self, x, h) * (1.0 / len(x))
 
 
+def shapes_as_numbers(self, x, h):
+    return plain(self, x, h) / (x.size / x.shape[1] + np.shape(h)[0] + len(h[:, 0]))
+
+
 def a_loop(self, x, h):
     out = plain(self, x, h)
     for _ in range(3):
@@ -186,9 +190,10 @@ def parts_of_gradients(self, x, h, grad):
     self.a.grad[0] += (grad * h)[:, :1].sum()
 
 
-SAME_STEPS = [in_place, two_names, einsum, einsum_transposed, rows_as_a_number, a_loop,
-    empty_and_out, out_of_arrays, number_from_math, training_flag, zeros_and_ones, vector_sum,
-    booleans, compared, astype, sliced_parameters, doubled_then_sliced]  # fmt: skip
+SAME_STEPS = [in_place, two_names, einsum, einsum_transposed, rows_as_a_number,
+    shapes_as_numbers, a_loop, empty_and_out, out_of_arrays, number_from_math, training_flag,
+    zeros_and_ones, vector_sum, booleans, compared, astype, sliced_parameters,
+    doubled_then_sliced]  # fmt: skip
 SAME_SUMS = [written_back, np_add, mean_over_the_batch, ones_for_a_sum, transposed_gradient,
     parts_of_gradients]  # fmt: skip
 
