@@ -32,6 +32,7 @@ HYPOTHESES: list[Hypothesis] = [
     hypotheses.one_step,
     hypotheses.direct_connection,
     hypotheses.transposed_weight,
+    hypotheses.wrong_array,
     products.wrong_factor,
     products.wrong_term,
 ]

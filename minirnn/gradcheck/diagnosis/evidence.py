@@ -66,15 +66,20 @@ class Evidence:
 
     def first_step(self) -> Evidence | None:
         """Check the layer on the first time step alone, as a valid one; None where it refuses."""
-        function, given = self.function, dict(self.function.given)
+        given = dict(self.function.given)
         given["input"] = np.nan_to_num(given["input"][:, :1])
         if "mask" in given:
             given["mask"] = np.ones_like(given["mask"][:, :1])
+        return self.again(given)
+
+    def again(self, given: dict[str, Array]) -> Evidence | None:
+        """Check the layer on other inputs; None where it refuses them."""
+        function = self.function
         function.restart()
         rng = np.random.default_rng(0)
         try:
-            short = type(function)(function.layer, given, function.names, rng)
-            return Evidence(short, self.epsilon, self.tolerance)
+            other = type(function)(function.layer, given, function.names, rng)
+            return Evidence(other, self.epsilon, self.tolerance)
         except (RefusedError, GradientError):
             return None
 

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 import numpy as np
 
 from minirnn.gradcheck.arrays import CLOSE, same
-from minirnn.gradcheck.diagnosis.evidence import Case, Prediction
+from minirnn.gradcheck.diagnosis.evidence import Case, Evidence, Prediction
 from minirnn.typing import Array
 
 __all__ = [
@@ -23,6 +23,7 @@ __all__ = [
     "place",
     "transposed",
     "transposed_weight",
+    "wrong_array",
 ]
 
 
@@ -47,19 +48,33 @@ def constant_factor(case: Case) -> Iterator[Prediction]:
         yield "missing", text, case.analytic
         return
     q = float(ours @ truth / max(truth @ truth, CLOSE**2))
-    names = _names(case, abs(q))
-    text = f"backward gives {q:.6g} times the truth{case.where}"
-    text += f" ({' = '.join(names)})" if names else ""
     several = (np.abs(truth) > 1e-3 * np.abs(truth).max()).sum() > 2 and case.evidence.batch > 1
     plain = any(abs(r - round(r)) < CLOSE for r in (q, 1 / (q or 1)) if abs(r) > 0.5)
     if not plain and not several:  # of a single row, many a thing is a multiple
         return
+    names = _names(case, abs(q))
+    by_batch = [name for name in names if "batch" in name]
+    if by_batch and _with_twice_the_batch(case, q):
+        names, by_batch = [name for name in names if "batch" not in name], []
+    text = f"backward gives {q:.6g} times the truth{case.where}"
+    text += f" ({' = '.join(names)})" if names else ""
     alone = case.is_parameter and "input" not in case.evidence.failed
-    if alone and any(name.startswith("1 / ") and "batch" in name for name in names):
+    if alone and any(name.startswith("1 / ") for name in by_batch):
         kind, text = "not summed", f"a mean over the batch where a sum belongs: {text}"
     else:
         kind, text = "factor", f"a {'wrong sign' if q < 0 else 'constant factor'}: {text}"
     yield kind, text, np.where(case.wrong, q * case.numeric, case.numeric)
+
+
+def _with_twice_the_batch(case: Case, q: float) -> bool:
+    """Return whether the factor is the same when every row is there twice."""
+    given = case.evidence.function.given.items()
+    twice = case.evidence.again({k: np.concatenate([a, a]) if a.ndim else a for k, a in given})
+    if twice is None:
+        return False
+    one = twice.measurements[case.name]
+    factors = np.where(case.wrong, q, 1) if case.is_parameter else q
+    return same(one.analytic, factors * one.numeric)
 
 
 def _names(case: Case, q: float) -> list[str]:
@@ -133,28 +148,46 @@ def _block_transpose(array: Array) -> Array:
 
 
 def transposed_weight(case: Case) -> Iterator[Prediction]:
-    """Predict ``dz @ P`` in the gradient on v, where ``v @ P`` needs ``dz @ P.T``.
-
-    If v meets P in that product alone, what each row adds to the gradient on P is the outer product
-    of v with dz, which gives dz.
-    """
-    evidence = case.evidence
-    v = evidence.function.given.get(case.name)
-    if v is None or v.ndim < 2 or v.shape[:-1] != evidence.positions:
-        return
-    for name, parameter in evidence.function.parameters.items():
-        weight = parameter.value
-        if weight.ndim != 2 or len(weight) != v.shape[-1] or len(weight) < 2:
-            continue
-        shares = evidence.all_shares(name)
-        dz = np.einsum("...i,...ij->...j", v, shares) / (v * v).sum(axis=-1, keepdims=True)
-        if same(shares, v[..., :, None] * dz[..., None, :]):
+    """Predict ``dz @ P`` in the gradient on v, where ``v @ P`` needs ``dz @ P.T``."""
+    for name, parameter in case.evidence.function.parameters.items():
+        dz = None if case.is_parameter else _gradient_on_product(case.evidence, case.name, name)
+        if dz is not None:
             text = (
                 f"a transposed weight: backward multiplies with {name} where it should multiply "
                 f"with its transpose (for y = v @ W, grad_v = grad_y @ W.T)"
             )
-            wrong = dz @ (_block_transpose(weight) - weight).T
+            wrong = dz @ (_block_transpose(parameter.value) - parameter.value).T
             yield "transposed", text, case.numeric + wrong
+
+
+def wrong_array(case: Case) -> Iterator[Prediction]:
+    """Predict another array in the place of v in the gradient on P, ``v.T @ dz``."""
+    evidence = case.evidence
+    for source, v in evidence.function.given.items() if case.is_parameter else ():
+        dz = _gradient_on_product(evidence, source, case.name)
+        if dz is None:
+            continue
+        for label, array in evidence.arrays.items():
+            if array.shape == v.shape and not same(array, v):
+                text = (
+                    f"the wrong array in the product: backward uses {label} where forward "
+                    f"multiplied {'x' if source == 'input' else source} with {case.name}"
+                )
+                rows = [*range(v.ndim - 1)]
+                yield "wrong array", text, np.tensordot(array, dz, (rows, rows))
+
+
+def _gradient_on_product(evidence: Evidence, source: str, name: str) -> Array | None:
+    """Return dz for ``v @ P``, of a row for each row of v, if v meets P in that product alone.
+
+    Then what each row adds to the gradient on P is the outer product of v with dz.
+    """
+    v, weight = evidence.function.given[source], evidence.function.parameters[name].value
+    if weight.ndim != 2 or len(weight) < 2 or v.shape != (*evidence.positions, len(weight)):
+        return None
+    shares = evidence.all_shares(name)
+    dz: Array = np.einsum("...i,...ij->...j", v, shares) / (v * v).sum(axis=-1, keepdims=True)
+    return dz if same(shares, v[..., :, None] * dz[..., None, :]) else None
 
 
 def mixed_up(case: Case) -> Iterator[Prediction]:
