@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import inspect
 import math
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 import numpy as np
@@ -97,18 +97,22 @@ class Builder:
         self._rng = BoundedGenerator(np.random.PCG64())
         self._left = self._rng.left = 1000 + sum(array.size for array in weights.values())
 
+    def refuse_unknown(self, content: Any) -> None:
+        """Raise if there are classes that are neither minirnn's nor the reader's."""
+        unknown = sorted(set(_named(content)) - set(self._classes))
+        if unknown:
+            listed = ", ".join(unknown[:5])
+            raise CheckpointError(
+                f"names {listed}, not among the classes of minirnn; for classes of your own, "
+                f"write load(path, classes=[{listed}])"
+            )
+
     def value(self, described: Any) -> Any:
         """Return what is described."""
         return unpack(described, self._arrays, self._made)
 
     def _made(self, described: Mapping[str, Any]) -> Any:
-        name = described[CLASS]
-        if not isinstance(name, str) or name not in self._classes:
-            raise CheckpointError(
-                f"names {name}, not among the classes of minirnn; for a class of your own, write "
-                f"load(path, classes=[{name}])"
-            )
-        kind = self._classes[name]
+        kind = self._classes[described[CLASS]]
         parameters = inspect.signature(kind).parameters
         arguments: dict[str, Any] = {}
         for name, value in described["arguments"].items():
@@ -147,3 +151,14 @@ class BoundedGenerator(np.random.Generator):
     left = 0
     uniform, normal = _bounded("uniform", 2), _bounded("normal", 2)
     standard_normal, random = _bounded("standard_normal", 0), _bounded("random", 0)
+
+
+def _named(content: Any) -> Iterator[str]:
+    """Yield the names of all classes in a description."""
+    if isinstance(content, dict):
+        if CLASS in content:
+            yield str(content[CLASS])
+        content = list(content.values())
+    if isinstance(content, list):
+        for item in content:
+            yield from _named(item)

@@ -92,7 +92,7 @@ def load(path: str | os.PathLike[str], classes: Iterable[type] = ()) -> Any:
         If there is no such file.
     CheckpointError
         If the file is damaged, or something else, or names a class that is neither minirnn's
-        nor among `classes`.
+        nor among `classes`. Nothing has been built then.
     """
     own: dict[str, type] = {}
     for one in classes:
@@ -105,6 +105,7 @@ def load(path: str | os.PathLike[str], classes: Iterable[type] = ()) -> Any:
     try:
         weights = {name: array for name, array in arrays.items() if name.startswith("model.")}
         builder = Builder(own, weights, arrays)
+        builder.refuse_unknown(content)
         model = _built(builder, content, weights)
         vars(model)["extras"] = builder.value(content["extras"])
     except CheckpointError as error:

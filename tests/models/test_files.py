@@ -148,6 +148,17 @@ print(minirnn.load({str(path)!r}))
     assert done.stdout.startswith("Dense(input_size=2, output_size=3"), done.stderr
 
 
+def test_nothing_is_built_where_a_later_class_is_unknown(path, monkeypatch):
+    m.save(m.Sequential([Highway(4, m.Dense(4, 4, rng=0)), m.Recurrent(Decay(4))]), path)
+    made = []
+    monkeypatch.setattr(Highway, "__init__", lambda *args, **options: made.append(args))
+    with pytest.raises(m.CheckpointError, match=r"names Decay, .* classes=\[Decay\]"):
+        m.load(path, classes=[Highway])
+    assert not made
+    with pytest.raises(m.CheckpointError, match=r"names Decay, Highway, .*\[Decay, Highway\]"):
+        m.load(path)
+
+
 def test_shared_weights_stay_shared(path):
     one, two = m.Dense(4, 4, rng=0), m.Dense(4, 4, rng=1)
     two.W = one.W
