@@ -11,7 +11,7 @@ import numpy as np
 from minirnn.cells.cell import Cell
 from minirnn.core import Parameter
 from minirnn.engine.dependencies import Contents, Dependencies
-from minirnn.engine.program import fuse, merged
+from minirnn.engine.program import fuse, merged, narrow
 from minirnn.engine.schedule import Schedule
 from minirnn.engine.settings import compiled as _native
 from minirnn.engine.trace import Trace, sizes_of, trace
@@ -42,7 +42,7 @@ class Code:
         self._sizes = sizes_of(cell, self.widths)
         self._parameters = {name: p.size for name, p in parameters}
         traces = self._trace(cell, dependencies or Dependencies(cell))
-        self.program, arrays = fuse(merged(traces)), traces[0].arrays
+        self.program, arrays = fuse(narrow(merged(traces))), traces[0].arrays
         self.arrays = tuple(Parameter(a.astype(self.dtype)) for a in arrays)
         self._parameters |= {f"#{k}": a.size for k, a in enumerate(arrays)}
         self.native = None if _native is None else self._compiled()

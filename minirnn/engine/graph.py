@@ -1,7 +1,6 @@
 """Operations on rows of a batch, as a graph in which each stands once.
 
-What can be said more simply is simplified at once: columns are taken where the numbers come from,
-operations on plain numbers are done.
+What can be said more simply is simplified at once: operations on plain numbers are done.
 """
 
 from __future__ import annotations
@@ -16,10 +15,9 @@ from minirnn.engine.operations import OPERATIONS
 from minirnn.errors import Untraceable
 
 LEAVES = {"x", "state", "grad_y", "grad_state", "parameter", "gradient", "const"}
-_WHOLE = LEAVES | {"product", "concat"}  # what no other columns are computed of
 FREE = {"slice", "concat"}  # parts of what lies elsewhere
 RESULTS = {"y", "next_state", "outer", "gather", "grad_x", "next_grad_state"}
-_width, _number = attrgetter("width"), attrgetter("number")
+_width = attrgetter("width")
 
 
 class Part(NamedTuple):
@@ -62,28 +60,25 @@ class Node:
         Columns; 1 for one number a row.
     number : int
         Its place in the graph.
-    cut : (Node, int) or None
-        What it is some columns of, and the first one, though it is computed on its own.
     """
 
-    __slots__ = ("args", "attr", "cut", "name", "number", "width")
+    __slots__ = ("args", "attr", "name", "number", "width")
     __match_args__ = ("name", "args")
 
     def __init__(self, name: str, args: tuple[Node, ...], attr: Any, width: int, number: int = -1):
         self.name, self.args, self.attr, self.width, self.number = name, args, attr, width, number
-        self.cut: tuple[Node, int] | None = None
 
     @property
     def row(self) -> bool:
         """Whether it is the same for all rows: a number, or (part of) a parameter."""
         return self.name in ("const", "parameter")
 
-    def wholes(self) -> list[tuple[Node, int]]:
-        """Return what it is some columns of, from narrow to wide, each with the first column."""
-        if self.cut is None:
-            return []
-        whole, low = self.cut
-        return [(whole, low), *[(wider, low + first) for wider, first in whole.wholes()]]
+    @property
+    def by_columns(self) -> bool:
+        """Whether some of its columns can be computed alone."""
+        if self.name == "product":
+            return len(self.args) == 2
+        return self.name not in LEAVES | FREE and not _sums_products(self)
 
 
 class Graph:
@@ -114,23 +109,6 @@ class Graph:
             self._known[key] = known = Node(name, args, attr, width, len(self.nodes))
             self.nodes.append(known)
         return known
-
-    def reach(self, ends: Iterable[Node], known: Container[Node] = ()) -> list[Node]:
-        """Return all nodes that the ends are made of, in order; none behind what is known."""
-        found = set(ends)
-        for n in reversed(self.nodes):
-            if n in found and n not in known:
-                found.update(n.args)
-        return sorted(found, key=_number)
-
-    def share_columns(self) -> None:
-        """Take columns from where the whole is computed, if it is, before them."""
-        before: set[Node] = set()
-        for n in self.reach(self.results):
-            for whole, low in n.wholes():
-                if whole in before:
-                    n.name, n.args, n.attr = "slice", (whole,), (low, low + n.width)
-            before.add(n)
 
     def result(self, name: str, *args: Node, attr: Any) -> None:
         """Hand something out."""
@@ -168,28 +146,24 @@ class Graph:
         return self.node(name, *args)
 
     def slice(self, a: Node, low: int, high: int) -> Node:
-        """Return columns ``low .. high``, taken from where the numbers come from."""
+        """Return columns ``low .. high``."""
         if (low, high) == (0, a.width):
             return a
-        key = "slice", (a,), (low, high)
-        if key not in self._known:
-            self._known[key] = self._slice(a, low, high)
-        return self._known[key]
-
-    def _slice(self, a: Node, low: int, high: int) -> Node:
         if a.name == "slice":
             return self.slice(a.args[0], a.attr[0] + low, a.attr[0] + high)
         if a.name == "parameter":
             return self.leaf("parameter", a.attr.cut(-1, low, high))
-        if a.name == "product" and len(a.args) == 2:
-            return _cut(self.product(a.args[0], self.slice(a.args[1], low, high)), a, low)
         for b, at in columns(a) if a.name == "concat" else ():
             if at <= low and high <= at + b.width:
                 return self.slice(b, low - at, high - at)
-        if a.name not in _WHOLE and not _sums_products(a):
-            args = [b if b.width == 1 else self.slice(b, low, high) for b in a.args]
-            return _cut(self.node(a.name, *args), a, low)
         return self.node("slice", a, attr=(low, high), width=high - low)
+
+    def alone(self, columns: Node) -> tuple[Node, ...]:
+        """Return what the columns that a slice takes of an operation are computed of."""
+        (whole,) = columns.args
+        if whole.name == "product":
+            return whole.args[0], self.slice(whole.args[1], *columns.attr)
+        return tuple([a if a.width == 1 else self.slice(a, *columns.attr) for a in whole.args])
 
     def product(self, a: Node, weights: Node) -> Node:
         """Return ``a @ weights``."""
@@ -246,19 +220,31 @@ class Graph:
                 for b, at in columns(a):
                     here = part._replace(offset=part.offset + at)
                     self.result("gather", scaled(b), attr=here)
+            case "slice", (a,) if a.by_columns:
+                return self._accumulate(part, self.node(a.name, *self.alone(value)), scale)
             case _:
                 what = "what is neither a.T @ d nor a sum over the batch"
                 raise Untraceable(f"{part.name}.grad += {what}")
         return 0
 
 
-def _cut(n: Node, whole: Node, low: int) -> Node:
-    n.cut = n.cut or (whole, low)
-    return n
+def reach(ends: Iterable[Node], known: Container[Node] = ()) -> list[Node]:
+    """Return all nodes that the ends are made of, arguments first; none behind what is known."""
+    found = dict[Node, None]()
+    waiting = [*ends][::-1]
+    while waiting:
+        n = waiting[-1]
+        missing = () if n in known else [a for a in n.args if a not in found]
+        waiting += missing[::-1]
+        if not missing:
+            found[waiting.pop()] = None
+    return list(found)
 
 
 def _sums_products(a: Node) -> bool:
-    return a.name == "add" and any(b.name == "product" or _sums_products(b) for b in set(a.args))
+    return a.name == "add" and any(
+        base(b).name == "product" or _sums_products(b) for b in set(a.args)
+    )
 
 
 def columns(n: Node) -> list[tuple[Node, int]]:

@@ -7,11 +7,11 @@ run: sums of products become one product, and a few common pairs of operations o
 
 from __future__ import annotations
 
-from collections import Counter
+from collections import Counter, defaultdict
 from math import isclose
 from typing import Any
 
-from minirnn.engine.graph import LEAVES, RESULTS, Graph, Node, Part
+from minirnn.engine.graph import LEAVES, RESULTS, Graph, Node, Part, base, reach
 from minirnn.engine.operations import OPERATIONS
 from minirnn.engine.trace import Trace
 from minirnn.errors import Untraceable
@@ -25,8 +25,6 @@ def merged(traces: list[Trace]) -> Graph:
     A number is ``(value, power)`` in it: it is ``value * batch ** power`` in all of them.
     """
     graphs, batches = [t.graph for t in traces], [t.batch for t in traces]
-    for graph in graphs:
-        graph.share_columns()
     if len(traces) == 1:
         return graphs[0]
     forms = [[_form(n) for n in graph.nodes] for graph in graphs]
@@ -39,7 +37,7 @@ def merged(traces: list[Trace]) -> Graph:
         if same[0].name == "const":
             same[0].attr = _power([n.attr[0] for n in same], batches)
     new, taken = Graph(), dict[Node, Node]()  # in which equal numbers are one
-    for n in graphs[0].reach(graphs[0].results):
+    for n in reach(graphs[0].results):
         taken[n] = new.node(n.name, *[taken[a] for a in n.args], attr=n.attr, width=n.width)
     new.results = [taken[n] for n in graphs[0].results]
     return new
@@ -60,12 +58,30 @@ def _power(values: list[float], batches: list[int]) -> tuple[float, int]:
     raise Untraceable("a number that changes with the batch size, or from call to call")
 
 
+# ---------------------------------------------------------------- columns
+
+
+def narrow(graph: Graph) -> Graph:
+    """Let columns be computed alone where nothing needs the whole; return the graph."""
+    users: dict[Node, dict[Node, None]] = defaultdict(dict)
+    for n in reversed(reach(graph.results)):
+        if users[n] and n.by_columns and all(user.name == "slice" for user in users[n]):
+            for part in users[n]:
+                part.name, part.args, part.attr = n.name, graph.alone(part), n.attr
+                for a in part.args:
+                    users[base(a)][a if a.name == "slice" else part] = None
+        elif users[n] or n.name in RESULTS:
+            for a in n.args:
+                users[a][n] = None
+    return graph
+
+
 # ---------------------------------------------------------------- several operations in one
 
 
 def fuse(graph: Graph) -> Graph:
     """Bring a program into the form that runs best; return it."""
-    nodes = graph.reach(graph.results)
+    nodes = reach(graph.results)
     uses = Counter([a for n in nodes for a in n.args])
     for n in nodes:
         if n.name == "gradient":
@@ -74,7 +90,6 @@ def fuse(graph: Graph) -> Graph:
             raise Untraceable(f"a {n.name}, but not into a gradient")
         if n.name in ("add", "sub", "mul"):
             _fuse(n, uses)
-    graph.nodes = graph.reach(graph.results)
     return graph
 
 
@@ -129,7 +144,7 @@ def written(graph: Graph) -> str:
     """Write a program down, one operation a line."""
     names: dict[Node, str] = {}
     lines: list[str] = []
-    for n in graph.reach(graph.results):
+    for n in reach(graph.results):
         if n.name in LEAVES:
             names[n] = _leaf(n)
         elif n.name not in RESULTS:

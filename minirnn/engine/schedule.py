@@ -16,7 +16,7 @@ from __future__ import annotations
 from collections.abc import Container
 from typing import Any
 
-from minirnn.engine.graph import FREE, LEAVES, RESULTS, Graph, Node, base, columns
+from minirnn.engine.graph import FREE, LEAVES, RESULTS, Graph, Node, base, columns, reach
 from minirnn.engine.operations import FOLDS, OPERATIONS
 from minirnn.engine.trace import Sizes
 from minirnn.errors import Untraceable
@@ -50,7 +50,6 @@ class Schedule:
     """
 
     def __init__(self, program: Graph, sizes: Sizes, parameters: dict[str, int]) -> None:
-        self._program = program
         self.constants: list[tuple[float, int]] = []
         self.slots: list[list[int]] = []
         self._home: dict[Node, Place] = {}
@@ -77,7 +76,7 @@ class Schedule:
             self._settle(n, RINGED)
         known = set(kept)
         others = [*wanted, *[n for n in backward if n.name != "grad_x"]]
-        x_alone = {*program.reach(backward, known)} - {*program.reach(others, known)}
+        x_alone = {*reach(backward, known)} - {*reach(others, known)}
         stages = self._stages(backward, wanted, known, x_alone)
         self.tables += _table(stages, x_alone) + _table(stages)
         for slot in self.slots:
@@ -127,13 +126,13 @@ class Schedule:
         """Return what backward needs of forward and does not compute again."""
         known: set[Node] = set()
         again: set[Node] = set()
-        for n in self._program.reach([n.args[0] for n in forward]):
+        for n in reach([n.args[0] for n in forward]):
             if n.name in FREE or n.name in LEAVES:
                 continue
             at_hand = all(a in again or a.name not in _NOT_KEPT for a in n.args)
             cheap = OPERATIONS[n.name].cheap and at_hand and n not in self._home
             (again if cheap else known).add(n)
-        return [n for n in self._program.reach(backward, known) if n in known]
+        return [n for n in reach(backward, known) if n in known]
 
     # ------------------------------------------------------------ stages
 
@@ -154,7 +153,7 @@ class Schedule:
                 ends.append(n)  # it is computed where it is to go
             else:
                 ends.append(result)
-        order = self._program.reach(ends, known)
+        order = reach(ends, known)
         stage = self._staged([n for n in order if n not in known and n.name not in LEAVES])
         nodes_of: list[list[Node]] = [[] for _ in range(max(stage.values()) + 1)]
         for n, k in stage.items():
