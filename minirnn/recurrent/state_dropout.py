@@ -132,8 +132,8 @@ class StateDropout(WithRate):
         the parameters, those that stand in their place, and by what factors they differ.
         """
         run, drops = evaluation_copy(self.layer, Layer, {}).train(), []
-        for recurrent in one_way_layers(run):
-            cell = recurrent.cell
+        cells = {id(one.cell): one.cell for one in one_way_layers(run)}  # both directions may share
+        for cell in cells.values():
             keep: dict[int, Array] = {}
             for name in self.weights:
                 own = getattr(cell, name)

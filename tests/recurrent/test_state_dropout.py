@@ -26,6 +26,12 @@ def test_gradients_with_an_own_cell():
     assert m.check_gradients(layer, X, mask=MASK).max_error < 1e-6
 
 
+def test_gradients_where_both_directions_share_a_cell():
+    cell = m.GRUCell(2, 6, rng=0)
+    layer = m.StateDropout(m.Bidirectional(m.Recurrent(cell), m.Recurrent(cell)), 0.2, rng=3)
+    assert m.check_gradients(layer, X, mask=MASK).max_error < 1e-6
+
+
 @pytest.mark.parametrize("reset_after", [True, False])
 def test_it_is_the_layer_with_some_rows_of_the_weights_silent(reset_after):
     options = {"reset_after": reset_after, "dtype": np.float64}
