@@ -14,9 +14,11 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from minirnn import checks
+from minirnn.core import dtype_of
 from minirnn.errors import CheckpointError
 from minirnn.files import read_tree, write_tree
 from minirnn.recurrent import Recurrent
+from minirnn.recurrent.states import initial_state
 from minirnn.reprs import arguments_of
 from minirnn.restoring import Restored
 from minirnn.training.interrupts import Uninterrupted
@@ -160,7 +162,8 @@ def _carried(layer: Recurrent, name: str, arrays: Any) -> Any:
     """Return a carried state if it is of the shapes and dtypes that the layer's cell has."""
     if arrays is None:
         return None
-    like = layer.cell.initial_state(len(arrays[0]))
+    dtype = dtype_of(layer.cell) or arrays[0].dtype
+    like = initial_state(layer, None, None, len(arrays[0]), dtype)
     shapes = [(array.shape, str(array.dtype)) for array in arrays]
     expected = [(one.shape, str(one.dtype)) for one in like]
     if shapes != expected:

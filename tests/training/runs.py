@@ -31,6 +31,7 @@ from minirnn import (
     Embedding,
     LastStep,
     Perplexity,
+    Recurrent,
     RMSProp,
     Sequential,
     SoftmaxCrossEntropy,
@@ -41,6 +42,7 @@ from minirnn.data import PaddedBatches, StreamBatches
 from minirnn.files import write_tree
 from minirnn.schedules import Cosine, Warmup
 from minirnn.training import state
+from tests.contract.own_cells import SumCell
 
 ROOT = Path(__file__).parent.parent.parent
 
@@ -143,7 +145,7 @@ def stream() -> Run:
             Embedding(6, 3, rng=0),
             LSTM(3, 4, stateful=True, rng=1),
             Dropout(0.4, rng=2),
-            GRU(4, 4, stateful=True, rng=3),
+            Recurrent(SumCell(4, 4), stateful=True),  # whose initial state is float64
             Dense(4, 6, rng=4),
         ]
     )
