@@ -121,5 +121,15 @@ def connect_last_states(chain: Iterable[Layer]) -> None:
             )
         if getattr(layer, "directions", None) is not None:
             before = layer
-        elif not layer.keeps_time or hasattr(layer, "output_size"):
+        elif not layer.keeps_time or hasattr(layer, "output_size") or _turns(before, layer):
             before = None
+
+
+def _turns(before: Layer | None, layer: Layer) -> bool:
+    """Whether something inside a layer reads in another direction than the layer before it.
+
+    So with a `Residual`: at the step where the one has read everything, the other has not.
+    """
+    inside = [part for _, part in layer.named_layers() if part.uses_state]
+    ways = [getattr(part, "directions", None) or () for part in (before, *inside)]
+    return len({backwards for way in ways for _, backwards in way}) > 1 and bool(inside)

@@ -99,6 +99,24 @@ def test_last_state_of_a_cell_whose_output_is_not_its_state():
     np.testing.assert_allclose(y, np.concatenate([u + u * v, u_back + u_back * v_back], axis=1))
 
 
+def test_last_state_of_directions_that_are_mixed_is_refused():
+    backwards = m.Bidirectional(m.GRU(4, 4), m.GRU(4, 4), merge="sum")
+    for first, inside in [
+        (m.GRU(3, 4), backwards),
+        (m.GRU(3, 4), m.GRU(4, 4, reverse=True)),
+        (m.GRU(3, 4, reverse=True), m.GRU(4, 4)),
+    ]:
+        with pytest.raises(ValueError, match="LastState: should stand behind a recurrent layer"):
+            m.Sequential([first, m.Residual(inside), m.LastState()])
+    x = np.random.default_rng(0).normal(size=(3, 4, 3))
+    for reverse in [False, True]:
+        inside = m.Residual(m.GRU(4, 4, reverse=reverse))
+        model = m.Sequential([m.GRU(3, 4, reverse=reverse), inside, m.LastState()])
+        np.testing.assert_allclose(
+            model.forward(x, MASK), model[0].state[0] + inside.state[0], rtol=1e-6
+        )
+
+
 def test_last_state_finds_its_layer_through_nested_models():
     both = m.Bidirectional(m.RNN(3, 4, rng=0), m.RNN(3, 4, rng=1))
     ends = m.Sequential([m.LastState(), m.Dense(8, 2, rng=2)])
