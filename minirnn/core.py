@@ -214,7 +214,8 @@ class Layer(KeywordHints):
         if isinstance(mask, tuple | dict) and self.keeps_time:
             raise TypeError(
                 f"{type(self).__name__}: has several masks, one for each input, and does not say "
-                f"which is that of its output; write output_mask(self, mask)"
+                f"which is that of its output; write output_mask(self, mask), or give a Trainer "
+                f"the target_mask"
             )
         return mask if self.keeps_time else None
 

@@ -105,8 +105,8 @@ def _check_arrays(trainer: Trainer, batches: Batches) -> None:
     whole = as_batch(batches.arrays)
     _check_masked_rows(trainer, whole)
     valid = whole.target_mask
-    if valid is None and trainer.model.keeps_time:
-        valid = whole.mask
+    if valid is None and isinstance(whole.mask, np.ndarray):
+        valid = trainer.model.output_mask(whole.mask)
     valid = valid if isinstance(valid, np.ndarray) else None
     _check_targets(trainer, whole, valid)
     weights = whole.sample_weight

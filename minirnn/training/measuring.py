@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from minirnn import masks
+from minirnn import checks, masks
 from minirnn.core import Layer
 from minirnn.data.nested import leaves
 from minirnn.losses import Loss, check_loss
@@ -39,7 +39,9 @@ def measure(model: Layer, loss: Loss, batch: Batch, prediction: Any = None) -> M
     padding of the targets becomes -1 in the targets themselves.
     """
     if batch.target_mask is not None and getattr(loss, "takes_target_mask", False):
-        labels = np.where(batch.target_mask, batch.targets, -1)
+        labels = checks.as_array("Trainer", batch.targets, "the target")
+        there = checks.as_mask("Trainer: target_mask", batch.target_mask, labels.shape)
+        labels = np.where(there, labels, np.int64(-1))  # which uint8 cannot hold
         batch = batch._replace(targets=labels, target_mask=None)
     if prediction is None:
         prediction = run(model, batch.inputs, batch.mask)
@@ -72,12 +74,7 @@ def valid_positions(model: Layer, prediction: Array, batch: Batch) -> Any:
         return batch.target_mask
     if not model.keeps_time or np.ndim(prediction) < 3:
         return None
-    if isinstance(batch.mask, tuple | dict):
-        raise ValueError(
-            "Trainer: with several masks of the inputs, say which steps of the targets are "
-            "valid: pass target_mask (batch, time)"
-        )
-    return batch.mask
+    return model.output_mask(batch.mask)
 
 
 def _check_several(inputs: Any, mask: Any) -> None:

@@ -162,6 +162,23 @@ def test_a_trainer_hands_over_both_masks(form):
     assert history["loss"][0] == pytest.approx(expected)
 
 
+def test_labels_in_the_smallest_integers():
+    x, labels = logits(2, 6, 300), np.array([[1, 2], [3, 200]])
+    mask = np.array([[True, True], [True, False]])
+    loss = m.CTCLoss(blank=299)
+    expected = loss.forward(x, labels, target_mask=mask)
+    assert loss.forward(x, labels.astype(np.uint8), target_mask=mask) == expected
+    model = m.Dense(300, 300, dtype=np.float64)
+    trainer = m.Trainer(model, loss, m.SGD(model.parameters(), 0.1))
+    options = {"target_mask": mask, "batch_size": 2}
+    found = trainer.evaluate(x, labels.astype(np.uint8), **options)
+    assert found == trainer.evaluate(x, labels, **options)
+    with pytest.raises(ValueError, match=r"target_mask.* shape \(2, 2\)"):
+        trainer.train_step(x, labels, target_mask=mask[:, :1])
+    with pytest.raises(ValueError, match="the target is not a rectangular array"):
+        trainer.train_step(x, [[1, 2], [3]], target_mask=mask)
+
+
 def test_a_trainer_says_which_target_no_path_stands_for():
     x = logits(3, 5, 4)
     model = m.Sequential([m.GRU(4, 3, rng=0), m.Dense(3, 4, rng=1)])

@@ -133,7 +133,7 @@ def test_lists_of_unequal_length_in_each(as_dict):
 
 def test_one_mask_of_the_inputs_and_none_of_the_targets():
     trainer = trainer_of()
-    with pytest.raises(ValueError, match="several masks of the inputs, say which steps of the tar"):
+    with pytest.raises(TypeError, match="several masks, .* or give a Trainer the target_mask"):
         trainer.train_step((A, B), Y, (MASK_A, MASK_B))
     for call in (
         lambda: trainer.fit((A, B), Y, mask=MASK_A, epochs=1, progress=False),
@@ -147,6 +147,19 @@ def test_one_mask_of_the_inputs_and_none_of_the_targets():
         TypeError, match=r"a dictionary with the keys 'a', 'b'.*, got a dictionary .* keys 'a';"
     ):
         trainer_of(True).train_step({"a": A, "b": B}, Y, {"a": MASK_A})
+
+
+def test_without_a_mask_of_the_targets_the_model_says_which_steps_are_valid():
+    class Told(Pair):
+        def output_mask(self, mask):
+            return mask[1] & (np.arange(S) > 0)  # nothing is asked of the first step
+
+    model, mask = Told(), (MASK_A, np.ones((N, S), bool))
+    trainer = m.Trainer(model, m.SoftmaxCrossEntropy(), m.SGD(model.parameters(), 0.1), rng=0)
+    wanted = trainer.evaluate((A, B), Y, mask=mask, target_mask=model.output_mask(mask))
+    assert trainer.evaluate((A, B), Y, mask=mask) == wanted
+    assert trainer.train_step((A, B), Y, mask) == pytest.approx(wanted["loss"])
+    trainer.fit((A, B), Y, mask=mask, epochs=1, progress=False)
 
 
 @pytest.mark.parametrize("as_dict", [False, True])
