@@ -12,8 +12,6 @@ from minirnn.core import Parameter
 from minirnn.initializers import glorot_uniform, orthogonal
 from minirnn.typing import Array, RandomSource, State
 
-__all__ = ["BuiltinCell"]
-
 
 class BuiltinCell(Cell):
     """What the three built-in cells share: sizes, parameters, and the check of their arguments."""

@@ -16,8 +16,6 @@ import numpy as np
 from minirnn.core import Layer, dtype_of
 from minirnn.typing import Array, State
 
-__all__ = ["Cell"]
-
 
 class Cell(Layer):
     """One step of a recurrent network: subclass it, and `Recurrent` does the rest.

@@ -12,8 +12,6 @@ from minirnn.core import Parameter
 from minirnn.functions import sigmoid
 from minirnn.typing import Array, RandomSource, State
 
-__all__ = ["GRUCell"]
-
 
 class GRUCache(NamedTuple):
     """What backward needs of one step: the input, the state before, and what was made of them."""

@@ -11,8 +11,6 @@ from minirnn.cells.builtin import BuiltinCell
 from minirnn.functions import sigmoid
 from minirnn.typing import Array, RandomSource, State
 
-__all__ = ["LSTMCell"]
-
 
 class LSTMCache(NamedTuple):
     """What backward needs of one step: the input, the state before, and what was made of them."""

@@ -12,9 +12,6 @@ from minirnn.cells.builtin import BuiltinCell
 from minirnn.functions import sigmoid
 from minirnn.typing import Array, RandomSource, State
 
-__all__ = ["ACTIVATIONS", "RNNCell"]
-
-
 ACTIVATIONS: dict[str, tuple[Callable[[Array], Array], Callable[[Array], Array]]] = {
     # name: the function, and its derivative written in terms of its value h
     "tanh": (np.tanh, lambda h: 1 - h * h),

@@ -9,8 +9,6 @@ import numpy as np
 from minirnn import checks, functions
 from minirnn.typing import Array
 
-__all__ = ["sigmoid", "softmax"]
-
 
 def softmax(x: Any) -> Array:
     """Probabilities ``exp(x) / sum(exp(x))`` over axis 0: each column sums to 1.

@@ -11,8 +11,6 @@ import numpy as np
 from minirnn import checks
 from minirnn.typing import Array
 
-__all__ = ["Arguments"]
-
 
 class Arguments:
     """The arguments of one call, and the sizes they must agree on.

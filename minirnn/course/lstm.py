@@ -11,8 +11,6 @@ from minirnn.course.network import Network
 from minirnn.course.weights import load_lstm_cell, lstm_weights
 from minirnn.typing import Array
 
-__all__ = ["lstm_backward", "lstm_cell_backward", "lstm_cell_forward", "lstm_forward"]
-
 _LSTM = Network(
     "lstm",
     load_lstm_cell,

@@ -16,8 +16,6 @@ from minirnn.course.weights import load_dense
 from minirnn.layers.dense import Dense
 from minirnn.typing import Array
 
-__all__ = ["Network"]
-
 
 class Network(NamedTuple):
     """The course's names for a network, and the cell that computes it."""

@@ -9,8 +9,6 @@ from minirnn.course.network import Network
 from minirnn.course.weights import load_rnn_cell, rnn_weights
 from minirnn.typing import Array
 
-__all__ = ["rnn_backward", "rnn_cell_backward", "rnn_cell_forward", "rnn_forward"]
-
 _RNN = Network(
     "rnn",
     load_rnn_cell,

@@ -17,18 +17,6 @@ from minirnn.course.arguments import Arguments
 from minirnn.layers.dense import Dense
 from minirnn.typing import Array
 
-__all__ = [
-    "load_dense",
-    "load_lstm_cell",
-    "load_rnn_cell",
-    "lstm_cell_from_course",
-    "lstm_cell_to_course",
-    "lstm_weights",
-    "rnn_cell_from_course",
-    "rnn_cell_to_course",
-    "rnn_weights",
-]
-
 _GATES = "ifoc"
 """The course's letters in the order in which the gates stand in an `LSTMCell`."""
 

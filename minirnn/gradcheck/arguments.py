@@ -18,8 +18,6 @@ from minirnn.gradcheck.kinds import CellFunction, LayerFunction, LossFunction
 from minirnn.losses import Loss
 from minirnn.typing import Array
 
-__all__ = ["check_arguments", "checked_function"]
-
 
 def check_arguments(caller: str, layer: Any, inputs: tuple[Any, ...], mask: Any) -> None:
     """Raise unless the inputs are as many as forward takes, numbers, and a few of them.

@@ -10,18 +10,6 @@ import numpy as np
 from minirnn.data.nested import each, leaves
 from minirnn.typing import Array
 
-__all__ = [
-    "Names",
-    "changed",
-    "copies",
-    "difference",
-    "flattened",
-    "kind_of",
-    "mapped",
-    "same",
-    "same_rows",
-]
-
 CLOSE = 1e-5
 """Two gradients that differ by less than this, relative to their largest element, are the same.
 

@@ -17,8 +17,6 @@ from minirnn.gradcheck.violations import beside_the_loop, overwritten
 from minirnn.losses import Loss
 from minirnn.typing import RandomSource
 
-__all__ = ["check_gradients"]
-
 
 def check_gradients(
     layer: Any,

@@ -12,8 +12,6 @@ from minirnn.gradcheck.function import CheckedFunction
 from minirnn.gradcheck.report import Comparison
 from minirnn.typing import Array
 
-__all__ = ["Measurement", "measure"]
-
 LARGEST = 5_000_000  # numbers in a Jacobian; beyond, the hypotheses that need one stay silent
 
 

@@ -17,8 +17,6 @@ from minirnn.gradcheck.arrays import Names, mapped
 from minirnn.gradcheck.report import GradientError, wrong_kind, wrong_shape
 from minirnn.typing import Array
 
-__all__ = ["CheckedFunction", "RefusedError"]
-
 
 class RefusedError(Exception):
     """The layer's own code raised `error` on what `function` gave it."""

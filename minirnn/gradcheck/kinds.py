@@ -15,8 +15,6 @@ from minirnn.gradcheck.report import GradientError, wrong_kind
 from minirnn.recurrent.states import check_returned
 from minirnn.typing import Array
 
-__all__ = ["CellFunction", "LayerFunction", "LossFunction", "of_step"]
-
 
 class LayerFunction(CheckedFunction):
     """A layer; its inputs are named under ``"inputs"``, a tuple of what forward takes."""

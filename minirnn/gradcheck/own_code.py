@@ -18,8 +18,6 @@ from minirnn.gradcheck.kinds import of_step
 from minirnn.gradcheck.report import GradientError, wrong_kind, wrong_shape
 from minirnn.models.chain_checks import explain_shapes
 
-__all__ = ["located"]
-
 PRODUCTS = "for y = v @ W, grad_v is grad_y @ W.T, and grad_W is v.T @ grad_y"
 
 

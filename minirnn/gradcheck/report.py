@@ -5,17 +5,6 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 
-__all__ = [
-    "Comparison",
-    "Diagnosis",
-    "GradientError",
-    "GradientKindError",
-    "GradientReport",
-    "GradientShapeError",
-    "wrong_kind",
-    "wrong_shape",
-]
-
 
 @dataclass(frozen=True)
 class Diagnosis:

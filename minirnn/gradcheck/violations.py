@@ -17,8 +17,6 @@ from minirnn.gradcheck.report import Diagnosis
 from minirnn.recurrent.recurrent import Recurrent
 from minirnn.typing import Array
 
-__all__ = ["beside_the_loop", "overwritten", "violations"]
-
 
 def violations(function: CheckedFunction) -> list[Diagnosis]:
     """Return the rules that are broken even where every number is right."""

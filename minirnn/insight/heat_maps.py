@@ -12,8 +12,6 @@ from minirnn.layers.attention import Attention
 from minirnn.plots import axes_for, finish
 from minirnn.typing import Array
 
-__all__ = ["plot_attention", "plot_gates"]
-
 _SHOWN = {" ": "\N{OPEN BOX}", "\n": "\N{DOWNWARDS ARROW WITH CORNER LEFTWARDS}", "\t": "\\t"}
 
 

@@ -20,8 +20,6 @@ from minirnn.recurrent import Recurrent
 from minirnn.recurrent.loop import BackwardStep, ForwardStep, Loop
 from minirnn.typing import Array, Mask
 
-__all__ = ["Observer", "Updates", "see_backward", "see_forward"]
-
 
 class Observer(SimpleNamespace):
     """Functions to be called. A copy of what is observed, pickled or deep, has none."""

@@ -13,8 +13,6 @@ from minirnn.insight.records import MARGIN, Bounds, Record, saturation
 from minirnn.plots import COLOURS, axes_for, finish
 from minirnn.typing import Array
 
-__all__ = ["plot_gradients", "plot_histograms"]
-
 
 def plot_gradients(
     seen: Recorder | Record | Mapping[str, Any],

@@ -17,8 +17,6 @@ from minirnn.recurrent import Recurrent
 from minirnn.summary import Table
 from minirnn.typing import Array
 
-__all__ = ["Recorder"]
-
 
 class Recorder:
     """Records what happens inside a model while a ``with`` block runs.

@@ -9,8 +9,6 @@ import numpy as np
 
 from minirnn.typing import Array, Mask
 
-__all__ = ["ActivationRecord", "Bounds", "Record", "RecurrentRecord", "Saturation", "row_norms"]
-
 Bounds = tuple[float, float]
 
 MARGIN = 0.05

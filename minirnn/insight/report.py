@@ -11,8 +11,6 @@ import numpy as np
 from minirnn.insight.records import MARGIN, Record, RecurrentRecord
 from minirnn.typing import Array
 
-__all__ = ["Finding", "findings", "in_words"]
-
 # Of `RecurrentRecord.reach` at the far end.
 VANISHES, FADES, GROWS, EXPLODES = 1e-5, 1e-2, 1e2, 1e5
 _VERDICTS = ("it vanishes", "it fades", "healthy", "it grows", "it explodes")

@@ -11,8 +11,6 @@ from minirnn.core import Layer
 from minirnn.functions import log_softmax, sigmoid, softmax
 from minirnn.typing import Array
 
-__all__ = ["LogSoftmax", "ReLU", "Sigmoid", "Softmax", "Tanh"]
-
 
 class Activation(Layer):
     """A function of the input alone, whose derivative can be written in terms of its output.

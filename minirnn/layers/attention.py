@@ -13,8 +13,6 @@ from minirnn.initializers import glorot_uniform
 from minirnn.masks import without_padding
 from minirnn.typing import Array, Mask, RandomSource
 
-__all__ = ["Attention"]
-
 
 class Attention(Layer):
     """For each query the mean of all values, weighted by how well their keys match.

@@ -11,8 +11,6 @@ from minirnn import checks
 from minirnn.cells.cell import Cell
 from minirnn.core import Layer
 
-__all__ = ["Composite", "distinct_parts", "no_return", "refuse_gradient"]
-
 
 class Composite(Layer):
     """A layer that holds a list of layers: checks them, and has their states as one tuple."""

@@ -12,8 +12,6 @@ from minirnn.engine import current
 from minirnn.initializers import glorot_uniform
 from minirnn.typing import Array, RandomSource
 
-__all__ = ["Dense"]
-
 
 class Dense(Layer):
     """Affine map of the last axis, at any rank: ``y = x W + b``.

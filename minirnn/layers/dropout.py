@@ -10,8 +10,6 @@ from minirnn import checks
 from minirnn.core import Layer
 from minirnn.typing import Array, RandomSource
 
-__all__ = ["Dropout", "WithRate"]
-
 
 class WithRate(Layer):
     """Base of layers that drop numbers with a probability, the `rate`."""

@@ -10,8 +10,6 @@ from minirnn import checks
 from minirnn.core import Layer, Parameter
 from minirnn.typing import Array, RandomSource
 
-__all__ = ["Embedding"]
-
 
 class Embedding(Layer):
     """A learned vector for each token: ``y[n, t] = W[token[n, t]]``.

@@ -12,8 +12,6 @@ from minirnn.core import Layer
 from minirnn.layers.pooling import LastStep, PickedStep, last_valid, one_step_a_feature
 from minirnn.typing import Array, Mask
 
-__all__ = ["LastState", "connect_last_states"]
-
 
 class LastState(PickedStep):
     """The final output of each direction, where it has read the whole sequence.

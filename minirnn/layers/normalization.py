@@ -10,8 +10,6 @@ from minirnn import checks
 from minirnn.core import Layer, Parameter
 from minirnn.typing import Array
 
-__all__ = ["LayerNorm"]
-
 
 class LayerNorm(Layer):
     """Layer normalization: the last axis gets mean 0 and variance 1, then a learned gain and bias.

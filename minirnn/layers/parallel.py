@@ -14,8 +14,6 @@ from minirnn.layers.composite import Composite, refuse_gradient
 from minirnn.restoring import Restored
 from minirnn.typing import Array
 
-__all__ = ["Parallel"]
-
 _MERGES = ("concat", "sum", "mean", "product")
 
 

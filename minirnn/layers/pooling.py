@@ -11,15 +11,6 @@ from minirnn.core import Layer
 from minirnn.masks import without_padding
 from minirnn.typing import Array, Mask
 
-__all__ = [
-    "LastStep",
-    "MaxOverTime",
-    "MeanOverTime",
-    "PickedStep",
-    "last_valid",
-    "one_step_a_feature",
-]
-
 
 class Pooling(Layer):
     """Base of layers that make one vector of a sequence; `_so_far` is what `step` carries."""

@@ -12,8 +12,6 @@ from minirnn.functions import sigmoid
 from minirnn.layers.activations import Activation
 from minirnn.typing import Array
 
-__all__ = ["ELU", "GELU", "LeakyReLU", "SiLU", "Softplus"]
-
 
 class LeakyReLU(Activation):
     """Each element, or `slope` times it where it is negative: ``y = max(x, 0) + slope min(x, 0)``.

@@ -13,8 +13,6 @@ from minirnn.layers.composite import refuse_gradient
 from minirnn.restoring import Restored
 from minirnn.typing import Array
 
-__all__ = ["Residual"]
-
 
 class Residual(Layer):
     """A skip connection around a layer: ``y = x + layer(x)``.

@@ -13,17 +13,6 @@ from minirnn import checks
 from minirnn.masks import without_padding
 from minirnn.typing import Array, Mask
 
-__all__ = [
-    "as_classes",
-    "as_weights",
-    "check_probabilities",
-    "like_prediction",
-    "refuse_not_finite",
-    "takes",
-    "valid_prediction",
-    "without_class",
-]
-
 
 def valid_prediction(owner: object, prediction: Any, mask: Any) -> tuple[Array, Mask | None]:
     """Return the prediction as floats and the mask over its positions, both checked.

@@ -20,8 +20,6 @@ from minirnn.losses.arguments import (
 from minirnn.reprs import as_call
 from minirnn.typing import Array, Mask
 
-__all__ = ["Loss", "MeanLoss", "check_loss"]
-
 
 class Loss(KeywordHints):
     """A mean over the valid positions of a batch, and its gradient.

@@ -13,8 +13,6 @@ from minirnn.losses.base import MeanLoss
 from minirnn.settings import setting, settings
 from minirnn.typing import Array, Mask
 
-__all__ = ["SoftmaxCrossEntropy", "add_at_class", "nats"]
-
 
 def _class_weights(owner: object, name: str, given: Any) -> Array:
     weights = checks.as_floats(owner, given, np.float64, name)

@@ -15,8 +15,6 @@ from minirnn.losses.ctc_decoding import valid_steps
 from minirnn.settings import setting, settings
 from minirnn.typing import Array, Mask
 
-__all__ = ["CTCLoss", "as_labels"]
-
 
 @settings(kw_only=True)
 class CTCLoss(Loss):

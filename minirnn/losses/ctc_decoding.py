@@ -13,8 +13,6 @@ from minirnn.functions import log_softmax
 from minirnn.masks import without_padding
 from minirnn.typing import Array, Mask
 
-__all__ = ["ctc_beam", "ctc_greedy", "valid_steps"]
-
 
 def ctc_greedy(prediction: Any, mask: Any = None, *, blank: int = 0) -> list[Array]:
     """Return the labels of the most likely path of each sequence.

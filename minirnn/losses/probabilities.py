@@ -12,8 +12,6 @@ from minirnn.losses.base import MeanLoss
 from minirnn.losses.cross_entropy import add_at_class, nats
 from minirnn.typing import Array, Mask
 
-__all__ = ["BinaryCrossEntropy", "CrossEntropy", "SigmoidCrossEntropy"]
-
 
 class SigmoidCrossEntropy(MeanLoss):
     """Sigmoid and binary cross-entropy in one, on logits: for yes-or-no outputs.

@@ -11,8 +11,6 @@ from minirnn.losses.base import MeanLoss
 from minirnn.settings import setting, settings
 from minirnn.typing import Array
 
-__all__ = ["Huber", "MeanAbsoluteError", "MeanSquaredError"]
-
 
 class MeanSquaredError(MeanLoss):
     """Mean of squared differences, over the ``N`` valid positions and the features.

@@ -13,8 +13,6 @@ from minirnn.keywords import KeywordHints
 from minirnn.losses.arguments import takes
 from minirnn.reprs import as_call
 
-__all__ = ["Metric", "check_metric"]
-
 
 class Metric(KeywordHints):
     """A mean over all valid positions seen since the last `reset`.

@@ -11,8 +11,6 @@ from minirnn.metrics.rows import MeanMetric, class_rows, decision_rows
 from minirnn.settings import setting, settings
 from minirnn.typing import Array
 
-__all__ = ["Accuracy", "BinaryAccuracy", "TopKAccuracy"]
-
 
 @settings(kw_only=True)
 class Accuracy(MeanMetric):

@@ -12,8 +12,6 @@ from minirnn.metrics.rows import class_rows, decision_rows
 from minirnn.settings import setting, settings
 from minirnn.typing import Array
 
-__all__ = ["F1", "ConfusionMatrix", "Precision", "Recall"]
-
 
 @settings(kw_only=True)
 class ConfusionMatrix(Metric):

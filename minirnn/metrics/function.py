@@ -13,8 +13,6 @@ from minirnn.metrics.base import Metric
 from minirnn.metrics.rows import valid_rows
 from minirnn.typing import Array
 
-__all__ = ["FunctionMetric"]
-
 
 class FunctionMetric(Metric):
     """Any function of all valid predictions and targets, called once at the end.

@@ -13,8 +13,6 @@ from minirnn.metrics.base import Metric
 from minirnn.settings import setting, settings
 from minirnn.typing import Array
 
-__all__ = ["LabelErrorRate"]
-
 
 @settings()
 class LabelErrorRate(Metric):

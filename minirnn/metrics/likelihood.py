@@ -10,8 +10,6 @@ from minirnn.losses import CrossEntropy, SoftmaxCrossEntropy
 from minirnn.metrics.base import Metric
 from minirnn.settings import setting, settings
 
-__all__ = ["LogLoss", "Perplexity"]
-
 
 @settings(kw_only=True)
 class LogLoss(Metric):

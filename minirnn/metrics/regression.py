@@ -11,8 +11,6 @@ from minirnn.metrics.base import Metric
 from minirnn.metrics.rows import MeanMetric, element_rows
 from minirnn.typing import Array
 
-__all__ = ["MAE", "R2", "RMSE"]
-
 
 class MAE(MeanMetric):
     """Mean absolute error, over valid positions and features, in the target's unit.

@@ -20,8 +20,6 @@ from minirnn.losses.arguments import (
 from minirnn.metrics.base import Metric
 from minirnn.typing import Array, Mask
 
-__all__ = ["MeanMetric", "class_rows", "decision_rows", "element_rows", "valid_rows"]
-
 Rows: TypeAlias = "tuple[Array, Array, Array | None]"
 
 

@@ -10,8 +10,6 @@ from minirnn.layers.parallel import Parallel
 from minirnn.recurrent.recurrent import Recurrent
 from minirnn.typing import Array, State
 
-__all__ = ["Bidirectional"]
-
 
 class Bidirectional(Parallel):
     """One layer reads the sequence forwards, one backwards; their outputs are merged.

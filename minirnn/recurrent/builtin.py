@@ -12,8 +12,6 @@ from minirnn.cells.rnn import ACTIVATIONS
 from minirnn.recurrent.recurrent import Recurrent
 from minirnn.typing import RandomSource
 
-__all__ = ["GRU", "LSTM", "RNN"]
-
 
 class RNN(Recurrent):
     """A layer of simple recurrent units: `Recurrent` over an `RNNCell`.

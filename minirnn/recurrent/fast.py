@@ -18,8 +18,6 @@ from minirnn.kernels.driver import Kernel
 from minirnn.recurrent.loop import Loop, LoopCaches
 from minirnn.typing import Array, Mask, State
 
-__all__ = ["KernelRunner", "kernel_runner"]
-
 _KERNELS: dict[Any, tuple[Any, Any, Any]] = {
     RNNCell: (rnn.RNNForward, rnn.RNNBackward, rnn.rnn_step),
     LSTMCell: (lstm.LSTMForward, lstm.LSTMBackward, lstm.lstm_step),

@@ -25,8 +25,6 @@ from minirnn.recurrent.states import check_returned
 from minirnn.restoring import Restored
 from minirnn.typing import Array, Mask, State
 
-__all__ = ["BackwardStep", "ForwardStep", "Loop", "LoopCaches"]
-
 
 class ForwardStep(NamedTuple):
     """What the cell returned at step t, masked rows included."""

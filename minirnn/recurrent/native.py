@@ -14,8 +14,6 @@ from minirnn.engine.machine import Machine
 from minirnn.recurrent.loop import Loop
 from minirnn.typing import Array
 
-__all__ = ["NativeRunner", "native_runner"]
-
 
 class NativeRunner(Machine, Loop):
     """Whole sequences in the native machine, from the cell's own forward and backward."""

@@ -16,8 +16,6 @@ from minirnn.recurrent.runners import runner_of
 from minirnn.recurrent.states import initial_state, states_like
 from minirnn.typing import Array, Mask, State
 
-__all__ = ["Recurrent", "one_way_layers"]
-
 
 class _Call:
     """What `forward` was given, and what it kept for `backward`."""

@@ -8,8 +8,6 @@ from minirnn.cells.cell import Cell
 from minirnn.engine import current
 from minirnn.recurrent.loop import Loop
 
-__all__ = ["runner_of"]
-
 
 def runner_of(layer: Any) -> Loop:
     """Return what runs the cell of a layer: the runner of the call before, while it stands for it.

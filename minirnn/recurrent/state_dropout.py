@@ -15,8 +15,6 @@ from minirnn.recurrent.recurrent import Recurrent, one_way_layers
 from minirnn.restoring import evaluation_copy
 from minirnn.typing import Array, RandomSource
 
-__all__ = ["StateDropout"]
-
 
 class StateDropout(WithRate):
     """In training, some units of the state are dropped where a recurrent layer reads it.

@@ -11,8 +11,6 @@ from minirnn.cells.builtin import BuiltinCell
 from minirnn.cells.cell import Cell
 from minirnn.typing import State
 
-__all__ = ["check_returned", "initial_state", "states_like"]
-
 
 def initial_state(
     layer: Any, given: Any, carried: State | None, batch: int, dtype: np.dtype[Any]

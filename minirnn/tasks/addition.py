@@ -11,8 +11,6 @@ from minirnn.checks import float_dtype, generator, positive_int
 from minirnn.tasks.ranges import bounded
 from minirnn.typing import Array, RandomSource
 
-__all__ = ["all_binary_additions", "binary_addition"]
-
 
 def binary_addition(
     count: int,

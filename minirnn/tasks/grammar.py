@@ -26,18 +26,6 @@ import numpy as np
 from minirnn.checks import generator, positive_int
 from minirnn.typing import RandomSource
 
-__all__ = [
-    "EMBEDDED_REBER_GRAMMAR",
-    "REBER_GRAMMAR",
-    "REBER_SYMBOLS",
-    "draw_strings",
-    "embedded_reber_optimal_loss",
-    "embedded_reber_strings",
-    "is_embedded_reber",
-    "legal_next",
-    "nodes_passed",
-]
-
 REBER_SYMBOLS = "BTSXPVE"
 """The seven symbols; a token is an index into this string."""
 

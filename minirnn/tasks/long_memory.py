@@ -15,14 +15,6 @@ from minirnn.checks import float_dtype, generator, positive_int
 from minirnn.tasks.ranges import bounded, two_ends
 from minirnn.typing import Array, Mask, RandomSource
 
-__all__ = [
-    "TEMPORAL_ORDER_SYMBOLS",
-    "TemporalOrder",
-    "adding_problem",
-    "copying_memory",
-    "temporal_order",
-]
-
 
 def adding_problem(
     count: int,

@@ -8,8 +8,6 @@ from typing import Any
 
 from minirnn.checks import positive_int
 
-__all__ = ["bounded", "two_ends"]
-
 
 def bounded(
     function: str,

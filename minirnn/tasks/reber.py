@@ -18,8 +18,6 @@ from minirnn.tasks.grammar import (
 )
 from minirnn.typing import Array, Mask, RandomSource
 
-__all__ = ["EmbeddedReber", "embedded_reber", "encode_embedded_reber"]
-
 
 class EmbeddedReber(NamedTuple):
     """Strings as arrays, to predict each next symbol; ``time`` is the longest string less one."""

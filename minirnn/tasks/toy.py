@@ -9,8 +9,6 @@ from minirnn.checks import float_dtype, generator, positive_float, positive_int
 from minirnn.tasks.ranges import bounded, two_ends
 from minirnn.typing import Array, RandomSource
 
-__all__ = ["sine_waves", "spiral"]
-
 
 def spiral(
     points_per_class: int = 100,

@@ -9,8 +9,6 @@ import numpy as np
 from minirnn.gradcheck.arrays import mapped
 from minirnn.typing import Array
 
-__all__ = ["cast", "changed", "copied", "equal", "flat", "part", "same"]
-
 
 def cast(value: Any, dtype: Any) -> Any:
     """Return nested arrays with every array of floats in another dtype."""

@@ -23,8 +23,6 @@ from minirnn.testing.arrays import equal
 from minirnn.testing.report import NotApplicableError
 from minirnn.training import Trainer
 
-__all__ = ["CALLBACK", "HOOKS", "is_callback"]
-
 HOOKS = [name for name in vars(Callback) if name.startswith("on_")]
 
 

@@ -15,8 +15,6 @@ from minirnn.testing.layers import LAYER, gradients, later_calls, other_dtypes
 from minirnn.testing.report import Advice, ContractReport, NotApplicableError, run
 from minirnn.testing.subject import CellSubject, LayerSubject
 
-__all__ = ["check_cell"]
-
 STEPS = 3
 
 

@@ -17,8 +17,6 @@ from minirnn.testing.report import ContractError, ContractReport, run
 from minirnn.testing.subject import LayerSubject, TargetSubject
 from minirnn.testing.targets import LOSS, METRIC
 
-__all__ = ["check_layer"]
-
 
 def check_layer(thing: Any, *inputs: Any, mask: Any = None, raises: bool = True) -> ContractReport:
     """Check everything that a layer, cell, loss, optimizer, metric or callback has to keep.

@@ -12,8 +12,6 @@ from minirnn.testing.arrays import equal, same
 from minirnn.testing.report import Advice
 from minirnn.testing.subject import Subject
 
-__all__ = ["first_wrong_gradients", "out_of_order", "refused", "what_padding_changes"]
-
 
 def first_wrong_gradients(
     thing: Any, variants: Iterable[tuple[str, tuple[Any, ...], Any]]

@@ -16,15 +16,6 @@ from minirnn.testing.findings import out_of_order, refused
 from minirnn.testing.report import Advice
 from minirnn.testing.subject import LayerSubject, draw, gradients_of, importable, snapshot
 
-__all__ = [
-    "copies",
-    "gradients_add",
-    "latest_forward",
-    "refused_calls",
-    "state_dict",
-    "train_and_eval",
-]
-
 
 def latest_forward(s: LayerSubject) -> Iterator[str]:
     """Run forward on other inputs first, and on others in between by predict."""

@@ -23,9 +23,6 @@ from minirnn.testing.report import Advice, NotApplicableError
 from minirnn.testing.subject import LayerSubject, Subject, draw
 from minirnn.typing import Array
 
-__all__ = ["LAYER", "gradients", "later_calls", "other_dtypes"]
-
-
 # ---------------------------------------------------------------- gradients and masks
 
 

@@ -16,8 +16,6 @@ from minirnn.testing.findings import refused
 from minirnn.testing.report import NotApplicableError
 from minirnn.typing import Array
 
-__all__ = ["OPTIMIZER", "OptimizerSubject"]
-
 
 class OptimizerSubject:
     """An optimizer, or the class of one, and copies of it over parameters of their own."""

@@ -9,8 +9,6 @@ from typing import Any
 
 import numpy as np
 
-__all__ = ["Advice", "ContractError", "ContractReport", "NotApplicableError", "Violation", "run"]
-
 
 class Advice(str):
     """A finding that is no violation: what the library's own things do beyond the contract."""

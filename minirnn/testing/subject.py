@@ -19,17 +19,6 @@ from minirnn.testing.arrays import cast, copied, part, same
 from minirnn.testing.report import NotApplicableError
 from minirnn.typing import Array
 
-__all__ = [
-    "CellSubject",
-    "LayerSubject",
-    "Subject",
-    "TargetSubject",
-    "draw",
-    "gradients_of",
-    "importable",
-    "snapshot",
-]
-
 
 class Subject:
     """A layer, cell, loss or metric, what its calls take (in float64), and copies to try it on."""

@@ -21,9 +21,6 @@ from minirnn.testing.layers import gradients, later_calls
 from minirnn.testing.report import Advice, NotApplicableError
 from minirnn.testing.subject import TargetSubject, importable
 
-__all__ = ["LOSS", "METRIC"]
-
-
 # ---------------------------------------------------------------- losses
 
 

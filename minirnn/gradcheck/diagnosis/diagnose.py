@@ -18,8 +18,6 @@ from minirnn.gradcheck.function import CheckedFunction, RefusedError
 from minirnn.gradcheck.report import Diagnosis, GradientError
 from minirnn.gradcheck.violations import overwritten
 
-__all__ = ["diagnose"]
-
 HYPOTHESES: list[Hypothesis] = [
     hypotheses.not_finite,
     hypotheses.on_masked_steps,

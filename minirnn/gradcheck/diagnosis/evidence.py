@@ -16,8 +16,6 @@ from minirnn.gradcheck.report import Diagnosis, GradientError
 from minirnn.gradcheck.violations import violations
 from minirnn.typing import Array
 
-__all__ = ["Case", "Evidence", "Hypothesis", "Prediction", "TooLargeError", "cases"]
-
 
 class TooLargeError(Exception):
     """An experiment that would take too much memory."""

@@ -11,8 +11,6 @@ from minirnn.gradcheck.diagnosis.evidence import Case, Evidence
 from minirnn.gradcheck.function import CheckedFunction
 from minirnn.gradcheck.report import Diagnosis
 
-__all__ = ["not_deterministic", "only_over_time", "rounded"]
-
 
 def not_deterministic(function: CheckedFunction) -> list[Diagnosis]:
     """Run forward several times on the same numbers; evidence: the outputs differ."""

@@ -12,8 +12,6 @@ from minirnn.functions import sigmoid
 from minirnn.gradcheck.diagnosis.evidence import Evidence
 from minirnn.typing import Array
 
-__all__ = ["ENOUGH", "FORMULAS", "Factor", "candidates", "factors_of", "with_shape"]
-
 ENOUGH = 6
 """Numbers; fewer agree by chance, where many combinations are tried."""
 

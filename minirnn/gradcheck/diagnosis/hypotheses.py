@@ -10,22 +10,6 @@ from minirnn.gradcheck.arrays import CLOSE, same
 from minirnn.gradcheck.diagnosis.evidence import Case, Evidence, Prediction
 from minirnn.typing import Array
 
-__all__ = [
-    "constant_factor",
-    "direct_connection",
-    "gate_order",
-    "ignored",
-    "mixed_up",
-    "not_finite",
-    "not_summed",
-    "on_masked_steps",
-    "one_step",
-    "place",
-    "transposed",
-    "transposed_weight",
-    "wrong_array",
-]
-
 
 def not_finite(case: Case) -> Iterator[Prediction]:
     """Say whether NaN and infinity begin in forward or in backward."""

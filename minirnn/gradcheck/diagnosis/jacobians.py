@@ -10,8 +10,6 @@ from minirnn.gradcheck.arrays import same
 from minirnn.gradcheck.diagnosis.factors import ENOUGH, candidates
 from minirnn.typing import Array
 
-__all__ = ["mixed_rows"]
-
 
 def mixed_rows(
     analytic: Array, numeric: Array, arrays: dict[str, Array]

@@ -20,8 +20,6 @@ from minirnn.gradcheck.diagnosis.factors import ENOUGH, FORMULAS, Factor, factor
 from minirnn.gradcheck.diagnosis.jacobians import mixed_rows
 from minirnn.typing import Array
 
-__all__ = ["wrong_factor", "wrong_term"]
-
 _Relation = tuple[tuple[set[str], ...], Callable[..., tuple[Any, Any]], str, str]
 
 _ALL = set(FORMULAS)
