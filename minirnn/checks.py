@@ -7,9 +7,10 @@ with, cast to the layer's dtype where that is needed and the caller's own array 
 
 from __future__ import annotations
 
+import math
 import operator
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
 
@@ -69,11 +70,14 @@ def integer(owner: object, name: str, value: Any) -> int:
         ) from None
 
 
-def positive_int(owner: object, name: str, value: Any, *, zero: bool = False) -> int:
-    """Return `value` as an int of at least 1 (or of at least 0 where `zero` is allowed)."""
-    number, least = integer(owner, name, value), 0 if zero else 1
-    if number < least:
-        raise ValueError(f"{name_of(owner)}: {name} should be at least {least}, got {number}")
+def positive_int(
+    owner: object, name: str, value: Any, *, least: int = 1, most: float = math.inf
+) -> int:
+    """Return `value` as an int from `least` to `most`."""
+    number = integer(owner, name, value)
+    if not least <= number <= most:
+        bounds = f"at least {least}" if number < least else f"from {least} to {most}"
+        raise ValueError(f"{name_of(owner)}: {name} should be {bounds}, got {number}")
     return number
 
 
@@ -91,11 +95,13 @@ def finite_float(owner: object, name: str, value: Any) -> float:
     return number
 
 
-def positive_float(owner: object, name: str, value: Any, *, zero: bool = False) -> float:
-    """Return `value` as a finite float above 0 (or of at least 0 where `zero` is allowed)."""
+def positive_float(
+    owner: object, name: str, value: Any, *, zero: bool = False, least: float = 0
+) -> float:
+    """Return `value` as a finite float of at least `least`, 0 only where `zero` is allowed."""
     number = finite_float(owner, name, value)
-    if number < 0 or (number == 0 and not zero):
-        bound = "at least 0" if zero else "greater than 0"
+    if number < least or (number == 0 and not zero):
+        bound = f"at least {least}" if zero or least else "greater than 0"
         raise ValueError(f"{name_of(owner)}: {name} should be {bound}, got {number:g}")
     return number
 
@@ -107,6 +113,18 @@ def fraction(owner: object, name: str, value: Any, *, zero: bool = True) -> floa
         bound = "at least 0 and below 1" if zero else "between 0 and 1"
         raise ValueError(f"{name_of(owner)}: {name} should be {bound}, got {number:g}")
     return number
+
+
+def two_ends(
+    owner: object, name: str, value: Any, check: Callable[..., Any], least: float
+) -> tuple[Any, Any]:
+    """Return the ends of a range given as a pair, the smaller one of at least `least`."""
+    if not isinstance(value, tuple | list) or len(value) != 2:
+        raise TypeError(
+            f"{name_of(owner)}: {name} should be a pair (smallest, largest), got {value!r}"
+        )
+    low = check(owner, f"{name}[0]", value[0], least=least)
+    return low, check(owner, f"{name}[1]", value[1], least=low)
 
 
 def flag(owner: object, name: str, value: Any) -> bool:

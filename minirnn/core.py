@@ -11,7 +11,7 @@ import numpy as np
 
 from minirnn import checks, masks
 from minirnn.keywords import KeywordHints
-from minirnn.reprs import as_call, html_text
+from minirnn.reprs import html_text
 from minirnn.restoring import evaluation_copy
 from minirnn.summary import Table, summary_of
 from minirnn.typing import Array
@@ -385,8 +385,6 @@ class Layer(KeywordHints):
                     f".{name}.value = ..., for another Parameter .{name} = Parameter(...)"
                 )
             object.__setattr__(self, name, value)
-
-    __repr__ = as_call
 
     def _repr_html_(self) -> str:
         return html_text(f"{self!r}\n{self.parameter_count:,} parameters")

@@ -12,6 +12,8 @@ from functools import wraps
 from inspect import CO_VARARGS, Signature, signature
 from typing import Any, ClassVar, ParamSpec, Self, TypeVar
 
+from minirnn.reprs import as_call
+
 _P = ParamSpec("_P")
 _R = TypeVar("_R")
 
@@ -113,9 +115,10 @@ def _check_count(cls: type, given: int) -> None:
 
 
 class KeywordHints:
-    """Base of classes whose constructors answer other libraries' keywords with ours."""
+    """Base of public classes: shown as the call that makes them, with answers to keywords."""
 
     __signature__: ClassVar[Signature | None]
+    __repr__ = as_call
 
     def __init_subclass__(cls, **keywords: Any) -> None:
         """Give a constructor without arguments an empty signature."""

@@ -8,7 +8,6 @@ from contextlib import AbstractContextManager, nullcontext
 from typing import TYPE_CHECKING, Any
 
 from minirnn.keywords import KeywordHints
-from minirnn.reprs import as_call
 
 if TYPE_CHECKING:
     from minirnn.training import Trainer
@@ -91,5 +90,3 @@ class Callback(KeywordHints):
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         """Take over what `state_dict` returned."""
-
-    __repr__ = as_call

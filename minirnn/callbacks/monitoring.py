@@ -66,7 +66,7 @@ class Monitoring(Callback):
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         best = None if state["best"] is None else float(state["best"])
-        since = checks.positive_int(self, "epochs_since", state["epochs_since"], zero=True)
+        since = checks.positive_int(self, "epochs_since", state["epochs_since"], least=0)
         self.best, self.epochs_since = best, since
 
 

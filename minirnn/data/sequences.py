@@ -109,7 +109,7 @@ def lengths_to_mask(lengths: Any, time: int | None = None) -> Mask:
             f"{name}: lengths should be integers (batch,), got {array.dtype} of shape {array.shape}"
         )
     longest = int(array.max())
-    time = longest if time is None else checks.positive_int(name, "time", time, zero=True)
+    time = longest if time is None else checks.positive_int(name, "time", time, least=0)
     if array.min() < 0 or longest > time:
         wrong = int(np.flatnonzero((array < 0) | (array > time))[0])
         raise ValueError(

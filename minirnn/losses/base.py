@@ -17,7 +17,6 @@ from minirnn.losses.arguments import (
     valid_prediction,
     without_class,
 )
-from minirnn.reprs import as_call
 from minirnn.typing import Array, Mask
 
 
@@ -86,7 +85,6 @@ class Loss(KeywordHints):
         return ""
 
     _saved = checks.saved
-    __repr__ = as_call
 
 
 def check_loss(owner: object, loss: Any, *, sample_weight: bool = False) -> None:

@@ -84,7 +84,7 @@ class CTCLoss(Loss):
     takes_target_mask = True
     """Tells a Trainer to pass the mask of the inputs and that of the targets."""
 
-    blank: int = setting(checks.positive_int, zero=True, default=0, kw_only=False)
+    blank: int = setting(checks.positive_int, least=0, default=0, kw_only=False)
     per_label: bool = setting(checks.flag, default=True)
     zero_infinity: bool = setting(checks.flag, default=False)
 

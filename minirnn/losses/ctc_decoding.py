@@ -144,7 +144,7 @@ def _sum(a: float, b: float) -> float:
 
 def _to_decode(owner: str, prediction: Any, mask: Any, blank: int) -> tuple[Array, Mask]:
     """Return the prediction and which of its steps are valid; nan is in no order of likelihood."""
-    blank = checks.positive_int(owner, "blank", blank, zero=True)
+    blank = checks.positive_int(owner, "blank", blank, least=0)
     prediction, valid = valid_steps(owner, prediction, mask, blank)
     checks.no_nan(owner, prediction, "the prediction")
     return prediction, valid

@@ -11,7 +11,6 @@ import numpy as np
 from minirnn import checks
 from minirnn.keywords import KeywordHints
 from minirnn.losses.arguments import takes
-from minirnn.reprs import as_call
 
 
 class Metric(KeywordHints):
@@ -141,8 +140,6 @@ class Metric(KeywordHints):
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         """Go on from what `state_dict` returned."""
         self.sums = None if state["sums"] is None else np.array(state["sums"], np.float64)
-
-    __repr__ = as_call
 
 
 def _check_value(metric: Any, name: str) -> None:

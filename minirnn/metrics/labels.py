@@ -53,7 +53,7 @@ class LabelErrorRate(Metric):
     name = "label_error_rate"
     higher_is_better = False
 
-    blank: int = setting(checks.positive_int, zero=True, default=0)
+    blank: int = setting(checks.positive_int, least=0, default=0)
 
     def measure(self, prediction: Any, target: Any, mask: Any) -> tuple[int, int]:
         """Return the number of edits and of labels."""

@@ -175,8 +175,8 @@ def write(
     are kept (batch, width).
     """
     max_length = checks.positive_int("EncoderDecoder", "max_length", max_length)
-    start = checks.positive_int("EncoderDecoder", "start", start, zero=True)
-    end = checks.positive_int("EncoderDecoder", "end", end, zero=True)
+    start = checks.positive_int("EncoderDecoder", "start", start, least=0)
+    end = checks.positive_int("EncoderDecoder", "end", end, least=0)
     batch, sources = steps.batch, np.arange(steps.batch)[:, None]
     steps.repeat(width)
     token = np.full((batch, width), start)

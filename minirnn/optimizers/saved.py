@@ -64,7 +64,7 @@ class Saved:
                 shape, dtype = buffer.values.shape, buffer.values.dtype
                 new[key] = np.array(checks.check_shape(self, vector, shape, dtype, f"slot {key}"))
             slots.append(new)
-        step = checks.positive_int(self, "the step", state["step"], zero=True)
+        step = checks.positive_int(self, "the step", state["step"], least=0)
         if state["learning_rate"] is not None and not callable(self.learning_rate):
             self.learning_rate = float(state["learning_rate"])
         self.step_count = step

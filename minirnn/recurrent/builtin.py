@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from operator import attrgetter
 from typing import Any
 
 import numpy as np
@@ -104,10 +105,7 @@ class LSTM(Recurrent):
         cell = LSTMCell(input_size, hidden_size, forget_bias=forget_bias, rng=rng, dtype=dtype)
         super().__init__(cell, stateful=stateful, reverse=reverse, engine=engine)
 
-    @property
-    def forget_bias(self) -> float:
-        """What the forget gate's bias began at."""
-        return self.cell.forget_bias
+    forget_bias = property(attrgetter("cell.forget_bias"), doc="Initial bias of the forget gate.")
 
 
 class GRU(Recurrent):
@@ -150,7 +148,4 @@ class GRU(Recurrent):
         cell = GRUCell(input_size, hidden_size, reset_after=reset_after, rng=rng, dtype=dtype)
         super().__init__(cell, stateful=stateful, reverse=reverse, engine=engine)
 
-    @property
-    def reset_after(self) -> bool:
-        """That of the cell; the two variants differ in their parameters."""
-        return self.cell.reset_after
+    reset_after = property(attrgetter("cell.reset_after"), doc="That of the cell.")

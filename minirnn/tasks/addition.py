@@ -8,7 +8,6 @@ import numpy as np
 from numpy.typing import DTypeLike
 
 from minirnn.checks import float_dtype, generator, positive_int
-from minirnn.tasks.ranges import bounded
 from minirnn.typing import Array, RandomSource
 
 
@@ -61,7 +60,7 @@ def binary_addition(
     """
     count = positive_int("binary_addition", "count", count)
     # The sum has one bit more, and an int64 holds 63 besides its sign.
-    bits = bounded("binary_addition", "bits", bits, 1, 62)
+    bits = positive_int("binary_addition", "bits", bits, most=62)
     float_type = float_dtype("binary_addition", dtype)
     random = generator("binary_addition", rng)
 
@@ -98,7 +97,7 @@ def all_binary_additions(bits: int = 8, *, dtype: DTypeLike = np.float32) -> tup
     array([0., 0., 0., 1.], dtype=float32)
     """
     # 10 bits are already a million pairs; one bit more would be four times as many.
-    bits = bounded("all_binary_additions", "bits", bits, 1, 10)
+    bits = positive_int("all_binary_additions", "bits", bits, most=10)
     float_type = float_dtype("all_binary_additions", dtype)
 
     first, second = np.divmod(np.arange(4**bits), 2**bits)

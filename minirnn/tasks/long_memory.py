@@ -11,8 +11,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import DTypeLike
 
-from minirnn.checks import float_dtype, generator, positive_int
-from minirnn.tasks.ranges import bounded, two_ends
+from minirnn.checks import float_dtype, generator, positive_int, two_ends
 from minirnn.typing import Array, Mask, RandomSource
 
 
@@ -61,7 +60,7 @@ def adding_problem(
     True
     """
     count = positive_int("adding_problem", "count", count)
-    length = bounded("adding_problem", "length", length, 2)
+    length = positive_int("adding_problem", "length", length, least=2)
     float_type = float_dtype("adding_problem", dtype)
     random = generator("adding_problem", rng)
 
@@ -136,7 +135,7 @@ def copying_memory(
     """
     count = positive_int("copying_memory", "count", count)
     delay = positive_int("copying_memory", "delay", delay)
-    symbols = bounded("copying_memory", "symbols", symbols, 2)
+    symbols = positive_int("copying_memory", "symbols", symbols, least=2)
     remember = positive_int("copying_memory", "remember", remember)
     random = generator("copying_memory", rng)
 

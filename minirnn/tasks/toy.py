@@ -5,8 +5,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import DTypeLike
 
-from minirnn.checks import float_dtype, generator, positive_float, positive_int
-from minirnn.tasks.ranges import bounded, two_ends
+from minirnn.checks import float_dtype, generator, positive_float, positive_int, two_ends
 from minirnn.typing import Array, RandomSource
 
 
@@ -59,7 +58,7 @@ def spiral(
     array([100, 100, 100])
     """
     size = positive_int("spiral", "points_per_class", points_per_class)
-    classes = bounded("spiral", "classes", classes, 2)
+    classes = positive_int("spiral", "classes", classes, least=2)
     noise = positive_float("spiral", "noise", noise, zero=True)
     float_type = float_dtype("spiral", dtype)
     random = generator("spiral", rng)

@@ -84,12 +84,12 @@ class Position:
             _check_state(state)
         set_generator_states(self.generators, self._file)
         if tree["count"] is not None:
-            self.count = checks.positive_int("checkpoint", "count", tree["count"], zero=True)
+            self.count = checks.positive_int("checkpoint", "count", tree["count"], least=0)
         if tree["event"] is not None:
             event, called = tree["event"]
             self.event = (
                 checks.choice("checkpoint", "event", event, _EVENTS),
-                checks.positive_int("checkpoint", "event", called, zero=True),
+                checks.positive_int("checkpoint", "event", called, least=0),
             )
 
 

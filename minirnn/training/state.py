@@ -139,7 +139,7 @@ def _apply(trainer: Trainer, tree: Mapping[str, Any]) -> None:
     for name, layer in trainer.recurrent.items():
         layer.state = layer.carried_state = _carried(layer, name, tree["carried"][name])
     for name in ("epoch", "batch", "accumulated"):
-        count = checks.positive_int("checkpoint", name, tree[name], zero=True)
+        count = checks.positive_int("checkpoint", name, tree[name], least=0)
         setattr(trainer, name, count)
     if trainer.accumulated >= trainer.accumulate:
         raise ValueError(f"gradients of {trainer.accumulated} batches of {trainer.accumulate}")

@@ -21,7 +21,7 @@ from minirnn.losses import Loss
 from minirnn.metrics import Metric
 from minirnn.optimizers import Optimizer
 from minirnn.recurrent import Recurrent
-from minirnn.reprs import as_call, html_text
+from minirnn.reprs import html_text
 from minirnn.training import inputs as of
 from minirnn.training.arguments import checked
 from minirnn.training.diagnosis import examine, first_gradient_not_finite, first_not_finite
@@ -359,8 +359,6 @@ class Trainer(Saved, KeywordHints):
             return run(model, inputs, mask)
         batches = Batches(inputs, None, mask, batch_size=batch_size)
         return np.concatenate([run(model, x, valid) for x, _, valid in batches])
-
-    __repr__ = as_call
 
     def _repr_html_(self) -> str:
         text = html_text(repr(self))
