@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from functools import cached_property
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -74,6 +74,18 @@ class Cell(Layer):
     def output_size(self) -> int:
         """Features of the output: the hidden size, unless a subclass sets its own."""
         return self.hidden_size
+
+    if not TYPE_CHECKING:  # a checker of types would take any attribute for a known one
+
+        def __getattr__(self, name: str) -> Any:
+            """Say what a cell without sizes lacks."""
+            kind = type(self).__name__
+            if name in ("hidden_size", "output_size"):
+                raise AttributeError(
+                    f"{kind}: {name} is not there; a cell sets self.input_size and "
+                    f"self.hidden_size in its __init__"
+                )
+            raise AttributeError(f"{kind!r} object has no attribute {name!r}")
 
     def initial_state(self, batch_size: int) -> State:
         """Return the state before the first step: zeros ``(batch_size, hidden_size)``."""

@@ -130,5 +130,5 @@ def of_step(
         looks = "a missing return" if result is None else "a wrong return"
         raise wrong_kind(where or f"{type(cell).__name__}.{name}", what, said, looks)
     shape = (len(x), cell.output_size) if name == "forward" else np.shape(x)
-    check_returned(cell, name, result[0], shape, result[1], state)
+    check_returned(cell, name, result, shape, state)
     return result

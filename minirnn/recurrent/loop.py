@@ -18,6 +18,7 @@ from typing import Any, NamedTuple, Self
 
 import numpy as np
 
+from minirnn import checks
 from minirnn.cells.cell import Cell
 from minirnn.kernels import one_blas_thread
 from minirnn.masks import without_padding
@@ -87,8 +88,9 @@ class Loop:
         trace: list[ForwardStep] = []
         with one_blas_thread():
             for t, valid in _steps(time, mask, reverse):
-                y_t, next_state, cache = cell.forward(x[:, t], state)
-                check_returned(cell, "forward", y_t, y.shape[::2], next_state, state)
+                returned = self._call("forward", f" at step {t}", x[:, t], state)
+                check_returned(cell, "forward", returned, y.shape[::2], state)
+                y_t, next_state, cache = returned
                 if self.observer is not None:
                     trace.append(ForwardStep(t, y_t, next_state, cache))
                 y[:, t] = _where(valid, y_t, 0)
@@ -121,8 +123,9 @@ class Loop:
                 grad_y = _where(valid, grad[:, t], 0)
                 if self.observer is not None:
                     trace.append(BackwardStep(t, grad_y, into_cell))
-                grad_x_t, out_of_cell = cell.backward(grad_y, into_cell, steps[t])
-                check_returned(cell, "backward", grad_x_t, shape, out_of_cell, grad_state)
+                returned = self._call("backward", f" at step {t}", grad_y, into_cell, steps[t])
+                check_returned(cell, "backward", returned, shape, grad_state)
+                grad_x_t, out_of_cell = returned
                 grad_x[:, t] = _where(valid, grad_x_t, 0)
                 grad_state = _chosen(valid, out_of_cell, grad_state)
         if self.observer is not None:
@@ -134,11 +137,19 @@ class Loop:
 
         The two share no memory.
         """
-        y_t, next_state, _ = self.cell.forward(x_t, state)
-        shape = len(x_t), self.cell.output_size
-        check_returned(self.cell, "forward", y_t, shape, next_state, state)
+        returned, shape = self._call("forward", "", x_t, state), (len(x_t), self.cell.output_size)
+        check_returned(self.cell, "forward", returned, shape, state)
+        y_t, next_state, _ = returned
         y_t = np.array(y_t, x_t.dtype)  # a copy: mostly it is a part of the state
         return y_t, tuple(np.asarray(array, x_t.dtype) for array in next_state)
+
+    def _call(self, method: str, at: str, *given: Any) -> Any:
+        """Return what a method of the cell returns; an error in it says which method, and where."""
+        try:
+            return getattr(self.cell, method)(*given)
+        except Exception as error:
+            checks.locate(error, f"{type(self.cell).__name__}.{method}{at}")
+            raise
 
     def describe(self) -> str:
         """Say in words what runs, and why."""

@@ -68,20 +68,27 @@ def states_like(owner: object, arrays: Any, model: State, what: str) -> State:
 
 _RETURNED = {
     "forward": (
+        ("y_t", "state", "cache"),
         "an output (batch, output_size)",
         "; set self.output_size if it is not the hidden size",
     ),
-    "backward": ("a gradient on the input (batch, input_size)", ""),
+    "backward": (("grad_x", "grad_state"), "a gradient on the input (batch, input_size)", ""),
 }
 
 
 def check_returned(
-    cell: Cell, method: str, array: Any, shape: tuple[int, int], new: Any, old: State
+    cell: Cell, method: str, returned: Any, shape: tuple[int, int], old: State
 ) -> None:
     """Tell the author of a cell what its forward or backward should have returned."""
+    names, what, hint = _RETURNED[method]
     who = f"{type(cell).__name__}: {method} should return"
+    if not isinstance(returned, tuple | list) or len(returned) != len(names):
+        got = type(returned).__name__
+        got += f" of {len(returned)}" if isinstance(returned, tuple | list) else ""
+        got += "; is there a return?" if returned is None else ""
+        raise TypeError(f"{who} ({', '.join(names)}), got {got}")
+    array, new = returned[:2]
     if np.shape(array) != shape:
-        what, hint = _RETURNED[method]
         raise ValueError(f"{who} {what} = {shape}, got {np.shape(array)}{hint}")
     if not isinstance(new, tuple):
         raise TypeError(f"{who} a tuple of {len(old)} state arrays, got {type(new).__name__}")

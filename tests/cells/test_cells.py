@@ -136,6 +136,8 @@ class _Broken(SumCell):
             "narrow output": (y[:, :2], state, cache),
             "one state": (y, state[:1], cache),
             "state no tuple": (y, list(state), cache),
+            "two values": (y, state),
+            "short cache": (y, state, cache[:1]),
         }.get(self.mistake, (y, state, cache))
 
     def backward(self, grad_y, grad_state, cache):
@@ -143,6 +145,7 @@ class _Broken(SumCell):
         return {
             "wide gradient": (grad_y, state),
             "lost gradient": (grad_x, state[:1]),
+            "no return": None,
         }.get(self.mistake, (grad_x, state))
 
 
@@ -175,6 +178,17 @@ class _Broken(SumCell):
             ValueError,
             r"_Broken: backward should return state arrays.*got \[\(2, 4\)\]",
         ),
+        (
+            "two values",
+            TypeError,
+            r"_Broken: forward should return \(y_t, state, cache\), got tuple of 2",
+        ),
+        (
+            "no return",
+            TypeError,
+            r"_Broken: backward should return \(grad_x, grad_state\), got NoneType.* a return\?",
+        ),
+        ("short cache", ValueError, r"_Broken\.backward at step 4: not enough values to unpack"),
     ],
 )
 def test_the_author_of_a_cell_is_told_what_is_wrong(mistake, error, message):
@@ -193,6 +207,20 @@ def test_a_refused_backward_of_an_own_cell_leaves_the_gradients():
     with pytest.raises(ValueError, match="backward should return state arrays"):
         layer.backward(np.ones_like(y))
     assert np.all(layer.cell.W.grad == 0)
+
+
+def test_a_cell_without_sizes_says_so():
+    class Bare(m.Cell):
+        def forward(self, x_t, state):
+            return x_t, state, None
+
+    for run in (m.Recurrent(Bare()).forward, lambda x: Bare().initial_state(2)):
+        with pytest.raises(
+            AttributeError, match=r"Bare: hidden_size is not there.*in its __init__"
+        ):
+            run(np.ones((2, 5, 3)))
+    with pytest.raises(AttributeError, match="'Bare' object has no attribute 'nothing'"):
+        Bare().nothing  # noqa: B018
 
 
 def test_recurrent_takes_a_cell():
