@@ -352,6 +352,25 @@ class Standardised(Layer):
         return (grad - grad.mean(axis=0) - self.n * along) / self.std
 
 
+class Gate(Layer):
+    """The input through two weights, neither of them square; the one gates the other."""
+
+    def __init__(self, input_size=3, output_size=5, seed=12):
+        self.W, self.V = draw(seed, (input_size, output_size), (input_size, output_size))
+
+    def forward(self, x):
+        self.x, self.u, self.g = x, x @ self.W.value, np.tanh(x @ self.V.value)
+        return self.u * self.g
+
+    def backward(self, grad):
+        du, dv = grad * self.g, grad * self.u * (1 - self.g**2)
+        self.W.grad += self.x.T @ du
+        self.V.grad += self.x.T @ dv
+        grad_x = du @ self.W.value.T
+        grad_x += dv @ self.V.value.T
+        return grad_x
+
+
 class PeepholeCell(Cell):
     """LSTM whose gates see the memory: i and f the old one, o the new one."""
 

@@ -418,6 +418,11 @@ PRODUCT_RULE = [
         "in the gradient on new_state[1]",
     ),
 ]
+PATH_LEFT_OUT = [  # of weights that are not square, this was once called a transposed one
+    P(h.Gate, "grad_x += dv @ self.V.value.T", "pass", "term", ("input",), "back through V"),
+    P(h.Gate, "grad_x = du @ self.W.value.T", "grad_x = 0", "term", ("input",), "back through W"),
+    P(h.GatedCell, "du @ self.Wh.value.T + dy * z", "dy * z", "term", ("state[0]",), "through Wh"),
+]  # fmt: skip
 SIGNS = [
     P(h.GatedCell, "+ dy * z", "- dy * z", "term", ("state[0]",),
       "with the wrong sign: (grad + grad_state[0]) * cache[2]"),
@@ -625,6 +630,7 @@ MUTANTS = [
     *SHAPE,
     *OTHERS,
     *PRODUCT_RULE,
+    *PATH_LEFT_OUT,
     *SIGNS,
     *FORGOTTEN,
     *GATE_ORDER,

@@ -112,7 +112,7 @@ def one_step(case: Case) -> Iterator[Prediction]:
 
 def transposed(case: Case) -> Iterator[Prediction]:
     """Predict the transpose, of all or of each gate's square block."""
-    if case.is_parameter and case.numeric.ndim == 2 and min(case.numeric.shape) > 1:
+    if case.is_parameter and _has_square_blocks(case.numeric) and len(case.numeric) > 1:
         rows, columns = case.numeric.shape
         blocks = f" (each of its {columns // rows} blocks)" if columns > rows else ""
         text = (
@@ -122,26 +122,32 @@ def transposed(case: Case) -> Iterator[Prediction]:
         yield "transposed", text, _block_transpose(case.numeric)
 
 
+def _has_square_blocks(array: Array) -> bool:
+    """Return whether it is made of square blocks, one beside the other, such as ``Wh``."""
+    return array.ndim == 2 and array.shape[1] % len(array) == 0
+
+
 def _block_transpose(array: Array) -> Array:
-    """Return the transpose of each square block of an array (n, k n); zeros for other shapes."""
-    rows, columns = array.shape
-    if columns % rows:
-        return np.zeros_like(array)
-    blocks = np.split(array, columns // rows, axis=1)
+    """Return the transpose of each square block of an array (n, k n)."""
+    blocks = np.split(array, array.shape[1] // len(array), axis=1)
     return np.concatenate([block.T for block in blocks], axis=1)
 
 
 def transposed_weight(case: Case) -> Iterator[Prediction]:
-    """Predict ``dz @ P`` in the gradient on v, where ``v @ P`` needs ``dz @ P.T``."""
+    """Predict ``dz @ P``, or nothing, in the gradient on v, where ``v @ P`` needs ``dz @ P.T``."""
     for name, parameter in case.evidence.function.parameters.items():
         dz = None if case.is_parameter else _gradient_on_product(case.evidence, case.name, name)
-        if dz is not None:
+        if dz is None:
+            continue
+        without = case.numeric - dz @ parameter.value.T
+        text = f"a term left out: what comes back through {name}, as grad_y @ W.T for y = v @ W"
+        yield "term", text, without
+        if _has_square_blocks(parameter.value):
             text = (
                 f"a transposed weight: backward multiplies with {name} where it should multiply "
                 f"with its transpose (for y = v @ W, grad_v = grad_y @ W.T)"
             )
-            wrong = dz @ (_block_transpose(parameter.value) - parameter.value).T
-            yield "transposed", text, case.numeric + wrong
+            yield "transposed", text, without + dz @ _block_transpose(parameter.value).T
 
 
 def wrong_array(case: Case) -> Iterator[Prediction]:
