@@ -429,6 +429,13 @@ def check_shape(owner: object, x: Any, shape: tuple[int, ...], dtype: Any, what:
 
 def as_mask(owner: object, mask: Any, shape: tuple[int, ...]) -> Mask:
     """Return `mask` as a boolean array of `shape`."""
+    if isinstance(mask, dict) or (
+        isinstance(mask, tuple) and any(one is None or np.ndim(one) > 1 for one in mask)
+    ):
+        raise TypeError(
+            f"{name_of(owner)}: got a {type(mask).__name__} of masks, as a model with several "
+            f"inputs does; a layer inside takes the one that belongs to its own input"
+        )
     array = mask if type(mask) is np.ndarray else as_array(owner, mask, "the mask")
     if array.dtype != np.bool_:
         raise TypeError(

@@ -62,7 +62,8 @@ def without_padding(x: Array, mask: Mask | None) -> Array:
 def apply(layer: Any, x: Any, mask: Any = None, state: Any = None) -> Any:
     """Return the layer's output, with the mask and the initial state if it takes them.
 
-    TypeError for a state that it does not take, or a mask that only something inside it would.
+    TypeError for a state that it does not take, or a mask that only something inside it would;
+    ValueError where a layer without the mask takes the time axis away.
     """
     if state is not None:
         if not layer.uses_state:
@@ -74,7 +75,19 @@ def apply(layer: Any, x: Any, mask: Any = None, state: Any = None) -> Any:
         return layer.forward(x, mask=mask)
     if not LEAVES.issuperset(map(type, vars(layer).values())):
         refuse_lost(layer)
-    return layer.forward(x)
+    y = layer.forward(x)
+    arrays = isinstance(y, np.ndarray) and isinstance(mask, np.ndarray)
+    if arrays and layer.keeps_time and _lost_time(x, y, mask):
+        raise ValueError(
+            f"{type(layer).__name__}: its output {y.shape} has no time axis, and it does not take "
+            f"the mask, so padding would count; write uses_mask = True in the class and "
+            f"forward(self, x, mask=None), or keeps_time = False if padding does no harm there"
+        )
+    return y
+
+
+def _lost_time(x: Any, y: Array, mask: Mask) -> bool:
+    return y.ndim < np.ndim(x) or (y.ndim < 3 and y.shape != mask.shape)
 
 
 def refuse_lost(layer: Any) -> None:
@@ -98,7 +111,7 @@ def through(layer: Any, x: Any, mask: Any, state: Any = None) -> tuple[Any, Any]
     if mask is None or not layer.keeps_time:
         return y, None
     mask = layer.output_mask(mask)
-    if mask is None or np.ndim(y) < 3:
+    if mask is None or (np.ndim(y) < 3 and layer.uses_mask):
         return y, None
     if y.shape[:2] != mask.shape:
         raise ValueError(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
+from inspect import signature
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -51,6 +52,12 @@ def measure(model: Layer, loss: Loss, batch: Batch, prediction: Any = None) -> M
     else:
         check_loss("Trainer", loss, sample_weight=True)
         value = loss.forward(prediction, batch.targets, valid, batch.sample_weight)
+    if value is None or np.ndim(value):
+        got = f"an array of shape {np.shape(value)}" if np.ndim(value) else "None"
+        raise TypeError(
+            f"{type(loss).__name__}: forward should return one number, the mean over the "
+            f"positions, got {got}"
+        )
     weight = getattr(loss, "batch_weight", None)
     if weight is None:  # a loss that does not say: positions are counted
         weight = math.prod(np.shape(prediction)[:-1]) if valid is None else int(np.sum(valid))
@@ -60,7 +67,7 @@ def measure(model: Layer, loss: Loss, batch: Batch, prediction: Any = None) -> M
 def run(model: Layer, inputs: Any, mask: Any = None) -> Array:
     """Return the model's output, with the mask if the model takes one."""
     if isinstance(inputs, tuple | dict):
-        _check_several(inputs, mask)
+        _check_several(model, inputs, mask)
     return masks.apply(model, inputs, mask)  # type: ignore[no-any-return]
 
 
@@ -77,8 +84,16 @@ def valid_positions(model: Layer, prediction: Array, batch: Batch) -> Any:
     return model.output_mask(batch.mask)
 
 
-def _check_several(inputs: Any, mask: Any) -> None:
-    """Raise unless several inputs are of one batch, and have a mask each, or none."""
+def _check_several(model: Layer, inputs: Any, mask: Any) -> None:
+    """Raise unless several inputs are of one batch, have a mask each, or none, and come as one."""
+    takes = signature(model.forward).parameters.values()
+    needed = [one for one in takes if one.default is one.empty and one.kind < one.VAR_POSITIONAL]
+    if len(needed) > 1:
+        raise TypeError(
+            f"{type(model).__name__}: forward takes {' and '.join(one.name for one in needed)} one "
+            f"by one, and several inputs come as one {type(inputs).__name__}; write "
+            f"forward(self, inputs, mask=None), and take them out of it there"
+        )
     shapes = {name: np.shape(x) for name, x in leaves(inputs, "inputs")}
     if len({shape[:1] for shape in shapes.values()}) > 1:
         told = ", ".join(f"{name} {shape}" for name, shape in shapes.items())

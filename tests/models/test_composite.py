@@ -95,6 +95,39 @@ def test_a_mask_that_would_be_lost_is_refused(wrap):
         assert getattr(model, run)(X).shape[:2] == (3, 5)
 
 
+class Mean(m.Layer):
+    """Takes the time axis away, and would count the padding."""
+
+    def forward(self, x):
+        return x.mean(axis=1)
+
+
+@pytest.mark.parametrize("wrap", [lambda one: one, lambda one: m.Sequential([one, m.Dense(2, 2)])])
+def test_the_padding_is_not_counted_by_a_layer_that_does_not_take_the_mask(wrap):
+    model = wrap(Mean())
+    for x in (X, X[:, :2]):  # of two steps, the output has the mask's shape by chance
+        mask = MASK[:, : x.shape[1]]
+        with pytest.raises(ValueError, match=r"Mean.*\(3, 2\) has no time axis.*uses_mask = True"):
+            model.predict(x, mask)
+        assert model.predict(x).shape == (3, 2)
+    inside = model if isinstance(model, Mean) else model[0]
+    inside.keeps_time = False  # said, so meant
+    assert model.predict(X, MASK).shape == (3, 2)
+
+
+def test_tokens_that_become_tokens_keep_their_mask():
+    class Shift(m.Layer):
+        def forward(self, x):
+            return x + 1
+
+    tokens = np.arange(15).reshape(3, 5) % 4
+    rest = [m.Embedding(5, 2, rng=0), m.GRU(2, 3, rng=1), m.Dense(3, 2, rng=2)]
+    np.testing.assert_array_equal(
+        m.Sequential([Shift(), *rest]).forward(tokens, MASK),
+        m.Sequential(rest).forward(np.where(MASK, tokens + 1, 0), MASK),
+    )
+
+
 def test_ten_lines_of_ones_own_get_masks_right():
     own = m.Sequential([Careful(), m.Dense(3, 2, rng=1)])
     plain = m.Sequential([m.GRU(2, 3, rng=0), m.Dense(3, 2, rng=1)])

@@ -443,6 +443,16 @@ def test_a_loss_without_a_mask():
         trainer_of(loss=Loss())
 
 
+def test_a_loss_that_is_no_number():
+    class Squares(m.Loss):
+        def forward(self, prediction, target, mask=None):
+            return self.value
+
+    for Squares.value, got in [(np.ones((3, 1)), r"an array of shape \(3, 1\)"), (None, "None")]:
+        with pytest.raises(TypeError, match=f"Squares: forward should return one number.*{got}"):
+            trainer_of(loss=Squares()).train_step(X, Y)
+
+
 def test_float_tokens():
     with pytest.raises(
         TypeError, match=r"tokens \(length,\) should be integers, .*series\[:, None"

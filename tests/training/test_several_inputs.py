@@ -308,8 +308,17 @@ def test_several_inputs_come_as_one_argument():
     model = TwoArguments()
     optimizer = m.SGD(model.parameters(), 0.1)
     trainer = m.Trainer(model, m.SoftmaxCrossEntropy(), optimizer)
-    with pytest.raises(TypeError, match=r"TwoArguments.forward\(\) missing .* argument: 'right'"):
+    with pytest.raises(TypeError, match=r"TwoArguments: forward takes left and right one by one"):
         trainer.train_step((np.ones((4, 3)), np.ones((4, 3))), np.zeros(4, int))
+
+
+def test_the_masks_of_several_inputs_are_no_mask_of_one():
+    layer = m.GRU(3, 2)
+    for mask in ((MASK_A, None), (MASK_A, MASK_B), {"a": MASK_A}):
+        with pytest.raises(TypeError, match=f"GRU: got a {type(mask).__name__} of masks"):
+            layer.forward(A, mask)
+    rows = tuple(map(tuple, MASK_A.tolist()))  # a mask as Python writes it
+    np.testing.assert_array_equal(layer.forward(A, rows), layer.forward(A, MASK_A))
 
 
 def test_what_is_known_of_batches_is_checked_as_of_arrays():
