@@ -101,6 +101,13 @@ class Parameter:
         """Set the gradient to zero."""
         self._grad.fill(0)
 
+    def __array__(self, *args: Any, **keywords: Any) -> Any:
+        """Refuse to be an array: ``x @ layer.W`` should be ``x @ layer.W.value``."""
+        raise TypeError(
+            f"Parameter of shape {self.shape}: not an array itself; write .value for its numbers, "
+            f".grad for its gradient"
+        )
+
     def __repr__(self) -> str:
         return f"Parameter(shape={self.shape}, dtype={self._value.dtype}, decay={self.decay})"
 

@@ -102,6 +102,13 @@ def test_a_parameter_holds_real_numbers(value):
         Parameter(value)
 
 
+def test_a_parameter_is_not_taken_for_its_numbers():
+    weight, x = Parameter(np.ones((3, 2))), np.ones((4, 3))
+    for run in (lambda: x @ weight, lambda: weight * x.T, lambda: np.tanh(weight)):
+        with pytest.raises(TypeError, match=r"Parameter of shape \(3, 2\).*write \.value"):
+            run()
+
+
 def test_zero_grad_and_repr():
     parameter = Parameter(np.zeros((2, 3)), decay=False)
     parameter.grad += 5
