@@ -14,7 +14,7 @@ import numpy as np
 from onnx import TensorProto, helper
 
 from minirnn.cells.cell import Cell
-from minirnn.engine.graph import Graph, Node
+from minirnn.engine.graph import Graph, Node, reach
 from minirnn.engine.program import merged
 from minirnn.engine.trace import sizes_of, trace
 from minirnn.errors import Untraceable
@@ -75,7 +75,7 @@ def _traced(
         traces = [trace(copy.deepcopy(cell), n, dtype, sizes) for n in _BATCHES]
         step = merged(traces)
         step.results = step.results[: 1 + len(states)]  # the output and the next state
-        if any(n.attr[1] for n in step.reach(step.results) if n.name == "const"):
+        if any(n.attr[1] for n in reach(step.results) if n.name == "const"):
             raise Untraceable("the batch size decides what is done")
     except Exception as error:
         raise ConversionError(
@@ -117,7 +117,7 @@ class _Body(Writer):
         if self.outer.mask is not None:
             self.mask = f"{self.place}mask_t"
             inputs.append(helper.make_tensor_value_info(self.mask, TensorProto.BOOL, ["batch"]))
-        for n in self.step.reach([result.args[0] for result in self.step.results]):
+        for n in reach([result.args[0] for result in self.step.results]):
             self.names[n] = self._write(n, [self.names[a] for a in n.args])
         outputs = []
         for result, old in zip([*new, y], [*inputs[: len(new)], None], strict=True):
