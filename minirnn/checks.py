@@ -143,10 +143,11 @@ def path(owner: object, name: str, value: Any) -> Any:
 
 def choice(owner: object, name: str, value: Any, options: tuple[str, ...]) -> str:
     """Return `value` if it is one of `options`."""
-    if not isinstance(value, str) or value not in options:
-        listed = ", ".join(repr(option) for option in options)
-        raise ValueError(f"{name_of(owner)}: {name} should be one of {listed}, got {value!r}")
-    return value
+    if isinstance(value, str) and value in options:
+        return value
+    listed = ", ".join(repr(option) for option in options)
+    kind = ValueError if isinstance(value, str) else TypeError
+    raise kind(f"{name_of(owner)}: {name} should be one of {listed}, got {value!r}")
 
 
 def float_dtype(owner: object, dtype: Any) -> np.dtype[Any]:
@@ -175,12 +176,13 @@ def instance(owner: object, name: str, value: Any, kind: type) -> Any:
 
 def generator(owner: object, rng: Any) -> np.random.Generator:
     """Return the generator that an ``rng=`` argument stands for."""
-    if rng is not None and not isinstance(rng, int | np.integer | np.random.Generator):
+    kinds = int | np.integer | np.random.Generator
+    if rng is not None and (isinstance(rng, bool) or not isinstance(rng, kinds)):
         raise TypeError(
             f"{name_of(owner)}: rng should be None, an int seed or a numpy.random.Generator, "
             f"got {type(rng).__name__}"
         )
-    if isinstance(rng, int | np.integer) and (isinstance(rng, bool) or rng < 0):
+    if isinstance(rng, int | np.integer) and rng < 0:
         raise ValueError(f"{name_of(owner)}: rng should be a seed of at least 0, got {rng!r}")
     return np.random.default_rng(rng)
 

@@ -220,6 +220,36 @@ MAKING = {
         ValueError,
         "activation should be one of 'tanh', 'relu', 'sigmoid', got 'gelu'",
     ),
+    "a function for an activation": (
+        lambda: m.RNN(3, 2, activation=np.tanh),
+        TypeError,
+        "activation should be one of 'tanh', 'relu', 'sigmoid', got <ufunc 'tanh'>",
+    ),
+    "a flag for an engine": (
+        lambda: m.GRU(3, 2, engine=True),
+        TypeError,
+        "GRU: engine should be one of 'auto', 'off', 'require', got True",
+    ),
+    "a number for the engine of all": (
+        lambda: m.engine.use(1),
+        TypeError,
+        "use: engine should be one of auto, off, require, got 1",
+    ),
+    "a flag for a seed": (
+        lambda: m.Dense(2, 2, rng=True),
+        TypeError,
+        "rng should be None, an int seed or a numpy.random.Generator, got bool",
+    ),
+    "one beta": (
+        lambda: m.Adam(m.Dense(2, 2).parameters(), 0.1, betas=0.9),
+        TypeError,
+        "Adam: betas should be two numbers, got float",
+    ),
+    "three betas": (
+        lambda: m.Adam(m.Dense(2, 2).parameters(), 0.1, betas=(0.9, 0.9, 0.9)),
+        ValueError,
+        "Adam: betas should be two numbers, got tuple of 3",
+    ),
     "a rate of one": (lambda: m.Dropout(1), ValueError, "rate should be at least 0 and below 1"),
     "a generator of old": (
         lambda: m.Dense(2, 2, rng=np.random.RandomState(0)),

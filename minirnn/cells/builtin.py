@@ -38,23 +38,20 @@ class BuiltinCell(Cell):
     def _arguments(self, x_t: Any, state: State) -> tuple[Array, State]:
         dtype = self.Wx.value.dtype
         x_t = checks.step(self, x_t, self.input_size, dtype)
-        if not isinstance(state, tuple | list) or len(state) != len(self.state_names):
-            names = ", ".join(self.state_names)
-            raise TypeError(
-                f"{type(self).__name__}: the state should be a tuple ({names},) of "
-                f"{len(self.state_names)} arrays, got {type(state).__name__}"
-            )
         shape = (len(x_t), self.hidden_size)
-        return x_t, self._states(state, shape, dtype, "state {} (batch, hidden)")
+        return x_t, self._states(state, shape, dtype, "state")
 
     def _gradients(self, grad_y: Any, grad_state: State, h: Array) -> tuple[Array, State]:
         grad_y = checks.check_shape(self, grad_y, h.shape, h.dtype, "the gradient on the output")
-        return grad_y, self._states(grad_state, h.shape, h.dtype, "the gradient on state {}")
+        return grad_y, self._states(grad_state, h.shape, h.dtype, "the gradient on state")
 
     def _states(self, arrays: State, shape: tuple[int, ...], dtype: Any, what: str) -> State:
+        names = self.state_names
+        wanted = f"{type(self).__name__}: {what} should be a tuple ({', '.join(names)},) of arrays"
+        arrays = checks.tuple_of(arrays, len(names), wanted)
         return tuple(
             [
-                checks.check_shape(self, array, shape, dtype, what.format(name))
-                for array, name in zip(arrays, self.state_names, strict=True)
+                checks.check_shape(self, array, shape, dtype, f"{what} {name} (batch, hidden)")
+                for array, name in zip(arrays, names, strict=True)
             ]
         )

@@ -104,8 +104,9 @@ def lengths_to_mask(lengths: Any, time: int | None = None) -> Mask:
     """
     name = "lengths_to_mask"
     array = checks.as_array(name, lengths, "lengths")
-    if array.ndim != 1 or array.size == 0 or array.dtype.kind not in "iu":
-        raise ValueError(
+    no_integers = array.size > 0 and array.dtype.kind not in "iu"
+    if array.ndim != 1 or not array.size or no_integers:
+        raise (TypeError if no_integers else ValueError)(
             f"{name}: lengths should be integers (batch,), got {array.dtype} of shape {array.shape}"
         )
     longest = int(array.max())

@@ -102,7 +102,8 @@ class use:  # noqa: N801  (a function, to the reader, that may stand in a with s
 
     def __init__(self, engine: str | None = None, *, threads: int | None = None) -> None:
         if engine is not None and engine not in ENGINES:
-            raise ValueError(f"use: engine should be one of {', '.join(ENGINES)}, got {engine!r}")
+            kind = ValueError if isinstance(engine, str) else TypeError
+            raise kind(f"use: engine should be one of {', '.join(ENGINES)}, got {engine!r}")
         if threads is not None and (not isinstance(threads, int) or isinstance(threads, bool)):
             raise TypeError(f"use: threads should be a whole number, got {threads!r}")
         if threads is not None and threads < 1:

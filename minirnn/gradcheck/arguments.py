@@ -108,8 +108,10 @@ def checked_function(
             if state is None:  # built as the one that a forward without it leaves behind
                 function = LayerFunction(layer, given, names, rng)
                 function.forward()
-                state = _random(function.layer.state, rng)
-            add("state", tuple(state))
+                state = getattr(function.layer, "state", None)  # a Residual may hold none
+                state = None if state is None else _random(state, rng)
+            if state is not None:
+                add("state", tuple(state))
         elif state is not None:
             raise TypeError(f"check_gradients: {what} takes no state")
     return _neutral_disturbed(kind(layer, given, names, rng))

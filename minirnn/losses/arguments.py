@@ -14,14 +14,22 @@ from minirnn.masks import without_padding
 from minirnn.typing import Array, Mask
 
 
-def valid_prediction(owner: object, prediction: Any, mask: Any) -> tuple[Array, Mask | None]:
+def positions_of(prediction: Array) -> tuple[int, ...]:
+    """Return all axes but that of the features; of one number a sequence (batch,), that one."""
+    return prediction.shape[:-1] or prediction.shape
+
+
+def valid_prediction(
+    owner: object, prediction: Any, mask: Any, *, numbers: bool = False
+) -> tuple[Array, Mask | None]:
     """Return the prediction as floats and the mask over its positions, both checked.
 
     In the padding the prediction comes back as zeros, whatever stood there. It is contiguous, so
-    that one index in the flat array finds the class of a position.
+    that one index in the flat array finds the class of a position. Of `numbers`, in place of
+    classes, there may be one a sequence (batch,).
     """
-    prediction = np.ascontiguousarray(checks.as_floats(owner, prediction, None, "the prediction"))
-    if prediction.ndim < 2:
+    prediction = checks.as_floats(owner, prediction, None, "the prediction")
+    if prediction.ndim < 2 - numbers:
         raise ValueError(
             f"{checks.name_of(owner)}: the prediction should be (batch, outputs) or (batch, time, "
             f"outputs), got shape {prediction.shape}"
@@ -31,14 +39,14 @@ def valid_prediction(owner: object, prediction: Any, mask: Any) -> tuple[Array, 
             f"{checks.name_of(owner)}: the prediction is empty, shape {prediction.shape}"
         )
     if mask is None:
-        return prediction, None
+        return np.ascontiguousarray(prediction), None
     if prediction.ndim == 2 and np.ndim(mask) == 2:
         raise ValueError(
             f"{checks.name_of(owner)}: got a mask of shape {np.shape(mask)} for a prediction of "
             f"shape {prediction.shape} without a time axis: there is one prediction a sequence "
             f"(after LastStep), so leave the mask out"
         )
-    mask = checks.as_mask(owner, mask, prediction.shape[:-1])
+    mask = checks.as_mask(owner, mask, positions_of(prediction))
     if not mask.any():
         raise ValueError(
             f"{checks.name_of(owner)}: the mask has no valid step, so there is nothing to average"

@@ -12,6 +12,7 @@ from minirnn.keywords import KeywordHints
 from minirnn.losses.arguments import (
     as_weights,
     like_prediction,
+    positions_of,
     refuse_not_finite,
     takes,
     valid_prediction,
@@ -60,6 +61,7 @@ class Loss(KeywordHints):
         Parameters
         ----------
         prediction : array (batch, outputs) or (batch, time, outputs)
+            Numbers, not classes, also (batch,): one a sequence.
         target : array
             As the loss says.
         mask : boolean array (batch, time), optional
@@ -109,6 +111,7 @@ class MeanLoss(Loss):
     """
 
     ignore_class: int | None = None
+    _over_classes = False  # whether the last axis is that of classes, with one term for all
 
     def _target(self, target: Any, prediction: Array, mask: Mask | None) -> Array:
         """Return the target, checked: of the prediction's shape, nothing is broadcast."""
@@ -130,11 +133,12 @@ class MeanLoss(Loss):
         self, prediction: Any, target: Any, mask: Any = None, sample_weight: Any = None
     ) -> float:
         """Return the mean."""
-        prediction, mask = valid_prediction(self, prediction, mask)
+        numbers = not self._over_classes
+        prediction, mask = valid_prediction(self, prediction, mask, numbers=numbers)
         if self.ignore_class is not None:
             prediction, mask = without_class(self, self.ignore_class, target, prediction, mask)
         target = self._target(target, prediction, mask)
-        positions = prediction.shape[:-1]
+        positions = positions_of(prediction)
         weights = as_weights(self, sample_weight, positions, mask)
         divisors = self._divisors(target, weights)
         weight = float(math.prod(positions) if divisors is None else divisors.sum())
@@ -147,7 +151,8 @@ class MeanLoss(Loss):
         else:
             rows = terms.reshape(-1, features).astype(np.float64, copy=False)
             total = (weights.reshape(-1) @ rows).sum()
-            share = (weights / divisor).astype(prediction.dtype)[..., None]
+            share = (weights / divisor).astype(prediction.dtype)
+            share = share if prediction.ndim == share.ndim else share[..., None]
         loss = float(total) / divisor if weight else 0.0
         refuse_not_finite(self, loss, target)
         self._cache = kept, share

@@ -91,6 +91,7 @@ class SoftmaxCrossEntropy(MeanLoss):
     class_weight: Any = setting(_class_weights, default=None)
     label_smoothing: float = setting(checks.fraction, default=0.0)
     ignore_class: int | None = setting(checks.integer, default=None)
+    _over_classes = True
 
     def forward(
         self, prediction: Any, target: Any, mask: Any = None, sample_weight: Any = None

@@ -135,6 +135,8 @@ class CrossEntropy(MeanLoss):
     array([[-0., -2.]])
     """
 
+    _over_classes = True
+
     def _target(self, target: Any, prediction: Array, mask: Mask | None) -> Array:
         return as_classes(self, target, prediction, mask)
 

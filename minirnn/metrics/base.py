@@ -85,6 +85,7 @@ class Metric(KeywordHints):
         Parameters
         ----------
         prediction : array (batch, outputs) or (batch, time, outputs)
+            Numbers, not classes, also (batch,): one a sequence.
         target : array
             As the loss takes it.
         mask : boolean array (batch, time), optional

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from minirnn import checks
-from minirnn.losses.arguments import valid_prediction
+from minirnn.losses.arguments import positions_of, valid_prediction
 from minirnn.metrics.base import Metric
 from minirnn.metrics.rows import valid_rows
 from minirnn.typing import Array
@@ -73,8 +73,8 @@ class FunctionMetric(Metric):
         self, prediction: Any, target: Any, mask: Any, sample_weight: Any = None
     ) -> dict[str, Array]:
         """Return copies of the valid positions of one batch."""
-        prediction, mask = valid_prediction(self, prediction, mask)
-        shape = prediction.shape[:-1]
+        prediction, mask = valid_prediction(self, prediction, mask, numbers=True)
+        shape = positions_of(prediction)
         target = checks.as_array(self, target, "the target")
         if target.shape[: len(shape)] != shape:
             raise ValueError(

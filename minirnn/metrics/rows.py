@@ -14,6 +14,7 @@ from minirnn.losses.arguments import (
     as_weights,
     check_probabilities,
     like_prediction,
+    positions_of,
     valid_prediction,
     without_class,
 )
@@ -47,7 +48,7 @@ def valid_rows(
     owner: object, prediction: Array, target: Array, mask: Mask | None, sample_weight: Any
 ) -> Rows:
     """Return prediction (n, outputs), target (n, ...) and weights (n,), of valid positions."""
-    shape = prediction.shape[:-1]
+    shape = positions_of(prediction)
 
     def rows(array: Array) -> Array:
         return array.reshape(-1, *array.shape[len(shape) :]) if mask is None else array[mask]
@@ -74,8 +75,10 @@ def class_rows(owner: Any, prediction: Any, target: Any, mask: Any, sample_weigh
 
 def element_rows(owner: Any, prediction: Any, target: Any, mask: Any, sample_weight: Any) -> Rows:
     """Return prediction and target (n, features) and weights (n,)."""
-    prediction, mask = valid_prediction(owner, prediction, mask)
+    prediction, mask = valid_prediction(owner, prediction, mask, numbers=True)
     target = like_prediction(owner, target, prediction, mask)
+    if prediction.ndim == 1:
+        prediction, target = prediction[:, None], target[:, None]
     return valid_rows(owner, prediction, target, mask, sample_weight)
 
 

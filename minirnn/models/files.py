@@ -58,6 +58,7 @@ def save(model: Layer, path: str | os.PathLike[str], **extras: Any) -> None:
     >>> again.extras["vocabulary"]
     Vocabulary('abc')
     """
+    checks.instance("save", "model", model, Layer)
     describer = Describer()
     extras = {**getattr(model, "extras", {}), **extras}
     with checks.located("save"):

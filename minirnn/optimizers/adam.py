@@ -17,8 +17,7 @@ from minirnn.typing import Array
 
 def two_fractions(owner: object, name: str, pair: object) -> tuple[float, float]:
     """Return two rates of decay, checked."""
-    if not isinstance(pair, tuple | list) or len(pair) != 2:
-        raise TypeError(f"{type(owner).__name__}: {name} should be two numbers, got {pair!r}")
+    pair = checks.tuple_of(pair, 2, f"{type(owner).__name__}: {name} should be two numbers")
     first, second = (checks.fraction(owner, f"{name}[{k}]", one) for k, one in enumerate(pair))
     return first, second
 

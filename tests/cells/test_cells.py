@@ -109,8 +109,15 @@ def test_a_built_in_cell_broadcasts_nothing_in_backward(case):
 def test_a_built_in_cell_refuses_a_wrong_state(case):
     cell = case.make(4, np.float32)
     right = cell.initial_state(3)
-    with pytest.raises(TypeError, match=r"Cell: the state should be a tuple .*got ndarray"):
+    with pytest.raises(TypeError, match=r"Cell: state should be a tuple .*got ndarray"):
         cell.forward(np.ones((3, 3)), right[0])
+    with pytest.raises(ValueError, match=r"Cell: state should be a tuple \(h.*got tuple of \d"):
+        cell.forward(np.ones((3, 3)), right + right)
+    y, state, cache = cell.forward(np.ones((3, 3)), right)
+    with pytest.raises(TypeError, match=r"Cell: the gradient on state should be .*got ndarray"):
+        cell.backward(y, state[0], cache)
+    with pytest.raises(ValueError, match=r"Cell: the gradient on state should be .*tuple of \d"):
+        cell.backward(y, state + state, cache)
     with pytest.raises(ValueError, match=r"state h .*shape \(3, 4\), got \(2, 4\)"):
         cell.forward(np.ones((3, 3)), cell.initial_state(2))
     with pytest.raises(

@@ -205,6 +205,11 @@ def test_settings_that_would_make_the_check_pass_are_refused(keywords, kind, mes
         m.check_gradients(m.Dense(3, 2, rng=0), A, **keywords)
 
 
+def test_a_residual_without_a_state_inside():
+    report = m.check_gradients(m.Residual(m.Dense(3, 3, rng=0)), A)
+    assert [one.name for one in report.comparisons] == ["input", "layer.W", "layer.b"]
+
+
 def test_a_state_is_a_tuple_of_arrays():
     with pytest.raises(ValueError, match=r"GRU: the state should be a tuple of 1 arrays"):
         m.check_gradients(m.GRU(3, 2, rng=0), A, state=np.zeros((2, 2)))

@@ -48,6 +48,43 @@ def test_soft_targets_by_hand():
     assert soft == pytest.approx(loss.forward(np.array(LOGITS), CLASSES), rel=1e-14)
 
 
+NUMBERS = np.array([0.5, 0.25, 0.125])
+RIGHT = np.array([1.0, 0.0, 0.5])
+
+
+@pytest.mark.parametrize(
+    "loss",
+    [
+        m.MeanSquaredError(),
+        m.MeanAbsoluteError(),
+        m.Huber(0.3),
+        m.SigmoidCrossEntropy(),
+        m.BinaryCrossEntropy(),
+    ],
+    ids=lambda loss: type(loss).__name__,
+)
+@pytest.mark.parametrize("mask", [None, np.array([True, False, True])], ids=["all", "some"])
+@pytest.mark.parametrize("weight", [None, [3.0, 2.0, 1.0]], ids=["alike", "weighted"])
+def test_one_number_a_sequence_is_one_feature(loss, mask, weight):
+    value = loss.forward(NUMBERS, RIGHT, mask, weight)
+    grad, counted = loss.backward(), loss.batch_weight
+    assert value == loss.forward(NUMBERS[:, None], RIGHT[:, None], mask, weight)
+    assert counted == loss.batch_weight
+    np.testing.assert_array_equal(grad, loss.backward()[:, 0])
+
+
+def test_squared_error_of_one_number_a_sequence_by_hand():
+    loss = m.MeanSquaredError()
+    assert loss.forward([3.0, 1.0], [1.0, 1.0]) == 2.0
+    np.testing.assert_array_equal(loss.backward(), [2.0, 0.0])
+
+
+@CROSS_ENTROPIES
+def test_classes_have_an_axis(kind):
+    with pytest.raises(ValueError, match=r"should be \(batch, outputs\) or .*, got shape \(2,\)"):
+        kind().forward(np.array([0.5, 0.5]), np.array([0.0, 1.0]))
+
+
 def test_cross_entropy_by_hand():
     p = np.array([[0.2, 0.5, 0.3], [0.9, 0.05, 0.05]])
     loss = m.CrossEntropy()
@@ -238,8 +275,8 @@ def test_wrong_predictions_and_order(case):
     loss = case.make()
     with pytest.raises(RuntimeError, match="backward was called before forward"):
         loss.backward()
-    with pytest.raises(ValueError, match=r"\(batch, outputs\).*got shape \(5,\)"):
-        loss.forward(np.full(5, 0.2), 0)
+    with pytest.raises(ValueError, match=r"\(batch, outputs\).*got shape \(\)"):
+        loss.forward(0.2, 0)
     with pytest.raises(ValueError, match=r"the prediction is empty, shape \(0, 5\)"):
         loss.forward(np.zeros((0, 5)), np.zeros(0, int))
     with pytest.raises(RuntimeError, match="backward was called before forward"):

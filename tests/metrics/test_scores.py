@@ -257,6 +257,20 @@ def test_scores_by_hand():
     np.testing.assert_array_equal(matrix, [[1, 1, 0], [1, 2, 0], [0, 0, 0]])
 
 
+@pytest.mark.parametrize("mask", [None, np.array([True, True, False, True])], ids=["all", "some"])
+@pytest.mark.parametrize("name", ["MAE", "RMSE", "R2", "BinaryAccuracy"])
+def test_one_number_a_sequence_is_one_feature(name, mask):
+    make = getattr(m, name)
+    y, t = np.array([0.5, 1.0, -1.0, 3.0]), np.array([0.0, 1.0, 1.0, 1.0])
+    assert _value(make(), y, t, mask) == _value(make(), y[:, None], t[:, None], mask)
+
+
+def test_a_function_of_one_number_a_sequence():
+    metric = m.FunctionMetric(lambda y, t: y @ t, name="dot", higher_is_better=True)
+    metric.update([1.0, 2.0, 3.0], [4.0, 5.0, 6.0], [True, False, True])
+    assert metric.value == 22
+
+
 def test_two_classes_are_binary_too():
     y, t = np.array([[0.0, 1.0], [2.0, 1.0], [0.0, 3.0]]), np.array([1, 1, 0])
     assert _value(m.F1(), y, t) == pytest.approx(2 / (2 + 1 + 1))

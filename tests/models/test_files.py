@@ -223,6 +223,7 @@ class Dense(m.Layer):
         (Wild(np.tanh), {}, TypeError, "model/function is a ufunc, which a file cannot hold"),
         (Dense(), {}, ValueError, "two classes named Dense: rename yours"),
         (m.ReLU(), {"a": {1: 2}}, TypeError, "extras/a has the key 1, which is not a str"),
+        (np.ones(3), {}, TypeError, "save: model should be a Layer, got ndarray"),
         (m.ReLU(), {"a": {1, 2}}, TypeError, "extras/a is a set, which a file cannot hold"),
         (m.ReLU(), {"a": m.ReLU()}, TypeError, "extras/a is a ReLU, which a file cannot hold"),
         (m.ReLU(), {"a": np.arange(3)}, TypeError, "extras/a is a ndarray, which a file cannot"),
