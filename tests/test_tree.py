@@ -13,8 +13,8 @@ PACKAGE = Path(__file__).parent.parent / "minirnn"
 # one line do not know each other.
 FLOORS = [
     ["errors", "typing"],
-    ["checks", "keywords", "functions", "initializers", "files", "plots", "reprs"],
-    ["masks", "restoring", "settings"],  # which know a layer by its methods only
+    ["checks", "functions", "initializers", "files", "plots", "reprs"],
+    ["keywords", "masks", "restoring", "settings"],  # which know a layer by its methods only
     ["summary"],
     ["core"],
     ["cells"],
