@@ -10,15 +10,6 @@ from dataclasses import dataclass
 class Diagnosis:
     """What a wrong gradient looks like, and the measurement that says so.
 
-    Attributes
-    ----------
-    kind : str
-        A short name of the mistake, such as ``"overwritten"`` or ``"factor"``.
-    names : tuple of str
-        The gradients, or the arrays, that it is about.
-    text : str
-        One or two plain sentences with the evidence.
-
     Examples
     --------
     >>> Diagnosis("factor", ("W", "b"), "looks like a constant factor: ...")
@@ -26,8 +17,11 @@ class Diagnosis:
     """
 
     kind: str
+    """A short name of the mistake, such as ``"overwritten"`` or ``"factor"``."""
     names: tuple[str, ...]
+    """The gradients, or the arrays, that it is about."""
     text: str
+    """One or two plain sentences with the evidence."""
 
     def __repr__(self) -> str:
         return f"{', '.join(self.names)}: {self.text}"
@@ -96,53 +90,35 @@ def wrong_shape(
 
 @dataclass(frozen=True)
 class Comparison:
-    """One gradient, compared element by element.
-
-    Attributes
-    ----------
-    name : str
-    shape : tuple of int
-    error : float
-        Largest difference, relative to the largest element of the numeric gradient.
-    index : tuple of int
-        Where the difference is largest.
-    analytic, numeric : float
-        The two numbers there.
-    passed : bool
-    diagnosis : str or None
-        What a wrong gradient looks like; None where it is right, and where no known mistake fits.
-    """
+    """One gradient, compared element by element."""
 
     name: str
     shape: tuple[int, ...]
     error: float
+    """Largest difference, relative to the largest element of the numeric gradient."""
     index: tuple[int, ...]
+    """Where the difference is largest."""
     analytic: float
+    """What backward gives there."""
     numeric: float
+    """What central differences give there."""
     passed: bool
     diagnosis: str | None = None
+    """What a wrong gradient looks like; None where it is right, or no known mistake fits."""
 
 
 @dataclass(frozen=True)
 class GradientReport:
-    """What `check_gradients` found, one `Comparison` for each gradient; prints as a table.
-
-    Attributes
-    ----------
-    layer : str
-        Class of what was checked.
-    comparisons : tuple of Comparison
-    diagnoses : tuple of Diagnosis
-        What wrong gradients look like, and rules that were broken although the numbers are right:
-        an array changed in place, a cache that a later call spoils. Empty for a sound layer.
-    notes : tuple of str
-        What was not compared, or not as sharply as could be: an input of integers, or of zeros.
-    """
+    """What `check_gradients` found, one `Comparison` for each gradient; prints as a table."""
 
     layer: str
+    """Class of what was checked."""
     comparisons: tuple[Comparison, ...]
     diagnoses: tuple[Diagnosis, ...] = ()
+    """What wrong gradients look like, and rules that were broken although the numbers are right:
+    an array changed in place, a cache that a later call spoils. Empty for a sound layer."""
     notes: tuple[str, ...] = ()
+    """What was not compared, or not as sharply as could be: an input of integers, or of zeros."""
 
     @property
     def passed(self) -> bool:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -56,19 +57,21 @@ def row_norms(arrays: Iterable[Array]) -> Array:
     return norms
 
 
+@dataclass(eq=False, repr=False)
 class Record:
     """What was recorded of a layer: arrays by name, and the bounds between which some of them lie.
 
-    `signals` is what pictures and reports show. `rectified` says whether the first of them is the
-    output of a ReLU, whose units may die.
+    `signals` is what pictures and reports show.
     """
 
-    rectified = False
-
-    def __init__(self, name: str, kind: str) -> None:
-        self.name = name
-        self.kind = kind
-        self.bounds: Mapping[str, Bounds] = {}
+    name: str
+    """Dotted name of the layer in the model, such as ``"layers.0"``."""
+    kind: str
+    """Its class, such as ``"LSTM"``."""
+    bounds: Mapping[str, Bounds] = field(default_factory=dict)
+    """Between what numbers the bounded signals lie."""
+    rectified: bool = False
+    """Whether the first signal is the output of a ReLU, whose units may die."""
 
     @property
     def signals(self) -> dict[str, Array]:
@@ -121,58 +124,42 @@ class Record:
         return f"<record of {self.whose}: {', '.join(self.signals) or 'nothing recorded'}>"
 
 
+@dataclass(eq=False, repr=False)
 class RecurrentRecord(Record):
     """What was recorded of one recurrent layer.
 
     States and gates are those of the latest forward in the block, gradients those of the latest
     backward; a validation pass after the last training step leaves the gradients of that step.
 
-    Attributes
-    ----------
-    name : str
-        Dotted name of the layer in the model, such as ``"layers.0"``.
-    kind : str
-        Its class, such as ``"LSTM"``.
-    reverse : bool
-        Whether it reads time backwards. All arrays are in the order of the input all the same.
-    states : dict of arrays (batch, time, ...)
-        The state after each step: h; for an LSTM h and c; for a cell of your own what it calls them
-        in ``state_names``, else h if there is one, or state0, state1, ... Masked steps hold NaN, as
-        in all arrays here, so that they are neither drawn nor counted.
-    gates : dict of arrays (batch, time, ...)
-        What the cell names in ``gates``. LSTM: i, f, o, g. GRU: r, z, n.
-    bounds : dict of (low, high)
-        Between what numbers the bounded gates and states lie.
-    words : dict of str
-        What each gate does, where the cell has words for it.
-    output : str or None
-        The state that is the output of the cell as well; None if none is.
-    mask : boolean array (batch, time), or None
-        Of the latest forward.
-    gradients : dict of arrays (batch, time, ...)
-        Gradient of the loss on the state after each step, by the names of `states`: what the later
-        steps sent back, and where the output of the cell is one of its states, what came in on the
-        output. So ``gradients["h"][:, t]`` is dL/dh_t with the other arrays of the state fixed.
-    gradient_mask : boolean array (batch, time), or None
-        Of the forward that the latest backward went through.
-    reach : array (time,), or None
-        Which part of a gradient that comes in at the latest step arrives at each step, as a ratio
-        of norms. With a loss at every step `gradient_norms` shows each step's own share of the loss
-        and hides what is lost on the way; this does not. It takes a second backward, of the
-        gradient on the latest step alone, which leaves the parameters' gradients as they were.
+    All arrays are in the order of the input. Masked steps hold NaN, so that they are neither drawn
+    nor counted.
     """
 
-    def __init__(self, name: str, kind: str) -> None:
-        super().__init__(name, kind)
-        self.reverse = False
-        self.states: dict[str, Array] = {}
-        self.gates: dict[str, Array] = {}
-        self.words: dict[str, str] = {}
-        self.output: str | None = None
-        self.mask: Mask | None = None
-        self.gradients: dict[str, Array] = {}
-        self.gradient_mask: Mask | None = None
-        self.reach: Array | None = None
+    reverse: bool = False
+    """Whether it reads time backwards."""
+    states: dict[str, Array] = field(default_factory=dict)
+    """The state after each step, arrays (batch, time, ...): h, for an LSTM h and c; for a cell of
+    your own what its ``state_names`` are, else h if there is one, or state0, state1, ..."""
+    gates: dict[str, Array] = field(default_factory=dict)
+    """What the cell names in ``gates``, arrays (batch, time, ...). LSTM: i, f, o, g. GRU: r, z,
+    n."""
+    words: dict[str, str] = field(default_factory=dict)
+    """What each gate does, where the cell has words for it."""
+    output: str | None = None
+    """The state that is the output of the cell as well; None if none is."""
+    mask: Mask | None = None
+    """Of the latest forward, boolean (batch, time)."""
+    gradients: dict[str, Array] = field(default_factory=dict)
+    """Gradient of the loss on the state after each step, by the names of `states`: what the later
+    steps sent back, and where the output of the cell is one of its states, what came in on the
+    output. So ``gradients["h"][:, t]`` is dL/dh_t with the other arrays of the state fixed."""
+    gradient_mask: Mask | None = None
+    """Of the forward that the latest backward went through, boolean (batch, time)."""
+    reach: Array | None = None
+    """Which part of a gradient that comes in at the latest step arrives at each step, as a ratio of
+    norms (time,). With a loss at every step `gradient_norms` shows each step's own share of the
+    loss and hides what is lost on the way; this does not. It takes a second backward, of the
+    gradient on the latest step alone, which leaves the parameters' gradients as they were."""
 
     @property
     def hidden(self) -> Array:
@@ -212,9 +199,7 @@ class ActivationRecord(Record):
     def __init__(
         self, name: str, kind: str, bounds: Bounds | None, others: Iterable[RecurrentRecord]
     ) -> None:
-        super().__init__(name, kind)
-        self.bounds = {} if bounds is None else {"output": bounds}
-        self.rectified = bounds is None
+        super().__init__(name, kind, {} if bounds is None else {"output": bounds}, bounds is None)
         self.latest: Array | None = None
         self._others = others
 

@@ -75,24 +75,17 @@ class Sampler:
 
 
 class Decoded(NamedTuple):
-    """Sequences that a decoder has written.
-
-    Attributes
-    ----------
-    tokens : integers (batch, length)
-        The end token included; the padding after it is filled with end tokens.
-    mask : boolean array (batch, length)
-        True up to the end token.
-    log_probability : array (batch,)
-        Of the tokens given the source, in nats.
-    attention : array (batch, length, source time), or None
-        The weight of each source step when each token was written.
-    """
+    """Sequences that a decoder has written."""
 
     tokens: Array
+    """integers (batch, length), the end token included; the padding after it is end tokens."""
     mask: Mask
+    """boolean array (batch, length): True up to the end token."""
     log_probability: Array
+    """array (batch,): of the tokens given the source, in nats."""
     attention: Array | None
+    """array (batch, length, source time), or None: the weight of each source step when each token
+    was written."""
 
     def sequences(self, end: int) -> list[Array]:
         """Return the tokens of each sequence, without the end token and the padding."""

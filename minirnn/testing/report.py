@@ -22,30 +22,19 @@ class NotApplicableError(Exception):
 
 @dataclass(frozen=True)
 class Violation:
-    """One thing that is broken.
-
-    Attributes
-    ----------
-    check : str
-        Which part of the contract, such as ``"gradients"`` or ``"padding"``.
-    text : str
-        What happens, what should, and what to write.
-    """
+    """One thing that is broken."""
 
     check: str
+    """Which part of the contract, such as ``"gradients"`` or ``"padding"``."""
     text: str
+    """What happens, what should, and what to write."""
 
     def __repr__(self) -> str:
         return f"{self.check}: {self.text}"
 
 
 class ContractError(AssertionError):
-    """Something that breaks the contract; `report` has all of it.
-
-    Attributes
-    ----------
-    report : ContractReport
-    """
+    """Something that breaks the contract; `report`, a `ContractReport`, has all of it."""
 
     def __init__(self, report: ContractReport) -> None:
         super().__init__(repr(report))
@@ -54,27 +43,18 @@ class ContractError(AssertionError):
 
 @dataclass(frozen=True)
 class ContractReport:
-    """What `check_layer` found; prints as a list.
-
-    Attributes
-    ----------
-    thing : str
-        Class of what was checked.
-    kept : tuple of str
-        The parts of the contract that it keeps.
-    violations : tuple of Violation
-        What it breaks, with what to write.
-    advice : tuple of Violation
-        What is not broken, and could be better.
-    skipped : dict of str to str
-        Which parts do not concern it, and why.
-    """
+    """What `check_layer` found; prints as a list."""
 
     thing: str
+    """Class of what was checked."""
     kept: tuple[str, ...]
+    """The parts of the contract that it keeps."""
     violations: tuple[Violation, ...]
+    """What it breaks, with what to write."""
     advice: tuple[Violation, ...]
+    """What is not broken, and could be better."""
     skipped: Mapping[str, str]
+    """Which parts do not concern it, and why."""
 
     @property
     def passed(self) -> bool:

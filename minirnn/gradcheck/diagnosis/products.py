@@ -16,8 +16,14 @@ import numpy as np
 
 from minirnn.gradcheck.arrays import CLOSE, SMALLEST, same_rows
 from minirnn.gradcheck.diagnosis.evidence import Case, Evidence, Prediction
-from minirnn.gradcheck.diagnosis.factors import ENOUGH, FORMULAS, Factor, factors_of, with_shape
-from minirnn.gradcheck.diagnosis.jacobians import mixed_rows
+from minirnn.gradcheck.diagnosis.factors import (
+    ENOUGH,
+    FORMULAS,
+    Factor,
+    factors_of,
+    mixed_rows,
+    with_shape,
+)
 from minirnn.typing import Array
 
 _Relation = tuple[tuple[set[str], ...], Callable[..., tuple[Any, Any]], str, str]
