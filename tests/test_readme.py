@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import contextlib
+import inspect
 import io
+import operator
 import re
 from pathlib import Path
 
 import pytest
+
+import minirnn
 
 ROOT = Path(__file__).parent.parent
 PAGES = sorted(
@@ -58,3 +62,45 @@ def test_the_readme_has_its_two_commands_and_a_program():
 def test_links_lead_somewhere(page):
     for target in re.findall(r"\]\((?!https?:|#)([^)#]+)", page.read_text("utf-8")):
         assert (page.parent / target).exists(), f"{page.name} links to {target}"
+
+
+REFERENCE = (ROOT / "docs" / "reference.md").read_text("utf-8")
+ROOMS = ["", "callbacks", "course", "data", "insight", "schedules", "tasks", "training"]
+
+
+def _named(dotted):
+    """Return what a name stands for, in the package or in one of its rooms."""
+    parts = dotted.removeprefix("minirnn.").split(".")
+    for room in ROOMS:
+        with contextlib.suppress(AttributeError):
+            return operator.attrgetter(".".join([*filter(None, [room]), *parts]))(minirnn)
+    return None
+
+
+def test_every_public_name_is_in_the_reference():
+    shown = set(re.findall(r"\w+", " ".join(re.findall(r"`([^`]+)`", REFERENCE))))
+    public = {one for one in minirnn.__all__ if not inspect.ismodule(getattr(minirnn, one))}
+    for room in ("callbacks", "course", "data", "schedules"):
+        public |= set(getattr(minirnn, room).__all__)
+    assert public - shown == {"__version__"}
+
+
+def test_every_name_of_the_reference_takes_what_is_shown():
+    """What is called in the first column is there, and has the arguments named."""
+    found = 0
+    for cell in re.findall(r"^\| (.*?) \|", REFERENCE, re.MULTILINE):
+        for name, arguments in re.findall(r"`((?:minirnn\.)?[\w.]*?[A-Za-z_]\w+)\((.*?)\)`", cell):
+            if name.split(".")[0] in ("trainer", "model"):
+                owner = minirnn.Trainer if name.startswith("trainer") else minirnn.Layer
+                thing = getattr(owner, name.split(".")[1])
+            elif "interop" in name:
+                continue
+            else:
+                thing = _named(name)
+            assert thing is not None, name
+            takes = inspect.signature(thing).parameters
+            plain = re.sub(r"\([^()]*\)|\"[^\"]*\"", "", arguments)
+            for one in re.findall(r"(?<!=)\b([a-z_]\w*)(?=\s*(?:[,=]|$))", plain):
+                assert one in takes, (name, one)
+                found += 1
+    assert found > 80
