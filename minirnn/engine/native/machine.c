@@ -17,6 +17,7 @@
 #include <stdint.h>
 #include <stdlib.h>
 #include <string.h>
+#include <time.h>
 
 #define INL static inline __attribute__((always_inline))
 #define NOINLINE __attribute__((noinline))

@@ -3,11 +3,13 @@
    The caller and the threads of the pool take one part after the other, so who has time does more;
    on a busy machine, where no thread of the pool gets a processor, the caller does them all. What
    the parts are does not depend on who does them, nor does any result. A thread without work looks
-   out for more for a moment, since in a training step it comes soon, and then sleeps. A second
-   thread of Python that brings work meanwhile does all of that itself. */
+   out for more for a moment, since in a training step it comes soon, and then sleeps; at once where
+   others want its processor. A second thread of Python that brings work meanwhile does all of that
+   itself. */
 
 #define MOST_THREADS 64
-#define LOOKS 200         /* for work, of half a microsecond each, until a thread sleeps */
+#define MOMENT 1500000    /* nanoseconds without work, until a thread sleeps */
+#define BUSY 50000        /* and in which others had its processor: then it sleeps at once */
 #define LEAST_WORK 400000 /* multiplications in a part, or as much: some 10 us, for what costs 2 */
 
 typedef void work_t(void *what, int part);
@@ -21,6 +23,21 @@ static struct {
   _Atomic int parts, taken, done;
 } pool = {PTHREAD_MUTEX_INITIALIZER, PTHREAD_MUTEX_INITIALIZER, PTHREAD_COND_INITIALIZER,
           PTHREAD_COND_INITIALIZER, 0, 0, NULL, NULL, 0, 0, 0};
+
+static int64_t nanoseconds(void) {
+  struct timespec t;
+  clock_gettime(CLOCK_MONOTONIC, &t);
+  return t.tv_sec * (int64_t)1000000000 + t.tv_nsec;
+}
+
+/* Let others have the processor; return whether to look out for more, which has begun before. */
+static int look_out(int64_t *begun) {
+  int64_t before = nanoseconds();
+  if (!*begun) *begun = before;
+  sched_yield();
+  int64_t now = nanoseconds();
+  return now - before < BUSY && now - *begun < MOMENT;
+}
 
 /* Do what parts are left; the lock is held before and after, not meanwhile. */
 static void take_parts(void) {
@@ -40,7 +57,7 @@ static void *serve(void *unused) {
   for (;;) {
     take_parts();
     pthread_mutex_unlock(&pool.lock);
-    for (int i = 0; i < LOOKS && pool.taken >= pool.parts; i++) sched_yield();
+    for (int64_t begun = 0; pool.taken >= pool.parts && look_out(&begun);) {}
     pthread_mutex_lock(&pool.lock);
     pool.asleep++;
     while (pool.taken >= pool.parts) pthread_cond_wait(&pool.brought, &pool.lock);
@@ -74,7 +91,7 @@ static void share(work_t *work, void *what, int parts) {
   if (pool.asleep) pthread_cond_broadcast(&pool.brought);
   take_parts();
   pthread_mutex_unlock(&pool.lock);
-  for (int i = 0; i < LOOKS && pool.done < parts; i++) sched_yield();
+  for (int64_t begun = 0; pool.done < parts && look_out(&begun);) {}
   pthread_mutex_lock(&pool.lock);
   while (pool.done < parts) pthread_cond_wait(&pool.finished, &pool.lock);
   pthread_mutex_unlock(&pool.lock);
