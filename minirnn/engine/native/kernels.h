@@ -343,7 +343,7 @@ typedef struct {
     vec all = a;                                                                                 \
     a = NAME(splat)(START);                                                                      \
     for (; j < n; j++) b = NAME(splat)(p[j]), a = COMBINE;                                       \
-    for (int v = 0; v < VL; v++) b = NAME(splat)(all[v]), a = COMBINE;                           \
+    for (int v = 0; v < VL && n >= VL; v++) b = NAME(splat)(all[v]), a = COMBINE;                \
     return a[0];                                                                                 \
   }
 FOLD(row_sum, 0, a + b)

@@ -5,12 +5,12 @@
 /* ------------------------------------------------------------------ softmax cross-entropy */
 
 /* The mean over rows of K logits of log(sum exp(x)) - x[class], and its gradient. With `factors`,
-   each row counts so much, one below 0 not at all; `weight` is the sum of the others. */
+   each row counts so much, one below 0 not at all; `each` is the share of a factor of 1. */
 static void NAME(cross_entropy)(void *pointer, int part) {
   call_t *C = pointer;
   const int64_t n = C->K, *class = C->v[1].buf, end = begin_of(C->rows, part + 1, C->parts);
-  const double *factors = C->factors, weight = C->weight;
-  double loss = 0;
+  const double *factors = C->factors, each = 1 / C->weight;
+  double loss = 0, product = 1; /* of sums whose logarithm is due: one for many takes less time */
   int64_t block = n < 512 ? 512 / n : 1; /* rows whose exponentials are taken together */
   for (int64_t first = begin_of(C->rows, part, C->parts), next; first < end; first = next) {
     next = first + block < end ? first + block : end;
@@ -35,13 +35,15 @@ static void NAME(cross_entropy)(void *pointer, int part) {
         memset(g, 0, (size_t)n * sizeof(REAL));
         continue;
       }
-      loss += factor * log(sum);
-      REAL share = (REAL)(factor / weight), scale = (REAL)(factor / weight / sum);
+      if (factors) loss += factor * log(sum);
+      else if ((product *= sum) > 1e150) loss += log(product), product = 1;
+      double share = factor * each;
+      REAL scale = (REAL)(share / sum);
       for (int64_t j = 0; j < n; j++) g[j] *= scale;
-      g[class[i]] -= share;
+      g[class[i]] -= (REAL)share;
     }
   }
-  C->sums[part] = loss;
+  C->sums[part] = loss + log(product);
 }
 
 /* ------------------------------------------------------------------ Dense */

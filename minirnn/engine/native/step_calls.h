@@ -87,7 +87,7 @@ static PyObject *py_cross_entropy(PyObject *self, PyObject *const *args, Py_ssiz
     if (!skipped) C.weight += factor, valid++;
   }
   if (!valid || !(C.weight > 0) || C.weight == INFINITY) return finished(&C, NULL);
-  run_call(&C, C.machine->cross_entropy, 10 * C.rows * C.K, C.numbers[6], C.rows);
+  run_call(&C, C.machine->cross_entropy, 40 * C.rows * C.K, C.numbers[6], C.rows);
   if (!isfinite(C.sum)) return finished(&C, NULL);
   return finished(&C, Py_BuildValue("dd", C.sum / C.weight, C.weight));
 }
@@ -162,6 +162,6 @@ static PyObject *py_adam(PyObject *self, PyObject *const *args, Py_ssize_t count
   for (int k = 0; k < 4; k++)
     if (C.v[k].ndim != 1 || C.v[k].len != C.v[0].len) return finished(&C, NULL);
   C.rows = C.v[0].len / C.v[0].itemsize;
-  run_call(&C, C.machine->adam, 10 * C.rows, C.numbers[8], C.rows);
+  run_call(&C, C.machine->adam, 16 * C.rows, C.numbers[8], C.rows);
   return finished(&C, Py_NewRef(Py_True));
 }
