@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from itertools import takewhile
+from itertools import pairwise, takewhile
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -19,6 +19,7 @@ from minirnn.recurrent import Bidirectional
 from minirnn.typing import Array
 
 _DIRECTIONS = [f"the final state of the {one} of two directions" for one in ("first", "second")]
+_OUTPUTS = [f"the outputs of the {one} of two directions" for one in ("first", "second")]
 
 
 class Unknown(ConversionError):  # noqa: N818
@@ -105,9 +106,36 @@ class Value(NamedTuple):
         """Return what stands at an index of an axis: the last step, or a final state."""
         if self.axes[axis] == "directions" and -len(self.states) <= index < len(self.states):
             return self.states[index]._replace(axes=self.without(axis))
+        if self.axes[axis] == "time" and (self.part in _OUTPUTS or (index, self.part) == (0, "")):
+            reader = self._reader()
+            k = _OUTPUTS.index(self.part) if self.part else 0
+            alone = len(reader.directions) == 1 or self.part
+            if alone and index == (0 if reader.directions[k][1] else -1):
+                final = self._replace(part="").then(ours.LastState().follow(reader))
+                return final._replace(part=self.part and _DIRECTIONS[k])
         if (self.axes[axis], index) != ("time", -1):
             raise Unknown(" for other steps than the last")
         return self.then(ours.LastStep())
+
+    def sliced(self, axis: int, part: slice) -> Value:
+        """Return the features that one direction of a recurrent layer gives, or all."""
+        if self.axes[axis:] != ("features",) or "time" not in self.axes:
+            raise Unknown(" but for the last step, or the features of one direction")
+        ends = np.cumsum([0, *(size for size, _ in self._reader().directions)]).tolist()
+        start, stop, step = part.indices(ends[-1])
+        if (start, stop) not in [*pairwise(ends), (0, ends[-1])] or step != 1:
+            raise Unknown(" but for the last step, or the features of one direction")
+        whole = stop - start == ends[-1]
+        return self if whole else self._replace(part=_OUTPUTS[ends.index(start)])
+
+    def _reader(self) -> Any:
+        """Return the recurrent layer whose output this still is, feature by feature."""
+        for layer in reversed(self.layers):
+            if getattr(layer, "directions", None):
+                return layer
+            if not layer.keeps_time or hasattr(layer, "output_size"):
+                break
+        raise Unknown(" but behind a recurrent layer")
 
     def pooled(self, axis: int, layer: Layer) -> Value:
         """Return what a layer makes of all its steps."""
@@ -130,12 +158,14 @@ def concatenated(values: Sequence[Value], axis: int) -> Value:
     """Return values side by side: the states of several layers, both directions, or branches."""
     first = values[0]
     _check_alike(values)
+    if len(values) == 1:
+        return first
     if first.axes[axis] == "directions":
         return values[-1]._replace(states=sum((value.states for value in values), ()))
     if first.axes[axis] != "features":
         raise Unknown(" but of features")
     parts = [value.part for value in values]
-    if parts == _DIRECTIONS and values[1].layers == first.layers:
+    if parts == _DIRECTIONS and values[1].layers[:-1] == first.layers[:-1]:  # then LastState
         return first._replace(part="")
     return merged(values, "concat")
 

@@ -255,6 +255,13 @@ def _reduce(layer: Callable[[], Layer], x: Value, axes: Any = None, **options: A
     return x.pooled(int(axes[0]), layer())
 
 
+def _slice(x: Value, start: Any, stop: Any, axis: Any = None, step: Any = 1) -> Value:
+    start, stop, step = (np.reshape(one, -1).tolist() for one in (start, stop, step))
+    if np.size(axis) != 1 or axis is None:
+        raise Unknown(" but along one axis")
+    return x.sliced(int(np.reshape(axis, -1)[0]) % len(x.axes), slice(*start, *stop, *step))
+
+
 def _gather(x: Any, index: Any, axis: int) -> Any:
     if isinstance(index, Value):
         table = _constant(x)
@@ -315,6 +322,7 @@ _OPERATORS: dict[str, Callable[..., Value]] = {
     "ReduceMax": partial(_reduce, ours.MaxOverTime),
     "Gather": _gather,
     "GatherND": _gather_nd,
+    "Slice": _slice,
     "MatMul": _matmul,
     "Gemm": _gemm,
     "LayerNormalization": _layer_norm,

@@ -24,7 +24,7 @@ except ImportError:
     raise missing("PyTorch", "torch") from None
 
 from minirnn.interop import torch_modules as modules
-from minirnn.interop.torch_graph import is_batch_first, links, read
+from minirnn.interop.torch_graph import evaluating, is_batch_first, links, read
 from minirnn.interop.torch_layers import module_of
 
 __all__ = ["ConversionError", "from_torch", "load_torch", "to_torch"]
@@ -222,13 +222,8 @@ def _prove(what: str, model: Layer, module: Any, parts: Iterable[Part]) -> None:
     stateful = modules.has_state(module)
     masks = both if stateful or isinstance(module, modules.OverTime) else plain
     states = both if stateful or isinstance(module, nn.RNNCellBase) else plain
-    modes = [(part, part.training) for part in module.modules()]
-    module.eval()
-    try:
+    with evaluating(module):
         prove(what, model, run_of(module), masks=masks, states=states, parts=parts)
-    finally:
-        for part, training in modes:
-            part.training = training
 
 
 def _parts(model: Layer, module: Any) -> Iterator[Part]:

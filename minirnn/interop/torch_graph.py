@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections import namedtuple
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import Any, TypeAlias
 
 import torch
@@ -74,6 +75,18 @@ _AROUND: dict[Any, Callable[[Any, list[Any]], Layer]] = {
 }
 
 
+@contextmanager
+def evaluating(module: Any) -> Iterator[None]:
+    """Return a block in which a module is in evaluation mode; each part is as before after it."""
+    modes = [(part, part.training) for part in module.modules()]
+    module.eval()
+    try:
+        yield
+    finally:
+        for part, training in modes:
+            part.training = training
+
+
 class _Tracer(fx.Tracer):
     def is_leaf_module(self, m: Any, module_qualified_name: str) -> bool:
         own = type(m).__module__ == modules.__name__
@@ -86,7 +99,8 @@ class _Forward(fx.Interpreter):
     def __init__(self, module: Any, place: str) -> None:
         self.owner = f"{type(module).__name__}" + (f" ({place})" if place else "")
         try:
-            graph = _Tracer().trace(module)
+            with evaluating(module):
+                graph = _Tracer().trace(module)
         except Exception as error:
             raise ConversionError(
                 f"from_torch: the forward of {self.owner} cannot be traced: {error}"
@@ -160,6 +174,8 @@ class _Forward(fx.Interpreter):
             raise Unknown
         kind, *options = _LAYERS[name]
         given = dict(zip((*options, "training", "inplace"), args[1:], strict=False)) | kwargs
+        if name == "dropout" and given.get("training", True):
+            raise Unknown(": without training=self.training it drops in evaluation mode too")
         for unused in ("training", "inplace", "_stacklevel"):
             given.pop(unused, None)
         module = kind(**{key: value for key, value in given.items() if value is not None})
@@ -177,10 +193,12 @@ def _item(x: Value, index: Any) -> Value:
     if ... in index:
         k, every = index.index(...), len(x.axes) - len(index) + 1
         index = (*index[:k], *[slice(None)] * every, *index[k + 1 :])
-    picked = [(axis, k) for axis, k in enumerate(index) if k != slice(None)]
-    if len(picked) != 1 or not isinstance(picked[0][1], int):
-        raise Unknown(" for other steps than the last")
-    return x.picked(*picked[0])
+    for axis, k in [*enumerate(index)][::-1]:  # the last axes first, for a step takes its own away
+        if isinstance(k, int):
+            x = x.picked(axis, k)
+        elif k != slice(None):
+            x = x.sliced(axis, k)
+    return x
 
 
 _Largest = namedtuple("_Largest", ["values", "indices"])

@@ -99,10 +99,19 @@ def test_what_runtimes_have_in_float32_only(layer, tmp_path):
 
 @pytest.mark.parametrize("lengths", [False, True])
 @pytest.mark.parametrize("dtype", DTYPES)
-def test_a_last_state_further_behind_goes_one_way(dtype, lengths, tmp_path):
-    both = mr.Bidirectional(mr.GRU(3, 4, dtype=dtype), mr.GRU(3, 4, dtype=dtype))
-    model = disturb(mr.Sequential([both, mr.Tanh(), LastState()]))
-    to_onnx(model, tmp_path / "model.onnx", lengths=lengths)
+def test_a_last_state_further_behind(dtype, lengths, tmp_path):
+    kw = {"dtype": dtype}
+    for reader in (
+        mr.Bidirectional(mr.GRU(3, 4, **kw), mr.GRU(3, 5, **kw)),
+        mr.LSTM(3, 4, **kw),
+        mr.LSTM(3, 4, reverse=True, **kw),
+    ):
+        model = disturb(mr.Sequential([reader, mr.Tanh(), LastState()]))
+        to_onnx(model, tmp_path / "model.onnx", lengths=lengths)
+        if dtype == "float32":  # else a Scan, from which there is no way back
+            again = from_onnx(tmp_path / "model.onnx")
+            last = "LastStep" if reader.directions == ((4, False),) else "LastState"
+            assert [type(layer).__name__ for layer in again][1:] == ["Tanh", last]
 
 
 @pytest.mark.parametrize("dtype", DTYPES)
@@ -399,7 +408,12 @@ def write(path, nodes, inputs=(), **constants):
         (
             [node("Slice", ["x", "last", "end", "axis"], ["y"])],
             {"last": np.array([-1]), "end": np.array([2**60]), "axis": np.array([1])},
-            "Slice .* has no counterpart$",
+            "Slice .* but for the last step, or the features of one direction$",
+        ),
+        (
+            [node("Slice", ["x", "two", "two", "two"], ["y"])],
+            {"two": np.array([0, 1])},
+            "Slice .* but along one axis$",
         ),
         (
             [

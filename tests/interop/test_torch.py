@@ -183,9 +183,44 @@ class BothEnds(nn.Module):
         return self.fc(torch.cat((h[-2], h[-1]), dim=1))
 
 
+class Halves(BothEnds):
+    """The last step of the one half of the output, the first of the other."""
+
+    pick = staticmethod(lambda y: (y[:, -1, :3], y[:, 0, 3:]))
+
+    def forward(self, x):
+        return self.fc(torch.cat(self.pick(torch.tanh(self.rnn(x)[0])), dim=1))
+
+
+class HalvesInTwoSteps(Halves):
+    pick = staticmethod(lambda y: (y[:, :, :-3][:, -1], y[..., 3:6][:, 0]))
+
+
+@pytest.mark.parametrize(
+    ("pick", "message"),
+    [
+        (lambda y: (y[:, 0, :3], y[:, -1, 3:]), "getitem.* for other steps than the last"),
+        (lambda y: (y[:, 0, 3:], y[:, -1, :3]), "cat .* final state of the second of two"),
+        (lambda y: (y[:, -1, :2], y[:, 0, 2:]), "getitem.* features of one direction"),
+        (lambda y: (y[:, 1:],), "getitem.* features of one direction"),
+        (lambda y: (y[:, -1, ::2], y[:, -1, 1::2]), "getitem.* features of one direction"),
+        (lambda y: (y[:, -1, :3].relu(), y[:, 0, 3:]), "relu .* for the final state of the first"),
+        (lambda y: (y[:, -1][:, :3], y[:, 0][:, 3:]), "getitem.* features of one direction"),
+        (lambda y: (y[:, :, :3].mean(1), y[:, 0, 3:]), "mean .* for the outputs of the first"),
+    ],
+)
+def test_other_parts_of_an_output_are_refused(pick, message):
+    module = Halves()
+    module.pick = pick
+    with pytest.raises(ConversionError, match=message):
+        from_torch(module, verify=False)
+
+
 @pytest.mark.parametrize(
     ("kind", "layer"),
     [
+        (Halves, "LastState"),
+        (HalvesInTwoSteps, "LastState"),
         (LastOutput, "LastStep"),
         (LastHidden, "LastState"),
         (Mean, "MeanOverTime"),
@@ -367,12 +402,40 @@ def test_what_minirnn_has_not(module, message):
 
 
 def test_what_reading_does_not_see_is_found_by_the_comparison():
-    class AlwaysDrops(nn.Linear):
+    class Alternates(nn.Linear):
+        calls = 0
+
         def forward(self, x):
-            return nn.functional.dropout(x, 0.5)
+            self.calls += 1
+            return torch.tanh(x) if self.calls == 1 else torch.relu(x)
 
     with pytest.raises(ConversionError, match="differ by"):
-        from_torch(AlwaysDrops(3, 3))
+        from_torch(Alternates(3, 3))
+
+
+@pytest.mark.parametrize("training", [False, True])
+def test_dropout_as_a_function(training):
+    class Drops(nn.Module):
+        def __init__(self, *arguments, **keywords):
+            super().__init__()
+            self.head = nn.Linear(3, 2)
+            self.arguments, self.keywords = arguments, keywords
+
+        def forward(self, x):
+            x = nn.functional.dropout(x, *self.arguments, **self.keywords)
+            return self.head(x)
+
+    class DropsInTraining(Drops):
+        def forward(self, x):
+            return self.head(nn.functional.dropout(x, 0.3, training=self.training))
+
+    module = DropsInTraining().train(training)
+    assert from_torch(module, verify=False)[0].rate == 0.3
+    assert module.training is module.head.training is training
+    for always in (Drops(), Drops(0.3), Drops(0.3, True), Drops(p=0.3, training=True)):
+        message = r"dropout in the forward of Drops .* without training=self\.training it drops in"
+        with pytest.raises(ConversionError, match=message):
+            from_torch(always.train(training), verify=False)
 
 
 def test_the_layer_that_differs_is_named(monkeypatch):
