@@ -193,7 +193,7 @@ class _SequenceEstimator(BaseEstimator):  # type: ignore[misc]
         target, weight, outputs = self._targets(y, weight, first=first, classes=classes)
         if first:
             valid = np.ones(x.shape[:2], bool) if mask is None else mask
-            self._x_scaler = _scaler(x[valid], np.repeat(weight, valid.sum(axis=1)))
+            self._x_scaler = Scaler().fit(x[valid], np.repeat(weight, valid.sum(axis=1)))
             self._start(outputs)
         self._train(self._x_scaler.transform(x), target, mask, weight, epochs)
         return self
@@ -377,21 +377,13 @@ class SequenceRegressor(RegressorMixin, _SequenceEstimator):  # type: ignore[mis
     ) -> tuple[Array, Array, int]:
         y = check_array(y, ensure_2d=False, dtype=np.float64, input_name="y", estimator=self)
         if first:
-            self._y_scaler = _scaler(y[:, np.newaxis], weight)
+            self._y_scaler = Scaler().fit(y[:, np.newaxis], weight)
         return self._y_scaler.transform(y[:, np.newaxis]), weight, 1
 
     def predict(self, X: Any) -> Array:
         """Return a number for each sequence ``(n,)``."""
         y = self._output(X)
         return self._y_scaler.inverse(y)[:, 0]
-
-
-def _scaler(rows: Array, weight: Array) -> Scaler:
-    """Return what scales each feature of ``(n, features)``, rows counting as their weights say."""
-    mean = np.average(rows, axis=0, weights=weight)
-    deviation = np.sqrt(np.average((rows - mean) ** 2, axis=0, weights=weight))
-    constant = deviation <= 1e-12 * np.maximum(1.0, np.abs(mean))
-    return Scaler(mean, np.where(constant, 1.0, deviation))
 
 
 def _is_ragged(X: Any) -> bool:

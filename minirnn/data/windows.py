@@ -117,13 +117,15 @@ class Scaler:
                     "Scaler: mean and scale should be finite, of one shape, and scale above 0"
                 )
 
-    def fit(self, values: Any) -> Scaler:
+    def fit(self, values: Any, sample_weight: Any = None) -> Scaler:
         """Take mean and standard deviation over all axes but the last, and return the scaler.
 
         Parameters
         ----------
         values : array (time,) or (..., features)
             Of padded sequences, the valid steps: ``values[mask]``.
+        sample_weight : array (time,) or (...), optional
+            How much each row of features counts: at least 0, and not all 0.
         """
         array = checks.as_floats(self, values, np.float64, "the values")
         if array.size == 0 or array.ndim == 0 or not np.isfinite(array).all():
@@ -131,9 +133,20 @@ class Scaler:
             what = f"{wrong} numbers that are not finite" if wrong else f"the shape {array.shape}"
             raise ValueError(f"Scaler: what is to be fitted has {what}")
         rows = array if array.ndim == 1 else array.reshape(-1, array.shape[-1])
-        same = rows.min(axis=0) == rows.max(axis=0)  # where rounding may leave a deviation
-        self.mean = np.where(same, rows[0], rows.mean(axis=0))
-        self.scale = np.where(same, 1.0, rows.std(axis=0))
+        weight = None
+        if sample_weight is not None:
+            shape, what = array.shape[: max(array.ndim - 1, 1)], "sample_weight"
+            weight = checks.check_shape(self, sample_weight, shape, np.float64, what).reshape(-1)
+            if not (weight >= 0).all() or not 0 < weight.sum() < np.inf:
+                raise ValueError(
+                    "Scaler: sample_weight should be at least 0, finite, and not all 0"
+                )
+            rows, weight = rows[weight > 0], weight[weight > 0]
+        mean = np.average(rows, axis=0, weights=weight)
+        deviation = np.sqrt(np.average((rows - mean) ** 2, axis=0, weights=weight))
+        same = deviation <= 1e-12 * np.abs(mean)  # which rounding leaves
+        self.mean = np.where(same, rows[0], mean)
+        self.scale = np.where(same, 1.0, deviation)
         return self
 
     def transform(self, values: Any) -> Array:

@@ -67,6 +67,22 @@ def test_scaler_under_a_mask_and_of_one_feature():
     np.testing.assert_allclose(one.inverse(scaler.transform(values)[..., 2]), values[..., 2])
 
 
+def test_weights_count_as_repetitions_do():
+    rows, often = SERIES.reshape(20, 3), np.arange(20) % 4  # some not at all
+    weighted, repeated = Scaler().fit(rows, often), Scaler().fit(np.repeat(rows, often, axis=0))
+    np.testing.assert_allclose(weighted.mean, repeated.mean, rtol=1e-12)
+    np.testing.assert_allclose(weighted.scale, repeated.scale, rtol=1e-12)
+    batch = Scaler().fit(rows.reshape(4, 5, 3), often.reshape(4, 5))
+    np.testing.assert_array_equal(batch.mean, weighted.mean)
+    one = Scaler().fit([[1.0], [2.0], [2.0]], [0, 1, 3])  # what counts does not change
+    assert (one.mean, one.scale) == (2, 1)
+
+
+def test_a_feature_that_changes_by_rounding_alone():
+    scaler = Scaler().fit([[0.3, 3e-20], [0.1 + 0.2, 1e-20]])
+    np.testing.assert_allclose(scaler.scale, [1, 1e-20])
+
+
 def test_a_feature_that_never_changes():
     scaler = Scaler().fit(np.full((4, 2), 7.0))
     np.testing.assert_array_equal(scaler.transform([[7.0, 8.0]]), [[0.0, 1.0]])
@@ -83,6 +99,9 @@ def test_a_feature_that_never_changes():
         ),
         (lambda: Scaler().fit([[np.nan, 1.0]]), ValueError, "has 1 numbers that are not finite"),
         (lambda: Scaler().fit(np.zeros((0, 2))), ValueError, r"fitted has the shape \(0, 2\)"),
+        (lambda: Scaler().fit(SERIES, [1.0]), ValueError, r"sample_weight should have shape"),
+        (lambda: Scaler().fit([1.0, 2.0], [0, 0]), ValueError, "not all 0"),
+        (lambda: Scaler().fit([1.0, 2.0], [2, -1]), ValueError, "sample_weight .* at least 0"),
         (lambda: Scaler(mean=0.0), TypeError, "mean and scale belong together"),
         (lambda: Scaler(0.0, 0.0), ValueError, "scale above 0"),
         (lambda: Scaler([0.0, 1.0], 1.0), ValueError, "of one shape"),
