@@ -97,18 +97,21 @@ class LastState(PickedStep):
 def connect_last_states(chain: Iterable[Layer]) -> None:
     """Let each `LastState` of a chain follow the recurrent layer before it.
 
-    One that stands first may be inside another chain, which is yet to be made.
+    One that stands first may be inside another chain, which is yet to be made; and a part of a
+    chain may begin behind the recurrent layer that it follows already.
     """
     before: Layer | None = None
+    begun = False  # with a layer that says what the features are
     for k, layer in enumerate(chain):
         if isinstance(layer, LastState) and k > 0:
-            if before is None:
+            if before is None and (begun or layer.directions is None):
                 raise ValueError(
                     "LastState: should stand behind a recurrent layer, with nothing but layers "
                     "that keep the features in between; for the last step of other layers take "
                     "LastStep"
                 )
-            layer.follow(before)
+            if before is not None:
+                layer.follow(before)
         backwards = any(back for _, back in getattr(before, "directions", ()))
         if isinstance(layer, LastStep) and backwards:
             warnings.warn(
@@ -120,7 +123,7 @@ def connect_last_states(chain: Iterable[Layer]) -> None:
         if getattr(layer, "directions", None) is not None:
             before = layer
         elif not layer.keeps_time or hasattr(layer, "output_size") or _turns(before, layer):
-            before = None
+            before, begun = None, True
 
 
 def _turns(before: Layer | None, layer: Layer) -> bool:

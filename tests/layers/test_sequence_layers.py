@@ -194,3 +194,16 @@ def test_the_maximum_over_minus_infinities_is_not_taken_from_the_padding():
     np.testing.assert_array_equal(y, [[-np.inf, -np.inf]])
     grad_x = layer.backward(np.ones((1, 2)))
     np.testing.assert_array_equal(grad_x, [[[0, 0], [1, 1], [0, 0]]])
+
+
+def test_a_part_of_a_chain_may_begin_behind_the_recurrent_layer():
+    layers = [m.Bidirectional(m.GRU(2, 3, rng=0), m.GRU(2, 3, rng=1)), m.LayerNorm(6)]
+    whole = m.Sequential([*layers, m.LastState(), m.Dense(6, 2, rng=2)])
+    x, mask = np.random.default_rng(0).standard_normal((3, 5, 2)), np.arange(5) < [[5], [2], [1]]
+    for cut in (1, 2):
+        begun = whole[:cut].forward(x, mask)
+        np.testing.assert_array_equal(whole[cut:].forward(begun, mask), whole.forward(x, mask))
+    with pytest.raises(ValueError, match="LastState: should stand behind a recurrent layer"):
+        m.Sequential([m.LayerNorm(6), m.LastState()])
+    with pytest.raises(ValueError, match="LastState: should stand behind a recurrent layer"):
+        m.Sequential([m.Dense(6, 6), whole[2]])
