@@ -19,7 +19,7 @@ _R = TypeVar("_R")
 
 _OURS = {
     # sizes
-    "units": "hidden_size (the second argument)",
+    "units": "hidden_size, of a Dense output_size (the second argument)",
     "hidden_dim": "hidden_size",
     "input_dim": "input_size; for an Embedding vocabulary_size",
     "output_dim": "output_size",
@@ -40,7 +40,10 @@ _OURS = {
     "nonlinearity": "activation",
     "recurrent_dropout": "a layer: StateDropout(layer, rate)",
     "dropout": "a layer: Dropout(rate)",
-    "use_bias": "bias",
+    **dict.fromkeys(
+        ("bias", "use_bias"), "bias=True or False in a Dense; recurrent layers always have one"
+    ),
+    "activation": "a layer behind it: ReLU(), Tanh(), Softmax(); an RNN has it as its own",
     "mask_zero": "an argument: forward(x, mask)",
     "padding_idx": "an argument: forward(x, mask)",
     "merge_mode": "merge",

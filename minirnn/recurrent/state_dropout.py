@@ -78,6 +78,10 @@ class StateDropout(WithRate):
             raise TypeError(
                 f"StateDropout: layer should be a recurrent layer, got {type(layer).__name__}"
             )
+        if not isinstance(weights, tuple | list):
+            raise TypeError(
+                f'StateDropout: weights should be a tuple of names, as ("Wh",), got {weights!r}'
+            )
         self.layer = layer
         self.rate = rate
         self.weights = tuple(weights)

@@ -37,7 +37,7 @@ def inspect_fit(trainer: Trainer, batches: Any, held_out: Any, epochs: int) -> N
     for given, what in [(batches, "the data"), (held_out, "validation")]:
         with checks.located(what):
             if given is not None and count_of(given) == 0:
-                raise ValueError("Trainer: there are no batches at all")
+                raise ValueError("there are no batches at all")
             stateful = [layer for layer in trainer.recurrent.values() if layer.stateful]
             if stateful:
                 _check_stateful(given, stateful)
@@ -82,19 +82,19 @@ def _check_stateful(batches: Any, layers: list[Recurrent]) -> None:
     """Raise if rows could not carry their states from batch to batch."""
     if isinstance(batches, StreamBatches) and any(layer.reverse for layer in layers):
         raise ValueError(
-            "Trainer: a layer with stateful=True and reverse=True reads a stream from its end, and "
+            "a layer with stateful=True and reverse=True reads a stream from its end, and "
             "StreamBatches come from its beginning"
         )
     if isinstance(batches, ShuffledBatches) and batches.shuffle:
         raise ValueError(
-            "Trainer: the model has a layer with stateful=True, which reads a batch as the "
+            "the model has a layer with stateful=True, which reads a batch as the "
             "continuation of the one before, so the data cannot be shuffled; pass "
             "shuffle=False, or batches such as data.StreamBatches"
         )
     sizes = getattr(batches, "sizes", [])
     if len(sizes) > 1:
         raise ValueError(
-            f"Trainer: a layer with stateful=True carries its state from row to row, so "
+            f"a layer with stateful=True carries its state from row to row, so "
             f"every batch needs as many rows, and these have {sizes[0]}, the last {sizes[1]}; "
             f"take a batch_size that divides the number of examples, or drop_last=True"
         )
@@ -123,7 +123,7 @@ def _check_masked_rows(trainer: Trainer, whole: Batch) -> None:
             empty = np.flatnonzero(~mask.any(axis=1))
             if empty.size:
                 raise ValueError(
-                    f"Trainer: row {empty[0]} of the mask has no valid step ({empty.size} of "
+                    f"row {empty[0]} of the mask has no valid step ({empty.size} of "
                     f"{len(mask)} rows have none): leave such sequences out"
                 )
 
@@ -161,7 +161,7 @@ def _check_empty(batches: Batches, valid: Any) -> None:
     together = any(empty[k : k + size].all() for k in starts)
     if together or (batches.shuffle and empty.sum() >= min(batches.sizes)):
         raise ValueError(
-            f"Trainer: {empty.sum()} of {len(empty)} rows of the mask have no valid step, so a "
+            f"{empty.sum()} of {len(empty)} rows of the mask have no valid step, so a "
             f"batch of {min(batches.sizes)} could have none at all: leave such sequences out"
         )
 

@@ -92,7 +92,10 @@ def test_wrong_arguments():
     with pytest.raises(TypeError, match="layer should be a recurrent layer, got LSTMCell"):
         m.StateDropout(m.LSTMCell(2, 4), 0.5)
     with pytest.raises(ValueError, match="LSTMCell has no parameter W; with weights="):
-        m.StateDropout(m.LSTM(2, 4), 0.5, weights="Wh")
+        m.StateDropout(m.LSTM(2, 4), 0.5, weights=("W", "h"))
+    for weights in (5, "Wh", None):
+        with pytest.raises(TypeError, match=f"weights should be a tuple of names, .*{weights!r}"):
+            m.StateDropout(m.LSTM(2, 4), 0.5, weights=weights)
 
 
 def test_inside_a_bidirectional_layer_it_is_refused():

@@ -192,7 +192,7 @@ def test_labels_that_some_later_batch_would_refuse():
 
 
 def test_nothing_to_validate_with():
-    refused(trainer_of(), "validation: .*no batches at all", X, Y, validation=[])
+    refused(trainer_of(), "^validation: there are no batches at all", X, Y, validation=[])
 
 
 def test_one_callback_sets_the_weights_at_the_end():
