@@ -109,7 +109,8 @@ def checked_function(
                 function = LayerFunction(layer, given, names, rng)
                 function.forward()
                 state = getattr(function.layer, "state", None)  # a Residual may hold none
-                state = None if state is None else _random(state, rng)
+                known = any(array is not None for _, array in leaves(state))
+                state = _random(state, rng) if known else None
             if state is not None:
                 add("state", tuple(state))
         elif state is not None:

@@ -205,9 +205,12 @@ def test_settings_that_would_make_the_check_pass_are_refused(keywords, kind, mes
         m.check_gradients(m.Dense(3, 2, rng=0), A, **keywords)
 
 
-def test_a_residual_without_a_state_inside():
-    report = m.check_gradients(m.Residual(m.Dense(3, 3, rng=0)), A)
-    assert [one.name for one in report.comparisons] == ["input", "layer.W", "layer.b"]
+@pytest.mark.parametrize("wrap", [m.Residual, lambda one: m.Residual(m.Sequential([one]))])
+def test_a_residual_without_a_state_inside(wrap):
+    report = m.check_gradients(wrap(m.Dense(3, 3, rng=0)), A)
+    names = [one.name.split(".")[-1] for one in report.comparisons]
+    assert names == ["input", "W", "b"]
+    assert check_layer(wrap(m.Dense(3, 3, rng=0)), A).passed
 
 
 def test_a_state_is_a_tuple_of_arrays():

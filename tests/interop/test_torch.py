@@ -1,5 +1,8 @@
 """Conversions to PyTorch and back, on models with every part that has a counterpart."""
 
+import subprocess
+import sys
+
 import numpy as np
 import pytest
 
@@ -504,3 +507,12 @@ def test_layers_of_two_dtypes():
     model = mr.Sequential([mr.GRU(3, 4, dtype="float64"), mr.Dense(4, 2)])
     with pytest.raises(ConversionError, match=r"float32 \(layers.1.W\) and float64"):
         to_torch(model)
+
+
+def test_the_package_alone_need_be_imported():
+    """As ``torch.onnx`` and the like: a fresh interpreter has imported no room yet."""
+    code = "import minirnn; print(minirnn.interop.torch.to_torch.__name__)"
+    run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert run.stdout == "to_torch\n"
+    with pytest.raises(AttributeError, match=r"'minirnn\.interop' has no attribute 'jax'"):
+        mr.interop.jax  # noqa: B018
