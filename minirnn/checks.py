@@ -36,6 +36,17 @@ def _axis_name(axis: int, rank: int) -> str:
     return f"axis {axis} ({name})"
 
 
+def kind_of(value: Any) -> str:
+    """Return what an error says of that which came in place of something else."""
+    if isinstance(value, np.ndarray):
+        return f"an array {value.shape}"
+    if isinstance(value, dict):
+        keys = ", ".join(map(repr, value))
+        return f"a dictionary with the keys {keys}" if keys else "an empty dictionary"
+    name = type(value).__name__
+    return f"a {name} of {len(value)}" if isinstance(value, list | tuple) else name
+
+
 def locate(error: Exception, where: str) -> None:
     """Put `where` in front of an error's message, whatever its kind."""
     if error.args and isinstance(error.args[0], str):

@@ -81,12 +81,3 @@ def mapped(value: Any, function: Callable[[Any], Any]) -> Any:
     if isinstance(value, tuple | list):
         return tuple(mapped(item, function) for item in value)
     return None if value is None else function(value)
-
-
-def kind_of(value: Any) -> str:
-    """Return what something is, in words."""
-    if isinstance(value, np.ndarray):
-        return f"an array {value.shape}"
-    if isinstance(value, tuple | list | dict):
-        return f"a {type(value).__name__} of {len(value)}"
-    return type(value).__name__

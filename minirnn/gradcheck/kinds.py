@@ -7,9 +7,10 @@ from typing import Any
 
 import numpy as np
 
+from minirnn import checks
 from minirnn.cells.cell import Cell
 from minirnn.data.nested import leaves
-from minirnn.gradcheck.arrays import Names, flattened, kind_of, mapped
+from minirnn.gradcheck.arrays import Names, flattened, mapped
 from minirnn.gradcheck.function import CheckedFunction
 from minirnn.gradcheck.report import GradientError, wrong_kind
 from minirnn.recurrent.states import check_returned
@@ -61,7 +62,7 @@ class LayerFunction(CheckedFunction):
         if missing or any(path not in arrays for path, one in found.items() if one is not None):
             said = (
                 f"the gradient on {argument} should be a {type(names).__name__} of {len(names)} "
-                f"arrays, as {argument} is, and is {kind_of(gradients)}"
+                f"arrays, as {argument} is, and is {checks.kind_of(gradients)}"
             )
             raise wrong_kind(f"{self.kind}.backward", argument, said)
         return found
@@ -110,7 +111,7 @@ class LossFunction(CheckedFunction):
 
 def _wrong_forward(kind: str, name: str, expected: str, result: Any) -> GradientError:
     """Return the error about a forward that returns something else than one array, or number."""
-    said = f"forward should return {expected}, and gives {kind_of(result)}"
+    said = f"forward should return {expected}, and gives {checks.kind_of(result)}"
     return wrong_kind(f"{kind}.forward", name, said)
 
 
@@ -126,7 +127,7 @@ def of_step(
     """Return what a cell's forward or backward gave; raise unless it is what a loop can use."""
     what, count, expected = _STEP[name]
     if not isinstance(result, tuple) or len(result) != count:
-        said = f"{name} should return {expected}, and gives {kind_of(result)}"
+        said = f"{name} should return {expected}, and gives {checks.kind_of(result)}"
         looks = "a missing return" if result is None else "a wrong return"
         raise wrong_kind(where or f"{type(cell).__name__}.{name}", what, said, looks)
     shape = (len(x), cell.output_size) if name == "forward" else np.shape(x)

@@ -30,7 +30,7 @@ def as_batch(batch: Any) -> Batch:
     if not isinstance(batch, tuple | list) or not 2 <= len(batch) <= 5:
         raise TypeError(
             f"Trainer: a batch should be (inputs, targets), with mask, target_mask and "
-            f"sample_weight behind them where there are any, got {_told(batch)}"
+            f"sample_weight behind them where there are any, got {checks.kind_of(batch)}"
         )
     return Batch(*batch)
 
@@ -56,7 +56,7 @@ def as_batches(
         if not _are_batches(data.inputs):
             raise TypeError(
                 f"Trainer: there are inputs and no targets; pass both, or batches of (inputs, "
-                f"targets); got {_told(data.inputs)}"
+                f"targets); got {checks.kind_of(data.inputs)}"
             )
         return data.inputs  # type: ignore[no-any-return]
     inputs, target_mask = as_arrays(data.inputs), data.target_mask
@@ -82,7 +82,7 @@ def validation_batches(validation: Any, batch_size: int | None, rng: np.random.G
         hint = "; take inputs and targets out of it" * isinstance(validation, dict)
         raise TypeError(
             f"Trainer: validation should be (inputs, targets) or (inputs, targets, mask) in round "
-            f"brackets, or batches of these, got {_told(validation)}{hint}"
+            f"brackets, or batches of these, got {checks.kind_of(validation)}{hint}"
         )
     refuse_generator(validation, "validation")
     return validation
@@ -94,15 +94,6 @@ def _are_batches(given: Any) -> bool:
         return not any(hasattr(item, "shape") for item in given[:1])
     arrays = isinstance(given, dict | str) or hasattr(given, "shape")
     return isinstance(given, Iterable) and not arrays
-
-
-def _told(given: Any) -> str:
-    """Return what an error says of that which came in place of something else."""
-    if isinstance(given, dict):
-        keys = ", ".join(map(repr, given))
-        return f"a dictionary with the keys {keys}" if keys else "an empty dictionary"
-    name = type(given).__name__
-    return f"a {name} of {len(given)}" if isinstance(given, list | tuple) else name
 
 
 def refuse_generator(batches: Any, what: str = "the batches") -> None:
@@ -141,8 +132,8 @@ def as_mask(inputs: Any, mask: Any, lengths: Any = None) -> Any:
         if type(given) is not type(inputs) or set(_keys(given)) != set(keys):
             raise TypeError(
                 f"Trainer: with several inputs, there should be a mask for each, or lengths, in "
-                f"the form of the inputs ({_told(inputs)}), got {_told(given)}; for the targets, "
-                f"pass target_mask"
+                f"the form of the inputs ({checks.kind_of(inputs)}), got {checks.kind_of(given)}; "
+                f"for the targets, pass target_mask"
             )
         masks = [as_mask(inputs[k], mask and mask[k], lengths and lengths[k]) for k in keys]
         return dict(zip(keys, masks, strict=True)) if isinstance(inputs, dict) else tuple(masks)

@@ -141,7 +141,7 @@ def test_one_mask_of_the_inputs_and_none_of_the_targets():
         lambda: trainer.train_step((A, B), Y, MASK_A),
         lambda: trainer.predict((A, B), mask=MASK_A),
     ):
-        with pytest.raises(TypeError, match="a mask for each, .*a tuple of 2., got ndarr"):
+        with pytest.raises(TypeError, match="a mask for each, .*a tuple of 2., got an array"):
             call()
     with pytest.raises(
         TypeError, match=r"a dictionary with the keys 'a', 'b'.*, got a dictionary .* keys 'a';"
