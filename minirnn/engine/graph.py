@@ -5,7 +5,7 @@ What can be said more simply is simplified at once: operations on plain numbers 
 
 from __future__ import annotations
 
-from collections.abc import Container, Iterable
+from collections.abc import Container, Iterable, Iterator
 from operator import attrgetter
 from typing import Any, NamedTuple
 
@@ -16,6 +16,7 @@ from minirnn.errors import Untraceable
 
 LEAVES = {"x", "state", "grad_y", "grad_state", "parameter", "gradient", "const"}
 FREE = {"slice", "concat"}  # parts of what lies elsewhere
+ELSEWHERE = LEAVES | FREE  # what has no instruction of its own
 RESULTS = {"y", "next_state", "outer", "gather", "grad_x", "next_grad_state"}
 _width = attrgetter("width")
 
@@ -78,7 +79,7 @@ class Node:
         """Whether some of its columns can be computed alone."""
         if self.name == "product":
             return len(self.args) == 2
-        return self.name not in LEAVES | FREE and not _sums_products(self)
+        return self.name not in ELSEWHERE and not _sums_products(self)
 
 
 class Graph:
@@ -230,15 +231,18 @@ class Graph:
 
 def reach(ends: Iterable[Node], known: Container[Node] = ()) -> list[Node]:
     """Return all nodes that the ends are made of, arguments first; none behind what is known."""
-    found = dict[Node, None]()
-    waiting = [*ends][::-1]
-    while waiting:
-        n = waiting[-1]
-        missing = () if n in known else [a for a in n.args if a not in found]
-        waiting += missing[::-1]
-        if not missing:
-            found[waiting.pop()] = None
-    return list(found)
+    found = dict[Any, None]()
+    path: list[tuple[Any, Iterator[Node]]] = [(None, iter(ends))]
+    while path:
+        n, args = path[-1]
+        for a in args:
+            if a not in found:
+                path.append((a, iter(() if a in known else a.args)))
+                break
+        else:
+            found[n] = None
+            path.pop()
+    return list(found)[:-1]
 
 
 def _sums_products(a: Node) -> bool:

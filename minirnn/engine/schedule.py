@@ -16,7 +16,7 @@ from __future__ import annotations
 from collections.abc import Container
 from typing import Any
 
-from minirnn.engine.graph import FREE, LEAVES, RESULTS, Graph, Node, base, columns, reach
+from minirnn.engine.graph import ELSEWHERE, FREE, LEAVES, RESULTS, Graph, Node, base, columns, reach
 from minirnn.engine.operations import FOLDS, OPERATIONS
 from minirnn.engine.trace import Sizes
 from minirnn.errors import Untraceable
@@ -28,7 +28,6 @@ _KINDS = {"state": STATE, "next_state": NEXT_STATE, "grad_state": GRAD_STATE,
     "next_grad_state": NEXT_GRAD_STATE, "parameter": PARAMETER, "gradient": GRADIENT}  # fmt: skip
 NONE, VECTOR, THIN, CONST = range(4)
 _OPCODES = {name: k for k, name in enumerate(OPERATIONS)}
-_ELSEWHERE = LEAVES | FREE  # what has no instruction of its own
 _NOT_KEPT = FREE | {"product", *FOLDS.values(), "parameter", "grad_y", "grad_state"}
 _STRIP = 2048  # numbers of the widest row of a strip
 
@@ -65,7 +64,7 @@ class Schedule:
         outers = [n for n in results if n.name == "outer"]
         backward = [n for n in results if n not in (*forward, *outers)]
         for n in forward:
-            if n.name == "next_state" and n.args[0].name not in _ELSEWHERE:
+            if n.name == "next_state" and n.args[0].name not in ELSEWHERE:
                 self._home.setdefault(n.args[0], self._place(n))  # kept at no cost
         kept = self._kept(forward, [*backward, *outers])
         for n in kept:
@@ -119,7 +118,7 @@ class Schedule:
             return
         self._home[n] = self._slot(kind, n.width), 0
         for part, place in zip(n.args, _side_by_side(n, self._home[n]), strict=True):
-            if part.name not in _ELSEWHERE:
+            if part.name not in ELSEWHERE:
                 self._home.setdefault(part, place)
 
     def _kept(self, forward: list[Node], backward: list[Node]) -> list[Node]:
@@ -147,7 +146,7 @@ class Schedule:
         ends = list(wanted)
         for result in results:
             (n,), place = result.args, self._place(result)
-            here = result.name != "gather" and n not in known and n.name not in _ELSEWHERE
+            here = result.name != "gather" and n not in known and n.name not in ELSEWHERE
             here = here and (result.name != "grad_x" or n in x_alone)
             if here and self._home.setdefault(n, place) == place:
                 ends.append(n)  # it is computed where it is to go
