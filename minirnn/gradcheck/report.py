@@ -93,7 +93,9 @@ class Comparison:
     """One gradient, compared element by element."""
 
     name: str
+    """``"input"``, ``"state[0]"``, or the dotted name of a parameter."""
     shape: tuple[int, ...]
+    """Of the gradient."""
     error: float
     """Largest difference, relative to the largest element of the numeric gradient."""
     index: tuple[int, ...]
@@ -103,6 +105,7 @@ class Comparison:
     numeric: float
     """What central differences give there."""
     passed: bool
+    """Whether every element agrees."""
     diagnosis: str | None = None
     """What a wrong gradient looks like; None where it is right, or no known mistake fits."""
 
@@ -114,6 +117,7 @@ class GradientReport:
     layer: str
     """Class of what was checked."""
     comparisons: tuple[Comparison, ...]
+    """Of the inputs, then of the parameters."""
     diagnoses: tuple[Diagnosis, ...] = ()
     """What wrong gradients look like, and rules that were broken although the numbers are right:
     an array changed in place, a cache that a later call spoils. Empty for a sound layer."""
