@@ -117,7 +117,7 @@ class GradientReport:
     layer: str
     """Class of what was checked."""
     comparisons: tuple[Comparison, ...]
-    """Of the inputs, then of the parameters."""
+    """Of inputs and states, then of parameters."""
     diagnoses: tuple[Diagnosis, ...] = ()
     """What wrong gradients look like, and rules that were broken although the numbers are right:
     an array changed in place, a cache that a later call spoils. Empty for a sound layer."""
