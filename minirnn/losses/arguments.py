@@ -108,10 +108,13 @@ def without_class(
 
 def like_prediction(owner: object, target: Any, prediction: Array, mask: Mask | None) -> Array:
     """Return the target as floats of the prediction's shape; zeros in the padding."""
-    array = checks.check_shape(
-        owner, target, prediction.shape, prediction.dtype, "the target (as the prediction)"
-    )
-    return without_padding(array, mask)
+    what, shape = "the target (as the prediction)", prediction.shape
+    if shape[-1:] == (1,) and np.shape(target) == shape[:-1]:
+        raise ValueError(
+            f"{checks.name_of(owner)}: {what} should have shape {shape}, got {shape[:-1]}; give it "
+            f"a last axis, target[..., None]"
+        )
+    return without_padding(checks.check_shape(owner, target, shape, prediction.dtype, what), mask)
 
 
 def check_probabilities(

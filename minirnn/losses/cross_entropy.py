@@ -15,6 +15,11 @@ from minirnn.typing import Array, Mask
 
 
 def _class_weights(owner: object, name: str, given: Any) -> Array:
+    if isinstance(given, dict | str):
+        raise TypeError(
+            f"{checks.name_of(owner)}: {name} should be a list with a number for each class, in "
+            f"their order, got {given!r}; balanced ones are len(y) / (classes * np.bincount(y))"
+        )
     weights = checks.as_floats(owner, given, np.float64, name)
     if weights.ndim != 1 or not np.isfinite(weights).all() or weights.min() < 0:
         raise ValueError(

@@ -294,3 +294,13 @@ def test_a_prediction_may_have_any_memory_order(loss_type):
         for other in others:
             assert loss.forward(other, target, mask) == expected[0]
             np.testing.assert_array_equal(loss.backward(), expected[1])
+
+
+@pytest.mark.parametrize(
+    "loss", [m.MeanSquaredError(), m.SigmoidCrossEntropy(), m.MeanAbsoluteError(), m.Huber()]
+)
+def test_a_target_without_the_last_axis_is_told_how_to_get_it(loss):
+    with pytest.raises(ValueError, match=r"shape \(4, 1\), got \(4,\); .*target\[\.\.\., None\]$"):
+        loss.forward(np.zeros((4, 1)), np.zeros(4))
+    with pytest.raises(ValueError, match=r"shape \(4, 2\), got \(4,\)$"):
+        loss.forward(np.zeros((4, 2)), np.zeros(4))
