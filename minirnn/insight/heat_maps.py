@@ -46,9 +46,15 @@ def plot_gates(
 
     Raises
     ------
-    ValueError
-        If the text does not have a symbol for each step, or there is no such gate.
+    ValueError, TypeError
+        If the text does not have a symbol for each step, or there is no such gate; for something
+        else than the record of one layer.
     """
+    if not isinstance(layer, RecurrentRecord):
+        raise TypeError(
+            f'plot_gates: draws one recurrent layer, as recorder["layers.0"], got a '
+            f"{type(layer).__name__}"
+        )
     signals = {n: v for n, v in layer.signals.items() if v.ndim == 3}
     default = [name for name in signals if name != layer.output or not layer.gates]
     names = default if gates is None else list(gates)

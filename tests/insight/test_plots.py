@@ -113,6 +113,10 @@ class TestPictures:
             plot_gates(layer, gates="q")
         with pytest.raises(ValueError, match="sequence should be below 2"):
             plot_gates(layer, sequence=2)
+        with pytest.raises(
+            TypeError, match=r'one recurrent layer, as recorder\["layers\.0"\], got'
+        ):
+            plot_gates(recorded())
         with pytest.raises(TypeError, match="takes a Recorder, a record of a layer"):
             plot_gradients(3)
 
