@@ -290,7 +290,7 @@ def as_integers(owner: object, x: Any, size: int, what: str, mask: Any = None) -
             f"{name_of(owner)}: {what} should be in 0..{size - 1} ({size} of them), got "
             f"{array[where]} at position {where}; they are from {array.min()} to {array.max()}"
         )
-    return array
+    return array.astype(np.intp, copy=False)  # sums and products of uint8 would overflow
 
 
 def check_axis(owner: object, x: Array, axis: int, size: int) -> None:

@@ -254,7 +254,7 @@ def as_labels(
             f"other classes; write -1 in the padding, or leave target_mask False there"
         )
     first = np.argsort(~counted, axis=1, kind="stable")  # labels to the front, in their order
-    labels = np.where(counted, labels, np.int64(blank))  # beyond uint8, perhaps
+    labels = np.where(counted, labels, blank)
     return np.take_along_axis(labels, first, axis=1), counted.sum(axis=1)
 
 

@@ -57,7 +57,8 @@ class ConfusionMatrix(Metric):
 
     def measure(self, prediction: Any, target: Any, mask: Any, sample_weight: Any = None) -> Array:
         """Return the matrix of one batch."""
-        if np.ndim(prediction) and np.shape(prediction)[-1] == 1:
+        prediction = checks.as_array(self, prediction, "the prediction")
+        if prediction.shape[-1:] == (1,):
             if self.ignore_class is not None:
                 raise ValueError(
                     f"{type(self).__name__}: ignore_class is for integer targets, and there is a "

@@ -2,6 +2,7 @@
 
 import copy
 import math
+from functools import partial
 
 import numpy as np
 import pytest
@@ -337,6 +338,16 @@ def test_ignored_classes_do_not_count(kind):
         kind().update(y, t)
 
 
+@pytest.mark.parametrize("kind", [m.ConfusionMatrix, partial(m.F1, "macro"), m.Accuracy])
+def test_classes_in_the_smallest_integers(kind):
+    rng = np.random.default_rng(0)
+    prediction, target = rng.normal(size=(60, 20)), rng.integers(0, 20, 60)
+    small, large = kind(), kind()
+    small.update(prediction, target.astype(np.uint8))
+    large.update(prediction, target)
+    np.testing.assert_array_equal(small.value, large.value)
+
+
 def test_the_number_of_classes_stays():
     metric = m.F1("macro")
     metric.update(np.eye(3), [0, 1, 2])
@@ -346,6 +357,8 @@ def test_the_number_of_classes_stays():
         metric.update(np.eye(2), [0, 1])
     with pytest.raises(ValueError, match=r"average='binary' is for two classes, and there are 3"):
         m.F1().update(np.eye(3), [0, 1, 2])
+    with pytest.raises(ValueError, match=r"F1: the prediction is not a rectangular array"):
+        m.F1().update([[1.0, 2.0], [3.0]], [0, 1])
     with pytest.raises(ValueError, match=r"average should be one of 'binary'"):
         m.F1("mean")
     with pytest.raises(ValueError, match=r"ignore_class is for integer targets.*with a mask"):
