@@ -42,7 +42,7 @@ class Vocabulary:
     """
 
     def __init__(self, characters: Iterable[str]) -> None:
-        listed = list(characters)
+        listed = list(checks.instance(self, "characters", characters, Iterable))
         for character in listed:
             if not isinstance(character, str) or len(character) != 1:
                 raise ValueError(f"Vocabulary: takes single characters, got {character!r}")

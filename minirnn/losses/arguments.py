@@ -160,7 +160,7 @@ def as_weights(
         )
     array = np.broadcast_to(array.reshape(array.shape + (1,) * (len(shape) - array.ndim)), shape)
     array = without_padding(array, mask)
-    if not (np.isfinite(array).all() and array.min() >= 0):
+    if not (np.isfinite(array).all() and array.min(initial=0) >= 0):
         raise ValueError(
             f"{checks.name_of(owner)}: sample_weight should be finite and at least 0, got numbers "
             f"from {array.min():g} to {array.max():g}"

@@ -21,7 +21,7 @@ def _class_weights(owner: object, name: str, given: Any) -> Array:
             f"their order, got {given!r}; balanced ones are len(y) / (classes * np.bincount(y))"
         )
     weights = checks.as_floats(owner, given, np.float64, name)
-    if weights.ndim != 1 or not np.isfinite(weights).all() or weights.min() < 0:
+    if weights.ndim != 1 or not np.isfinite(weights).all() or weights.min(initial=0) < 0:
         raise ValueError(
             f"{checks.name_of(owner)}: {name} should be one number of at least 0 for each class, "
             f"got {given!r}"
@@ -169,6 +169,8 @@ def _natively(
     if target.dtype.kind in "iu":
         target = np.ascontiguousarray(target, np.int64)
     if mask is not None:
+        if type(mask) is not np.ndarray:
+            return None
         mask = np.ascontiguousarray(mask)
     rows, grad = np.ascontiguousarray(logits), np.empty(logits.shape, logits.dtype)
     given = rows, target, mask, sample_weight, ignored
@@ -213,4 +215,4 @@ def add_at_class(array: Array, target: Array, number: Any) -> None:
 def _places(array: Array, target: Array) -> Array:
     """Return where the class of each position is in the flat array (one index is fastest)."""
     firsts = np.arange(0, array.size, array.shape[-1]).reshape(target.shape)
-    return firsts + target.astype(np.intp, copy=False)
+    return firsts + target

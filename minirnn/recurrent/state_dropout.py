@@ -78,7 +78,8 @@ class StateDropout(WithRate):
             raise TypeError(
                 f"StateDropout: layer should be a recurrent layer, got {type(layer).__name__}"
             )
-        if not isinstance(weights, tuple | list):
+        given = isinstance(weights, tuple | list) and len(weights) > 0
+        if not (given and all(isinstance(name, str) for name in weights)):
             raise TypeError(
                 f'StateDropout: weights should be a tuple of names, as ("Wh",), got {weights!r}'
             )

@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 from typing import Any, TypeAlias
 
 from minirnn import checks
-from minirnn.schedules.curves import check_boundaries
+from minirnn.schedules.curves import check_boundaries, listed
 from minirnn.settings import setting, settings
 
 Schedule: TypeAlias = Callable[[int], float]
@@ -74,7 +74,7 @@ class Join:
     """
 
     schedules: Sequence[Schedule] = setting(_schedules)
-    boundaries: Sequence[int]
+    boundaries: Sequence[int] = setting(listed)
 
     def __post_init__(self) -> None:
         check_boundaries(self, self.boundaries, len(self.schedules), "schedules")

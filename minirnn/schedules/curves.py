@@ -5,6 +5,9 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from itertools import pairwise
+from typing import Any
+
+import numpy as np
 
 from minirnn import checks
 from minirnn.settings import setting, settings
@@ -87,8 +90,15 @@ class Polynomial:
         return self.final + (self.rate - self.final) * math.pow(left, self.power)
 
 
+def listed(owner: object, name: str, given: Any) -> Any:
+    """Return a list of numbers, or an array, if it is one."""
+    if np.ndim(given) != 1:
+        raise TypeError(f"{checks.name_of(owner)}: {name} should be a list, got {given!r}")
+    return given
+
+
 def _rates(owner: object, name: str, rates: Sequence[float]) -> Sequence[float]:
-    for k, rate in enumerate(rates):
+    for k, rate in enumerate(listed(owner, name, rates)):
         checks.positive_float(owner, f"{name}[{k}]", rate, zero=True)
     return rates
 
@@ -105,7 +115,7 @@ class Piecewise:
     """
 
     rates: Sequence[float] = setting(_rates)
-    boundaries: Sequence[int]
+    boundaries: Sequence[int] = setting(listed)
 
     def __post_init__(self) -> None:
         check_boundaries(self, self.boundaries, len(self.rates), "rates")

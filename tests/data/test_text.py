@@ -44,6 +44,7 @@ def test_several_texts_share_one_vocabulary():
         (lambda v: v.decode([0.5]), TypeError, "tokens should be integers"),
         (lambda v: Vocabulary.from_text(""), ValueError, "is the text empty"),
         (lambda v: Vocabulary("aba"), ValueError, "'a' occurs twice"),
+        (lambda v: Vocabulary(3), TypeError, "characters should be an Iterable, got int"),
         (lambda v: Vocabulary(["ab"]), ValueError, "takes single characters, got 'ab'"),
     ],
 )

@@ -52,6 +52,15 @@ def test_the_same_numbers(shape, dtype, tolerance):
         agree(both(logits, target, mask, ignore_class=int(target[-1, -1]) + 7), tolerance)
 
 
+def test_a_mask_that_is_no_plain_array_is_looked_at_as_ever():
+    logits, target, _ = problem((2, 3, 4), np.float64)
+    hidden = np.ma.masked_array(np.ones((2, 3), bool), mask=[[0, 1, 0], [0, 0, 0]])
+    with pytest.raises(TypeError, match="the mask is a masked array, and what it hides would be"):
+        SoftmaxCrossEntropy().forward(logits, target, hidden)
+    with pytest.raises(ValueError, match="the mask is not a rectangular array"):
+        SoftmaxCrossEntropy().forward(logits, target, [[True], [True, False]])
+
+
 @pytest.mark.parametrize("ignored", [2, -100])
 def test_an_ignored_class(ignored):
     logits, target, numbers = problem((6, 5, 4), np.float64)

@@ -93,8 +93,8 @@ def test_wrong_arguments():
         m.StateDropout(m.LSTMCell(2, 4), 0.5)
     with pytest.raises(ValueError, match="LSTMCell has no parameter W; with weights="):
         m.StateDropout(m.LSTM(2, 4), 0.5, weights=("W", "h"))
-    for weights in (5, "Wh", None):
-        with pytest.raises(TypeError, match=f"weights should be a tuple of names, .*{weights!r}"):
+    for weights in (5, "Wh", None, [], [3]):
+        with pytest.raises(TypeError, match=f"weights should be a tuple of names, .*got "):
             m.StateDropout(m.LSTM(2, 4), 0.5, weights=weights)
 
 

@@ -157,6 +157,17 @@ def test_training_reaches_the_last_rate():
         (lambda: OneCycle(0.1, 10, warm=30), ValueError, "warm should be between 0 and 1, got 30"),
         (lambda: Polynomial(0.1, 10, power=0), ValueError, "power should be greater than 0"),
         (lambda: Piecewise([0.1], [5]), ValueError, "got 1 boundaries and 1 rates"),
+        (lambda: Piecewise(0.1, [5]), TypeError, "Piecewise: rates should be a list, got 0.1"),
+        (
+            lambda: Piecewise([0.1, 1], 5),
+            TypeError,
+            "boundaries should be a list, got 5",
+        ),
+        (
+            lambda: Join([Constant(1.0)], None),
+            TypeError,
+            "boundaries should be a list, got None",
+        ),
         (lambda: Piecewise([0.1, -1], [5]), ValueError, r"rates\[1\] should be at least 0"),
         (lambda: Piecewise([1, 2, 3], [5, 5]), ValueError, r"should increase, got \[5, 5\]"),
         (lambda: Piecewise([1, 2], [0]), ValueError, r"boundaries\[0\] should be at least 1"),
