@@ -380,7 +380,7 @@ def _refuse_empty(owner: object, x: Array) -> None:
 
 def no_nan(owner: object, x: Array, what: str) -> None:
     """Raise if numbers to choose the largest of are nan: whatever is chosen would be arbitrary."""
-    if np.isnan(x).any():
+    if np.isnan(x.max(initial=-np.inf)):
         where = tuple(int(k) for k in np.argwhere(np.isnan(x))[0])
         raise ValueError(
             f"{name_of(owner)}: {what} is nan at position {where} of {x.shape}; are the weights "

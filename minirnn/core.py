@@ -64,7 +64,7 @@ class Parameter:
         array = checks.as_floats(self, value, dtype, "the value")
         self._value: Array = np.array(array, order="C")
         self._grad: Array = np.zeros_like(self._value)
-        self.decay = decay
+        self.decay = checks.flag(self, "decay", decay)
 
     def __setstate__(self, state: tuple[None, dict[str, Any]]) -> None:
         for name, value in state[1].items():

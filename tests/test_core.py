@@ -109,6 +109,11 @@ def test_a_parameter_is_not_taken_for_its_numbers():
             run()
 
 
+def test_decay_is_yes_or_no():
+    with pytest.raises(TypeError, match="Parameter: decay should be True or False, got 'False'"):
+        Parameter([1.0], decay="False")
+
+
 def test_zero_grad_and_repr():
     parameter = Parameter(np.zeros((2, 3)), decay=False)
     parameter.grad += 5

@@ -56,7 +56,7 @@ class Checkpoint(Monitoring):
     path: str | os.PathLike[str] = setting(checks.path, kw_only=False)
     every_epochs: int | None = setting(checks.positive_int, default=None)
     every_batches: int | None = setting(checks.positive_int, default=None)
-    monitor: str | None = None
+    monitor: str | None = setting(checks.instance, kind=str, default=None)
     keep_last: int | None = setting(checks.positive_int, default=None)
 
     def __post_init__(self) -> None:

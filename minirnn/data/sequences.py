@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence, Set
 from typing import Any
 
 import numpy as np
@@ -75,7 +75,7 @@ def pad_sequences(
 
 def as_sequences(owner: object, given: Any, what: str) -> list[Array]:
     """Return a list of arrays of one dtype; an empty list has that of the others."""
-    if not isinstance(given, Iterable):
+    if not isinstance(given, Iterable) or isinstance(given, Set | Mapping | bytes):
         raise TypeError(
             f"{checks.name_of(owner)}: {what} should be a list of arrays, got "
             f"{type(given).__name__}"

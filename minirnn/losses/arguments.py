@@ -40,9 +40,10 @@ def valid_prediction(
         )
     if mask is None:
         return np.ascontiguousarray(prediction), None
-    if prediction.ndim == 2 and np.ndim(mask) == 2:
+    mask = checks.as_array(owner, mask, "the mask")
+    if prediction.ndim == 2 == mask.ndim:
         raise ValueError(
-            f"{checks.name_of(owner)}: got a mask of shape {np.shape(mask)} for a prediction of "
+            f"{checks.name_of(owner)}: got a mask of shape {mask.shape} for a prediction of "
             f"shape {prediction.shape} without a time axis: there is one prediction a sequence "
             f"(after LastStep), so leave the mask out"
         )

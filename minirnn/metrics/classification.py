@@ -90,7 +90,7 @@ class TopKAccuracy(MeanMetric):
                 f"every answer would be right"
             )
         own = np.take_along_axis(prediction, target[:, None], axis=-1)
-        beaten = ~(prediction <= own)  # by nan, too
+        beaten = prediction > own
         beaten |= (prediction == own) & (np.arange(classes) < target[:, None])
         return beaten.sum(axis=-1) < self.k
 

@@ -68,7 +68,9 @@ def class_rows(owner: Any, prediction: Any, target: Any, mask: Any, sample_weigh
     if owner.ignore_class is not None:
         prediction, mask = without_class(owner, owner.ignore_class, target, prediction, mask)
     target = as_classes(owner, target, prediction, mask)
+    checks.no_nan(owner, prediction, "the prediction")
     if target.shape == prediction.shape:
+        checks.no_nan(owner, target, "the target")
         target = target.argmax(axis=-1)
     return valid_rows(owner, prediction, target, mask, sample_weight)
 
@@ -85,6 +87,7 @@ def element_rows(owner: Any, prediction: Any, target: Any, mask: Any, sample_wei
 def decision_rows(owner: Any, prediction: Any, target: Any, mask: Any, sample_weight: Any) -> Rows:
     """Return yes or no, predicted and true, as booleans (n, features), and weights (n,)."""
     scores, target, weights = element_rows(owner, prediction, target, mask, sample_weight)
+    checks.no_nan(owner, scores, "the prediction")
     if not np.isin(target, (0, 1)).all():
         raise ValueError(
             f"{checks.name_of(owner)}: targets should be 0 or 1, got numbers from "

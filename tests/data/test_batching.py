@@ -165,6 +165,8 @@ def test_a_stream_can_be_put_together_again(length, rows, steps):
             "2 examples do not make one batch of 3",
         ),
         (lambda: pad_sequences(None), TypeError, "should be a list of arrays, got NoneType"),
+        (lambda: pad_sequences({(1, 2), (3,)}), TypeError, "should be a list of arrays, got set"),
+        (lambda: pad_sequences({"a": [1]}), TypeError, "should be a list of arrays, got dict"),
         (lambda: pad_sequences([[1, 2]], value=0.5), ValueError, "value=0.5 cannot stand among"),
         (lambda: pad_sequences([[1, 2]], value=np.nan), ValueError, "value=nan cannot stand"),
         (lambda: lengths_to_mask([2], 3.5), TypeError, "time should be a whole number, got 3.5"),

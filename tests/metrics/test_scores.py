@@ -298,12 +298,32 @@ def test_thresholds_and_probabilities():
         m.Recall().update(p, t * 2)
 
 
-def test_top_k_of_equal_predictions_and_of_nan():
+@pytest.mark.parametrize(
+    "metric", [m.Accuracy(), m.TopKAccuracy(1), m.F1("macro"), m.ConfusionMatrix()]
+)
+def test_nan_is_not_taken_for_the_first_class(metric):
+    scores, target = np.ones((2, 3, 4)), np.ones((2, 3, 4))
+    scores[1, 2, 3] = np.nan
+    mask = np.array([[True, True, True], [True, True, False]])
+    metric.update(scores, target.argmax(axis=-1), mask)
+    with pytest.raises(ValueError, match=r"the prediction is nan at position \(1, 2, 3\)"):
+        metric.update(scores, target)
+    target[0, 1, 0] = np.nan
+    with pytest.raises(ValueError, match=r"the target is nan at position \(0, 1, 0\)"):
+        metric.update(np.ones((2, 3, 4)), target)
+
+
+def test_nan_is_no_no():
+    for metric in [m.BinaryAccuracy(), m.F1()]:
+        with pytest.raises(ValueError, match="the prediction is nan at position"):
+            metric.update(np.array([[1.0], [np.nan]]), np.zeros((2, 1)))
+
+
+def test_top_k_of_equal_predictions():
     """A model that says the same of every class is not right because of that."""
     same, t = np.zeros((4, 5)), np.arange(4)
     assert _value(m.TopKAccuracy(2), same, t) == 0.5
     assert _value(m.TopKAccuracy(1), same, t) == _value(m.Accuracy(), same, t)
-    assert _value(m.TopKAccuracy(4), np.full((4, 5), np.nan), np.full(4, 0)) == 0
     with pytest.raises(ValueError, match="k should be below the number of classes, 5, got 5"):
         m.TopKAccuracy().update(same, t)
 
