@@ -94,7 +94,7 @@ def test_wrong_arguments():
     with pytest.raises(ValueError, match="LSTMCell has no parameter W; with weights="):
         m.StateDropout(m.LSTM(2, 4), 0.5, weights=("W", "h"))
     for weights in (5, "Wh", None, [], [3]):
-        with pytest.raises(TypeError, match=f"weights should be a tuple of names, .*got "):
+        with pytest.raises(TypeError, match="weights should be a tuple of names, .*got "):
             m.StateDropout(m.LSTM(2, 4), 0.5, weights=weights)
 
 
