@@ -183,7 +183,7 @@ def test_as_a_command_without_any_optional_package(tmp_path):
     words = ["--quick", "--only", "tiny", "rnn", "--json", str(tmp_path / "times.json")]
     subprocess.run(
         [sys.executable, "-W", "error", "-m", "benchmarks", *words],
-        cwd=ROOT, env=environment, check=True, capture_output=True, timeout=60,
+        cwd=ROOT, env=environment, check=True, capture_output=True, timeout=300,
     )  # fmt: skip
     assert len(_read(tmp_path / "times.json")["results"]) == 2
 

@@ -35,7 +35,7 @@ def mpiexec(scenario, folder, ranks):
 def start(ranks, *program, cwd):
     return subprocess.run(
         [MPIEXEC, "-n", str(ranks), sys.executable, "-m", "mpi4py", *map(str, program)],
-        capture_output=True, text=True, timeout=120, check=False, cwd=cwd,
+        capture_output=True, text=True, timeout=300, check=False, cwd=cwd,
         env={name: os.environ[name] for name in ("HOME", "PATH") if name in os.environ}
         | {"PYTHONPATH": str(ROOT), "OPENBLAS_NUM_THREADS": "1", **OPEN_MPI},
     )  # fmt: skip

@@ -217,7 +217,7 @@ def in_new_process(*arguments: Any, **options: Any) -> subprocess.CompletedProce
     command = [sys.executable, "-W", "error", "-m", __name__, *map(str, arguments)]
     environment = os.environ | {"PYTHONPATH": str(ROOT)}
     return subprocess.run(
-        command, env=environment, capture_output=True, text=True, timeout=60, **options
+        command, env=environment, capture_output=True, text=True, timeout=300, **options
     )
 
 

@@ -117,7 +117,7 @@ def test_killed_while_it_saves_in_a_loop(path):
         env=os.environ | {"PYTHONPATH": str(ROOT), "OPENBLAS_NUM_THREADS": "1"},
         capture_output=True,
         text=True,
-        timeout=60,
+        timeout=300,
     )
     assert done.returncode == 0, done.stderr
     saved, left_behind = map(int, done.stdout.split())

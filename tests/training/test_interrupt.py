@@ -70,7 +70,7 @@ def run_and_interrupt(tmp_path, seconds_a_batch, interrupts):
                         pass
                 process.send_signal(signal.SIGINT)
             began = time.monotonic()
-            out, err = process.communicate(timeout=30)
+            out, err = process.communicate(timeout=300)
         finally:
             process.kill()
     assert process.returncode == 0, err

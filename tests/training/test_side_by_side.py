@@ -165,7 +165,7 @@ def exit_code_of_child(work):
             traceback.print_exc()
             os._exit(1)
         os._exit(0)
-    for _ in range(6000):  # a minute, for a hundredth of a second's work
+    for _ in range(30000):  # five minutes, for a hundredth of a second's work
         done, status = os.waitpid(pid, os.WNOHANG)
         if done:
             return os.waitstatus_to_exitcode(status)
