@@ -319,3 +319,10 @@ def test_a_layer_and_a_loss_may_be_called():
     loss = m.MeanSquaredError()
     assert loss(np.ones((2, 3)), np.zeros((2, 3))) == 1
     np.testing.assert_allclose(loss.backward(), 1 / 3)
+
+
+def test_what_completion_offers_is_public_and_is_there():
+    names = dir(m)
+    assert {*m.__all__, "engine", "interop", "training"} <= {*names}
+    assert not {"Any", "TYPE_CHECKING", "annotations", "import_module"} & {*names}
+    assert all(hasattr(m, name) for name in names)
