@@ -1,6 +1,6 @@
 """Operations on rows of a batch, as a graph in which each stands once.
 
-What can be said more simply is simplified at once: operations on plain numbers are done.
+Those on plain numbers are done at once.
 """
 
 from __future__ import annotations

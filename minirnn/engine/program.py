@@ -2,7 +2,8 @@
 
 Traces of different batch sizes are compared first: what differs between them depends on the batch
 size, and only ``number / batch`` may. The graph is then brought into the form that is good to
-run: sums of products become one product, and a few common pairs of operations one operation.
+run: no columns that nothing needs, one product for a sum of several, and one operation for a few
+common pairs.
 """
 
 from __future__ import annotations
