@@ -35,8 +35,8 @@ def check_arguments(caller: str, layer: Any, inputs: tuple[Any, ...], mask: Any)
             raise TypeError(f"{forward}: a mask or a state goes by its name, mask=...")
     alone = len(inputs) == 1 or isinstance(layer, Loss)
     for name, value in leaves(inputs[0] if alone else inputs, "the input"):
-        array = np.asarray(value)
-        if value is None or array.dtype.kind not in "fiub":
+        array = checks.as_array(caller, value, name)
+        if array.dtype.kind not in "fiub":
             got = f"an array of {array.dtype}" if array.ndim else type(value).__name__
             raise TypeError(f"{caller}: {name} should hold real numbers, got {got}")
         if array.size == 0:
@@ -46,10 +46,10 @@ def check_arguments(caller: str, layer: Any, inputs: tuple[Any, ...], mask: Any)
                 f"{caller}: {name} holds NaN or infinity, which no gradient can be compared at; "
                 f"for padding, give its mask"
             )
-    if isinstance(mask, np.ndarray) and len(inputs) == 1 and isinstance(layer, Layer):
+    if not (mask is None or isinstance(mask, tuple | dict) or isinstance(inputs[0], tuple | dict)):
         shape = np.shape(inputs[0])
-        if len(shape) >= 2:
-            checks.as_mask(layer, mask, shape[:2])
+        if alone and len(shape) >= 2:
+            checks.as_mask(layer, mask, shape[:2] if isinstance(layer, Layer) else shape[:-1])
 
 
 def _arguments(method: Callable[..., Any]) -> set[str]:

@@ -13,6 +13,7 @@ from minirnn import checks, masks
 from minirnn.core import Layer
 from minirnn.data.nested import leaves
 from minirnn.losses import Loss, check_loss
+from minirnn.losses.arguments import positions_of
 from minirnn.metrics import Metric
 from minirnn.training.inputs import Batch, as_mask
 from minirnn.typing import Array
@@ -60,7 +61,9 @@ def measure(model: Layer, loss: Loss, batch: Batch, prediction: Any = None) -> M
         )
     weight = getattr(loss, "batch_weight", None)
     if weight is None:  # a loss that does not say: positions are counted
-        weight = math.prod(np.shape(prediction)[:-1]) if valid is None else int(np.sum(valid))
+        weight = (
+            math.prod(positions_of(np.asarray(prediction))) if valid is None else int(np.sum(valid))
+        )
     return Measured(value, weight, prediction, batch.targets, valid)
 
 

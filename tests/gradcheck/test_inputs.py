@@ -183,6 +183,9 @@ def test_an_engine_that_gives_other_numbers_is_named(monkeypatch):
         (m.GRU(3, 2, rng=0), (A, MASK), {}, TypeError, "GRU.forward: a mask .* goes by its name"),
         (m.GRU(3, 2, rng=0), (A,), {"mask": MASK.T}, ValueError, "are batch and time swapped"),
         (m.GRU(3, 2, rng=0), (A,), {"mask": MASK * 1}, TypeError, "the mask should be boolean"),
+        (m.GRU(3, 2, rng=0), (A,), {"mask": "text"}, TypeError, "the mask should be boolean"),
+        (m.GRU(3, 2, rng=0), (A,), {"mask": [[True], []]}, ValueError, "mask is not a rectangular"),
+        (m.Dense(3, 2, rng=0), ([[1.0], []],), {}, ValueError, "input is not a rectangular array"),
     ],
 )
 def test_wrong_arguments_are_not_blamed_on_the_layer(

@@ -453,6 +453,20 @@ def test_a_loss_that_is_no_number():
             trainer_of(loss=Squares()).train_step(X, Y)
 
 
+def test_a_loss_that_does_not_say_what_it_weighs_counts_numbers_one_a_sequence():
+    class Squares(m.Loss):
+        def forward(self, prediction, target, mask=None):
+            return float(np.square(prediction - target).mean())
+
+    class First(m.Layer):
+        def forward(self, x):
+            return x[:, 0]
+
+    trainer = m.Trainer(First(), Squares(), m.SGD([m.Parameter([1.0])], 0.1))
+    x, y = np.array([[1.0], [2.0], [7.0]]), np.zeros(3)
+    assert trainer.evaluate(x, y, batch_size=2)["loss"] == pytest.approx(54 / 3)
+
+
 def test_float_tokens():
     with pytest.raises(
         TypeError, match=r"tokens \(length,\) should be integers, .*series\[:, None"
