@@ -47,8 +47,9 @@ class BuiltinCell(Cell):
 
     def _states(self, arrays: State, shape: tuple[int, ...], dtype: Any, what: str) -> State:
         names = self.state_names
-        wanted = f"{type(self).__name__}: {what} should be a tuple ({', '.join(names)},) of arrays"
-        arrays = checks.tuple_of(arrays, len(names), wanted)
+        if type(arrays) is not tuple or len(arrays) != len(names):
+            wanted = f"{type(self).__name__}: {what} should be a tuple ({', '.join(names)},)"
+            arrays = checks.tuple_of(arrays, len(names), f"{wanted} of arrays")
         return tuple(
             [
                 checks.check_shape(self, array, shape, dtype, f"{what} {name} (batch, hidden)")

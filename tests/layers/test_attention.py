@@ -49,9 +49,10 @@ def test_every_gradient(score, queries, value_size, mask):
         assert all(np.all(gradient[~mask] == 0) for gradient in gradients[1:])
 
 
+@pytest.mark.parametrize("scaled", [False, True])
 @pytest.mark.parametrize("score", SCORES)
-def test_weights_are_those_of_the_formula(score):
-    layer = build(score)
+def test_weights_are_those_of_the_formula(score, scaled):
+    layer = build(score, scaled=scaled)
     query, keys = arrays(layer)
     y = layer.forward(query, keys, mask=MASK)
     parameters = {name: p.value for name, p in layer.named_parameters()}
@@ -65,6 +66,7 @@ def test_weights_are_those_of_the_formula(score):
             else:
                 hidden = np.tanh(q @ parameters["Wq"] + k @ parameters["Wk"])
                 scores.append(parameters["v"] @ hidden)
+        scores = np.array(scores) / (2 if scaled else 1)  # sqrt(4), the size of the keys
         expected = np.exp(scores) / np.exp(scores).sum()
         np.testing.assert_allclose(layer.weights[n, i, MASK[n]], expected, rtol=1e-12)
         np.testing.assert_allclose(y[n, i], expected @ keys[n, MASK[n]], rtol=1e-12)

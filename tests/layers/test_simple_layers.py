@@ -55,10 +55,14 @@ def test_activations_by_hand():
         np.testing.assert_allclose(kind().forward(x)[0], y, rtol=1e-14)
 
 
-def test_relu_takes_the_subgradient_zero_at_zero():
-    layer = m.ReLU()
-    layer.forward(np.array([[-1.0, 0.0, -0.0, 1e-30]]))
-    np.testing.assert_array_equal(layer.backward(np.full((1, 4), 7.0)), [[0, 0, 0, 7]])
+@pytest.mark.parametrize(
+    ("layer", "slope"), [(m.ReLU(), 0), (m.LeakyReLU(0.5), 0.5), (m.ELU(0.25), 0.25)], ids=str
+)
+def test_the_slope_at_a_kink_is_that_below_it(layer, slope):
+    """As in PyTorch."""
+    layer.forward(np.array([[-1e-30, 0.0, -0.0, 1e-30]]))
+    below = 8 * slope
+    np.testing.assert_array_equal(layer.backward(np.full((1, 4), 8.0)), [[below, below, below, 8]])
 
 
 @pytest.mark.parametrize("kind", [m.Softmax, m.Sigmoid, m.Tanh, m.ReLU])

@@ -162,6 +162,15 @@ def test_a_trainer_hands_over_both_masks(form):
     assert history["loss"][0] == pytest.approx(expected)
 
 
+def test_many_labels_with_gaps_keep_their_order():
+    rng = np.random.default_rng(0)
+    labels, mask = rng.integers(1, 9, (1, 100)), rng.random((1, 100)) < 0.5
+    x, loss = logits(1, 120, 9), m.CTCLoss()
+    expected = loss.forward(x, labels[mask][None])
+    assert loss.forward(x, labels, target_mask=mask) == expected
+    assert loss.forward(x, np.where(mask, labels, -1)) == expected
+
+
 def test_labels_in_the_smallest_integers():
     x, labels = logits(2, 6, 300), np.array([[1, 2], [3, 200]])
     mask = np.array([[True, True], [True, False]])

@@ -185,8 +185,11 @@ def test_a_saved_run_goes_on_exactly(rule):
     for step in range(4):
         _fill_gradients(model, step)
         optimizer.step()
-    twin.load_state_dict(model.state_dict())
     other = optimizer_class(twin.parameters(), 0.5, weight_decay=0.1, **keywords)
+    for step in range(6):  # a run of its own, longer than the saved one
+        _fill_gradients(twin, 20 + step)
+        other.step()
+    twin.load_state_dict(model.state_dict())
     saved = optimizer.state_dict()
     other.load_state_dict(saved)
     for step in range(4, 8):

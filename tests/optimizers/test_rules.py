@@ -460,3 +460,16 @@ def test_an_own_update_cannot_spoil_the_gradients():
     np.testing.assert_array_equal(parameter.grad, [1, 2])
     with pytest.raises(NotImplementedError, match="Optimizer has no update method"):
         Optimizer([parameter], 0.1).step()
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_a_variance_that_rounds_below_zero_is_zero(dtype):
+    """Of a constant gradient nothing is left once the mean is subtracted."""
+    grads = np.random.default_rng(0).normal(size=500).astype(dtype)
+    w = Parameter(np.zeros(500, dtype))
+    optimizer = m.RMSProp([w], 1.0, centered=True, epsilon=0.5)
+    for _ in range(400):
+        before = w.value.copy()
+        w.grad = grads
+        optimizer.step()
+    np.testing.assert_allclose(before - w.value, 2 * grads, rtol=1e-2)

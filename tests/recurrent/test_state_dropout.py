@@ -26,6 +26,17 @@ def test_gradients_with_an_own_cell():
     assert m.check_gradients(layer, X, mask=MASK).max_error < 1e-6
 
 
+def test_weights_with_as_many_rows_have_the_same_silent_ones():
+    """They multiply the same state."""
+    layer = m.StateDropout(m.Recurrent(SumCell(6, 6)), 0.5, weights=("W", "U"), rng=1)
+    x = np.random.default_rng(1).normal(size=(3, 5, 6))
+    keep = np.random.default_rng(1).random(6, dtype=np.float32) >= 0.5
+    plain = m.Recurrent(SumCell(6, 6))
+    for parameter in plain.parameters():
+        parameter.value *= 2 * keep[:, None]
+    np.testing.assert_allclose(layer.forward(x), plain.forward(x), rtol=1e-6)
+
+
 def test_gradients_where_both_directions_share_a_cell():
     cell = m.GRUCell(2, 6, rng=0)
     layer = m.StateDropout(m.Bidirectional(m.Recurrent(cell), m.Recurrent(cell)), 0.2, rng=3)
