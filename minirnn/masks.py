@@ -76,18 +76,18 @@ def apply(layer: Any, x: Any, mask: Any = None, state: Any = None) -> Any:
     if not LEAVES.issuperset(map(type, vars(layer).values())):
         refuse_lost(layer)
     y = layer.forward(x)
-    arrays = isinstance(y, np.ndarray) and isinstance(mask, np.ndarray)
-    if arrays and layer.keeps_time and _lost_time(x, y, mask):
+    lost = (
+        isinstance(y, np.ndarray)
+        and isinstance(mask, np.ndarray)
+        and (y.ndim < np.ndim(x) or (y.ndim < 3 and y.shape != mask.shape))
+    )
+    if lost and layer.keeps_time:
         raise ValueError(
             f"{type(layer).__name__}: its output {y.shape} has no time axis, and it does not take "
             f"the mask, so padding would count; write uses_mask = True in the class and "
             f"forward(self, x, mask=None), or keeps_time = False if padding does no harm there"
         )
     return y
-
-
-def _lost_time(x: Any, y: Array, mask: Mask) -> bool:
-    return y.ndim < np.ndim(x) or (y.ndim < 3 and y.shape != mask.shape)
 
 
 def refuse_lost(layer: Any) -> None:

@@ -40,7 +40,8 @@ class Callback(KeywordHints):
     Raises
     ------
     TypeError
-        When a subclass is defined that has a method with ``on_`` in front that is never called.
+        When a subclass is defined that has a method with ``on_`` in front that is never called, or
+        takes more than the trainer.
 
     Examples
     --------
@@ -60,9 +61,17 @@ class Callback(KeywordHints):
         super().__init_subclass__(**keywords)
         known = [name for name in vars(Callback) if name.startswith("on_")]
         for name, value in vars(cls).items():
-            if name.startswith("on_") and name not in known and inspect.isfunction(value):
+            if not name.startswith("on_") or not inspect.isfunction(value):
+                continue
+            if name not in known:
                 raise TypeError(
                     f"{cls.__name__}.{name} is never called: a callback has {', '.join(known)}"
+                )
+            given = [one.kind for one in inspect.signature(value).parameters.values()]
+            if given.count(inspect.Parameter.POSITIONAL_OR_KEYWORD) > 2:
+                raise TypeError(
+                    f"{cls.__name__}.{name} is called with the trainer alone: write def "
+                    f"{name}(self, trainer); trainer.epoch and trainer.history have the rest"
                 )
 
     def on_train_begin(self, trainer: Trainer) -> None:

@@ -118,7 +118,12 @@ class Metric(KeywordHints):
 
     def mean(self) -> float:
         """Return the total divided by the count."""
-        total, count = self.seen()
+        if np.shape(self.seen()) != (2,):
+            raise TypeError(
+                f"{type(self).__name__}: measure should return (total, count), got an array of "
+                f"shape {np.shape(self.sums)}; for the mean of other sums write a property value"
+            )
+        total, count = self.sums
         return float(total / count) if count else float("nan")
 
     def seen(self) -> Any:
@@ -153,8 +158,6 @@ def _check_value(metric: Any, name: str) -> None:
 
 def check_metric(owner: object, metric: Any) -> None:
     """Raise unless `metric` has what a trainer needs: update, reset, name and a property value."""
-    if isinstance(metric, Metric):
-        return
     if isinstance(metric, type):
         checks.instance(owner, "metric", metric, Metric)
     lacking = [
@@ -163,8 +166,19 @@ def check_metric(owner: object, metric: Any) -> None:
         if inspect.getattr_static(metric, name, None) is None
     ]
     if lacking:
+        hint = "; write FunctionMetric(f, name=..., higher_is_better=...)" * callable(metric)
         raise TypeError(
             f"{checks.name_of(owner)}: a metric should be a Metric, and {metric!r} "
-            f"({type(metric).__name__}) has no {', '.join(lacking)}"
+            f"({type(metric).__name__}) has no {', '.join(lacking)}{hint}"
         )
+    for name in ("update", "measure"):
+        method = getattr(metric, name, None)
+        try:
+            if method is not None:
+                inspect.signature(method).bind(None, None, None)
+        except TypeError:
+            raise TypeError(
+                f"{checks.name_of(owner)}: the {name} of {type(metric).__name__} does not take "
+                f"three arguments; write def {name}(self, prediction, target, mask=None)"
+            ) from None
     _check_value(metric, f"{checks.name_of(owner)}: value of {type(metric).__name__}")

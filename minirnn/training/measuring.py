@@ -67,6 +67,17 @@ def measure(model: Layer, loss: Loss, batch: Batch, prediction: Any = None) -> M
     return Measured(value, weight, prediction, batch.targets, valid)
 
 
+def checked_gradient(loss: Loss, grad: Any, prediction: Array) -> Any:
+    """Return what backward of a loss of the user's own gave, if it is of the right shape."""
+    if grad is None or np.shape(grad) != np.shape(prediction):
+        got = "None; is there a return?" if grad is None else f"shape {np.shape(grad)}"
+        raise (TypeError if grad is None else ValueError)(
+            f"{type(loss).__name__}: backward should return the gradient on the prediction, of "
+            f"shape {np.shape(prediction)}, got {got}"
+        )
+    return grad
+
+
 def run(model: Layer, inputs: Any, mask: Any = None) -> Array:
     """Return the model's output, with the mask if the model takes one."""
     if isinstance(inputs, tuple | dict):

@@ -29,7 +29,7 @@ from minirnn.training.history import History
 from minirnn.training.inputs import Batch, as_batch
 from minirnn.training.inspection import inspect_fit
 from minirnn.training.interrupts import Whole
-from minirnn.training.measuring import QUIET, Averages, Measured, measure, run
+from minirnn.training.measuring import QUIET, Averages, Measured, checked_gradient, measure, run
 from minirnn.training.parallel import Ranks
 from minirnn.training.position import OF_THE_RUN, Position, random_generators
 from minirnn.training.progress import Progress
@@ -196,7 +196,10 @@ class Trainer(Saved, KeywordHints):
             raise NotFiniteError(f"the loss is {measured.loss}; {why}")
         if not self.accumulated:
             self.optimizer.zero_grad()
-        self.model.backward_parameters(self.loss.backward())
+        grad = self.loss.backward()
+        if getattr(grad, "shape", None) != getattr(measured.prediction, "shape", None):
+            grad = checked_gradient(self.loss, grad, measured.prediction)
+        self.model.backward_parameters(grad)
         return measured
 
     def _update(self, *, last: bool = False) -> None:

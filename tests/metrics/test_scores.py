@@ -567,6 +567,39 @@ def test_what_a_trainer_may_ask_of_any_metric():
         check("Trainer", m.Accuracy)
     with pytest.raises(TypeError, match=r"'accuracy' \(str\) has no update, reset, value, name"):
         check("Trainer", "accuracy")
+    with pytest.raises(TypeError, match=r"no update, .*write FunctionMetric\(f, name="):
+        check("Trainer", lambda prediction, target: 1.0)
+
+
+def test_a_method_that_takes_too_little_is_refused_before_training():
+    class Plain(m.Metric):
+        name, higher_is_better = "plain", True
+
+        def measure(self, prediction, target):
+            return 1.0, 1
+
+    class Updates(m.Metric):
+        def update(self, prediction, target):
+            pass
+
+    for metric, method in [(Plain(), "measure"), (Updates(), "update")]:
+        message = f"^Trainer: the {method} of .* three arguments; write def {method}"
+        with pytest.raises(TypeError, match=message):
+            m.metrics.check_metric("Trainer", metric)
+
+
+@pytest.mark.parametrize("sums", [1.0, [1.0, 2.0, 3.0]])
+def test_sums_that_are_no_total_and_count_are_named(sums):
+    class Sums(m.Metric):
+        def measure(self, prediction, target, mask):
+            return sums
+
+    metric = Sums()
+    metric.update([[1.0]], [[1.0]])
+    with pytest.raises(
+        TypeError, match=r"Sums: measure should return \(total, count\), got an arr"
+    ):
+        metric.value  # noqa: B018
 
 
 def test_what_metrics_show_of_themselves():

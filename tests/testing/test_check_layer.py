@@ -215,7 +215,7 @@ BROKEN = [
     (things.BestLoss, ("(Callback)", "on_epoch_end"), ("", "on_epoch_ended"), (), "hooks",
      "did you mean on_epoch_end"),
     (things.BestLoss, "(Callback)", "", (), "hooks", "class BestLoss(minirnn.callbacks.Callback)"),
-    (things.BestLoss, "(self, trainer)", "(self, epoch, logs)", (), "hooks",
+    (things.BestLoss, ("(Callback)", "(self, trainer)"), ("", "(self, epoch, logs)"), (), "hooks",
      "def on_epoch_end(self, trainer)"),
     (things.BestLoss, "def load_state_dict", "def load", (), "state", "go together"),
     (things.BestLoss, ("def state_dict", "def load_state_dict"), ("def a", "def b"), (), "training",

@@ -443,6 +443,22 @@ def test_a_loss_without_a_mask():
         trainer_of(loss=Loss())
 
 
+def test_a_gradient_of_another_shape_is_the_losss_own():
+    class Squares(m.Loss):
+        def forward(self, prediction, target, mask=None):
+            return 1.0
+
+        def backward(self):
+            return self.grad
+
+    for Squares.grad, kind, got in [
+        (None, TypeError, r"got None; is there a return\?"),
+        (np.ones((12, 5, 3)), ValueError, r"\(12, 5, 4\), got shape \(12, 5, 3\)"),
+    ]:
+        with pytest.raises(kind, match=f"^Squares: backward should return .*{got}"):
+            trainer_of(loss=Squares()).train_step(X, Y)
+
+
 def test_a_loss_that_is_no_number():
     class Squares(m.Loss):
         def forward(self, prediction, target, mask=None):
@@ -473,6 +489,18 @@ def test_float_tokens():
     ):
         StreamBatches(np.linspace(0, 1, 50), batch_size=2, steps=3)
     assert len(StreamBatches(np.linspace(0, 1, 50)[:, None], batch_size=2, steps=3)) == 8
+
+
+def test_a_callback_as_keras_calls_it():
+    with pytest.raises(TypeError, match=r"Own.on_epoch_end .*: write def on_epoch_end\(self, tr"):
+
+        class Own(Callback):
+            def on_epoch_end(self, epoch, logs=None):
+                pass
+
+    class Loose(Callback):
+        def on_epoch_end(self, *arguments):
+            pass
 
 
 def test_a_method_that_nobody_calls():
