@@ -55,6 +55,29 @@ def _arrays(value: object) -> list[np.ndarray]:
     return []
 
 
+class _Careless(m.RNNCell):
+    """A cell whose author has multiplied by an array of float64."""
+
+    def forward(self, x_t, state):
+        y_t, state, cache = super().forward(x_t, state)
+        one = np.ones(4)
+        return y_t * one, (state[0] * one,), cache
+
+    def backward(self, grad_y, grad_state, cache):
+        grad_x, (grad_h,) = super().backward(grad_y, grad_state, cache)
+        return grad_x, (grad_h * np.ones(4),)
+
+
+@pytest.mark.parametrize("engine", ["auto", "off"])
+@pytest.mark.parametrize("mask", [None, MASK])
+def test_a_cell_that_returns_float64_leaves_a_float32_layer_in_float32(mask, engine):
+    layer = m.Recurrent(_Careless(3, 4, rng=0), engine=engine)
+    y = layer.forward(X, mask)
+    grad_x = layer.backward(np.ones((2, 5, 4)))
+    arrays = [y, grad_x, *layer.state, *layer.grad_state, layer.step(X[:, 0]), *layer.state]
+    assert {array.dtype for array in arrays} == {np.dtype(np.float32)}
+
+
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
 @pytest.mark.parametrize("mask", [None, MASK])
 @pytest.mark.parametrize("name", LAYERS)

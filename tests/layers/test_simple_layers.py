@@ -98,6 +98,14 @@ def test_embedding_is_a_dense_layer_on_one_hot_vectors():
     assert np.all(layer.W.grad[3] == 0)
 
 
+def test_embedding_takes_no_gradient_from_the_padding():
+    layer, mask = m.Embedding(3, 2, rng=0, dtype=np.float64), np.array([[True, False, True]])
+    y = layer.forward([[1, -9, 1]], mask)
+    np.testing.assert_array_equal(y[0], [layer.W.value[1], [0, 0], layer.W.value[1]])
+    layer.backward([[[1, 2], [np.nan, 7], [3, 4]]])
+    np.testing.assert_array_equal(layer.W.grad, [[0, 0], [4, 6], [0, 0]])
+
+
 @pytest.mark.parametrize("dtype", [np.uint8, np.int16, np.int64])
 def test_embedding_takes_any_integers(dtype):
     layer = m.Embedding(200, 2, rng=0)

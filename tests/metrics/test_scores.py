@@ -272,6 +272,14 @@ def test_a_function_of_one_number_a_sequence():
     assert metric.value == 22
 
 
+def test_a_class_that_is_only_predicted_counts_in_the_mean_over_classes():
+    """As in scikit-learn: `precision_score([0, 1, 1], [0, 1, 2], average="macro")` is 2/3."""
+    y, t = np.eye(4)[[0, 1, 2]], np.array([0, 1, 1])
+    assert _value(m.Precision("macro"), y, t) == pytest.approx(2 / 3)
+    assert _value(m.Recall("macro"), y, t) == pytest.approx((1 + 1 / 2 + 0) / 3)
+    assert _value(m.F1("macro"), y, t) == pytest.approx((1 + 2 / 3 + 0) / 3)
+
+
 def test_two_classes_are_binary_too():
     y, t = np.array([[0.0, 1.0], [2.0, 1.0], [0.0, 3.0]]), np.array([1, 1, 0])
     assert _value(m.F1(), y, t) == pytest.approx(2 / (2 + 1 + 1))

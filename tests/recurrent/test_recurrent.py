@@ -90,6 +90,17 @@ def test_step_carries_the_state_as_forward_does(case):
         assert layer.state is None
 
 
+@pytest.mark.parametrize("engine", ["auto", "off"])
+@pytest.mark.parametrize("kind", [m.RNN, m.LSTM, m.GRU])
+def test_what_a_step_returned_may_be_written_over(kind, engine):
+    x = np.random.default_rng(0).normal(size=(5, 2, 3))
+    layer, other = (kind(3, 4, rng=0, dtype=np.float64, engine=engine) for _ in range(2))
+    for x_t in x:
+        y_t = layer.step(x_t)
+        np.testing.assert_array_equal(y_t, other.step(x_t))
+        y_t[:] = 7
+
+
 def test_step_and_forward_do_not_disturb_each_other():
     layer = m.LSTM(3, 4, rng=0, dtype=np.float64)
     x, grad = np.random.default_rng(0).normal(size=(2, 5, 3)), np.ones((2, 5, 4))
