@@ -99,6 +99,12 @@ def test_the_names_page_shows_the_numbers_of_the_library(address, browser, begin
     assert errors(browser) == []
 
 
+def test_the_names_page_opened_as_a_file_says_what_to_do(browser):
+    browser.get((SITE / "alive.html").as_uri())
+    status = browser.find_element("id", "names-status")
+    assert "python -m http.server -d docs/_build/html" in status.text
+
+
 def test_the_names_page_makes_a_name_with_the_keyboard_alone(address, browser):
     from selenium.webdriver.common.keys import Keys
 

@@ -120,6 +120,12 @@
   }
 
   // One thing at a time: a second click waits for the first.
+  if (location.protocol === "file:") {
+    id("status").textContent = "Opened as a file, this page may not read its model. Run " +
+      "python -m http.server -d docs/_build/html, and open http://localhost:8000/alive.html";
+    return;
+  }
+
   const queue = (work) => { busy = busy.then(work).catch((error) => { id("status").textContent = String(error); }); };
 
   id("text").addEventListener("input", () => queue(read));
