@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+from contextlib import suppress
 from collections.abc import Mapping
 from contextlib import AbstractContextManager, nullcontext
 from typing import TYPE_CHECKING, Any
@@ -67,8 +68,11 @@ class Callback(KeywordHints):
                 raise TypeError(
                     f"{cls.__name__}.{name} is never called: a callback has {', '.join(known)}"
                 )
-            given = [one.kind for one in inspect.signature(value).parameters.values()]
-            if given.count(inspect.Parameter.POSITIONAL_OR_KEYWORD) > 2:
+            signature, called = inspect.signature(value), False
+            with suppress(TypeError):
+                signature.bind(None, None)
+                called = "logs" not in signature.parameters  # else by Keras
+            if not called:
                 raise TypeError(
                     f"{cls.__name__}.{name} is called with the trainer alone: write def "
                     f"{name}(self, trainer); trainer.epoch and trainer.history have the rest"

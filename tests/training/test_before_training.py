@@ -498,8 +498,17 @@ def test_a_callback_as_keras_calls_it():
             def on_epoch_end(self, epoch, logs=None):
                 pass
 
+    with pytest.raises(TypeError, match=r"Own.on_batch_end .*: write def on_batch_end\(self, tr"):
+
+        class Own(Callback):
+            def on_batch_end(self, trainer, batch):
+                pass
+
     class Loose(Callback):
         def on_epoch_end(self, *arguments):
+            pass
+
+        def on_batch_end(self, trainer, often=True):
             pass
 
 
