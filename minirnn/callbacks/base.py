@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import inspect
-from contextlib import suppress
 from collections.abc import Mapping
-from contextlib import AbstractContextManager, nullcontext
+from contextlib import AbstractContextManager, nullcontext, suppress
 from typing import TYPE_CHECKING, Any
 
 from minirnn.keywords import KeywordHints
