@@ -167,9 +167,11 @@ def float_dtype(owner: object, dtype: Any) -> np.dtype[Any]:
         result: np.dtype[Any] | None = np.dtype(dtype)
     except TypeError:
         result = None
-    if dtype is None or result is None or result not in (np.float32, np.float64):
-        raise ValueError(f"{name_of(owner)}: dtype should be float32 or float64, got {dtype!r}")
-    return result
+    if dtype is not None and result in (np.float32, np.float64):
+        return result
+    numbers = result is not None and result.kind in "biufc"  # or the name of something
+    kind = ValueError if numbers or isinstance(dtype, str) else TypeError
+    raise kind(f"{name_of(owner)}: dtype should be float32 or float64, got {dtype!r}")
 
 
 def instance(owner: object, name: str, value: Any, kind: type) -> Any:

@@ -135,6 +135,12 @@ def test_other_dtypes_are_refused(dtype):
         m.LSTM(2, 3, dtype=dtype)
 
 
+@pytest.mark.parametrize("dtype", [5, m.Dense, object(), [np.float32]])
+def test_what_is_no_dtype_is_of_the_wrong_kind(dtype):
+    with pytest.raises(TypeError, match="LSTMCell: dtype should be float32 or float64, got"):
+        m.LSTM(2, 3, dtype=dtype)
+
+
 class _Wide(m.Cell):
     """A cell whose author did not think of dtypes: everything it makes is float64."""
 
