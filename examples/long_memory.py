@@ -15,8 +15,9 @@ its score on the test reaches the goal.
 
 The LSTM and the GRU solve all four, and the exit status is 0 if they do. The plain RNN takes part
 for comparison, and is better than its name: trained with Adam and the whole gradient it often
-solves the last three, later or less surely. On the adding problem it mostly never gets beyond
-guessing. ``--quick`` makes a few updates only, to see that everything runs.
+solves the last three, later or less surely. On the adding problem, at the published learning rate
+of 5e-3, it mostly stays at guessing; with 1e-3 it gets beyond that, and not to the goal.
+``--quick`` makes a few updates only, to see that everything runs.
 """
 
 from __future__ import annotations

@@ -75,6 +75,16 @@ def as_classes(owner: object, target: Any, prediction: Array, mask: Mask | None)
         hint = ""
         if array.shape == (*shape, 1):
             hint = "; drop the last axis, target[..., 0]"
+        elif len(shape) > 1 and array.shape == shape[:1]:
+            hint = (
+                "; there is one target a sequence, and a prediction at each step: is LastStep() or "
+                "LastState() missing in the model?"
+            )
+        elif array.ndim == 2 and array.shape[:1] == shape:
+            hint = (
+                "; there is a target at each step, and one prediction a sequence: does a layer of "
+                "the model take the time axis away?"
+            )
         raise ValueError(
             f"{checks.name_of(owner)}: the target should be integer classes of shape {shape}, or "
             f"probabilities of the prediction's shape {prediction.shape}, got shape "

@@ -236,6 +236,11 @@ def test_a_long_float32_mean_is_added_up_without_drift():
         (np.zeros((2, 4), int), ValueError, r"classes of shape \(2, 3\).*got shape \(2, 4\)"),
         (np.zeros((3, 2), int), ValueError, r"classes of shape \(2, 3\).*got shape \(3, 2\)"),
         (np.zeros((2, 3, 1), int), ValueError, r"drop the last axis, target\[\.\.\., 0\]"),
+        (
+            np.zeros(2, int),
+            ValueError,
+            r"got shape \(2,\); .*is LastStep\(\) or LastState\(\) miss",
+        ),
         (np.zeros((2, 3, 4)), ValueError, r"prediction's shape \(2, 3, 5\), got shape \(2, 3, 4\)"),
         (np.zeros(5), ValueError, r"got shape \(5,\)"),
         (np.full((2, 3), 5), ValueError, r"should be in 0\.\.4.*got 5 at position \(0, 0\)"),
@@ -304,3 +309,8 @@ def test_a_target_without_the_last_axis_is_told_how_to_get_it(loss):
         loss.forward(np.zeros((4, 1)), np.zeros(4))
     with pytest.raises(ValueError, match=r"shape \(4, 2\), got \(4,\)$"):
         loss.forward(np.zeros((4, 2)), np.zeros(4))
+
+
+def test_a_target_at_each_step_for_one_prediction_a_sequence():
+    with pytest.raises(ValueError, match=r"got shape \(4, 5\); there is a target at each step"):
+        m.SoftmaxCrossEntropy().forward(np.zeros((4, 3)), np.zeros((4, 5), int))
