@@ -254,8 +254,9 @@ class Layer(KeywordHints):
     def step(self, x_t: Any) -> Any:
         """Return the output for one time step ``(batch, features)`` of a stream.
 
-        Nothing is kept for `backward`. A layer without state just applies itself to the step;
-        recurrent layers override this and carry their state to the next call.
+        It runs in evaluation mode, and nothing is kept for `backward`. A layer without state just
+        applies itself to the step; recurrent layers override this and carry their state to the next
+        call.
         """
         for name, layer in self.named_layers():
             if name and layer.uses_mask:
@@ -264,7 +265,7 @@ class Layer(KeywordHints):
                     f"{type(layer).__name__} that reads whole sequences, and has no step of its "
                     f"own; write step(self, x_t) with the step of each layer inside"
                 )
-        return self.forward(x_t)
+        return self.evaluation_copy().forward(x_t)
 
     def reset_state(self) -> None:
         """Forget the state carried between calls, here and in all sublayers."""

@@ -44,6 +44,34 @@ def test_backward_still_belongs_to_the_forward_before(training):
     np.testing.assert_array_equal(one.backward(g), two.backward(g))
 
 
+class Halved(m.Layer):
+    """A layer of a user's own, with layers inside and no step."""
+
+    def __init__(self):
+        self.inside = [m.Dense(4, 4, rng=3), m.Dropout(0.5, rng=4)]
+        self.w = m.Parameter(np.full(4, 0.5))
+
+    def forward(self, x):
+        self.x = self.inside[1].forward(self.inside[0].forward(x))
+        return self.x * self.w.value
+
+    def backward(self, grad):
+        self.w.grad += (grad * self.x).reshape(-1, 4).sum(0)
+        return self.inside[0].backward(self.inside[1].backward(grad * self.w.value))
+
+
+def test_backward_still_belongs_to_the_forward_before_some_steps():
+    one, two = (m.Sequential([m.LSTM(2, 4, rng=0), Halved()]) for _ in range(2))
+    for net in (one, two):
+        net.forward(X[:1])
+    steps = [one.step(X[:1, t]) for t in range(5)]
+    np.testing.assert_allclose(np.stack(steps, axis=1), one.predict(X[:1]), rtol=1e-5)
+    g = np.ones((1, 5, 4))
+    np.testing.assert_array_equal(one.backward(g), two.backward(g))
+    for mine, other in zip(one.parameters(), two.parameters(), strict=True):
+        np.testing.assert_array_equal(mine.grad, other.grad)
+
+
 def test_what_an_own_layer_keeps_in_a_dictionary_stays():
     class Scale(m.Layer):
         def __init__(self):
