@@ -80,6 +80,7 @@ def main(argv=None) -> int:
     parser.add_argument("--cell", choices=CELLS, default="lstm", help="default lstm")
     parser.add_argument("--hidden-size", type=whole_number(1), default=96, help="default 96")
     parser.add_argument("--epochs", type=whole_number(0), default=20, help="20; 0 only invents")
+    parser.add_argument("--batch-size", type=whole_number(1), default=64, help="default 64")
     parser.add_argument("--save", type=Path, metavar="FILE", help="write the model")
     parser.add_argument("--load", type=Path, metavar="FILE", help="what --save wrote")
     options = parser.parse_args(argv)
@@ -116,7 +117,7 @@ def main(argv=None) -> int:
     trainer = Trainer(model, SoftmaxCrossEntropy(), optimizer, callbacks=callbacks)
     if options.epochs:
         history = trainer.fit(
-            batches(training, 64, rng),
+            batches(training, options.batch_size, rng),
             epochs=options.epochs,
             validation=batches(validation, 256),
         )

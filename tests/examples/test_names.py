@@ -52,6 +52,13 @@ def towns(tmp_path):
     return path
 
 
+def test_the_size_of_a_batch(run, towns):
+    sizes = ["--hidden-size", 8, "--epochs", 1]
+    one, all_at_once = (run("--text", towns, *sizes, "--batch-size", n) for n in (1, 8))
+    assert one.returncode == all_at_once.returncode == 0
+    assert one.stdout != all_at_once.stdout  # eight updates, and one
+
+
 @pytest.mark.parametrize("cell", ["rnn", "lstm", "gru"])
 def test_a_list_of_ones_own(run, cell, towns):
     done = run("--text", towns, "--cell", cell, "--hidden-size", 8, "--epochs", 3, "--seed", 1)
