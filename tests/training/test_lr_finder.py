@@ -130,7 +130,7 @@ def test_the_picture(tmp_path):
         ({"steps": 2}, ValueError, "at least 3 steps from lowest up to highest, got 2"),
         ({"lowest": 1.0, "highest": 0.1}, ValueError, "from 1 to 0.1"),
         ({"lowest": 0.0}, ValueError, "lowest should be greater than 0"),
-        ({"targets": None}, TypeError, r"no targets; pass both, or batches .*; got nd"),
+        ({"targets": None}, TypeError, r"no targets; pass both, or batches .*; got an array"),
         ({"inputs": [], "targets": None}, ValueError, "there are no batches at all"),
     ],
 )
