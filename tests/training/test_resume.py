@@ -11,7 +11,17 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from minirnn import Adam, CheckpointError, Dense, MeanSquaredError, Trainer
+from minirnn import (
+    Adam,
+    AdamW,
+    CheckpointError,
+    Dense,
+    Layer,
+    MeanSquaredError,
+    Parameter,
+    Sequential,
+    Trainer,
+)
 from minirnn.callbacks import Callback, Checkpoint, EarlyStopping
 from minirnn.data import Batches
 from minirnn.files import read_tree
@@ -259,3 +269,37 @@ def test_other_batches_inside_an_epoch_are_refused(batch_size, tmp_path):
     again.resume(tmp_path / "3.safetensors")
     with pytest.raises(CheckpointError, match=r"batch_size\?"):
         again.fit(Batches(x, x[:, :1], batch_size=batch_size), epochs=1, progress=False)
+
+
+class Centered(Layer):
+    """A layer with a running mean, as docs/own-layer.md says to keep it."""
+
+    def __init__(self):
+        self.mean = Parameter(np.zeros(2, np.float32), decay=False)
+
+    def forward(self, x):
+        if self.training:
+            self.mean.value = 0.9 * self.mean.value + 0.1 * x.mean(axis=0)
+        return x - self.mean.value
+
+    def backward(self, grad):
+        return grad
+
+
+def test_a_running_mean_goes_on_where_it_was(tmp_path):
+    x = np.random.default_rng(0).standard_normal((6, 2)).astype(np.float32)
+
+    def build():
+        model = Sequential([Centered(), Dense(2, 2, rng=0)])
+        optimizer = AdamW(model.parameters(), 0.1, weight_decay=0.1)
+        return Trainer(model, MeanSquaredError(), optimizer, rng=0)
+
+    whole, first, second = build(), build(), build()
+    options = {"batch_size": 4, "progress": False}
+    whole.fit(x, x, epochs=4, **options)
+    first.fit(x, x, epochs=2, **options)
+    first.save(tmp_path / "run")
+    second.resume(tmp_path / "run")
+    second.fit(x, x, epochs=4, **options)
+    assert_same(everything(second), everything(whole))
+    assert np.any(whole.model[0].mean.value)
