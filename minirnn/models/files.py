@@ -96,6 +96,8 @@ def load(path: str | os.PathLike[str], classes: Iterable[type] = ()) -> Any:
         nor among `classes`. Nothing has been built then.
     """
     own: dict[str, type] = {}
+    if isinstance(classes, type):
+        raise TypeError(f"load: classes go in a list: write classes=[{classes.__name__}]")
     for one in classes:
         if not isinstance(one, type):
             raise TypeError(f"load: classes should be classes, got a {type(one).__name__}")
@@ -142,9 +144,9 @@ def _built(builder: Builder, content: Mapping[str, Any], weights: Mapping[str, A
 
 def _at(parts: Mapping[str, Layer], place: str) -> Parameter:
     name, _, attribute = place.rpartition(".")
-    parameter = vars(parts[name])[attribute]
+    parameter = vars(parts[name]).get(attribute) if name in parts else None
     if not isinstance(parameter, Parameter):
-        raise TypeError(f"{place} is no parameter")
+        raise ValueError(f"{place} is no parameter")
     return parameter
 
 

@@ -170,6 +170,14 @@ def test_shared_weights_stay_shared(path):
     assert_same(again.predict(X), model.predict(X))
 
 
+def test_a_parameter_that_a_layer_was_given_later_is_refused(path):
+    model = m.Sequential([m.Dense(4, 4, rng=0), m.Tanh()])
+    model[1].W = model[0].W  # shared, by a layer that has none of its own
+    with pytest.raises(ValueError, match=r"changed after it was made\? layers\.1\.W is no param"):
+        m.save(model, path)
+    assert not path.exists()
+
+
 def test_extras(path):
     scaler = Scaler().fit(X)
     extras = {
@@ -352,6 +360,8 @@ def test_other_files(path):
         m.load(path.with_name("nowhere"))
     with pytest.raises(TypeError, match="classes should be classes, got a Dense"):
         m.load(path, classes=[model])
+    with pytest.raises(TypeError, match=r"classes go in a list: write classes=\[Dense\]"):
+        m.load(path, classes=m.Dense)
     m.save(model, path)
     with pytest.raises(
         m.CheckpointError, match=r"holds a complete model, .* with minirnn.load\(path"
