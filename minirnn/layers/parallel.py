@@ -90,10 +90,10 @@ class Parallel(Composite):
         `state` has the initial state of each layer, None where one begins as usual.
         """
         states = self._states(state, "state")
-        padding = None  # that the layers do not look after themselves
+        padding = before = None  # that the layers do not look after themselves
         if mask is not None and not all(layer.uses_mask for layer in self.layers):
             x, mask = masks.checked(self, x, mask)
-            padding = mask if self.keeps_time else None
+            padding, before = mask if self.keeps_time else None, mask
         with Restored(self._inside()):
             outputs = [
                 masks.apply(layer, x, mask, one)
@@ -102,7 +102,7 @@ class Parallel(Composite):
             y = _merge(self, outputs, self.merge)
         if padding is not None:
             y[~padding] = 0
-        self._cache = (np.shape(x), outputs, y.shape, y.dtype, padding)
+        self._cache = (np.shape(x), outputs, y.shape, y.dtype, padding, before)
         return y
 
     def step(self, x_t: Any) -> Array:
@@ -113,7 +113,7 @@ class Parallel(Composite):
     def backward(self, grad: Any, grad_state: Any = None, *, need_grad_x: bool = True) -> Any:
         """Return the gradient on x: the sum of those of the layers."""
         states = self._states(grad_state, "grad_state")
-        shape, outputs, y_shape, dtype, padding = self._saved()
+        shape, outputs, y_shape, dtype, padding, before = self._saved()
         grad = checks.check_shape(self, grad, y_shape, dtype, "the gradient")
         grad = masks.without_padding(grad, padding)
         total: Any = None
@@ -126,7 +126,7 @@ class Parallel(Composite):
                     if np.shape(grad_x) != shape:
                         refuse_gradient(layer, grad_x, shape)
                     total = grad_x if total is None else total + grad_x
-        return total
+        return None if total is None else masks.without_padding(total, before)
 
 
 # ---------------------------------------------------------------- outputs, merged

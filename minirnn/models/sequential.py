@@ -22,6 +22,7 @@ class Kept(NamedTuple):
 
     shapes: list[Any]  # of the input and of each output
     mask: Any  # of the last output, where the last layer takes none
+    padding: Any = None  # the mask of the input
 
 
 class Sequential(Composite):
@@ -202,7 +203,7 @@ def run_forward(
     layers: list[Layer], x: Any, mask: Any, states: Any, whole: str = "the model"
 ) -> tuple[Any, Kept]:
     """Go through the layers; the states are one for each layer, or None."""
-    shapes, k = [getattr(x, "shape", None)], 0
+    shapes, k, padding = [getattr(x, "shape", None)], 0, mask
     try:
         for k, layer in enumerate(layers):
             state = None if states is None else states[k]
@@ -217,8 +218,8 @@ def run_forward(
         chain.locate(error, k, layers[k], whole)
         raise
     if mask is None or (layers and layers[-1].uses_mask):
-        return x, Kept(shapes, None)
-    return masks.without_padding(x, mask), Kept(shapes, mask)
+        return x, Kept(shapes, None, padding)
+    return masks.without_padding(x, mask), Kept(shapes, mask, padding)
 
 
 def run_backward(
@@ -231,7 +232,7 @@ def run_backward(
     until: int | None = None,
 ) -> Any:
     """Go back through the layers; with `until`, to that one, whose input needs no gradient."""
-    shapes, mask = kept
+    shapes, mask, padding = kept
     if mask is not None and np.shape(grad)[:2] == mask.shape:
         grad = masks.without_padding(np.asarray(grad), mask)
     k = 0
@@ -251,6 +252,9 @@ def run_backward(
             chain.explain_shapes(error, layers[k])
         chain.locate(error, k, layers[k], whole)
         raise
+    arrays = isinstance(padding, np.ndarray) and isinstance(grad, np.ndarray)
+    if until is None and arrays and grad.shape[:2] == padding.shape:
+        return masks.without_padding(grad, padding)
     return grad
 
 

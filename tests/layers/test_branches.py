@@ -192,3 +192,28 @@ def test_a_gradient_that_is_a_list_is_refused_by_its_shape():
         y = layer.forward(X)
         with pytest.raises(ValueError, match=r"Listed: backward .*\(3, 5, 4\), got \(3, 1, 4\)"):
             layer.backward(np.ones_like(y))
+
+
+class CumulativeSum(m.Layer):
+    """Mixes the steps, and knows nothing of a mask."""
+
+    def forward(self, x):
+        self.shape = x.shape
+        return x.cumsum(axis=1)
+
+    def backward(self, grad):
+        return grad[:, ::-1].cumsum(axis=1)[:, ::-1]
+
+
+def test_padding_takes_no_gradient_where_the_layer_inside_mixes_the_steps():
+    x, mask = np.array([[[1.0], [5.0], [2.0]]]), np.array([[True, False, True]])
+    layer = m.Residual(CumulativeSum())
+    np.testing.assert_array_equal(layer.forward(x, mask)[0, :, 0], [2, 0, 5])
+    np.testing.assert_array_equal(layer.backward([[[1.0], [7.0], [1.0]]])[0, :, 0], [3, 0, 2])
+    for model in (
+        m.Parallel([CumulativeSum(), m.Tanh()]),
+        m.Sequential([CumulativeSum()]),
+        m.Sequential([CumulativeSum(), m.GRU(1, 2, rng=0), m.LastStep()]),
+        m.Sequential([m.Parallel([m.Sequential([CumulativeSum(), m.LastStep()]), m.LastStep()])]),
+    ):
+        assert m.check_gradients(model, x, mask=mask).passed

@@ -87,6 +87,15 @@ def test_a_schedule_is_called_from_step_0_and_once_a_step(rule):
     assert [step for k, step in enumerate(asked) if k % 2 == 0] == list(range(STEPS))
 
 
+def test_a_rate_of_zero_moves_no_value_but_the_momentum():
+    w = Parameter(np.array([1.0]))
+    optimizer = m.SGD([w], lambda step: [0.0, 0.1][step], momentum=0.5)
+    for expected in (1.0, 0.85):  # v = 1, then v = 0.5 + 1
+        w.grad = [1.0]
+        optimizer.step()
+        assert w.value[0] == pytest.approx(expected, rel=1e-15)
+
+
 @pytest.mark.parametrize("rule", ["SGD momentum", "Adam", "AdamW"])
 def test_clip_norm_is_over_all_parameters_together(rule):
     norms = []
