@@ -79,6 +79,22 @@ def _find_new(model: Layer, known: list[Parameter], mistakes: list[str]) -> None
         )
 
 
+def _hidden(model: Layer) -> list[tuple[str, Parameter]]:
+    """Return the parameters that own layers hold in sets and objects, with their places.
+
+    `named_parameters` looks into layers, lists, tuples and dictionaries.
+    """
+    found, known = list[tuple[str, Parameter]](), set(map(id, model.parameters()))
+    for layer in filter(_is_own, dict(model.named_layers()).values()):
+        for name, value in vars(layer).items():
+            inside = value if isinstance(value, set) else getattr(value, "__dict__", {}).values()
+            for one in () if isinstance(value, Layer | type) else inside:
+                for each in one.parameters() if isinstance(one, Layer) else [one]:
+                    if isinstance(each, Parameter) and id(each) not in known:
+                        found.append((f"{type(layer).__name__}: {name}", each))
+    return found
+
+
 def _try(model: Layer, loss: Loss, batch: Batch, mistakes: list[str]) -> None:
     """Go forward once, and back twice.
 
@@ -94,12 +110,21 @@ def _try(model: Layer, loss: Loss, batch: Batch, mistakes: list[str]) -> None:
             )
 
     _watch(model, look)
-    known = model.parameters()
+    known, hidden = model.parameters(), _hidden(model)
+    for _, parameter in hidden:
+        parameter.zero_grad()
     measure(model, loss, batch)
     grad = loss.backward()
     model.zero_grad()
     model.backward_parameters(grad)
     _find_new(model, known, mistakes)
+    mistakes += [
+        f"{place} holds a parameter of shape {one.shape} where nothing finds it, so it would "
+        f"neither be trained nor saved; keep layers and parameters as attributes, or in lists, "
+        f"tuples or dictionaries. What is to stay as it is, leave out of the optimizer"
+        for place, one in hidden
+        if one.grad.any()
+    ]
     first = [parameter.grad.copy() for parameter in known]
     for parameter in known:
         parameter.grad = 1 + np.abs(parameter.grad)

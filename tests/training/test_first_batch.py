@@ -1,5 +1,7 @@
 """Layers of one's own that break the contract in silence: found on the first batch."""
 
+from types import SimpleNamespace
+
 import numpy as np
 import pytest
 
@@ -118,3 +120,33 @@ def test_weights_for_a_loss_that_does_not_take_them():
     for call in (trainer.train_step, trainer.evaluate):
         with pytest.raises(TypeError, match=r"forward of Plain does not take sample_weight; write"):
             call(X, Y, sample_weight=np.ones(4))
+
+
+class Boxed(m.Layer):
+    """A layer that keeps another one where no parameters are looked for."""
+
+    def __init__(self, keep):
+        self.kept = keep(Scale())
+
+    def inside(self):
+        return getattr(self.kept, "scale", None) or next(iter(self.kept))
+
+    def forward(self, x):
+        return self.inside().forward(x)
+
+    def backward(self, grad):
+        return self.inside().backward(grad)
+
+
+@pytest.mark.parametrize("keep", [lambda one: {one}, lambda one: SimpleNamespace(scale=one)])
+def test_parameters_that_nothing_finds(keep):
+    model = m.Sequential([m.Dense(2, 2, rng=0, dtype=np.float64), Boxed(keep)])
+    trainer = m.Trainer(model, m.MeanSquaredError(), m.SGD(model.parameters(), 0.1))
+    with pytest.raises(RuntimeError, match=r"^Boxed: kept holds a parameter of shape \(2,\) where"):
+        trainer.train_step(X, Y)
+
+
+def test_a_list_is_where_parameters_are_found_and_what_gets_no_gradient_may_be_anywhere():
+    model = m.Sequential([m.Dense(2, 2, rng=0, dtype=np.float64), Boxed(lambda one: [one])])
+    model[1].teacher = SimpleNamespace(layer=Scale())
+    m.Trainer(model, m.MeanSquaredError(), m.SGD(model.parameters(), 0.1)).train_step(X, Y)
