@@ -104,6 +104,14 @@ def test_a_resumed_run_goes_on_deleting():
     assert names() == ["4", "5"]
 
 
+def test_a_resumed_run_may_keep_fewer():
+    fit(trainer_with(Checkpoint("{epoch}", keep_last=4)), epochs=4)
+    trainer = trainer_with(Checkpoint("{epoch}", keep_last=1))
+    trainer.resume("4")
+    fit(trainer, epochs=5)
+    assert names() == ["5"]
+
+
 def test_a_new_run_leaves_the_files_of_the_old_one():
     callback = Checkpoint("{epoch}", keep_last=1)
     fit(trainer_with(callback), epochs=3)

@@ -39,6 +39,15 @@ def test_it_stops_when_the_loss_explodes_and_suggests_less():
     assert 1e-3 < curve.suggestion < edge
 
 
+def test_a_fall_among_the_first_batches_suggests_nothing():
+    """The first batch happens to be hard, and all rates so small that hardly any loss changes."""
+    x, y = _data()
+    batches = [(x, 10 * y), *[(x, y)] * 59]
+    curve = find_learning_rate(_trainer(), batches, lowest=1e-9, highest=1e-7, steps=60)
+    assert np.diff(curve.smoothed).argmin() < 3
+    assert curve.suggestion >= curve.rates[10]
+
+
 def test_a_loss_that_is_not_finite_ends_it():
     x, y = _data()
     curve = find_learning_rate(

@@ -265,6 +265,15 @@ def test_what_is_left_at_the_end_of_an_epoch_is_an_update():
     assert trainer.optimizer.step_count == 4
 
 
+def test_what_is_left_is_the_mean_over_its_own_batches():
+    one, two = trainer_of(), trainer_of(accumulate=3)
+    one.train_step((A[:6], B[:6]), Y[:6])
+    one.train_step((A[6:], B[6:]), Y[6:])
+    two.fit((A, B), Y, epochs=1, batch_size=2, shuffle=False, progress=False)  # 3 and 2 batches
+    for name, value in one.model.state_dict().items():
+        np.testing.assert_allclose(two.model.state_dict()[name], value, rtol=1e-12, atol=1e-14)
+
+
 def test_accumulation_resumes_exactly_at_every_batch(tmp_path):
     def fresh():
         return trainer_of(accumulate=3)
