@@ -297,3 +297,18 @@ def test_history_names_what_it_has():
     assert dict(history) == {"loss": history["loss"]}
     with pytest.raises(KeyError, match="there is no 'acuracy' in this history; it has loss"):
         history["acuracy"]
+
+
+def test_evaluation_and_prediction_are_without_dropout():
+    rng = np.random.default_rng(0)
+    x, y = rng.normal(size=(20, 3)), rng.integers(0, 2, 20)
+    model = m.Sequential([m.Dense(3, 30, rng=0), m.Dropout(0.5, rng=1), m.Dense(30, 2, rng=2)])
+    loss = m.SoftmaxCrossEntropy()
+    trainer = m.Trainer(model, loss, m.SGD(model.parameters(), 0.1), rng=0)
+    history = trainer.fit(x, y, epochs=1, batch_size=5, validation=(x, y), progress=False)
+    hidden = x.astype(np.float32) @ model[0].W.value + model[0].b.value
+    logits = hidden @ model[2].W.value + model[2].b.value
+    np.testing.assert_allclose(trainer.predict(x, batch_size=7), logits, rtol=1e-4, atol=1e-5)
+    expected = loss.forward(logits, y)
+    assert trainer.evaluate(x, y, batch_size=7)["loss"] == pytest.approx(expected, rel=1e-5)
+    assert history["val_loss"][-1] == pytest.approx(expected, rel=1e-5)
