@@ -87,6 +87,15 @@ def test_a_schedule_is_called_from_step_0_and_once_a_step(rule):
     assert [step for k, step in enumerate(asked) if k % 2 == 0] == list(range(STEPS))
 
 
+@pytest.mark.parametrize("kind", [m.SGD, m.AdamW])
+def test_a_group_decays_where_the_optimizer_does_not(kind):
+    one, other = Parameter(np.array([1.0])), Parameter(np.array([1.0]))
+    optimizer = kind([one, m.ParameterGroup([other], weight_decay=0.5)], 0.1)
+    optimizer.step()
+    assert one.value[0] == 1
+    assert other.value[0] == pytest.approx(0.95, rel=1e-15)
+
+
 def test_a_rate_of_zero_moves_no_value_but_the_momentum():
     w = Parameter(np.array([1.0]))
     optimizer = m.SGD([w], lambda step: [0.0, 0.1][step], momentum=0.5)

@@ -312,3 +312,13 @@ def test_evaluation_and_prediction_are_without_dropout():
     expected = loss.forward(logits, y)
     assert trainer.evaluate(x, y, batch_size=7)["loss"] == pytest.approx(expected, rel=1e-5)
     assert history["val_loss"][-1] == pytest.approx(expected, rel=1e-5)
+
+
+def test_after_training_each_layer_is_in_its_mode_of_before():
+    model = m.Sequential([m.Dense(3, 4, rng=0), m.Dropout(0.5, rng=1), m.Dense(4, 2, rng=2)])
+    model.eval()
+    model[2].train()
+    trainer = m.Trainer(model, m.MeanSquaredError(), m.SGD(model.parameters(), 0.1), rng=0)
+    trainer.fit(np.ones((4, 3)), np.ones((4, 2)), epochs=1, progress=False)
+    modes = [layer.training for _, layer in model.named_layers()]
+    assert modes == [False, False, False, True]
