@@ -53,7 +53,7 @@ def measure(model: Layer, loss: Loss, batch: Batch, prediction: Any = None) -> M
     else:
         check_loss("Trainer", loss, sample_weight=True)
         value = loss.forward(prediction, batch.targets, valid, batch.sample_weight)
-    if value is None or np.ndim(value):
+    if type(value) is not float and (value is None or np.ndim(value)):
         got = f"an array of shape {np.shape(value)}" if np.ndim(value) else "None"
         raise TypeError(
             f"{type(loss).__name__}: forward should return one number, the mean over the "
