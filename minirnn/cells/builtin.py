@@ -39,7 +39,7 @@ class BuiltinCell(Cell):
         dtype = self.Wx.value.dtype
         x_t = checks.step(self, x_t, self.input_size, dtype)
         shape = (len(x_t), self.hidden_size)
-        return x_t, self._states(state, shape, dtype, "state")
+        return x_t, self._states(state, shape, dtype, "the state")
 
     def _gradients(self, grad_y: Any, grad_state: State, h: Array) -> tuple[Array, State]:
         grad_y = checks.check_shape(self, grad_y, h.shape, h.dtype, "the gradient on the output")

@@ -109,9 +109,9 @@ def test_a_built_in_cell_broadcasts_nothing_in_backward(case):
 def test_a_built_in_cell_refuses_a_wrong_state(case):
     cell = case.make(4, np.float32)
     right = cell.initial_state(3)
-    with pytest.raises(TypeError, match=r"Cell: state should be a tuple .*got ndarray"):
+    with pytest.raises(TypeError, match=r"Cell: the state should be a tuple .*got ndarray"):
         cell.forward(np.ones((3, 3)), right[0])
-    with pytest.raises(ValueError, match=r"Cell: state should be a tuple \(h.*got tuple of \d"):
+    with pytest.raises(ValueError, match=r"Cell: the state should be a tuple \(h.*got tuple of \d"):
         cell.forward(np.ones((3, 3)), right + right)
     y, state, cache = cell.forward(np.ones((3, 3)), right)
     with pytest.raises(TypeError, match=r"Cell: the gradient on state should be .*got ndarray"):
