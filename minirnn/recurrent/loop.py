@@ -88,7 +88,7 @@ class Loop:
         trace: list[ForwardStep] = []
         with one_blas_thread():
             for t, valid in _steps(time, mask, reverse):
-                returned = self._call("forward", f" at step {t}", x[:, t], state)
+                returned = self._call("forward", t, x[:, t], state)
                 check_returned(cell, "forward", returned, y.shape[::2], state)
                 y_t, next_state, cache = returned
                 if self.observer is not None:
@@ -123,7 +123,7 @@ class Loop:
                 grad_y = _where(valid, grad[:, t], 0)
                 if self.observer is not None:
                     trace.append(BackwardStep(t, grad_y, into_cell))
-                returned = self._call("backward", f" at step {t}", grad_y, into_cell, steps[t])
+                returned = self._call("backward", t, grad_y, into_cell, steps[t])
                 check_returned(cell, "backward", returned, shape, grad_state)
                 grad_x_t, out_of_cell = returned
                 grad_x[:, t] = _where(valid, grad_x_t, 0)
@@ -137,17 +137,18 @@ class Loop:
 
         The two share no memory.
         """
-        returned, shape = self._call("forward", "", x_t, state), (len(x_t), self.cell.output_size)
+        returned, shape = self._call("forward", None, x_t, state), (len(x_t), self.cell.output_size)
         check_returned(self.cell, "forward", returned, shape, state)
         y_t, next_state, _ = returned
         y_t = np.array(y_t, x_t.dtype)  # a copy: mostly it is a part of the state
         return y_t, tuple(np.asarray(array, x_t.dtype) for array in next_state)
 
-    def _call(self, method: str, at: str, *given: Any) -> Any:
+    def _call(self, method: str, t: int | None, *given: Any) -> Any:
         """Return what a method of the cell returns; an error in it says which method, and where."""
         try:
             return getattr(self.cell, method)(*given)
         except Exception as error:
+            at = "" if t is None else f" at step {t}"
             checks.locate(error, f"{type(self.cell).__name__}.{method}{at}")
             raise
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
+from functools import cache
 from inspect import signature
 from typing import Any, NamedTuple
 
@@ -100,19 +101,25 @@ def valid_positions(model: Layer, prediction: Array, batch: Batch) -> Any:
 
 def _check_several(model: Layer, inputs: Any, mask: Any) -> None:
     """Raise unless several inputs are of one batch, have a mask each, or none, and come as one."""
-    takes = signature(model.forward).parameters.values()
-    needed = [one for one in takes if one.default is one.empty and one.kind < one.VAR_POSITIONAL]
+    needed = _needed(type(model).forward)
     if len(needed) > 1:
         raise TypeError(
-            f"{type(model).__name__}: forward takes {' and '.join(one.name for one in needed)} one "
-            f"by one, and several inputs come as one {type(inputs).__name__}; write "
-            f"forward(self, inputs, mask=None), and take them out of it there"
+            f"{type(model).__name__}: forward takes {' and '.join(needed)} one by one, and several "
+            f"inputs come as one {type(inputs).__name__}; write forward(self, inputs, mask=None), "
+            f"and take them out of it there"
         )
     shapes = {name: np.shape(x) for name, x in leaves(inputs, "inputs")}
     if len({shape[:1] for shape in shapes.values()}) > 1:
         told = ", ".join(f"{name} {shape}" for name, shape in shapes.items())
         raise ValueError(f"Trainer: axis 0 (batch) of several inputs should agree, got {told}")
     as_mask(inputs, mask, None)
+
+
+@cache
+def _needed(forward: Any) -> list[str]:
+    """Return the arguments that a method cannot do without, but for `self`."""
+    takes = list(signature(forward).parameters.values())[1:]
+    return [o.name for o in takes if o.default is o.empty and o.kind < o.VAR_POSITIONAL]
 
 
 class Averages:
